@@ -1,0 +1,1 @@
+//! The worker: session with a dispatcher, assignments on disk, task state machine, executor.

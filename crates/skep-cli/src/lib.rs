@@ -1,0 +1,1 @@
+//! Docker's command line grammar over the Engine API.

@@ -1,0 +1,1 @@
+//! One host's objects: containers, images, volumes, local networks, logs, events.

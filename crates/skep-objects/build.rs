@@ -1,0 +1,34 @@
+//! Generates the messages from `proto/` without a protoc.
+
+use std::path::Path;
+
+/// Protobuf package, and the module of this crate that holds its messages.
+const PACKAGES: [(&str, &str); 3] =
+    [("raftpb", "raftpb"), ("docker.swarmkit.v1", "swarmkit"), ("skep.v1", "skep_v1")];
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo:rerun-if-changed=proto");
+    let root = Path::new("proto");
+    let mut files = vec![root.join("raftpb/raft.proto"), root.join("skep/v1/endpoints.proto")];
+    for entry in std::fs::read_dir(root.join("docker/swarmkit/v1"))? {
+        files.push(entry?.path());
+    }
+    files.sort();
+    let descriptors = protox::compile(&files, [root])?;
+    let out = std::env::var("OUT_DIR")?;
+    // One pass a package: to each pass the other packages are modules of this crate.
+    for (package, module) in PACKAGES {
+        let dir = Path::new(&out).join(module);
+        std::fs::create_dir_all(&dir)?;
+        let mut config = prost_build::Config::new();
+        config
+            .out_dir(&dir)
+            .btree_map(["."])
+            .bytes([".raftpb.Entry.Data", ".raftpb.Snapshot.data"]);
+        for (other, module) in PACKAGES.iter().filter(|(other, _)| *other != package) {
+            config.extern_path(format!(".{other}"), format!("crate::{module}"));
+        }
+        config.compile_fds(descriptors.clone())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,23 @@
+//! The nouns of skep: messages, specs, objects, ids, API JSON, validation. Pure: no I/O, no clock.
+//!
+//! - [`swarmkit`]: SwarmKit's messages (`docker.swarmkit.v1`), which are skep's domain objects too.
+//! - [`raftpb`]: raft's messages, as etcd sends them.
+//! - [`skep_v1`]: what skep nodes say to each other beyond SwarmKit's protocol.
+
+/// SwarmKit's messages, generated from `proto/docker/swarmkit/v1`.
+#[allow(missing_docs, missing_debug_implementations, clippy::all)]
+pub mod swarmkit {
+    include!(concat!(env!("OUT_DIR"), "/swarmkit/docker.swarmkit.v1.rs"));
+}
+
+/// Raft's messages, generated from `proto/raftpb`.
+#[allow(missing_docs, clippy::all)]
+pub mod raftpb {
+    include!(concat!(env!("OUT_DIR"), "/raftpb/raftpb.rs"));
+}
+
+/// skep's own messages, generated from `proto/skep/v1`.
+#[allow(missing_docs, clippy::all)]
+pub mod skep_v1 {
+    include!(concat!(env!("OUT_DIR"), "/skep_v1/skep.v1.rs"));
+}

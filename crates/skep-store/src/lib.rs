@@ -1,0 +1,1 @@
+//! The replicated store: raft, log, snapshots, tables, transactions, watches.

@@ -1,0 +1,3 @@
+//! skep: Docker Swarm, done again, as one program.
+
+fn main() {}

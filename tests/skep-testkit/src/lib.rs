@@ -1,0 +1,1 @@
+//! Test clusters: hosts as network namespaces.
