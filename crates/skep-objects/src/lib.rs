@@ -4,6 +4,8 @@
 //! - [`raftpb`]: raft's messages, as etcd sends them.
 //! - [`skep_v1`]: what skep nodes say to each other beyond SwarmKit's protocol.
 
+pub mod reference;
+
 /// SwarmKit's messages, generated from `proto/docker/swarmkit/v1`.
 #[allow(missing_docs, missing_debug_implementations, clippy::all)]
 pub mod swarmkit {
