@@ -3,13 +3,19 @@
 use std::path::Path;
 
 /// Protobuf package, and the module of this crate that holds its messages.
-const PACKAGES: [(&str, &str); 3] =
-    [("raftpb", "raftpb"), ("docker.swarmkit.v1", "swarmkit"), ("skep.v1", "skep_v1")];
+const PACKAGES: [(&str, &str); 3] = [
+    ("raftpb", "raftpb"),
+    ("docker.swarmkit.v1", "swarmkit"),
+    ("skep.v1", "skep_v1"),
+];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
     let root = Path::new("proto");
-    let mut files = vec![root.join("raftpb/raft.proto"), root.join("skep/v1/endpoints.proto")];
+    let mut files = vec![
+        root.join("raftpb/raft.proto"),
+        root.join("skep/v1/endpoints.proto"),
+    ];
     for entry in std::fs::read_dir(root.join("docker/swarmkit/v1"))? {
         files.push(entry?.path());
     }

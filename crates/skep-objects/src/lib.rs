@@ -3,6 +3,15 @@
 //! - [`swarmkit`]: SwarmKit's messages (`docker.swarmkit.v1`), which are skep's domain objects too.
 //! - [`raftpb`]: raft's messages, as etcd sends them.
 //! - [`skep_v1`]: what skep nodes say to each other beyond SwarmKit's protocol.
+//! - [`ids`], [`timestamp`], [`task_state`]: small facts about those messages.
+//! - [`ErrorKind`]: what sort of failure an error is.
+
+pub mod error_kind;
+pub mod ids;
+pub mod task_state;
+pub mod timestamp;
+
+pub use error_kind::ErrorKind;
 
 pub mod reference;
 
