@@ -5,7 +5,9 @@
 //! - [`skep_v1`]: what skep nodes say to each other beyond SwarmKit's protocol.
 //! - [`ids`], [`timestamp`], [`task_state`]: small facts about those messages.
 //! - [`ErrorKind`]: what sort of failure an error is.
+//! - [`api`]: the JSON of the Docker Engine API.
 
+pub mod api;
 pub mod error_kind;
 pub mod ids;
 pub mod task_state;

@@ -1,3 +1,13 @@
-//! skep: Docker Swarm, done again, as one program.
+//! skep: Docker Swarm, done again, as one program. Picks a role from argv; see `skep::Role`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args_os()
+        .map(|arg| arg.to_string_lossy().into_owned())
+        .collect();
+    match skep::Role::of(&args) {
+        skep::Role::Daemon => skep::daemon::main(&args[2..]),
+        skep::Role::Cli => skep_cli::main(&args),
+    }
+}

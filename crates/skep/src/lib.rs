@@ -1,0 +1,30 @@
+//! The program `skep`: the daemon's assembly and its HTTP API. Everything else is in the other crates.
+//!
+//! - [`daemon`]: flags, daemon.json, sockets, signals; builds engine, swarm node and HTTP server.
+
+pub mod daemon;
+
+/// What this process is, told by its arguments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// `skep daemon`: the engine, the node and the API.
+    Daemon,
+    /// Any other verb, or being called `docker`: the command line.
+    Cli,
+}
+
+impl Role {
+    /// The role that `args` (the program's name first) asks for.
+    pub fn of(args: &[String]) -> Role {
+        let program = args
+            .first()
+            .map_or("", |arg| arg.rsplit('/').next().unwrap_or(arg));
+        if program == "docker" {
+            return Role::Cli;
+        }
+        match args.get(1).map(String::as_str) {
+            Some("daemon") => Role::Daemon,
+            _ => Role::Cli,
+        }
+    }
+}
