@@ -1,0 +1,49 @@
+//! What a local bridge network is.
+
+use crate::addr::Cidr;
+
+/// One subnet of a bridge network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BridgeSubnet {
+    /// The bridge's own address in the subnet, which is the containers' gateway: `172.17.0.1/16`.
+    pub gateway: Cidr,
+}
+
+/// A local bridge network. Docker's driver options map one to one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BridgeSpec {
+    /// Id of the network.
+    pub network_id: String,
+    /// Name of the bridge device (`docker0`, `docker_gwbridge`, `br-<12 digits of the id>`).
+    pub bridge: String,
+    /// Subnets, IPv4 and IPv6.
+    pub subnets: Vec<BridgeSubnet>,
+    /// `com.docker.network.driver.mtu`; 0 means 1500.
+    pub mtu: u32,
+    /// `com.docker.network.bridge.enable_icc`.
+    pub icc: bool,
+    /// `com.docker.network.bridge.enable_ip_masquerade`.
+    pub masquerade: bool,
+    /// No way out of the network and none in.
+    pub internal: bool,
+}
+
+impl BridgeSpec {
+    /// A network with Docker's defaults.
+    pub fn new(network_id: impl Into<String>, bridge: impl Into<String>) -> Self {
+        Self {
+            network_id: network_id.into(),
+            bridge: bridge.into(),
+            subnets: Vec::new(),
+            mtu: 0,
+            icc: true,
+            masquerade: true,
+            internal: false,
+        }
+    }
+
+    /// The device's MTU.
+    pub fn effective_mtu(&self) -> u32 {
+        if self.mtu == 0 { 1500 } else { self.mtu }
+    }
+}

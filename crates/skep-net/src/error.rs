@@ -1,0 +1,141 @@
+//! Why an operation on the network did not work.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use skep_objects::ErrorKind;
+
+use crate::netlink::NetlinkError;
+use crate::publish::Protocol;
+
+/// An operation on the network that did not work.
+#[derive(Debug, thiserror::Error)]
+pub enum NetError {
+    /// A kernel request.
+    #[error("{attempt}: {source}")]
+    Netlink {
+        /// What was attempted, on what.
+        attempt: String,
+        /// The kernel's answer.
+        #[source]
+        source: NetlinkError,
+    },
+    /// A file or system call.
+    #[error("{attempt} {path}: {source}", path = path.display())]
+    Io {
+        /// What was attempted.
+        attempt: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// The kernel's answer.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A socket operation.
+    #[error("{attempt}: {source}")]
+    Socket {
+        /// What was attempted, on what.
+        attempt: String,
+        /// The kernel's answer.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The network is not known here.
+    #[error("network {0} not found")]
+    UnknownNetwork(String),
+    /// The namespace is not known here.
+    #[error("network namespace {0} not found")]
+    UnknownNetns(String),
+    /// A name that cannot be a file or an interface.
+    #[error("invalid {what}: {value}")]
+    Invalid {
+        /// What it was to be.
+        what: &'static str,
+        /// The value.
+        value: String,
+    },
+    /// An interface of this name belongs to somebody else.
+    #[error("interface {name} already exists and is not managed by this daemon")]
+    ForeignInterface {
+        /// The interface.
+        name: String,
+    },
+    /// Another container of this daemon has the port. Docker's text.
+    #[error("Bind for {ip}:{port} failed: port is already allocated", ip = bracketed(.host_ip))]
+    PortAllocated {
+        /// Host address.
+        host_ip: IpAddr,
+        /// Host port.
+        port: u16,
+    },
+    /// Another process of the host has the port. Docker's text.
+    #[error("failed to bind host port {ip}:{port}/{protocol}: address already in use", ip = bracketed(.host_ip))]
+    PortInUse {
+        /// Host address.
+        host_ip: IpAddr,
+        /// Host port.
+        port: u16,
+        /// Transport protocol.
+        protocol: Protocol,
+    },
+    /// Every port of the range is taken. Docker's text.
+    #[error("all ports are allocated")]
+    NoPortFree,
+    /// The host has no such address. Docker's text.
+    #[error("failed to bind host port {ip}:{port}/{protocol}: cannot assign requested address", ip = bracketed(.host_ip))]
+    AddressNotLocal {
+        /// Host address.
+        host_ip: IpAddr,
+        /// Host port.
+        port: u16,
+        /// Transport protocol.
+        protocol: Protocol,
+    },
+    /// The daemon is not part of a swarm.
+    #[error("no swarm data path is set")]
+    NoSwarm,
+    /// Several steps of a tear-down failed.
+    #[error("{}", join(.0))]
+    Several(Vec<NetError>),
+}
+
+fn bracketed(ip: &IpAddr) -> String {
+    match ip {
+        IpAddr::V4(a) => a.to_string(),
+        IpAddr::V6(a) => format!("[{a}]"),
+    }
+}
+
+fn join(errors: &[NetError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+impl NetError {
+    /// What kind of failure this is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            NetError::Netlink { .. } | NetError::Io { .. } | NetError::Socket { .. } => {
+                ErrorKind::Internal
+            }
+            NetError::UnknownNetwork(_) | NetError::UnknownNetns(_) => ErrorKind::NotFound,
+            NetError::Invalid { .. } => ErrorKind::InvalidArgument,
+            NetError::ForeignInterface { .. } => ErrorKind::Conflict,
+            // Docker answers 500 for port conflicts at start.
+            NetError::PortAllocated { .. }
+            | NetError::PortInUse { .. }
+            | NetError::NoPortFree
+            | NetError::AddressNotLocal { .. } => ErrorKind::Internal,
+            NetError::NoSwarm => ErrorKind::Unavailable,
+            NetError::Several(errors) => errors.first().map_or(ErrorKind::Internal, NetError::kind),
+        }
+    }
+
+    /// `Ok` if no step failed, the error alone if one did.
+    pub(crate) fn collect(mut errors: Vec<NetError>) -> Result<(), NetError> {
+        match errors.len() {
+            0 => Ok(()),
+            1 => Err(errors.remove(0)),
+            _ => Err(NetError::Several(errors)),
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! The routing mesh: a published port answers on every node and shows the client's own address.
+
+use crate::addr::Cidr;
+
+/// This node's place on the ingress network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IngressSpec {
+    /// Id of the ingress network, which was ensured as an overlay with `ingress` set.
+    pub network_id: String,
+    /// This node's own addresses on it (`NodeDescription`'s attachment): `10.0.0.2/24`.
+    pub node_addresses: Vec<Cidr>,
+}
