@@ -30,7 +30,10 @@ impl Cidr {
 
     /// The address alone: `/32` or `/128`.
     pub fn host(addr: IpAddr) -> Self {
-        Self { addr, prefix: Self::bits(addr) }
+        Self {
+            addr,
+            prefix: Self::bits(addr),
+        }
     }
 
     fn bits(addr: IpAddr) -> u8 {
@@ -48,15 +51,22 @@ impl Cidr {
             IpAddr::V4(a) => IpAddr::V4(Ipv4Addr::from(u32::from(a) & self.mask_v4())),
             IpAddr::V6(a) => IpAddr::V6(Ipv6Addr::from(u128::from(a) & self.mask_v6())),
         };
-        Cidr { addr, prefix: self.prefix }
+        Cidr {
+            addr,
+            prefix: self.prefix,
+        }
     }
 
     fn mask_v4(&self) -> u32 {
-        u32::MAX.checked_shl(32 - u32::from(self.prefix.min(32))).unwrap_or(0)
+        u32::MAX
+            .checked_shl(32 - u32::from(self.prefix.min(32)))
+            .unwrap_or(0)
     }
 
     fn mask_v6(&self) -> u128 {
-        u128::MAX.checked_shl(128 - u32::from(self.prefix.min(128))).unwrap_or(0)
+        u128::MAX
+            .checked_shl(128 - u32::from(self.prefix.min(128)))
+            .unwrap_or(0)
     }
 
     /// The netmask in network byte order.
@@ -96,7 +106,10 @@ impl FromStr for Cidr {
 
     /// Reads `address/prefix`, or an address alone as a host.
     fn from_str(text: &str) -> Result<Self, AddrError> {
-        let bad = || AddrError { what: "CIDR address", text: text.to_owned() };
+        let bad = || AddrError {
+            what: "CIDR address",
+            text: text.to_owned(),
+        };
         let Some((addr, prefix)) = text.split_once('/') else {
             return text.parse().map(Cidr::host).map_err(|_| bad());
         };
@@ -146,7 +159,10 @@ impl FromStr for Mac {
     type Err = AddrError;
 
     fn from_str(text: &str) -> Result<Self, AddrError> {
-        let bad = || AddrError { what: "MAC address", text: text.to_owned() };
+        let bad = || AddrError {
+            what: "MAC address",
+            text: text.to_owned(),
+        };
         let mut out = [0_u8; 6];
         let mut parts = text.split([':', '-']);
         for byte in &mut out {
@@ -195,7 +211,13 @@ mod tests {
 
     #[test]
     fn mac_follows_the_address() {
-        assert_eq!(Mac::from_ip("10.10.19.4".parse().unwrap()).to_string(), "02:42:0a:0a:13:04");
-        assert_eq!("02:42:0a:0a:13:04".parse(), Ok(Mac([2, 0x42, 10, 10, 19, 4])));
+        assert_eq!(
+            Mac::from_ip("10.10.19.4".parse().unwrap()).to_string(),
+            "02:42:0a:0a:13:04"
+        );
+        assert_eq!(
+            "02:42:0a:0a:13:04".parse(),
+            Ok(Mac([2, 0x42, 10, 10, 19, 4]))
+        );
     }
 }

@@ -107,7 +107,11 @@ fn bracketed(ip: &IpAddr) -> String {
 }
 
 fn join(errors: &[NetError]) -> String {
-    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    errors
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 impl NetError {

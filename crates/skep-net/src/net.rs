@@ -32,14 +32,19 @@ struct Inner {
 }
 
 fn not_yet<T>() -> Result<T, NetError> {
-    Err(NetError::Invalid { what: "operation", value: "not built yet".into() })
+    Err(NetError::Invalid {
+        what: "operation",
+        value: "not built yet".into(),
+    })
 }
 
 impl Net {
     /// Opens the host's network from the calling thread's namespace. Must run inside a tokio
     /// runtime, which then serves DNS.
     pub fn open(config: NetConfig) -> Result<Net, NetError> {
-        Ok(Net { inner: Arc::new(Inner { config }) })
+        Ok(Net {
+            inner: Arc::new(Inner { config }),
+        })
     }
 
     /// Creates and pins a network namespace with its loopback up; answers the path of the pin. An

@@ -51,7 +51,8 @@ impl ResolvConf {
             let mut words = line.split_whitespace();
             match words.next() {
                 Some("nameserver") => {
-                    let addr = words.next().and_then(|w| w.split('%').next()?.parse().ok());
+                    let addr: Option<IpAddr> =
+                        words.next().and_then(|w| w.split('%').next()?.parse().ok());
                     conf.nameservers.extend(addr);
                 }
                 Some("search" | "domain") => conf.search = words.map(str::to_owned).collect(),
@@ -95,7 +96,10 @@ mod tests {
     #[test]
     fn embedded_points_to_the_container_s_own_server() {
         let text = ResolvConf::embedded(&["example.org".into()], &[]).to_string();
-        assert_eq!(text, "nameserver 127.0.0.11\nsearch example.org\noptions ndots:0\n");
+        assert_eq!(
+            text,
+            "nameserver 127.0.0.11\nsearch example.org\noptions ndots:0\n"
+        );
     }
 
     #[test]
@@ -111,6 +115,9 @@ mod tests {
         );
         assert_eq!(conf.nameservers.len(), 2);
         assert_eq!(conf.search, ["a", "b"]);
-        assert_eq!(conf.for_bridge().nameservers, ["fe80::1".parse::<IpAddr>().unwrap()]);
+        assert_eq!(
+            conf.for_bridge().nameservers,
+            ["fe80::1".parse::<IpAddr>().unwrap()]
+        );
     }
 }

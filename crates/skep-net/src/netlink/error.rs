@@ -38,6 +38,8 @@ impl NetlinkError {
 
     /// The object is not there.
     pub fn missing(&self) -> bool {
-        [libc::ENOENT, libc::ENODEV, libc::ESRCH, libc::EADDRNOTAVAIL].iter().any(|e| self.is(*e))
+        [libc::ENOENT, libc::ENODEV, libc::ESRCH, libc::EADDRNOTAVAIL]
+            .iter()
+            .any(|e| self.is(*e))
     }
 }

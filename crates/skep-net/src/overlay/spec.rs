@@ -94,7 +94,10 @@ impl std::fmt::Display for Warning {
                 "encrypted network {network_id} does not reach other hosts: {reason}"
             ),
             Warning::ForwardDropped { chain } => {
-                write!(f, "{chain} drops forwarded packets: published ports may not be reachable")
+                write!(
+                    f,
+                    "{chain} drops forwarded packets: published ports may not be reachable"
+                )
             }
             Warning::IngressPortBusy { port } => write!(
                 f,
