@@ -1,0 +1,82 @@
+//! `skep shim DIR`: the parent of one container.
+//!
+//! The shim creates the container described by `DIR/config.json` and `DIR/shim.json`, keeps its
+//! streams, log, terminal and exit status, and answers [`protocol::Request`]s on `DIR/shim.sock`.
+//! It outlives the daemon. It is single-threaded, and stays small: whatever needs memory (reading
+//! the OCI configuration, entering namespaces) happens in a short-lived fork.
+
+pub mod client;
+pub mod protocol;
+pub mod spec;
+pub mod state;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+pub use client::{Connection, Found, Spawned, connect, find, spawn};
+pub use spec::{ExternalRuntime, LogFile, LogSpec, OverlaySpec, ShimSpec, files};
+pub use state::{ExitRecord, ShimState};
+
+/// What goes wrong around a shim.
+#[derive(Debug, thiserror::Error)]
+pub enum ShimError {
+    /// A file of the bundle directory.
+    #[error("{op} {}: {source}", path.display())]
+    File {
+        /// What was attempted.
+        op: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// A file which is not what it should be.
+    #[error("decode {}: {source}", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: serde_json::Error,
+    },
+    /// The program could not be run.
+    #[error("spawn {}: {source}", program.display())]
+    Spawn {
+        /// The program.
+        program: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// Talking to the shim.
+    #[error("talk to the shim: {0}")]
+    Ready(#[source] std::io::Error),
+    /// The shim ended without a word.
+    #[error("the shim ended early: {said:?}")]
+    Died {
+        /// What it had written.
+        said: String,
+    },
+    /// The shim closed the connection.
+    #[error("the shim closed the connection")]
+    Closed,
+    /// A frame made no sense.
+    #[error(transparent)]
+    Frame(#[from] protocol::FrameError),
+    /// The shim says no; the text is for the user.
+    #[error(transparent)]
+    Refused(protocol::Refusal),
+}
+
+/// The argv role `skep shim DIR`. Call it before any thread or runtime exists.
+pub fn main(dir: &Path) -> ExitCode {
+    eprintln!("shim {}: not built yet", dir.display());
+    ExitCode::FAILURE
+}
+
+/// Puts in order what a killed shim left: ends the container's processes, removes its cgroups and
+/// writes `exit.json`. Idempotent.
+pub fn recover(dir: &Path) -> Result<ExitRecord, ShimError> {
+    if let Some(exit) = ExitRecord::load(dir)? {
+        return Ok(exit);
+    }
+    Err(ShimError::Closed)
+}
