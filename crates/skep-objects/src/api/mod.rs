@@ -5,5 +5,12 @@
 //! [`decode::from_json`], which matches keys as Go does, and every struct has `#[serde(default)]`:
 //! a missing field or a null is the zero value.
 
+pub mod container;
 pub mod decode;
 pub mod encode;
+pub mod events;
+pub mod exec;
+pub mod network;
+mod omit;
+pub mod stats;
+pub mod volume;

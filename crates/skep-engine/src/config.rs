@@ -1,0 +1,88 @@
+//! How an engine is set up; composed by the daemon from flags and daemon.json.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Where networks without a subnet get theirs from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddressPool {
+    /// For example `172.17.0.0/16`.
+    pub base: String,
+    /// Prefix length of each subnet.
+    pub size: u8,
+}
+
+/// One host's engine.
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// What must outlive a reboot.
+    pub data_root: PathBuf,
+    /// What must not: sockets, pids, pinned namespaces.
+    pub exec_root: PathBuf,
+    /// The program whose argv role `shim` parents a container: skep itself.
+    pub shim_program: PathBuf,
+    /// Cgroup below which containers get theirs.
+    pub cgroup_parent: String,
+    /// Pools for networks without a subnet; Docker's defaults when empty.
+    pub default_address_pools: Vec<AddressPool>,
+    /// Address and subnet of the default bridge.
+    pub bip: Option<String>,
+    /// Name of the default bridge's interface.
+    pub bridge: String,
+    /// MTU of the default bridge; zero is 1500.
+    pub mtu: u32,
+    /// Name servers for containers that name none.
+    pub dns: Vec<String>,
+    /// Resolver options for containers that name none.
+    pub dns_options: Vec<String>,
+    /// Search domains for containers that name none.
+    pub dns_search: Vec<String>,
+    /// Registries spoken to over plain http or with any certificate.
+    pub insecure_registries: Vec<String>,
+    /// Mirrors of Docker Hub, asked first.
+    pub registry_mirrors: Vec<String>,
+    /// Other OCI runtimes by name.
+    pub runtimes: BTreeMap<String, PathBuf>,
+    /// Runtime of containers that name none.
+    pub default_runtime: String,
+    /// Log driver of containers that name none.
+    pub log_driver: String,
+    /// Its options.
+    pub log_opts: BTreeMap<String, String>,
+    /// The host's labels, shown in `info` and to the scheduler.
+    pub labels: Vec<String>,
+    /// Ulimits of containers that set none, `name=soft[:hard]`.
+    pub default_ulimits: BTreeMap<String, (i64, i64)>,
+    /// Size of `/dev/shm` in bytes where a container names none.
+    pub default_shm_size: i64,
+    /// Seconds between the stop signal and SIGKILL when the daemon stops containers.
+    pub shutdown_timeout_seconds: u64,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            data_root: PathBuf::from("/var/lib/skep"),
+            exec_root: PathBuf::from("/run/skep"),
+            shim_program: PathBuf::from("/proc/self/exe"),
+            cgroup_parent: "skep".to_owned(),
+            default_address_pools: Vec::new(),
+            bip: None,
+            bridge: "docker0".to_owned(),
+            mtu: 0,
+            dns: Vec::new(),
+            dns_options: Vec::new(),
+            dns_search: Vec::new(),
+            insecure_registries: Vec::new(),
+            registry_mirrors: Vec::new(),
+            runtimes: BTreeMap::new(),
+            default_runtime: "skep".to_owned(),
+            log_driver: "json-file".to_owned(),
+            log_opts: BTreeMap::new(),
+            labels: Vec::new(),
+            default_ulimits: BTreeMap::new(),
+            default_shm_size: 64 << 20,
+            shutdown_timeout_seconds: 15,
+        }
+    }
+}
