@@ -23,12 +23,26 @@ impl Backoff {
     /// `b ← min(base + 2 b, max)` with a uniform draw in [0, b).
     pub fn doubling(base: Duration, max: Duration) -> Self {
         let zero = Duration::ZERO;
-        Self { base, factor: zero, max, attempts: 0, current: zero, jitter: true }
+        Self {
+            base,
+            factor: zero,
+            max,
+            attempts: 0,
+            current: zero,
+            jitter: true,
+        }
     }
 
     /// `base`, `base + step`, `base + 2 step`, … up to `max`, without a draw.
     pub fn linear(base: Duration, step: Duration, max: Duration) -> Self {
-        Self { base, factor: step, max, attempts: 0, current: Duration::ZERO, jitter: false }
+        Self {
+            base,
+            factor: step,
+            max,
+            attempts: 0,
+            current: Duration::ZERO,
+            jitter: false,
+        }
     }
 
     /// A failure: how long to wait now.
@@ -39,7 +53,11 @@ impl Backoff {
         } else {
             (self.base + self.factor.saturating_mul(self.attempts - 1)).min(self.max)
         };
-        if self.jitter { self.current.mul_f64(rand::random::<f64>()) } else { self.current }
+        if self.jitter {
+            self.current.mul_f64(rand::random::<f64>())
+        } else {
+            self.current
+        }
     }
 
     /// A success.

@@ -57,7 +57,9 @@ fn root_cause(error: &tonic::transport::Error) -> String {
 impl ConnectError {
     /// The peer's certificate, or ours in its eyes, is not of this swarm: trying again is no use.
     pub fn is_certificate(&self) -> bool {
-        let Self::Dial { source, .. } = self else { return false };
+        let Self::Dial { source, .. } = self else {
+            return false;
+        };
         let mut cause: Option<&(dyn Error + 'static)> = Some(source);
         while let Some(error) = cause {
             if let Some(io) = error.downcast_ref::<io::Error>()
@@ -108,7 +110,13 @@ enum Route {
 
 /// Connects with this node's certificate.
 pub async fn connect(addr: &str, identity: &NodeIdentity) -> Result<Channel, ConnectError> {
-    eager(addr, OU_MANAGER, Route::Identity(identity.clone()), DIAL_DEADLINE).await
+    eager(
+        addr,
+        OU_MANAGER,
+        Route::Identity(identity.clone()),
+        DIAL_DEADLINE,
+    )
+    .await
 }
 
 /// As [`connect`], but the dial happens with the first call.
@@ -143,7 +151,10 @@ async fn eager(
     endpoint(addr, deadline)?
         .connect_with_connector(dialer)
         .await
-        .map_err(|source| ConnectError::Dial { addr: addr.to_owned(), source })
+        .map_err(|source| ConnectError::Dial {
+            addr: addr.to_owned(),
+            source,
+        })
 }
 
 fn endpoint(addr: &str, deadline: Duration) -> Result<Endpoint, ConnectError> {
@@ -167,13 +178,19 @@ struct Dialer {
 
 impl Dialer {
     fn new(addr: &str, server_name: &'static str, route: Route) -> Self {
-        Self { addr: addr.to_owned(), server_name, route }
+        Self {
+            addr: addr.to_owned(),
+            server_name,
+            route,
+        }
     }
 
     async fn dial(self) -> io::Result<TokioIo<Box<dyn Stream>>> {
         let config = match self.route {
             Route::Local(dialer) => {
-                return Ok(TokioIo::new(Box::new(dialer.dial().await?) as Box<dyn Stream>));
+                return Ok(TokioIo::new(
+                    Box::new(dialer.dial().await?) as Box<dyn Stream>
+                ));
             }
             Route::Identity(identity) => identity.current().client_config(),
             Route::Config(config) => config,

@@ -6,7 +6,7 @@ use rustls_pki_types::CertificateDer;
 use skep_objects::swarmkit::NodeRole;
 
 use crate::identity::CertificateError;
-use crate::identity::cert_names::Names;
+use crate::identity::certificate::Names;
 
 /// Put into every request's extensions by the server.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +34,10 @@ impl PeerCertificate {
     /// Reads the names of a leaf that TLS has verified.
     pub(crate) fn read(leaf: &CertificateDer<'_>) -> Result<Self, CertificateError> {
         let names = Names::read(leaf)?;
-        Ok(Self { node_id: names.node_id, role: names.role, cluster_id: names.cluster_id })
+        Ok(Self {
+            node_id: names.node_id,
+            role: names.role,
+            cluster_id: names.cluster_id,
+        })
     }
 }

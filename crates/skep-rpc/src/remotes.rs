@@ -27,7 +27,10 @@ struct Remote {
 impl Remotes {
     /// Starts with the given managers.
     pub fn new(peers: impl IntoIterator<Item = Peer>) -> Self {
-        let remotes = Self { inner: Arc::default(), changed: Arc::new(watch::Sender::new(0)) };
+        let remotes = Self {
+            inner: Arc::default(),
+            changed: Arc::new(watch::Sender::new(0)),
+        };
         remotes.replace(peers.into_iter().map(|peer| (peer, 0)));
         remotes
     }
@@ -43,12 +46,23 @@ impl Remotes {
             let mut known = self.lock();
             for (peer, weight) in peers {
                 let old = known.get(&peer.addr).map_or(0.0, |r| r.weight);
-                let weight = if weight == 0 { old } else { moved(old, weight as f64) };
-                new.insert(peer.addr, Remote { node_id: peer.node_id, weight });
+                let weight = if weight == 0 {
+                    old
+                } else {
+                    moved(old, weight as f64)
+                };
+                new.insert(
+                    peer.addr,
+                    Remote {
+                        node_id: peer.node_id,
+                        weight,
+                    },
+                );
             }
-            let is_changed = new.iter().map(|(a, r)| (a, &r.node_id)).ne(known
+            let is_changed = new
                 .iter()
-                .map(|(a, r)| (a, &r.node_id)));
+                .map(|(a, r)| (a, &r.node_id))
+                .ne(known.iter().map(|(a, r)| (a, &r.node_id)));
             *known = new;
             is_changed
         };
@@ -66,7 +80,10 @@ impl Remotes {
     pub fn peers(&self) -> Vec<Peer> {
         let lock = self.lock();
         lock.iter()
-            .map(|(addr, r)| Peer { node_id: r.node_id.clone(), addr: addr.clone() })
+            .map(|(addr, r)| Peer {
+                node_id: r.node_id.clone(),
+                addr: addr.clone(),
+            })
             .collect()
     }
 
@@ -82,9 +99,15 @@ impl Remotes {
                 at < 0.0
             });
             let (addr, remote) = found.or(candidates.last())?;
-            Some(Peer { node_id: remote.node_id.clone(), addr: (*addr).clone() })
+            Some(Peer {
+                node_id: remote.node_id.clone(),
+                addr: (*addr).clone(),
+            })
         };
-        let wanted = lock.iter().filter(|(addr, _)| !excluded.contains(&addr.as_str())).collect();
+        let wanted = lock
+            .iter()
+            .filter(|(addr, _)| !excluded.contains(&addr.as_str()))
+            .collect();
         draw(wanted).or_else(|| draw(lock.iter().collect()))
     }
 
@@ -114,7 +137,10 @@ mod tests {
     use super::*;
 
     fn peer(addr: &str) -> Peer {
-        Peer { node_id: format!("node-{addr}"), addr: addr.to_owned() }
+        Peer {
+            node_id: format!("node-{addr}"),
+            addr: addr.to_owned(),
+        }
     }
 
     #[test]
@@ -124,7 +150,9 @@ mod tests {
             remotes.failed("a");
             remotes.succeeded("b");
         }
-        let drawn_a = (0..1000).filter(|_| remotes.pick(&[]).unwrap().addr == "a").count();
+        let drawn_a = (0..1000)
+            .filter(|_| remotes.pick(&[]).unwrap().addr == "a")
+            .count();
         assert!(drawn_a < 10, "{drawn_a}");
     }
 

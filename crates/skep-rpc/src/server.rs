@@ -137,7 +137,12 @@ async fn handshake(
             return;
         }
     };
-    let certificate = match stream.get_ref().1.peer_certificates().and_then(<[_]>::first) {
+    let certificate = match stream
+        .get_ref()
+        .1
+        .peer_certificates()
+        .and_then(<[_]>::first)
+    {
         None => None,
         Some(leaf) => match PeerCertificate::read(leaf) {
             Ok(certificate) => Some(certificate),
@@ -147,8 +152,14 @@ async fn handshake(
             }
         },
     };
-    let peer = Peer { remote_addr: Some(addr), certificate, is_local: false };
-    let _ = sender.send(Ok(ServerIo::Tls(Box::new(stream), Arc::new(peer)))).await;
+    let peer = Peer {
+        remote_addr: Some(addr),
+        certificate,
+        is_local: false,
+    };
+    let _ = sender
+        .send(Ok(ServerIo::Tls(Box::new(stream), Arc::new(peer))))
+        .await;
 }
 
 /// One accepted connection.
@@ -166,7 +177,10 @@ impl Connected for ServerIo {
     fn connect_info(&self) -> Peer {
         match self {
             Self::Tls(_, peer) => Peer::clone(peer),
-            Self::Local(_) => Peer { is_local: true, ..Peer::default() },
+            Self::Local(_) => Peer {
+                is_local: true,
+                ..Peer::default()
+            },
         }
     }
 }

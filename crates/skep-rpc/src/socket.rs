@@ -17,7 +17,10 @@ const GIVE_UP: Duration = Duration::from_secs(3);
 pub(crate) fn tune(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);
-    let keepalive = TcpKeepalive::new().with_time(IDLE).with_interval(INTERVAL).with_retries(2);
+    let keepalive = TcpKeepalive::new()
+        .with_time(IDLE)
+        .with_interval(INTERVAL)
+        .with_retries(2);
     socket.set_tcp_keepalive(&keepalive)?;
     socket.set_tcp_user_timeout(Some(GIVE_UP))
 }

@@ -119,8 +119,8 @@ impl NodeCertificate {
     /// DER of the issuer's subject, from the leaf.
     pub fn issuer_subject(&self) -> Result<Vec<u8>, CertificateError> {
         let leaf = self.chain.first().ok_or(CertificateError::Empty)?;
-        let (_, cert) = X509Certificate::from_der(leaf)
-            .map_err(|e| CertificateError::Parse(e.to_string()))?;
+        let (_, cert) =
+            X509Certificate::from_der(leaf).map_err(|e| CertificateError::Parse(e.to_string()))?;
         Ok(cert.issuer().as_raw().to_vec())
     }
 }
@@ -136,8 +136,8 @@ pub(crate) struct Names {
 
 impl Names {
     pub(crate) fn read(leaf: &[u8]) -> Result<Self, CertificateError> {
-        let (_, cert) = X509Certificate::from_der(leaf)
-            .map_err(|e| CertificateError::Parse(e.to_string()))?;
+        let (_, cert) =
+            X509Certificate::from_der(leaf).map_err(|e| CertificateError::Parse(e.to_string()))?;
         let subject = cert.subject();
         let text = |attribute: Option<&x509_parser::x509::AttributeTypeAndValue<'_>>, what| {
             let value = attribute.and_then(|a| a.as_str().ok()).map(str::to_owned);
@@ -187,6 +187,9 @@ mod tests {
         assert_eq!(cert.role(), NodeRole::Manager);
         let life = cert.not_after() - cert.not_before();
         assert_eq!(life.whole_hours(), 2161);
-        assert_eq!((cert.renewal_time(0.0) - cert.not_before()).whole_minutes(), 2161 * 30);
+        assert_eq!(
+            (cert.renewal_time(0.0) - cert.not_before()).whole_minutes(),
+            2161 * 30
+        );
     }
 }

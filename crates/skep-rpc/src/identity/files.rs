@@ -78,12 +78,24 @@ pub enum FilesError {
 impl FilesError {
     /// The node must be unlocked first.
     pub fn is_locked(&self) -> bool {
-        matches!(self, Self::Kek { source: KekError::Locked, .. })
+        matches!(
+            self,
+            Self::Kek {
+                source: KekError::Locked,
+                ..
+            }
+        )
     }
 
     /// The unlock key given does not fit.
     pub fn is_wrong_key(&self) -> bool {
-        matches!(self, Self::Kek { source: KekError::Wrong | KekError::Malformed, .. })
+        matches!(
+            self,
+            Self::Kek {
+                source: KekError::Wrong | KekError::Malformed,
+                ..
+            }
+        )
     }
 
     /// The node has no such file yet.
@@ -93,7 +105,11 @@ impl FilesError {
 
     /// The kind of this error, for status codes.
     pub fn kind(&self) -> ErrorKind {
-        if self.is_wrong_key() { ErrorKind::Unauthenticated } else { ErrorKind::Internal }
+        if self.is_wrong_key() {
+            ErrorKind::Unauthenticated
+        } else {
+            ErrorKind::Internal
+        }
     }
 }
 
@@ -110,7 +126,11 @@ impl KeyHeaders {
     /// Opens the sealed record under the given name.
     pub fn open(&self, name: &str, kek: Option<&Kek>) -> Option<Result<Vec<u8>, KekError>> {
         let record = decode_record(self.others.get(name)?);
-        Some(record.ok_or(KekError::Malformed).and_then(|record| Kek::open(kek, &record)))
+        Some(
+            record
+                .ok_or(KekError::Malformed)
+                .and_then(|record| Kek::open(kek, &record)),
+        )
     }
 
     /// Puts a sealed record under the given name.
@@ -133,7 +153,10 @@ struct KeyFile {
 impl KeyFile {
     fn parse(text: &str) -> Option<Self> {
         let mut lines = text.lines();
-        let label = lines.next()?.strip_prefix("-----BEGIN ")?.strip_suffix("-----")?;
+        let label = lines
+            .next()?
+            .strip_prefix("-----BEGIN ")?
+            .strip_suffix("-----")?;
         let mut headers = KeyHeaders::default();
         let mut base64 = String::new();
         for line in lines {
@@ -160,9 +183,15 @@ impl KeyFile {
     fn print(headers: &KeyHeaders, key: &NodeKey, kek: Option<&Kek>) -> String {
         let (label, body) = match kek {
             None => (LABEL_PLAIN, key.pkcs8_der().to_vec()),
-            Some(_) => (LABEL_SEALED, Kek::seal(kek, key.pkcs8_der()).encode_to_vec()),
+            Some(_) => (
+                LABEL_SEALED,
+                Kek::seal(kek, key.pkcs8_der()).encode_to_vec(),
+            ),
         };
-        let mut out = format!("-----BEGIN {label}-----\n{KEK_VERSION}: {}\n", headers.kek_version);
+        let mut out = format!(
+            "-----BEGIN {label}-----\n{KEK_VERSION}: {}\n",
+            headers.kek_version
+        );
         for (name, value) in &headers.others {
             out.push_str(&format!("{name}: {value}\n"));
         }
@@ -186,7 +215,9 @@ pub struct NodeFiles {
 impl NodeFiles {
     /// The files under a swarm state directory.
     pub fn new(state_dir: &Path) -> Self {
-        Self { dir: state_dir.join("certificates") }
+        Self {
+            dir: state_dir.join("certificates"),
+        }
     }
 
     fn root_path(&self) -> PathBuf {
@@ -288,8 +319,10 @@ impl NodeFiles {
         }
         for name in SEALED_HEADERS {
             if let Some(plain) = headers.open(name, old) {
-                let plain =
-                    plain.map_err(|source| FilesError::Kek { path: self.key_path(), source })?;
+                let plain = plain.map_err(|source| FilesError::Kek {
+                    path: self.key_path(),
+                    source,
+                })?;
                 headers.seal(name, new, &plain);
             }
         }
@@ -304,8 +337,8 @@ impl NodeFiles {
     }
 
     fn parse_key(&self, path: &Path) -> Result<KeyFile, FilesError> {
-        let text = String::from_utf8(read(path)?)
-            .map_err(|_| FilesError::Malformed(path.to_owned()))?;
+        let text =
+            String::from_utf8(read(path)?).map_err(|_| FilesError::Malformed(path.to_owned()))?;
         KeyFile::parse(&text).ok_or_else(|| FilesError::Malformed(path.to_owned()))
     }
 
@@ -315,15 +348,21 @@ impl NodeFiles {
         kek: Option<&Kek>,
     ) -> Result<(KeyHeaders, NodeKey), FilesError> {
         let file = self.parse_key(path)?;
-        let der = Kek::open(kek, &file.body)
-            .map_err(|source| FilesError::Kek { path: path.to_owned(), source })?;
+        let der = Kek::open(kek, &file.body).map_err(|source| FilesError::Kek {
+            path: path.to_owned(),
+            source,
+        })?;
         Ok((file.headers, NodeKey::from_pkcs8(der)?))
     }
 }
 
 fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FilesError {
     let path = path.to_owned();
-    move |source| FilesError::Io { action, path, source }
+    move |source| FilesError::Io {
+        action,
+        path,
+        source,
+    }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, FilesError> {
@@ -337,7 +376,9 @@ fn rename(from: &Path, to: &Path) -> Result<(), FilesError> {
 
 fn sync_dir(path: &Path) -> Result<(), FilesError> {
     let dir = path.parent().unwrap_or(Path::new("/"));
-    File::open(dir).and_then(|d| d.sync_all()).map_err(io_error("sync", dir))
+    File::open(dir)
+        .and_then(|d| d.sync_all())
+        .map_err(io_error("sync", dir))
 }
 
 /// Either the old content or the new one is there after a crash, never a part.
@@ -346,8 +387,12 @@ fn write_atomically(path: &Path, content: &[u8], mode: u32) -> Result<(), FilesE
     tmp.push(".tmp");
     let tmp = PathBuf::from(tmp);
     let write = || -> io::Result<()> {
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&tmp)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(mode)
+            .open(&tmp)?;
         file.write_all(content)?;
         file.sync_all()
     };

@@ -49,8 +49,15 @@ impl Kek {
 
     /// Reads `SWMKEY-1-…`.
     pub fn parse(text: &str) -> Result<Self, KekError> {
-        let body = text.trim().strip_prefix(PREFIX).ok_or(KekError::Malformed)?;
-        Self::from_bytes(&STANDARD_NO_PAD.decode(body).map_err(|_| KekError::Malformed)?)
+        let body = text
+            .trim()
+            .strip_prefix(PREFIX)
+            .ok_or(KekError::Malformed)?;
+        Self::from_bytes(
+            &STANDARD_NO_PAD
+                .decode(body)
+                .map_err(|_| KekError::Malformed)?,
+        )
     }
 
     /// The raw bytes.
@@ -128,7 +135,10 @@ mod tests {
         let (kek, other) = (Kek::generate(), Kek::generate());
         let sealed = Kek::seal(Some(&kek), b"secret");
         assert_eq!(Kek::open(Some(&kek), &sealed).unwrap(), b"secret");
-        assert!(matches!(Kek::open(Some(&other), &sealed), Err(KekError::Wrong)));
+        assert!(matches!(
+            Kek::open(Some(&other), &sealed),
+            Err(KekError::Wrong)
+        ));
         assert!(matches!(Kek::open(None, &sealed), Err(KekError::Locked)));
         assert_eq!(Kek::open(None, &Kek::seal(None, b"x")).unwrap(), b"x");
     }

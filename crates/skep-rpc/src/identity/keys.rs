@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256, SubjectPublicKeyInfo};
+use rcgen::{
+    CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256, SubjectPublicKeyInfo,
+};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use x509_parser::certification_request::X509CertificationRequest;
@@ -84,9 +86,17 @@ impl NodeKey {
     pub fn csr(&self) -> Result<Csr, KeyError> {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
-        let request = params.serialize_request(&self.pair).map_err(KeyError::Generate)?;
-        let pem = request.pem().map_err(KeyError::Generate)?.replace("\r\n", "\n");
-        Ok(Csr { pem: pem.into_bytes(), public_key: self.public_key_der() })
+        let request = params
+            .serialize_request(&self.pair)
+            .map_err(KeyError::Generate)?;
+        let pem = request
+            .pem()
+            .map_err(KeyError::Generate)?
+            .replace("\r\n", "\n");
+        Ok(Csr {
+            pem: pem.into_bytes(),
+            public_key: self.public_key_der(),
+        })
     }
 }
 
@@ -107,17 +117,28 @@ pub struct Csr {
 impl Csr {
     /// Reads a PEM `CERTIFICATE REQUEST`; only its public key is used later.
     pub fn parse(pem: &[u8]) -> Result<Self, KeyError> {
-        let (_, block) = x509_parser::pem::parse_x509_pem(pem)
-            .map_err(|e| KeyError::Csr(e.to_string()))?;
-        if !matches!(block.label.as_str(), "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST") {
-            return Err(KeyError::Csr(format!("unexpected PEM block {}", block.label)));
+        let (_, block) =
+            x509_parser::pem::parse_x509_pem(pem).map_err(|e| KeyError::Csr(e.to_string()))?;
+        if !matches!(
+            block.label.as_str(),
+            "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST"
+        ) {
+            return Err(KeyError::Csr(format!(
+                "unexpected PEM block {}",
+                block.label
+            )));
         }
         let (_, request) = X509CertificationRequest::from_der(&block.contents)
             .map_err(|e| KeyError::Csr(e.to_string()))?;
-        request.verify_signature().map_err(|e| KeyError::Csr(e.to_string()))?;
+        request
+            .verify_signature()
+            .map_err(|e| KeyError::Csr(e.to_string()))?;
         let public_key = request.certification_request_info.subject_pki.raw.to_vec();
         SubjectPublicKeyInfo::from_der(&public_key).map_err(KeyError::Unsupported)?;
-        Ok(Self { pem: pem.to_vec(), public_key })
+        Ok(Self {
+            pem: pem.to_vec(),
+            public_key,
+        })
     }
 
     /// The exact bytes that go over the wire.
@@ -155,7 +176,9 @@ fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
 const OID_EC: &[u8] = &[0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
 const OID_P256: &[u8] = &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
 const OID_P384: &[u8] = &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22];
-const OID_RSA: &[u8] = &[0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
+const OID_RSA: &[u8] = &[
+    0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01,
+];
 
 /// PKCS#8 (RFC 5208) around an ECPrivateKey (RFC 5915); what `openssl ecparam -genkey` writes.
 fn wrap_sec1(sec1: &[u8]) -> Vec<u8> {
@@ -170,7 +193,15 @@ fn wrap_pkcs1(pkcs1: &[u8]) -> Vec<u8> {
 }
 
 fn pkcs8(algorithm: &[u8], key: &[u8]) -> Vec<u8> {
-    tlv(0x30, &[&[0x02, 0x01, 0x00][..], &tlv(0x30, algorithm), &tlv(0x04, key)].concat())
+    tlv(
+        0x30,
+        &[
+            &[0x02, 0x01, 0x00][..],
+            &tlv(0x30, algorithm),
+            &tlv(0x04, key),
+        ]
+        .concat(),
+    )
 }
 
 #[cfg(test)]

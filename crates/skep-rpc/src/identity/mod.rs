@@ -4,8 +4,7 @@
 //! and tokens. Nothing here does network I/O; only [`files`] touches the disk.
 
 mod base36;
-mod certificate;
-pub(crate) use certificate as cert_names;
+pub(crate) mod certificate;
 pub mod files;
 mod kek;
 mod keys;
@@ -13,10 +12,14 @@ mod node;
 mod root;
 mod token;
 
-pub use certificate::{CertificateError, IssuerInfo, NodeCertificate, OU_MANAGER, OU_WORKER, SAN_CA};
+pub use certificate::{
+    CertificateError, IssuerInfo, NodeCertificate, OU_MANAGER, OU_WORKER, SAN_CA,
+};
 pub use files::{FilesError, KeyHeaders, NodeFiles};
 pub use kek::{Kek, KekError};
 pub use keys::{Csr, KeyError, NodeKey};
 pub use node::{Credentials, NodeIdentity};
-pub use root::{NodeCertificateRequest, RootBundle, RootError, SigningRoot, MIN_NODE_LIFE, NODE_LIFE, ROOT_LIFE};
+pub use root::{
+    MIN_NODE_LIFE, NODE_LIFE, NodeCertificateRequest, ROOT_LIFE, RootBundle, RootError, SigningRoot,
+};
 pub use token::{JoinToken, RootDigest, TokenError};

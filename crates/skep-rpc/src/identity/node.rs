@@ -30,7 +30,13 @@ impl Credentials {
     ) -> Result<Self, TlsError> {
         let server = tls::server_config(&key, &certificate, &roots)?;
         let client = tls::client_config(&key, &certificate, &roots)?;
-        Ok(Self { key, certificate, roots, server: Arc::new(server), client: Arc::new(client) })
+        Ok(Self {
+            key,
+            certificate,
+            roots,
+            server: Arc::new(server),
+            client: Arc::new(client),
+        })
     }
 
     /// The private key.

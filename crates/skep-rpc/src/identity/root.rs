@@ -81,9 +81,15 @@ impl RootBundle {
         }
         let mut store = RootCertStore::empty();
         for cert in &certs {
-            store.add(cert.clone()).map_err(|e| RootError::Parse(e.to_string()))?;
+            store
+                .add(cert.clone())
+                .map_err(|e| RootError::Parse(e.to_string()))?;
         }
-        Ok(Self { pem: pem.to_vec(), certs, store: Arc::new(store) })
+        Ok(Self {
+            pem: pem.to_vec(),
+            certs,
+            store: Arc::new(store),
+        })
     }
 
     /// The exact bytes.
@@ -130,12 +136,15 @@ impl RootBundle {
     pub fn issuer_of(&self, cert: &NodeCertificate) -> Option<IssuerInfo> {
         let (leaf, intermediates) = cert.chain().split_first()?;
         let (_, leaf) = X509Certificate::from_der(leaf).ok()?;
-        intermediates.iter().chain(&self.certs).find_map(|candidate| {
-            let (_, issuer) = X509Certificate::from_der(candidate).ok()?;
-            let signed = issuer.subject().as_raw() == leaf.issuer().as_raw()
-                && leaf.verify_signature(Some(issuer.public_key())).is_ok();
-            signed.then(|| issuer_info(&issuer))
-        })
+        intermediates
+            .iter()
+            .chain(&self.certs)
+            .find_map(|candidate| {
+                let (_, issuer) = X509Certificate::from_der(candidate).ok()?;
+                let signed = issuer.subject().as_raw() == leaf.issuer().as_raw()
+                    && leaf.verify_signature(Some(issuer.public_key())).is_ok();
+                signed.then(|| issuer_info(&issuer))
+            })
     }
 
     /// Subject and public key of the first certificate: what converged nodes report as their issuer.
@@ -191,12 +200,19 @@ impl SigningRoot {
         let key = NodeKey::generate()?;
         let mut params = ca_params(&key.public_key_der());
         params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, printable(SAN_CA));
+        params
+            .distinguished_name
+            .push(DnType::CommonName, printable(SAN_CA));
         params.not_before = now - ROOT_BACKDATE;
         params.not_after = params.not_before + ROOT_LIFE;
         let cert = params.self_signed(key.pair()).map_err(RootError::Sign)?;
         let cert_pem = pem_of(&cert);
-        Ok(Self { cert_pem, cert_der: cert.der().clone(), key, intermediates: Vec::new() })
+        Ok(Self {
+            cert_pem,
+            cert_der: cert.der().clone(),
+            key,
+            intermediates: Vec::new(),
+        })
     }
 
     /// Puts a given certificate and its key together. `intermediates` (PEM, may be empty) follow
@@ -204,8 +220,8 @@ impl SigningRoot {
     pub fn new(cert_pem: &[u8], key_pem: &[u8], intermediates: &[u8]) -> Result<Self, RootError> {
         let cert_der = CertificateDer::from_pem_slice(cert_pem).map_err(|_| RootError::Empty)?;
         let key = NodeKey::from_pem(key_pem)?;
-        let (_, cert) = X509Certificate::from_der(&cert_der)
-            .map_err(|e| RootError::Parse(e.to_string()))?;
+        let (_, cert) =
+            X509Certificate::from_der(&cert_der).map_err(|e| RootError::Parse(e.to_string()))?;
         if cert.public_key().raw != key.public_key_der() {
             return Err(RootError::Mismatch);
         }
@@ -233,13 +249,23 @@ impl SigningRoot {
         request: &NodeCertificateRequest<'_>,
         now: OffsetDateTime,
     ) -> Result<Vec<u8>, RootError> {
-        let life = if request.life < MIN_NODE_LIFE { NODE_LIFE } else { request.life };
+        let life = if request.life < MIN_NODE_LIFE {
+            NODE_LIFE
+        } else {
+            request.life
+        };
         let ou = ou_of_role(request.role);
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(DnType::OrganizationName, printable(request.cluster_id));
-        params.distinguished_name.push(DnType::OrganizationalUnitName, printable(ou));
-        params.distinguished_name.push(DnType::CommonName, printable(request.node_id));
+        params
+            .distinguished_name
+            .push(DnType::OrganizationName, printable(request.cluster_id));
+        params
+            .distinguished_name
+            .push(DnType::OrganizationalUnitName, printable(ou));
+        params
+            .distinguished_name
+            .push(DnType::CommonName, printable(request.node_id));
         let mut names = vec![ou, request.node_id];
         if request.role == NodeRole::Manager {
             names.push(SAN_CA);
@@ -249,17 +275,23 @@ impl SigningRoot {
             params.subject_alt_names.push(SanType::DnsName(name));
         }
         params.is_ca = IsCa::ExplicitNoCa;
-        params.key_usages =
-            vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
-        params.extended_key_usages =
-            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.key_usages = vec![
+            KeyUsagePurpose::DigitalSignature,
+            KeyUsagePurpose::KeyEncipherment,
+        ];
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
         params.not_before = now - NODE_BACKDATE;
         params.not_after = now + life;
         params.serial_number = Some(random_serial());
         params.use_authority_key_identifier_extension = true;
         params.key_identifier_method = key_id(request.csr.public_key_der());
         let issuer = self.issuer()?;
-        let cert = params.signed_by(&request.csr.spki()?, &issuer).map_err(RootError::Sign)?;
+        let cert = params
+            .signed_by(&request.csr.spki()?, &issuer)
+            .map_err(RootError::Sign)?;
         let mut chain = pem_of(&cert);
         chain.extend_from_slice(&self.intermediates);
         Ok(chain)
@@ -283,9 +315,11 @@ impl SigningRoot {
         }
         let key = SubjectPublicKeyInfo::from_der(other.public_key().raw)
             .map_err(|e| RootError::Key(KeyError::Unsupported(e)))?;
-        let cert = params.signed_by(&key, &self.issuer()?).map_err(RootError::Sign)?;
-        let (_, made) = X509Certificate::from_der(cert.der())
-            .map_err(|e| RootError::Parse(e.to_string()))?;
+        let cert = params
+            .signed_by(&key, &self.issuer()?)
+            .map_err(RootError::Sign)?;
+        let (_, made) =
+            X509Certificate::from_der(cert.der()).map_err(|e| RootError::Parse(e.to_string()))?;
         if made.subject().as_raw() != other.subject().as_raw() {
             return Err(RootError::Subject);
         }
@@ -332,12 +366,18 @@ fn printable(text: &str) -> DnValue {
 fn copy_name(name: &x509_parser::x509::X509Name<'_>) -> Result<DistinguishedName, RootError> {
     let mut copy = DistinguishedName::new();
     for attribute in name.iter_attributes() {
-        let oid: Vec<u64> =
-            attribute.attr_type().iter().ok_or(RootError::Subject)?.collect();
+        let oid: Vec<u64> = attribute
+            .attr_type()
+            .iter()
+            .ok_or(RootError::Subject)?
+            .collect();
         let text = attribute.as_str().map_err(|_| RootError::Subject)?;
         let is_printable = attribute.attr_value().header.tag().0 == 19;
-        let value =
-            if is_printable { printable(text) } else { DnValue::Utf8String(text.to_owned()) };
+        let value = if is_printable {
+            printable(text)
+        } else {
+            DnValue::Utf8String(text.to_owned())
+        };
         copy.push(DnType::from_oid(&oid), value);
     }
     Ok(copy)

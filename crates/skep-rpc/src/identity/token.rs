@@ -91,7 +91,11 @@ impl JoinToken {
         base36::decode(secret, SECRET_BYTES).ok_or(TokenError::Malformed)?;
         let digest = base36::decode(digest, 32).ok_or(TokenError::Malformed)?;
         let digest: [u8; 32] = digest.try_into().map_err(|_| TokenError::Malformed)?;
-        Ok(Self { digest: RootDigest(digest), secret: secret.to_owned(), fips })
+        Ok(Self {
+            digest: RootDigest(digest),
+            secret: secret.to_owned(),
+            fips,
+        })
     }
 
     /// Whether the bundle is the one this token was made for.
@@ -119,7 +123,9 @@ impl fmt::Display for JoinToken {
 /// The secret stays out of logs.
 impl fmt::Debug for JoinToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JoinToken").field("digest", &self.digest).finish_non_exhaustive()
+        f.debug_struct("JoinToken")
+            .field("digest", &self.digest)
+            .finish_non_exhaustive()
     }
 }
 
@@ -151,7 +157,13 @@ mod tests {
 
     #[test]
     fn malformed_tokens_are_refused() {
-        for text in ["", "SWMTKN-1-abc-def", "SWMTKN-3-a-b", &WORKER[..80], &WORKER.to_uppercase()] {
+        for text in [
+            "",
+            "SWMTKN-1-abc-def",
+            "SWMTKN-3-a-b",
+            &WORKER[..80],
+            &WORKER.to_uppercase(),
+        ] {
             assert!(JoinToken::parse(text).is_err(), "{text}");
         }
     }

@@ -20,7 +20,9 @@ fn issue(root: &SigningRoot) -> (NodeKey, NodeCertificate) {
 fn node(dir: &Path) -> (NodeFiles, SigningRoot) {
     let root = SigningRoot::create(OffsetDateTime::now_utc()).unwrap();
     let files = NodeFiles::new(dir);
-    files.save_roots(&RootBundle::from_pem(root.cert_pem()).unwrap()).unwrap();
+    files
+        .save_roots(&RootBundle::from_pem(root.cert_pem()).unwrap())
+        .unwrap();
     let (key, chain) = issue(&root);
     files.save(&key, &chain, None).unwrap();
     (files, root)
@@ -35,7 +37,10 @@ fn what_was_saved_is_loaded() {
     assert!(!files.is_locked().unwrap());
     let key = dir.path().join("certificates/swarm-node.key");
     use std::os::unix::fs::PermissionsExt;
-    assert_eq!(fs::metadata(key).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        fs::metadata(key).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
 }
 
 #[test]
@@ -49,11 +54,19 @@ fn locking_seals_the_key_and_the_raft_keys() {
     assert!(files.set_kek(None, Some(&kek), 7).unwrap());
     assert!(files.is_locked().unwrap());
     assert!(files.load(None).unwrap_err().is_locked());
-    assert!(files.load(Some(&Kek::generate())).unwrap_err().is_wrong_key());
+    assert!(
+        files
+            .load(Some(&Kek::generate()))
+            .unwrap_err()
+            .is_wrong_key()
+    );
     files.load(Some(&kek)).unwrap();
     let headers = files.headers().unwrap().unwrap();
     assert_eq!(headers.kek_version, 7);
-    assert_eq!(headers.open("raft-dek", Some(&kek)).unwrap().unwrap(), b"dek");
+    assert_eq!(
+        headers.open("raft-dek", Some(&kek)).unwrap().unwrap(),
+        b"dek"
+    );
     assert!(headers.open("raft-dek", None).unwrap().is_err());
 }
 

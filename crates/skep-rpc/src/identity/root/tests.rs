@@ -23,8 +23,13 @@ fn profile(cert: &NodeCertificate) -> Vec<(String, bool, Vec<u8>)> {
         .extensions()
         .iter()
         .map(|e| {
-            let of_key = ["2.5.29.14", "2.5.29.35", "2.5.29.17"].contains(&e.oid.to_id_string().as_str());
-            let value = if of_key { vec![e.value.len() as u8] } else { e.value.to_vec() };
+            let of_key =
+                ["2.5.29.14", "2.5.29.35", "2.5.29.17"].contains(&e.oid.to_id_string().as_str());
+            let value = if of_key {
+                vec![e.value.len() as u8]
+            } else {
+                e.value.to_vec()
+            };
             (e.oid.to_id_string(), e.critical, value)
         })
         .collect();
@@ -51,7 +56,9 @@ fn a_manager_certificate_has_the_profile_of_dockerds() {
     let (_, b) = X509Certificate::from_der(&golden.chain()[0]).unwrap();
     assert_eq!(a.subject().as_raw(), b.subject().as_raw());
     assert_eq!(a.issuer().as_raw(), b.issuer().as_raw());
-    let names = |c: &X509Certificate<'_>| format!("{:?}", c.subject_alternative_name().unwrap().unwrap().value);
+    let names = |c: &X509Certificate<'_>| {
+        format!("{:?}", c.subject_alternative_name().unwrap().unwrap().value)
+    };
     assert_eq!(names(&a), names(&b));
 }
 
@@ -81,8 +88,14 @@ fn a_new_root_has_the_profile_of_dockerds() {
 fn a_chain_of_dockerd_validates_and_names_its_issuer() {
     let bundle = RootBundle::from_pem(GOLDEN_ROOT).unwrap();
     let cert = NodeCertificate::from_pem(GOLDEN_NODE).unwrap();
-    bundle.validate(&cert, cert.not_before() + Duration::hours(2)).unwrap();
-    assert!(bundle.validate(&cert, cert.not_after() + Duration::hours(2)).is_err());
+    bundle
+        .validate(&cert, cert.not_before() + Duration::hours(2))
+        .unwrap();
+    assert!(
+        bundle
+            .validate(&cert, cert.not_after() + Duration::hours(2))
+            .is_err()
+    );
     assert_eq!(bundle.issuer_of(&cert), bundle.first_as_issuer());
 }
 
@@ -91,7 +104,12 @@ fn another_roots_certificate_is_not_trusted() {
     let now = OffsetDateTime::now_utc();
     let cert = sign(&SigningRoot::create(now).unwrap(), NodeRole::Worker, now);
     let other = SigningRoot::create(now).unwrap();
-    assert!(RootBundle::from_pem(other.cert_pem()).unwrap().validate(&cert, now).is_err());
+    assert!(
+        RootBundle::from_pem(other.cert_pem())
+            .unwrap()
+            .validate(&cert, now)
+            .is_err()
+    );
 }
 
 #[test]
@@ -129,7 +147,10 @@ fn a_short_life_falls_back_to_the_default() {
 #[test]
 fn a_key_of_another_root_is_refused() {
     let now = OffsetDateTime::now_utc();
-    let (a, b) = (SigningRoot::create(now).unwrap(), SigningRoot::create(now).unwrap());
+    let (a, b) = (
+        SigningRoot::create(now).unwrap(),
+        SigningRoot::create(now).unwrap(),
+    );
     let result = SigningRoot::new(a.cert_pem(), b.key_pem().as_bytes(), b"");
     assert!(matches!(result, Err(RootError::Mismatch)));
 }
