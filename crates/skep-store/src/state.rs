@@ -1,0 +1,134 @@
+//! What the store's lock protects: the two states, and the proposals between them.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use crate::event::{Commit, Event};
+use crate::update::CommitError;
+use crate::view::View;
+use crate::watch::Watchers;
+
+/// The store's state.
+pub(crate) struct State {
+    pub(crate) committed: View,
+    pub(crate) speculative: View,
+    pub(crate) access: Access,
+    /// Counts the times that pending proposals failed: a transaction that began before is stale.
+    pub(crate) failures: u64,
+    pub(crate) watchers: Watchers,
+    pending: VecDeque<Pending>,
+    /// Version given to the last transaction that was sent on its way.
+    last_version: u64,
+}
+
+/// Who may write.
+pub(crate) enum Access {
+    /// No raft below: writes commit at once.
+    Direct,
+    /// This member leads: writes go to raft.
+    Leader(Arc<dyn Proposer>),
+    /// Nobody, and why.
+    Refused(CommitError),
+}
+
+/// Takes proposals, in order, to raft. Does not block.
+pub(crate) trait Proposer: Send + Sync {
+    /// Encodes the changes of a transaction; an error refuses this transaction alone.
+    fn encode(&self, events: &[Event]) -> Result<Encoded, CommitError>;
+    /// Queues an encoded transaction. Called under the store's lock, in order.
+    fn propose(&self, proposal: Encoded);
+}
+
+/// A proposal as raft takes it.
+#[derive(Debug)]
+pub(crate) struct Encoded {
+    /// What the entry is recognised by when it comes back committed.
+    pub(crate) id: u64,
+    /// `InternalRaftRequest`.
+    pub(crate) data: Vec<u8>,
+}
+
+/// A transaction on its way.
+pub(crate) struct Pending {
+    pub(crate) id: u64,
+    pub(crate) events: Arc<[Event]>,
+    pub(crate) waiters: Vec<oneshot::Sender<Result<(), CommitError>>>,
+    /// Its place among the proposals in flight, free again when it is dropped.
+    #[allow(dead_code)]
+    pub(crate) room: OwnedSemaphorePermit,
+}
+
+impl Pending {
+    fn finish(self, result: &Result<(), CommitError>) {
+        for waiter in self.waiters {
+            // The writer may have stopped waiting; the write counts all the same.
+            let _ = waiter.send(result.clone());
+        }
+    }
+}
+
+impl State {
+    pub(crate) fn new(view: View, access: Access) -> Self {
+        State {
+            committed: view.clone(),
+            speculative: view,
+            access,
+            failures: 0,
+            watchers: Watchers::default(),
+            pending: VecDeque::new(),
+            last_version: 0,
+        }
+    }
+
+    /// How many proposals are in flight.
+    pub(crate) fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// The version that a transaction's objects get.
+    ///
+    /// SwarmKit takes the commit index when the transaction begins. So do we when nothing is in
+    /// flight; behind proposals in flight it must still differ from theirs, or a reader of the
+    /// earlier write could overwrite the later one unnoticed. Either way it is below the index of
+    /// the transaction's own entry.
+    pub(crate) fn next_version(&self) -> u64 {
+        self.committed.version.max(self.last_version + 1)
+    }
+
+    /// Why a transaction built on proposals that failed cannot go on.
+    pub(crate) fn refusal(&self) -> CommitError {
+        match &self.access {
+            Access::Refused(why) => why.clone(),
+            Access::Direct | Access::Leader(_) => CommitError::LeadershipLost,
+        }
+    }
+
+    /// Waits with the last proposal in flight, if there is one.
+    pub(crate) fn join_last(&mut self) -> Option<oneshot::Receiver<Result<(), CommitError>>> {
+        let last = self.pending.back_mut()?;
+        let (waiter, done) = oneshot::channel();
+        last.waiters.push(waiter);
+        Some(done)
+    }
+
+    /// Notes a proposal in flight, and what the store is once it commits.
+    pub(crate) fn push(&mut self, pending: Pending, view: View, version: u64) {
+        self.pending.push_back(pending);
+        self.speculative = view;
+        self.last_version = version;
+    }
+
+    /// Commits a transaction of a store without raft.
+    pub(crate) fn commit_direct(&mut self, mut view: View, version: u64, events: Vec<Event>) {
+        self.last_version = version;
+        view.version = self.committed.version + 1;
+        self.speculative = view.clone();
+        self.committed = view.clone();
+        self.watchers.publish(&Commit {
+            events: events.into(),
+            view,
+        });
+    }
+}

@@ -1,0 +1,360 @@
+//! The store without raft: tables, transactions, watches.
+
+use std::sync::Arc;
+
+use skep_objects::ErrorKind;
+use skep_objects::swarmkit::{
+    Annotations, ContainerSpec, Extension, Network, NetworkAttachmentConfig, NetworkSpec, Node,
+    NodeDescription, Resource, SecretReference, Service, ServiceSpec, Task, TaskSpec, TaskState,
+    task_spec,
+};
+use skep_store::{BACKLOG, Event, Store, Tx, TxError, UpdateError};
+
+fn named(name: &str) -> Option<Annotations> {
+    Some(Annotations {
+        name: name.into(),
+        ..Annotations::default()
+    })
+}
+
+fn service(id: &str, name: &str) -> Service {
+    let spec = ServiceSpec {
+        annotations: named(name),
+        ..ServiceSpec::default()
+    };
+    Service {
+        id: id.into(),
+        spec: Some(spec),
+        ..Service::default()
+    }
+}
+
+fn network(id: &str, name: &str) -> Network {
+    let spec = NetworkSpec {
+        annotations: named(name),
+        ..NetworkSpec::default()
+    };
+    Network {
+        id: id.into(),
+        spec: Some(spec),
+        ..Network::default()
+    }
+}
+
+fn task(id: &str, service: &str, slot: u64, node: &str) -> Task {
+    Task {
+        id: id.into(),
+        service_id: service.into(),
+        slot,
+        node_id: node.into(),
+        desired_state: TaskState::Running as i32,
+        ..Task::default()
+    }
+}
+
+async fn write<T>(store: &Store, f: impl FnOnce(&mut Tx) -> Result<T, TxError>) -> T {
+    store.update(f).await.unwrap()
+}
+
+fn ids<'a>(tasks: impl Iterator<Item = &'a Arc<Task>>) -> Vec<&'a str> {
+    tasks.map(|task| task.id.as_str()).collect()
+}
+
+#[tokio::test]
+async fn a_name_is_unique_whatever_its_case() {
+    let store = Store::in_memory();
+    write(&store, |tx| tx.create_network(network("n1", "Front"))).await;
+    let taken = store
+        .update(|tx| tx.create_network(network("n2", "fRONT")))
+        .await;
+    assert!(
+        matches!(&taken, Err(UpdateError::Refused(TxError::NameConflict { holder, .. })) if holder == "n1")
+    );
+    assert_eq!(taken.unwrap_err().kind(), ErrorKind::AlreadyExists);
+    assert_eq!(store.view().network_by_name("FRONT").unwrap().id, "n1");
+    assert_eq!(store.view().count::<Network>(), 1);
+}
+
+#[tokio::test]
+async fn renaming_frees_the_old_name_and_may_not_take_anothers() {
+    let store = Store::in_memory();
+    write(&store, |tx| {
+        tx.create_service(service("s1", "web"))?;
+        tx.create_service(service("s2", "db"))
+    })
+    .await;
+    let rename = |to: &'static str| {
+        move |service: &mut Service| service.spec.as_mut().unwrap().annotations = named(to)
+    };
+    assert!(
+        store
+            .update(|tx| tx.edit_service("s1", rename("db")))
+            .await
+            .is_err()
+    );
+    write(&store, |tx| tx.edit_service("s1", rename("www"))).await;
+    let view = store.view();
+    assert!(view.service_by_name("web").is_none());
+    assert_eq!(view.service_by_name("www").unwrap().id, "s1");
+    write(&store, |tx| tx.create_service(service("s3", "web"))).await;
+}
+
+#[tokio::test]
+async fn an_id_is_taken_once() {
+    let store = Store::in_memory();
+    write(&store, |tx| tx.create_task(task("t", "s", 1, ""))).await;
+    let again = store
+        .update(|tx| tx.create_task(task("t", "s", 2, "")))
+        .await;
+    assert!(matches!(
+        again,
+        Err(UpdateError::Refused(TxError::Exists { .. }))
+    ));
+    let missing = store.update(|tx| tx.remove_task("no")).await;
+    assert_eq!(missing.unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn a_stale_update_is_out_of_sequence() {
+    let store = Store::in_memory();
+    let first = write(&store, |tx| tx.create_service(service("s", "web"))).await;
+    let second = write(&store, |tx| {
+        let mut newer = Service::clone(&first);
+        newer.pending_delete = true;
+        tx.update_service(newer)
+    })
+    .await;
+    assert!(
+        second.meta.unwrap().version.unwrap().index > first.meta.unwrap().version.unwrap().index
+    );
+    let stale = store
+        .update(|tx| tx.update_service(Service::clone(&first)))
+        .await
+        .unwrap_err();
+    assert_eq!(stale.to_string(), "update out of sequence");
+    assert_eq!(stale.kind(), ErrorKind::Conflict);
+    write(&store, |tx| tx.overwrite(Service::clone(&first))).await;
+}
+
+#[tokio::test]
+async fn a_transaction_reads_what_it_wrote_and_a_refused_one_leaves_nothing() {
+    let store = Store::in_memory();
+    let refused = store
+        .update(|tx| {
+            tx.create_task(task("t1", "s", 1, "n"))?;
+            assert_eq!(ids(tx.tasks_by_node("n")), ["t1"]);
+            tx.create_task(task("t1", "s", 1, "n"))
+        })
+        .await;
+    assert!(refused.is_err());
+    assert_eq!(store.view().count::<Task>(), 0);
+    assert_eq!(store.view().version(), 0);
+}
+
+#[tokio::test]
+async fn tasks_are_found_by_service_slot_node_and_state() {
+    let store = Store::in_memory();
+    write(&store, |tx| {
+        tx.create_task(task("t1", "a", 2, "n1"))?;
+        tx.create_task(task("t2", "a", 1, "n2"))?;
+        tx.create_task(task("t3", "a", 1, "n1"))?;
+        tx.create_task(task("t4", "ab", 1, ""))
+    })
+    .await;
+    let view = store.view();
+    assert_eq!(ids(view.tasks_by_service("a")), ["t2", "t3", "t1"]);
+    assert_eq!(ids(view.tasks_by_slot("a", 1)), ["t2", "t3"]);
+    assert_eq!(ids(view.tasks_by_node("n1")), ["t1", "t3"]);
+    assert_eq!(ids(view.tasks_by_id_prefix("t")).len(), 4);
+    write(&store, |tx| {
+        tx.edit_task("t3", |task| {
+            task.node_id = "n2".into();
+            task.desired_state = TaskState::Shutdown as i32;
+        })
+    })
+    .await;
+    assert_eq!(
+        ids(view.tasks_by_node("n1")),
+        ["t1", "t3"],
+        "a view does not change"
+    );
+    let view = store.view();
+    assert_eq!(ids(view.tasks_by_node("n1")), ["t1"]);
+    assert_eq!(ids(view.tasks_by_node("n2")), ["t2", "t3"]);
+    assert_eq!(
+        ids(view.tasks_by_desired_state(TaskState::Shutdown)),
+        ["t3"]
+    );
+    write(&store, |tx| tx.remove_task("t2")).await;
+    assert_eq!(ids(store.view().tasks_by_slot("a", 1)), ["t3"]);
+}
+
+#[tokio::test]
+async fn references_are_found_from_the_other_side() {
+    let store = Store::in_memory();
+    let container = ContainerSpec {
+        secrets: vec![SecretReference {
+            secret_id: "sec".into(),
+            ..SecretReference::default()
+        }],
+        ..ContainerSpec::default()
+    };
+    let spec = TaskSpec {
+        runtime: Some(task_spec::Runtime::Container(container)),
+        networks: vec![NetworkAttachmentConfig {
+            target: "net".into(),
+            ..Default::default()
+        }],
+        ..TaskSpec::default()
+    };
+    let mut web = service("s", "web");
+    web.spec.as_mut().unwrap().task = Some(spec.clone());
+    let web_task = Task {
+        spec: Some(spec),
+        ..task("t", "s", 1, "")
+    };
+    write(&store, |tx| {
+        tx.create_service(web)?;
+        tx.create_task(web_task)
+    })
+    .await;
+    let view = store.view();
+    assert_eq!(view.services_by_network("net").count(), 1);
+    assert_eq!(view.services_by_secret("sec").count(), 1);
+    assert_eq!(view.services_by_config("sec").count(), 0);
+    assert_eq!(ids(view.tasks_by_network("net")), ["t"]);
+    assert_eq!(ids(view.tasks_by_secret("sec")), ["t"]);
+}
+
+#[tokio::test]
+async fn nodes_may_share_a_host_name() {
+    let store = Store::in_memory();
+    let node = |id: &str| Node {
+        id: id.into(),
+        description: Some(NodeDescription {
+            hostname: "Host".into(),
+            ..Default::default()
+        }),
+        ..Node::default()
+    };
+    write(&store, |tx| {
+        tx.create_node(node("n1"))?;
+        tx.create_node(node("n2"))
+    })
+    .await;
+    assert_eq!(store.view().nodes_by_name("host").count(), 2);
+    assert_eq!(store.view().by_name_prefix::<Node>("HO").count(), 2);
+}
+
+#[tokio::test]
+async fn a_resource_needs_the_extension_of_its_kind() {
+    let store = Store::in_memory();
+    let resource = Resource {
+        id: "r".into(),
+        kind: "skep.thing".into(),
+        annotations: named("thing"),
+        ..Resource::default()
+    };
+    let refused = store
+        .update(|tx| tx.create_resource(resource.clone()))
+        .await
+        .unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::InvalidArgument);
+    let extension = Extension {
+        id: "e".into(),
+        annotations: named("skep.thing"),
+        ..Extension::default()
+    };
+    write(&store, |tx| {
+        tx.create_extension(extension)?;
+        tx.create_resource(resource)
+    })
+    .await;
+    assert_eq!(store.view().resources_by_kind("SKEP.thing").count(), 1);
+}
+
+#[tokio::test]
+async fn a_watch_tells_each_change_once_and_ends_each_transaction() {
+    let store = Store::in_memory();
+    write(&store, |tx| tx.create_task(task("before", "s", 1, ""))).await;
+    let (view, mut watch) = store.watch();
+    assert_eq!(ids(view.tasks()), ["before"]);
+    write(&store, |tx| {
+        tx.create_task(task("t", "s", 1, ""))?;
+        tx.edit_task("t", |task| task.slot = 2)
+    })
+    .await;
+    write(&store, |tx| tx.remove_task("t")).await;
+    assert!(matches!(watch.recv().await, Some(Event::Created(_))));
+    let Some(Event::Updated { old, new }) = watch.recv().await else {
+        panic!("not an update")
+    };
+    assert_ne!(old, new);
+    assert!(matches!(watch.recv().await, Some(Event::Committed(2))));
+    assert!(matches!(watch.recv().await, Some(Event::Removed(_))));
+    assert!(matches!(watch.recv().await, Some(Event::Committed(3))));
+    assert!(watch.try_recv().is_none());
+}
+
+#[tokio::test]
+async fn an_edit_that_changes_nothing_writes_nothing() {
+    let store = Store::in_memory();
+    write(&store, |tx| tx.create_task(task("t", "s", 1, ""))).await;
+    let before = store.view().version();
+    write(&store, |tx| tx.edit_task("t", |task| task.slot = 1)).await;
+    assert_eq!(store.view().version(), before);
+}
+
+#[tokio::test]
+async fn a_watcher_that_falls_behind_gets_the_net_change() {
+    let store = Store::in_memory();
+    write(&store, |tx| tx.create_task(task("gone", "s", 1, ""))).await;
+    let (view, mut watch) = store.watch();
+    write(&store, |tx| tx.remove_task("gone")).await;
+    write(&store, |tx| tx.create_task(task("kept", "s", 0, ""))).await;
+    for slot in 1..=BACKLOG as u64 {
+        write(&store, |tx| tx.edit_task("kept", |task| task.slot = slot)).await;
+    }
+    let mut mirror: Vec<String> = view.tasks().map(|task| task.id.clone()).collect();
+    let mut told = 0;
+    while let Some(event) = watch.try_recv() {
+        told += 1;
+        match event {
+            Event::Created(object) => mirror.push(object.id().to_owned()),
+            Event::Removed(object) => mirror.retain(|id| id != object.id()),
+            Event::Updated { .. } | Event::Committed(_) => {}
+        }
+    }
+    assert_eq!(mirror, ["kept"]);
+    assert!(told < 10, "{told} events instead of the net change");
+    assert_eq!(watch.view().task("kept").unwrap().slot, BACKLOG as u64);
+}
+
+#[tokio::test]
+async fn in_a_batch_each_update_fails_alone() {
+    let store = Store::in_memory();
+    let updates = (0..1000u64).map(|n| {
+        move |tx: &mut Tx| {
+            tx.create_task(task(&format!("t{:03}", n % 600), "s", n, ""))?;
+            tx.create_task(task(&format!("u{n:04}"), "s", n, ""))
+        }
+    });
+    let results = store.batch(updates).await.unwrap();
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 600);
+    assert_eq!(store.view().count::<Task>(), 1200);
+    assert_eq!(store.view().version(), 6, "entries of 200 changes");
+}
+
+#[tokio::test]
+async fn updates_run_one_after_the_other() {
+    let store = Store::in_memory();
+    write(&store, |tx| tx.create_task(task("t", "s", 0, ""))).await;
+    let writers = (0..50).map(|_| {
+        let store = store.clone();
+        tokio::spawn(async move { write(&store, |tx| tx.edit_task("t", |t| t.slot += 1)).await })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.unwrap();
+    }
+    assert_eq!(store.view().task("t").unwrap().slot, 50);
+}
