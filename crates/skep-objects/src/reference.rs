@@ -45,8 +45,7 @@ impl Reference {
             Some((rest, digest)) => (rest, Some(digest)),
             None => (text, None),
         };
-        if let Some(digest) = digest.filter(|digest| !is_digest(digest)) {
-            let _ = digest;
+        if digest.is_some_and(|digest| !is_digest(digest)) {
             return Err(ReferenceError::Format);
         }
         let (name, tag) = match rest.rsplit_once(':') {

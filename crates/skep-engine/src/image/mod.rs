@@ -11,4 +11,32 @@
 //! names.json             tags and digests that lead to images
 //! ```
 //!
-//! A record is written after everything it names is on disk, and removed before any of it.
+//! **Invariants.** A record is written after everything it names is on disk, and removed before any
+//! of it. A layer directory appears under its final name only when it is whole and synced. Nothing
+//! is removed while an image, a container (see [`ImageUsers`]) or an operation under way names it.
+
+mod archive;
+mod blobs;
+mod config;
+mod error;
+mod import;
+mod index;
+mod layers;
+mod progress;
+mod pull;
+mod push;
+mod registry;
+mod remove;
+mod save;
+mod store;
+mod unpack;
+
+pub use config::{HistoryEntry, ImageConfig, RootFs};
+pub use error::ImageError;
+pub use import::ImportOptions;
+pub use index::{LayerRecord, Record};
+pub use progress::{Progress, ProgressMessage};
+pub use pull::{PullOptions, Pulled};
+pub use registry::{Distribution, RegistryAuth, RegistryConfig};
+pub use remove::{ImageUser, ImageUsers, Removed};
+pub use store::{Image, ImageEvent, Images};
