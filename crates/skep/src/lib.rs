@@ -1,8 +1,10 @@
 //! The program `skep`: the daemon's assembly and its HTTP API. Everything else is in the other crates.
 //!
 //! - [`daemon`]: flags, daemon.json, sockets, signals; builds engine, swarm node and HTTP server.
+//! - [`http`]: the Engine API: routes, streams, conversion between JSON and messages.
 
 pub mod daemon;
+pub mod http;
 
 /// What this process is, told by its arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,12 +5,19 @@
 //! [`decode::from_json`], which matches keys as Go does, and every struct has `#[serde(default)]`:
 //! a missing field or a null is the zero value.
 
+pub mod config;
 pub mod container;
 pub mod decode;
 pub mod encode;
 pub mod events;
 pub mod exec;
 pub mod network;
+pub mod node;
 mod omit;
+pub mod secret;
+pub mod service;
 pub mod stats;
+pub mod swarm;
+pub mod system;
+pub mod task;
 pub mod volume;

@@ -1,0 +1,3 @@
+//! The Docker Engine API over HTTP.
+
+pub mod convert;
