@@ -57,7 +57,9 @@ impl Reference {
         }
         let (domain, path) = split_domain(name);
         if path.chars().any(|c| c.is_ascii_uppercase()) {
-            return Err(ReferenceError::UpperCase(path.trim_start_matches(OFFICIAL_PREFIX).to_owned()));
+            return Err(ReferenceError::UpperCase(
+                path.trim_start_matches(OFFICIAL_PREFIX).to_owned(),
+            ));
         }
         if !is_domain(&domain) || !is_path(&path) {
             return Err(ReferenceError::Format);
@@ -65,7 +67,12 @@ impl Reference {
         if domain.len() + 1 + path.len() > MAX_NAME_BYTES {
             return Err(ReferenceError::TooLong);
         }
-        Ok(Self { domain, path, tag: tag.map(str::to_owned), digest: digest.map(str::to_owned) })
+        Ok(Self {
+            domain,
+            path,
+            tag: tag.map(str::to_owned),
+            digest: digest.map(str::to_owned),
+        })
     }
 
     /// The registry, such as `docker.io` or `127.0.0.1:5000`.
@@ -101,7 +108,11 @@ impl Reference {
         if !is_tag(tag) {
             return Err(ReferenceError::Format);
         }
-        Ok(Self { tag: Some(tag.to_owned()), digest: None, ..self.clone() })
+        Ok(Self {
+            tag: Some(tag.to_owned()),
+            digest: None,
+            ..self.clone()
+        })
     }
 
     /// The same repository at a digest, without tag.
@@ -109,13 +120,21 @@ impl Reference {
         if !is_digest(digest) {
             return Err(ReferenceError::Format);
         }
-        Ok(Self { tag: None, digest: Some(digest.to_owned()), ..self.clone() })
+        Ok(Self {
+            tag: None,
+            digest: Some(digest.to_owned()),
+            ..self.clone()
+        })
     }
 
     /// The repository as users see it: without `docker.io/` and `library/`.
     pub fn familiar_name(&self) -> String {
         if self.domain == DEFAULT_DOMAIN {
-            return self.path.strip_prefix(OFFICIAL_PREFIX).unwrap_or(&self.path).to_owned();
+            return self
+                .path
+                .strip_prefix(OFFICIAL_PREFIX)
+                .unwrap_or(&self.path)
+                .to_owned();
         }
         format!("{}/{}", self.domain, self.path)
     }
@@ -163,7 +182,10 @@ pub fn is_digest(text: &str) -> bool {
 
 /// Whether the text is 64 lower-case hexadecimal digits.
 pub fn is_hex_id(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    text.len() == 64
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
 fn split_domain(name: &str) -> (String, String) {
@@ -177,7 +199,11 @@ fn split_domain(name: &str) -> (String, String) {
         }
         _ => (DEFAULT_DOMAIN, name),
     };
-    let domain = if domain == "index.docker.io" { DEFAULT_DOMAIN } else { domain };
+    let domain = if domain == "index.docker.io" {
+        DEFAULT_DOMAIN
+    } else {
+        domain
+    };
     if domain == DEFAULT_DOMAIN && !rest.contains('/') {
         return (domain.to_owned(), format!("{OFFICIAL_PREFIX}{rest}"));
     }
@@ -203,7 +229,9 @@ fn is_domain(domain: &str) -> bool {
     port.is_none_or(is_port)
         && host.split('.').all(|label| {
             !label.is_empty()
-                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+                && label
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'-')
                 && !label.starts_with('-')
                 && !label.ends_with('-')
         })
@@ -231,7 +259,9 @@ fn is_path_component(part: &str) -> bool {
 fn is_tag(tag: &str) -> bool {
     let mut bytes = tag.bytes();
     tag.len() <= 128
-        && bytes.next().is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_')
+        && bytes
+            .next()
+            .is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_')
         && bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
 }
 
@@ -241,7 +271,13 @@ mod tests {
 
     fn check(text: &str, full: &str, familiar: &str) {
         let reference = Reference::parse(text).unwrap();
-        assert_eq!((reference.to_string().as_str(), reference.familiar().as_str()), (full, familiar));
+        assert_eq!(
+            (
+                reference.to_string().as_str(),
+                reference.familiar().as_str()
+            ),
+            (full, familiar)
+        );
     }
 
     #[test]
@@ -255,7 +291,11 @@ mod tests {
 
     #[test]
     fn a_first_part_with_dot_colon_or_localhost_is_a_registry() {
-        check("127.0.0.1:5000/web:2", "127.0.0.1:5000/web:2", "127.0.0.1:5000/web:2");
+        check(
+            "127.0.0.1:5000/web:2",
+            "127.0.0.1:5000/web:2",
+            "127.0.0.1:5000/web:2",
+        );
         check("localhost/web", "localhost/web", "localhost/web");
         check("[::1]:5000/web", "[::1]:5000/web", "[::1]:5000/web");
     }
@@ -263,16 +303,46 @@ mod tests {
     #[test]
     fn digests_and_tags_may_stand_together() {
         let digest = format!("sha256:{}", "a".repeat(64));
-        check(&format!("x:1@{digest}"), &format!("docker.io/library/x:1@{digest}"), &format!("x:1@{digest}"));
+        check(
+            &format!("x:1@{digest}"),
+            &format!("docker.io/library/x:1@{digest}"),
+            &format!("x:1@{digest}"),
+        );
     }
 
     #[test]
     fn what_is_outside_the_grammar_is_refused() {
-        for bad in ["", ":1", "a:", "a@sha256:1", "-a", "a//b", "a/", "/a", "a..b", "a:b:c", "a b", "é"] {
-            assert_eq!(Reference::parse(bad), Err(ReferenceError::Format), "{bad:?}");
+        for bad in [
+            "",
+            ":1",
+            "a:",
+            "a@sha256:1",
+            "-a",
+            "a//b",
+            "a/",
+            "/a",
+            "a..b",
+            "a:b:c",
+            "a b",
+            "é",
+        ] {
+            assert_eq!(
+                Reference::parse(bad),
+                Err(ReferenceError::Format),
+                "{bad:?}"
+            );
         }
-        assert_eq!(Reference::parse("Nginx"), Err(ReferenceError::UpperCase("Nginx".into())));
-        assert!(matches!(Reference::parse(&"a".repeat(64)), Err(ReferenceError::LooksLikeId(_))));
-        assert_eq!(Reference::parse(&"a".repeat(300)), Err(ReferenceError::TooLong));
+        assert_eq!(
+            Reference::parse("Nginx"),
+            Err(ReferenceError::UpperCase("Nginx".into()))
+        );
+        assert!(matches!(
+            Reference::parse(&"a".repeat(64)),
+            Err(ReferenceError::LooksLikeId(_))
+        ));
+        assert_eq!(
+            Reference::parse(&"a".repeat(300)),
+            Err(ReferenceError::TooLong)
+        );
     }
 }

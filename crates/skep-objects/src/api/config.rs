@@ -1,10 +1,10 @@
 //! Configs in the Engine API.
 #![allow(missing_docs)] // the names are Docker's and documented there
-use serde::{Deserialize, Serialize};
 use super::container::StringMap;
 use super::encode::bytes;
 use super::omit::empty;
 use super::service::{Driver, Version};
+use serde::{Deserialize, Serialize};
 /// `GET /configs/{id}`, and a row of `GET /configs`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -34,4 +34,3 @@ pub struct ConfigSpec {
     #[serde(rename = "Templating", skip_serializing_if = "Option::is_none")]
     pub templating: Option<Driver>,
 }
-

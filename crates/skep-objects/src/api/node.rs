@@ -1,11 +1,11 @@
 //! Nodes in the Engine API.
 #![allow(missing_docs)] // the names are Docker's and documented there
-use std::collections::BTreeMap;
-use serde::{Deserialize, Serialize};
 use super::container::StringMap;
 use super::encode::bytes;
 use super::omit::empty;
 use super::service::{Platform, Resources, Version};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 /// `GET /nodes/{id}`, and a row of `GET /nodes`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -86,9 +86,17 @@ pub struct PluginDescription {
 pub struct TlsInfo {
     #[serde(rename = "TrustRoot", skip_serializing_if = "empty")]
     pub trust_root: String,
-    #[serde(rename = "CertIssuerSubject", skip_serializing_if = "Vec::is_empty", with = "bytes")]
+    #[serde(
+        rename = "CertIssuerSubject",
+        skip_serializing_if = "Vec::is_empty",
+        with = "bytes"
+    )]
     pub cert_issuer_subject: Vec<u8>,
-    #[serde(rename = "CertIssuerPublicKey", skip_serializing_if = "Vec::is_empty", with = "bytes")]
+    #[serde(
+        rename = "CertIssuerPublicKey",
+        skip_serializing_if = "Vec::is_empty",
+        with = "bytes"
+    )]
     pub cert_issuer_public_key: Vec<u8>,
 }
 
@@ -133,4 +141,3 @@ pub struct ManagerStatus {
     #[serde(rename = "Addr", skip_serializing_if = "empty")]
     pub addr: String,
 }
-

@@ -1,10 +1,10 @@
 //! Secrets in the Engine API. Their data is never sent back.
 #![allow(missing_docs)] // the names are Docker's and documented there
-use serde::{Deserialize, Serialize};
 use super::container::StringMap;
 use super::encode::bytes;
 use super::omit::empty;
 use super::service::{Driver, Version};
+use serde::{Deserialize, Serialize};
 /// `GET /secrets/{id}`, and a row of `GET /secrets`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -44,4 +44,3 @@ pub struct IdResponse {
     #[serde(rename = "ID")]
     pub id: String,
 }
-

@@ -1,11 +1,11 @@
 //! Services in the Engine API: specs as users send them, objects as managers answer.
 //! Durations are nanoseconds.
 #![allow(missing_docs)] // the names are Docker's and documented there
-use std::collections::BTreeMap;
-use serde::{Deserialize, Serialize};
 use super::container::{HealthConfig, Mount, StringMap, Ulimit};
 use super::encode::{bytes, float32};
 use super::omit::empty;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 /// An object's place in the order of changes; updates must name the current one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -86,8 +86,7 @@ pub struct ReplicatedService {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct GlobalService {
-}
+pub struct GlobalService {}
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -100,8 +99,7 @@ pub struct ReplicatedJob {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct GlobalJob {
-}
+pub struct GlobalJob {}
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -163,7 +161,10 @@ pub struct TaskSpec {
     pub container_spec: Option<ContainerSpec>,
     #[serde(rename = "PluginSpec", skip_serializing_if = "Option::is_none")]
     pub plugin_spec: Option<serde_json::Value>,
-    #[serde(rename = "NetworkAttachmentSpec", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "NetworkAttachmentSpec",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub network_attachment_spec: Option<NetworkAttachmentSpec>,
     #[serde(rename = "Resources", skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
@@ -308,7 +309,11 @@ pub struct SeccompOpts {
     /// `default`, `unconfined` or `custom`.
     #[serde(rename = "Mode", skip_serializing_if = "empty")]
     pub mode: String,
-    #[serde(rename = "Profile", skip_serializing_if = "Vec::is_empty", with = "bytes")]
+    #[serde(
+        rename = "Profile",
+        skip_serializing_if = "Vec::is_empty",
+        with = "bytes"
+    )]
     pub profile: Vec<u8>,
 }
 
@@ -360,8 +365,7 @@ pub struct FileTarget {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct RuntimeTarget {
-}
+pub struct RuntimeTarget {}
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -404,7 +408,10 @@ pub struct Resources {
 pub struct GenericResource {
     #[serde(rename = "NamedResourceSpec", skip_serializing_if = "Option::is_none")]
     pub named_resource_spec: Option<NamedGenericResource>,
-    #[serde(rename = "DiscreteResourceSpec", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "DiscreteResourceSpec",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub discrete_resource_spec: Option<DiscreteGenericResource>,
 }
 
@@ -559,4 +566,3 @@ pub struct ServiceUpdateResponse {
     #[serde(rename = "Warnings")]
     pub warnings: Option<Vec<String>>,
 }
-

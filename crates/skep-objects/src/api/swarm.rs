@@ -1,11 +1,11 @@
 //! The swarm itself in the Engine API: its spec, tokens, and how a node enters it.
 #![allow(missing_docs)] // the names are Docker's and documented there
-use std::collections::BTreeMap;
-use serde::{Deserialize, Serialize};
 use super::container::StringMap;
 use super::node::TlsInfo;
 use super::omit::empty;
 use super::service::{Driver, Version};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 /// `GET /swarm`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -94,7 +94,10 @@ pub struct SwarmSpec {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct OrchestrationConfig {
-    #[serde(rename = "TaskHistoryRetentionLimit", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "TaskHistoryRetentionLimit",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub task_history_retention_limit: Option<i64>,
 }
 
@@ -249,4 +252,3 @@ pub struct Peer {
     #[serde(rename = "Addr")]
     pub addr: String,
 }
-

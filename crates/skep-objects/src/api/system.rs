@@ -1,11 +1,11 @@
 //! The daemon itself in the Engine API: version, info, disk usage, credentials, registries.
 #![allow(missing_docs)] // the names are Docker's and documented there
-use std::collections::BTreeMap;
-use serde::{Deserialize, Serialize};
 use super::container::StringMap;
 use super::omit::empty;
 use super::service::GenericResource;
 use super::swarm;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 /// `GET /version`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -73,9 +73,9 @@ pub struct Info {
     #[serde(rename = "Driver")]
     pub driver: String,
     #[serde(rename = "DriverStatus")]
-    pub driver_status: Vec<[String;2]>,
+    pub driver_status: Vec<[String; 2]>,
     #[serde(rename = "SystemStatus", skip_serializing_if = "Option::is_none")]
-    pub system_status: Option<Vec<[String;2]>>,
+    pub system_status: Option<Vec<[String; 2]>>,
     #[serde(rename = "Plugins")]
     pub plugins: Plugins,
     #[serde(rename = "MemoryLimit")]
@@ -157,7 +157,7 @@ pub struct Info {
     #[serde(rename = "ServerVersion")]
     pub server_version: String,
     #[serde(rename = "Runtimes")]
-    pub runtimes: BTreeMap<String,Runtime>,
+    pub runtimes: BTreeMap<String, Runtime>,
     #[serde(rename = "DefaultRuntime")]
     pub default_runtime: String,
     #[serde(rename = "Swarm")]
@@ -207,7 +207,7 @@ pub struct Plugins {
 #[serde(default)]
 pub struct RegistryConfig {
     #[serde(rename = "IndexConfigs")]
-    pub index_configs: BTreeMap<String,IndexInfo>,
+    pub index_configs: BTreeMap<String, IndexInfo>,
     #[serde(rename = "InsecureRegistryCIDRs")]
     pub insecure_registry_cidrs: Vec<String>,
     #[serde(rename = "Mirrors")]
@@ -262,7 +262,7 @@ pub struct FirewallInfo {
     #[serde(rename = "Driver")]
     pub driver: String,
     #[serde(rename = "Info", skip_serializing_if = "Vec::is_empty")]
-    pub info: Vec<[String;2]>,
+    pub info: Vec<[String; 2]>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -345,4 +345,3 @@ pub struct OciPlatform {
     #[serde(rename = "variant", skip_serializing_if = "empty")]
     pub variant: String,
 }
-

@@ -1,10 +1,10 @@
 //! Tasks in the Engine API.
 #![allow(missing_docs)] // the names are Docker's and documented there
-use serde::{Deserialize, Serialize};
 use super::container::StringMap;
 use super::network::ConfigReference;
 use super::omit::empty;
 use super::service::{Driver, GenericResource, PortConfig, TaskSpec, Version};
+use serde::{Deserialize, Serialize};
 /// `GET /tasks/{id}`, and a row of `GET /tasks`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -125,7 +125,10 @@ pub struct NetworkSpec {
     pub name: String,
     #[serde(rename = "Labels")]
     pub labels: Option<StringMap>,
-    #[serde(rename = "DriverConfiguration", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "DriverConfiguration",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub driver_configuration: Option<Driver>,
     #[serde(rename = "IPv6Enabled", skip_serializing_if = "empty")]
     pub ipv6_enabled: bool,
@@ -162,4 +165,3 @@ pub struct IpamConfig {
     #[serde(rename = "Gateway", skip_serializing_if = "empty")]
     pub gateway: String,
 }
-
