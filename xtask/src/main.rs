@@ -1,3 +1,71 @@
-//! Developer commands.
+//! Developer commands: `cargo xtask check|test|bench|install`. The index of what a developer can do.
 
-fn main() {}
+mod bench;
+mod packages;
+
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail};
+
+const HELP: &str = "\
+usage: cargo xtask COMMAND
+
+  check            formatting, lints, documentation, the edges between crates
+  test [FILTER]    everything CI runs: installs what the tests need, then runs all of them
+  bench [NAME...]  the figures of docs/figures.md, beside Debian's dockerd where it is installed
+  install          only installs what the tests need (Debian packages; needs root)
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let result = match args.first().map(String::as_str) {
+        Some("check") => check(),
+        Some("test") => test(&args[1..]),
+        Some("bench") => bench::run(&args[1..]),
+        Some("install") => packages::install(),
+        _ => {
+            print!("{HELP}");
+            return if args.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn check() -> Result<()> {
+    cargo(&["fmt", "--all", "--check"])?;
+    cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
+    run(Command::new("cargo").args(["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+    cargo(&["test", "--quiet", "--package", "xtask"])
+}
+
+fn test(filter: &[String]) -> Result<()> {
+    packages::install()?;
+    // Built once, and by one command, so that tests which start the program find it fresh.
+    cargo(&["build", "--workspace", "--all-targets"])?;
+    let nextest = Command::new("cargo").args(["nextest", "--version"]).output();
+    let mut args = match nextest {
+        Ok(output) if output.status.success() => vec!["nextest", "run", "--workspace", "--no-fail-fast"],
+        _ => vec!["test", "--workspace", "--no-fail-fast"],
+    };
+    args.extend(filter.iter().map(String::as_str));
+    cargo(&args)
+}
+
+fn cargo(args: &[&str]) -> Result<()> {
+    run(Command::new("cargo").args(args))
+}
+
+/// Runs a command to its end; its failure is ours.
+fn run(command: &mut Command) -> Result<()> {
+    let status = command.status().with_context(|| format!("start {command:?}"))?;
+    if !status.success() {
+        bail!("{command:?} ended with {status}");
+    }
+    Ok(())
+}
