@@ -23,11 +23,18 @@ pub fn unlock_key(cluster: &Cluster) -> Option<&[u8]> {
 
 /// Makes a key when managers begin to lock themselves, or when asked; drops it when they stop.
 pub fn follow_autolock(cluster: &mut Cluster, rotate: bool) {
-    let spec = cluster.spec.as_ref().and_then(|spec| spec.encryption_config.as_ref());
+    let spec = cluster
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.encryption_config.as_ref());
     if !spec.is_some_and(|config| config.auto_lock_managers) {
-        cluster.unlock_keys.retain(|key| key.subsystem != MANAGER_SUBSYSTEM);
+        cluster
+            .unlock_keys
+            .retain(|key| key.subsystem != MANAGER_SUBSYSTEM);
     } else if rotate || unlock_key(cluster).is_none() {
-        cluster.unlock_keys.retain(|key| key.subsystem != MANAGER_SUBSYSTEM);
+        cluster
+            .unlock_keys
+            .retain(|key| key.subsystem != MANAGER_SUBSYSTEM);
         cluster.unlock_keys.push(new_key());
     }
 }
@@ -51,8 +58,14 @@ mod tests {
 
     fn cluster(auto_lock_managers: bool) -> Cluster {
         let config = EncryptionConfig { auto_lock_managers };
-        let spec = ClusterSpec { encryption_config: Some(config), ..Default::default() };
-        Cluster { spec: Some(spec), ..Default::default() }
+        let spec = ClusterSpec {
+            encryption_config: Some(config),
+            ..Default::default()
+        };
+        Cluster {
+            spec: Some(spec),
+            ..Default::default()
+        }
     }
 
     #[test]
@@ -72,6 +85,9 @@ mod tests {
 
     #[test]
     fn the_text_is_dockers() {
-        assert_eq!(unlock_key_text(&[0; 32]), format!("SWMKEY-1-{}", "A".repeat(43)));
+        assert_eq!(
+            unlock_key_text(&[0; 32]),
+            format!("SWMKEY-1-{}", "A".repeat(43))
+        );
     }
 }

@@ -31,14 +31,23 @@ pub enum Round {
 
 /// Decides a round.
 pub fn plan(view: &View) -> Round {
-    let rotation = view.the_cluster().and_then(|cluster| cluster.root_ca.as_ref()?.root_rotation.clone());
-    let Some(rotation) = rotation else { return Round::Idle };
-    let issuer = RootBundle::from_pem(&rotation.ca_cert).ok().and_then(|root| root.first_as_issuer());
+    let rotation = view
+        .the_cluster()
+        .and_then(|cluster| cluster.root_ca.as_ref()?.root_rotation.clone());
+    let Some(rotation) = rotation else {
+        return Round::Idle;
+    };
+    let issuer = RootBundle::from_pem(&rotation.ca_cert)
+        .ok()
+        .and_then(|root| root.first_as_issuer());
     let Some(issuer) = issuer else {
         warn!("the root to rotate to cannot be read");
         return Round::Renew(Vec::new());
     };
-    let mut left = view.nodes().filter(|node| !has_converged(node, &issuer)).peekable();
+    let mut left = view
+        .nodes()
+        .filter(|node| !has_converged(node, &issuer))
+        .peekable();
     if left.peek().is_none() {
         return Round::Finish(rotation);
     }
@@ -47,15 +56,21 @@ pub fn plan(view: &View) -> Round {
 }
 
 fn has_converged(node: &Node, issuer: &IssuerInfo) -> bool {
-    let info: Option<&NodeTlsInfo> =
-        node.description.as_ref().and_then(|description| description.tls_info.as_ref());
+    let info: Option<&NodeTlsInfo> = node
+        .description
+        .as_ref()
+        .and_then(|description| description.tls_info.as_ref());
     info.is_some_and(|info| {
-        info.cert_issuer_subject == issuer.subject && info.cert_issuer_public_key == issuer.public_key
+        info.cert_issuer_subject == issuer.subject
+            && info.cert_issuer_public_key == issuer.public_key
     })
 }
 
 fn was_told(node: &Node) -> bool {
-    let status = node.certificate.as_ref().and_then(|certificate| certificate.status.as_ref());
+    let status = node
+        .certificate
+        .as_ref()
+        .and_then(|certificate| certificate.status.as_ref());
     matches!(
         status.map(IssuanceStatus::state),
         Some(State::Renew | State::Pending | State::Rotate)
@@ -77,13 +92,21 @@ pub fn tell(tx: &mut Tx, node: &str) -> Result<(), TxError> {
 
 /// Puts the new root in place of the old, unless the rotation was changed meanwhile.
 pub fn finish(tx: &mut Tx, rotation: &RootRotation) -> Result<(), TxError> {
-    let Some(cluster) = tx.the_cluster().cloned() else { return Ok(()) };
-    let running = cluster.root_ca.as_ref().and_then(|root| root.root_rotation.as_ref());
+    let Some(cluster) = tx.the_cluster().cloned() else {
+        return Ok(());
+    };
+    let running = cluster
+        .root_ca
+        .as_ref()
+        .and_then(|root| root.root_rotation.as_ref());
     if running != Some(rotation) {
         return Ok(());
     }
     tx.edit_cluster(&cluster.id, |cluster: &mut Cluster| {
-        let last_forced_rotation = cluster.root_ca.as_ref().map_or(0, |root| root.last_forced_rotation);
+        let last_forced_rotation = cluster
+            .root_ca
+            .as_ref()
+            .map_or(0, |root| root.last_forced_rotation);
         cluster.root_ca = Some(RootCa {
             ca_key: rotation.ca_key.clone(),
             ca_cert: rotation.ca_cert.clone(),
@@ -109,7 +132,11 @@ pub async fn run(store: Store, stop: CancellationToken) {
             Round::Idle => continue,
             Round::Renew(nodes) => {
                 let writes = nodes.into_iter().map(|id| move |tx: &mut Tx| tell(tx, &id));
-                store.batch(writes).await.map(drop).map_err(|error| error.to_string())
+                store
+                    .batch(writes)
+                    .await
+                    .map(drop)
+                    .map_err(|error| error.to_string())
             }
             Round::Finish(rotation) => {
                 let result = store.update(|tx| finish(tx, &rotation)).await;

@@ -45,8 +45,14 @@ pub enum RotationError {
 
 /// Brings `root_ca` to where the spec's CA settings want it, starting or cancelling a rotation.
 pub fn plan_root(cluster: &mut Cluster, now: Timestamp) -> Result<(), RotationError> {
-    let config = cluster.spec.as_ref().and_then(|spec| spec.ca_config.clone()).unwrap_or_default();
-    let Some(root) = cluster.root_ca.as_mut() else { return Ok(()) };
+    let config = cluster
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.ca_config.clone())
+        .unwrap_or_default();
+    let Some(root) = cluster.root_ca.as_mut() else {
+        return Ok(());
+    };
     let now = date_time(&now);
     if config.signing_ca_cert.is_empty() {
         if !config.signing_ca_key.is_empty() {
@@ -75,18 +81,28 @@ pub fn plan_root(cluster: &mut Cluster, now: Timestamp) -> Result<(), RotationEr
     Ok(())
 }
 
-fn validate_desired(root: &RootCa, config: &CaConfig, now: OffsetDateTime) -> Result<(), RotationError> {
+fn validate_desired(
+    root: &RootCa,
+    config: &CaConfig,
+    now: OffsetDateTime,
+) -> Result<(), RotationError> {
     let bundle = RootBundle::from_pem(&config.signing_ca_cert)?;
     if bundle.certificates().len() != 1 {
         return Err(RotationError::SeveralCerts);
     }
-    if bundle.not_after().is_none_or(|end| end < now + MIN_ROOT_LIFE) {
+    if bundle
+        .not_after()
+        .is_none_or(|end| end < now + MIN_ROOT_LIFE)
+    {
         return Err(RotationError::ExpiresTooSoon);
     }
     if !config.signing_ca_key.is_empty() {
         SigningRoot::new(&config.signing_ca_cert, &config.signing_ca_key, &[])?;
     } else if !same_pem(&root.ca_cert, &config.signing_ca_cert)
-        && !config.external_cas.iter().any(|ca| same_pem(&ca.ca_cert, &config.signing_ca_cert))
+        && !config
+            .external_cas
+            .iter()
+            .any(|ca| same_pem(&ca.ca_cert, &config.signing_ca_cert))
     {
         return Err(RotationError::NoSigner);
     }
@@ -99,7 +115,9 @@ fn validate_desired(root: &RootCa, config: &CaConfig, now: OffsetDateTime) -> Re
 }
 
 fn current_target<'a>(root: &'a mut RootCa, cert: &[u8]) -> Option<&'a mut RootRotation> {
-    root.root_rotation.as_mut().filter(|rotation| same_pem(&rotation.ca_cert, cert))
+    root.root_rotation
+        .as_mut()
+        .filter(|rotation| same_pem(&rotation.ca_cert, cert))
 }
 
 fn start(root: &mut RootCa, cert: &[u8], key: &[u8]) -> Result<(), RotationError> {
@@ -139,7 +157,10 @@ mod tests {
 
     fn cluster(config: CaConfig) -> Cluster {
         Cluster {
-            spec: Some(ClusterSpec { ca_config: Some(config), ..Default::default() }),
+            spec: Some(ClusterSpec {
+                ca_config: Some(config),
+                ..Default::default()
+            }),
             root_ca: Some(new_root_ca(date_time(&now())).unwrap()),
             ..Default::default()
         }
@@ -147,7 +168,10 @@ mod tests {
 
     fn plan(cluster: &mut Cluster, config: CaConfig) -> String {
         cluster.spec.as_mut().unwrap().ca_config = Some(config);
-        plan_root(cluster, now()).err().map(|error| error.to_string()).unwrap_or_default()
+        plan_root(cluster, now())
+            .err()
+            .map(|error| error.to_string())
+            .unwrap_or_default()
     }
 
     fn given(root: &SigningRoot) -> CaConfig {
@@ -173,9 +197,18 @@ mod tests {
     #[test]
     fn a_raised_force_rotate_makes_a_new_root_once() {
         let mut cluster = cluster(CaConfig::default());
-        let config = CaConfig { force_rotate: 1, ..Default::default() };
+        let config = CaConfig {
+            force_rotate: 1,
+            ..Default::default()
+        };
         assert_eq!(plan(&mut cluster, config.clone()), "");
-        let rotation = cluster.root_ca.as_ref().unwrap().root_rotation.clone().unwrap();
+        let rotation = cluster
+            .root_ca
+            .as_ref()
+            .unwrap()
+            .root_rotation
+            .clone()
+            .unwrap();
         assert_eq!(plan(&mut cluster, config), "");
         let root = cluster.root_ca.as_ref().unwrap();
         assert_eq!(root.root_rotation.as_ref(), Some(&rotation));
@@ -188,10 +221,19 @@ mod tests {
         let old = cluster.root_ca.clone().unwrap();
         let new = new_root();
         assert_eq!(plan(&mut cluster, given(&new)), "");
-        let rotation = cluster.root_ca.as_ref().unwrap().root_rotation.clone().unwrap();
+        let rotation = cluster
+            .root_ca
+            .as_ref()
+            .unwrap()
+            .root_rotation
+            .clone()
+            .unwrap();
         assert_eq!(rotation.ca_cert, new.cert_pem());
         assert_eq!(plan(&mut cluster, given(&new)), "");
-        assert_eq!(cluster.root_ca.as_ref().unwrap().root_rotation.as_ref(), Some(&rotation));
+        assert_eq!(
+            cluster.root_ca.as_ref().unwrap().root_rotation.as_ref(),
+            Some(&rotation)
+        );
         let back = CaConfig {
             signing_ca_cert: old.ca_cert.clone(),
             signing_ca_key: old.ca_key.clone(),
@@ -205,16 +247,41 @@ mod tests {
     fn unusable_roots_are_refused() {
         let mut cluster = cluster(CaConfig::default());
         let (one, two) = (new_root(), new_root());
-        let config = CaConfig { signing_ca_cert: vec![], ..given(&one) };
-        assert_eq!(plan(&mut cluster, config), RotationError::KeyWithoutCert.to_string());
+        let config = CaConfig {
+            signing_ca_cert: vec![],
+            ..given(&one)
+        };
+        assert_eq!(
+            plan(&mut cluster, config),
+            RotationError::KeyWithoutCert.to_string()
+        );
         let both = [one.cert_pem(), two.cert_pem()].concat();
-        let config = CaConfig { signing_ca_cert: both, ..given(&one) };
-        assert_eq!(plan(&mut cluster, config), RotationError::SeveralCerts.to_string());
-        let config = CaConfig { signing_ca_key: two.key_pem().into_bytes(), ..given(&one) };
+        let config = CaConfig {
+            signing_ca_cert: both,
+            ..given(&one)
+        };
+        assert_eq!(
+            plan(&mut cluster, config),
+            RotationError::SeveralCerts.to_string()
+        );
+        let config = CaConfig {
+            signing_ca_key: two.key_pem().into_bytes(),
+            ..given(&one)
+        };
         assert_eq!(plan(&mut cluster, config), "certificate key mismatch");
-        let config = CaConfig { signing_ca_key: vec![], ..given(&one) };
-        assert_eq!(plan(&mut cluster, config), RotationError::NoSigner.to_string());
-        let ancient = SigningRoot::create(date_time(&now()) - Duration::days(20 * 365 - 100)).unwrap();
-        assert_eq!(plan(&mut cluster, given(&ancient)), RotationError::ExpiresTooSoon.to_string());
+        let config = CaConfig {
+            signing_ca_key: vec![],
+            ..given(&one)
+        };
+        assert_eq!(
+            plan(&mut cluster, config),
+            RotationError::NoSigner.to_string()
+        );
+        let ancient =
+            SigningRoot::create(date_time(&now()) - Duration::days(20 * 365 - 100)).unwrap();
+        assert_eq!(
+            plan(&mut cluster, given(&ancient)),
+            RotationError::ExpiresTooSoon.to_string()
+        );
     }
 }

@@ -6,7 +6,8 @@ use skep_objects::{
         Certificate, Cluster, GetRootCaCertificateRequest, GetRootCaCertificateResponse,
         GetUnlockKeyRequest, GetUnlockKeyResponse, IssuanceStatus, IssueNodeCertificateRequest,
         IssueNodeCertificateResponse, Node, NodeCertificateStatusRequest,
-        NodeCertificateStatusResponse, NodeSpec, issuance_status::State,
+        NodeCertificateStatusResponse, NodeSpec,
+        issuance_status::State,
         node_spec::{Availability, Membership},
     },
 };
@@ -73,10 +74,13 @@ impl CaServer {
         &self,
         change: impl FnOnce(&mut Tx) -> Result<T, IssueError>,
     ) -> Result<T, Status> {
-        self.store.update(change).await.map_err(|error| match error {
-            UpdateError::Refused(error) => error.into(),
-            UpdateError::Commit(error) => Status::unavailable(error.to_string()),
-        })
+        self.store
+            .update(change)
+            .await
+            .map_err(|error| match error {
+                UpdateError::Refused(error) => error.into(),
+                UpdateError::Commit(error) => Status::unavailable(error.to_string()),
+            })
     }
 }
 
@@ -96,9 +100,14 @@ pub fn issue(
     } else {
         admit(tx, &cluster, request)?
     };
-    let membership = tx.node(&node_id).and_then(|node| node.spec.as_ref().map(NodeSpec::membership));
+    let membership = tx
+        .node(&node_id)
+        .and_then(|node| node.spec.as_ref().map(NodeSpec::membership));
     let membership = membership.unwrap_or(Membership::Accepted);
-    Ok(IssueNodeCertificateResponse { node_id, node_membership: membership.into() })
+    Ok(IssueNodeCertificateResponse {
+        node_id,
+        node_membership: membership.into(),
+    })
 }
 
 /// The role in the new certificate is the node's in fact: so promotions take effect.
@@ -109,7 +118,10 @@ fn renew(tx: &mut Tx, id: &str, request: &IssueNodeCertificateRequest) -> Result
             role: node.role,
             csr: request.csr.clone(),
             cn: node.id.clone(),
-            status: Some(IssuanceStatus { state: State::Renew.into(), err: String::new() }),
+            status: Some(IssuanceStatus {
+                state: State::Renew.into(),
+                err: String::new(),
+            }),
             certificate: Vec::new(),
         });
     })
@@ -125,7 +137,9 @@ fn admit(
     let role = role_of_token(cluster, &request.token).ok_or(IssueError::Token)?;
     Csr::parse(&request.csr).map_err(|error| IssueError::Csr(error.to_string()))?;
     let availability = Availability::try_from(request.availability).unwrap_or(Availability::Active);
-    let free = (0..ID_TRIES).map(|_| new_id()).find(|id| tx.node(id).is_none());
+    let free = (0..ID_TRIES)
+        .map(|_| new_id())
+        .find(|id| tx.node(id).is_none());
     let id = free.unwrap_or_else(new_id);
     tx.create_node(Node {
         id: id.clone(),
@@ -140,7 +154,10 @@ fn admit(
             role: role.into(),
             csr: request.csr.clone(),
             cn: id.clone(),
-            status: Some(IssuanceStatus { state: State::Pending.into(), err: String::new() }),
+            status: Some(IssuanceStatus {
+                state: State::Pending.into(),
+                err: String::new(),
+            }),
             certificate: Vec::new(),
         }),
         vxlanudp_port: cluster.vxlanudp_port,
@@ -177,9 +194,13 @@ impl Ca for CaServer {
         _request: Request<GetRootCaCertificateRequest>,
     ) -> Result<Response<GetRootCaCertificateResponse>, Status> {
         let view = self.store.view();
-        let root = view.the_cluster().and_then(|cluster| cluster.root_ca.as_ref());
+        let root = view
+            .the_cluster()
+            .and_then(|cluster| cluster.root_ca.as_ref());
         let root = root.ok_or(IssueError::Starting)?;
-        Ok(Response::new(GetRootCaCertificateResponse { certificate: root.ca_cert.clone() }))
+        Ok(Response::new(GetRootCaCertificateResponse {
+            certificate: root.ca_cert.clone(),
+        }))
     }
 
     async fn get_unlock_key(
@@ -221,7 +242,10 @@ impl NodeCa for CaServer {
         }
         loop {
             match watch.recv().await {
-                Some(Event::Updated { new: Object::Node(node), .. }) if node.id == id => {
+                Some(Event::Updated {
+                    new: Object::Node(node),
+                    ..
+                }) if node.id == id => {
                     if let Some(answer) = settled(&node) {
                         return Ok(Response::new(answer));
                     }

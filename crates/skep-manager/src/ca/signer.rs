@@ -34,7 +34,11 @@ impl SignError {
 pub fn current_signer(cluster: &Cluster) -> Result<SigningRoot, SignError> {
     let root = cluster.root_ca.as_ref().ok_or(SignError::NoSigner)?;
     let (cert, key, intermediates) = match &root.root_rotation {
-        Some(rotation) => (&rotation.ca_cert, &rotation.ca_key, rotation.cross_signed_ca_cert.as_slice()),
+        Some(rotation) => (
+            &rotation.ca_cert,
+            &rotation.ca_key,
+            rotation.cross_signed_ca_cert.as_slice(),
+        ),
         None => (&root.ca_cert, &root.ca_key, &[][..]),
     };
     if key.is_empty() {
@@ -45,8 +49,13 @@ pub fn current_signer(cluster: &Cluster) -> Result<SigningRoot, SignError> {
 
 /// How long a node's certificate lives.
 pub fn certificate_life(cluster: &Cluster) -> Duration {
-    let config = cluster.spec.as_ref().and_then(|spec| spec.ca_config.as_ref());
-    let life = config.and_then(|config| config.node_cert_expiry.as_ref()).map(duration);
+    let config = cluster
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.ca_config.as_ref());
+    let life = config
+        .and_then(|config| config.node_cert_expiry.as_ref())
+        .map(duration);
     let life = life.unwrap_or(NODE_CERT_EXPIRY);
     Duration::try_from(life).unwrap_or(Duration::MAX)
 }

@@ -17,9 +17,14 @@ const RETRY: Duration = Duration::from_secs(10);
 
 /// Whether the node waits for a certificate that it may have.
 pub fn wants_certificate(node: &Node) -> bool {
-    let state = node.certificate.as_ref().and_then(|certificate| certificate.status.as_ref());
-    let accepted =
-        node.spec.as_ref().is_some_and(|spec| spec.membership() == Membership::Accepted);
+    let state = node
+        .certificate
+        .as_ref()
+        .and_then(|certificate| certificate.status.as_ref());
+    let accepted = node
+        .spec
+        .as_ref()
+        .is_some_and(|spec| spec.membership() == Membership::Accepted);
     match state.map(IssuanceStatus::state) {
         Some(State::Renew) => true,
         Some(State::Pending) => accepted,
@@ -38,8 +43,14 @@ pub struct Outcome {
 }
 
 /// Signs what can be signed. Requests that may succeed later are left as they are.
-pub fn plan<'a>(view: &View, nodes: impl Iterator<Item = &'a Node>, now: OffsetDateTime) -> Vec<Outcome> {
-    let Some(cluster) = view.the_cluster() else { return Vec::new() };
+pub fn plan<'a>(
+    view: &View,
+    nodes: impl Iterator<Item = &'a Node>,
+    now: OffsetDateTime,
+) -> Vec<Outcome> {
+    let Some(cluster) = view.the_cluster() else {
+        return Vec::new();
+    };
     let mut waiting = nodes.filter(|node| wants_certificate(node)).peekable();
     if waiting.peek().is_none() {
         return Vec::new();
@@ -53,12 +64,20 @@ pub fn plan<'a>(view: &View, nodes: impl Iterator<Item = &'a Node>, now: OffsetD
     };
     let outcomes = waiting.filter_map(|node| {
         let certificate = node.certificate.as_ref()?;
-        outcome(node, certificate, sign(&signer, cluster, node, certificate, now))
+        outcome(
+            node,
+            certificate,
+            sign(&signer, cluster, node, certificate, now),
+        )
     });
     outcomes.collect()
 }
 
-fn outcome(node: &Node, certificate: &Certificate, signed: Result<Vec<u8>, SignError>) -> Option<Outcome> {
+fn outcome(
+    node: &Node,
+    certificate: &Certificate,
+    signed: Result<Vec<u8>, SignError>,
+) -> Option<Outcome> {
     let (state, chain, error) = match signed {
         Ok(chain) => (State::Issued, chain, String::new()),
         Err(error) if error.is_transient() => return None,
@@ -67,21 +86,35 @@ fn outcome(node: &Node, certificate: &Certificate, signed: Result<Vec<u8>, SignE
             (State::Failed, Vec::new(), error.to_string())
         }
     };
-    Some(Outcome { node: node.id.clone(), csr: certificate.csr.clone(), state, chain, error })
+    Some(Outcome {
+        node: node.id.clone(),
+        csr: certificate.csr.clone(),
+        state,
+        chain,
+        error,
+    })
 }
 
 impl Outcome {
     /// Writes the answer, unless the node has asked anew meanwhile or is gone.
     pub fn write(self, tx: &mut Tx) -> Result<(), TxError> {
-        let Some(node) = tx.node(&self.node) else { return Ok(()) };
-        let same = node.certificate.as_ref().is_some_and(|certificate| certificate.csr == self.csr);
+        let Some(node) = tx.node(&self.node) else {
+            return Ok(());
+        };
+        let same = node
+            .certificate
+            .as_ref()
+            .is_some_and(|certificate| certificate.csr == self.csr);
         if !same || !wants_certificate(node) {
             return Ok(());
         }
         let id = self.node.clone();
         tx.edit_node(&id, |node| {
             let certificate = node.certificate.get_or_insert_default();
-            certificate.status = Some(IssuanceStatus { state: self.state.into(), err: self.error });
+            certificate.status = Some(IssuanceStatus {
+                state: self.state.into(),
+                err: self.error,
+            });
             if self.state == State::Issued {
                 certificate.certificate = self.chain;
             }
@@ -126,9 +159,11 @@ async fn next_requests(watch: &mut Watch) -> Option<(View, Vec<Node>)> {
     loop {
         let commit = watch.recv_commit().await?;
         let waiting = commit.events.iter().filter_map(|event| match event {
-            Event::Created(Object::Node(node)) | Event::Updated { new: Object::Node(node), .. } => {
-                wants_certificate(node).then(|| Node::clone(node))
-            }
+            Event::Created(Object::Node(node))
+            | Event::Updated {
+                new: Object::Node(node),
+                ..
+            } => wants_certificate(node).then(|| Node::clone(node)),
             _ => None,
         });
         let waiting: Vec<Node> = waiting.collect();
@@ -143,7 +178,9 @@ async fn answer(store: &Store, view: &View, nodes: Vec<Node>) -> Result<(), Comm
     if outcomes.is_empty() {
         return Ok(());
     }
-    let writes = outcomes.into_iter().map(|outcome| move |tx: &mut Tx| outcome.write(tx));
+    let writes = outcomes
+        .into_iter()
+        .map(|outcome| move |tx: &mut Tx| outcome.write(tx));
     for result in store.batch(writes).await? {
         if let Err(error) = result {
             warn!(%error, "certificate could not be stored");

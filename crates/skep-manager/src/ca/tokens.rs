@@ -14,7 +14,9 @@ pub fn new_tokens(ca_cert: &[u8]) -> JoinTokens {
 
 /// Replaces the secret of one or both tokens.
 pub fn rotate_tokens(cluster: &mut Cluster, worker: bool, manager: bool) {
-    let Some(root) = &mut cluster.root_ca else { return };
+    let Some(root) = &mut cluster.root_ca else {
+        return;
+    };
     let tokens = root.join_tokens.get_or_insert_default();
     if worker {
         tokens.worker = JoinToken::generate(&root.ca_cert).to_string();
@@ -41,7 +43,10 @@ fn equal_in_constant_time(token: &str, guess: &str) -> bool {
     if token.is_empty() || token.len() != guess.len() {
         return false;
     }
-    let differing = token.bytes().zip(guess.bytes()).fold(0, |seen, (a, b)| seen | (a ^ b));
+    let differing = token
+        .bytes()
+        .zip(guess.bytes())
+        .fold(0, |seen, (a, b)| seen | (a ^ b));
     std::hint::black_box(differing) == 0
 }
 
@@ -57,11 +62,20 @@ mod tests {
             join_tokens: Some(new_tokens(b"root")),
             ..Default::default()
         };
-        Cluster { root_ca: Some(root), ..Default::default() }
+        Cluster {
+            root_ca: Some(root),
+            ..Default::default()
+        }
     }
 
     fn tokens(cluster: &Cluster) -> JoinTokens {
-        cluster.root_ca.as_ref().unwrap().join_tokens.clone().unwrap()
+        cluster
+            .root_ca
+            .as_ref()
+            .unwrap()
+            .join_tokens
+            .clone()
+            .unwrap()
     }
 
     #[test]
@@ -83,10 +97,15 @@ mod tests {
         let before = tokens(&cluster);
         rotate_tokens(&mut cluster, true, false);
         assert_eq!(role_of_token(&cluster, &before.worker), None);
-        assert_eq!(role_of_token(&cluster, &before.manager), Some(NodeRole::Manager));
+        assert_eq!(
+            role_of_token(&cluster, &before.manager),
+            Some(NodeRole::Manager)
+        );
         rotate_tokens(&mut cluster, false, true);
         assert_eq!(role_of_token(&cluster, &before.manager), None);
-        assert_eq!(JoinToken::parse(&tokens(&cluster).worker).unwrap().digest(),
-            JoinToken::parse(&before.worker).unwrap().digest());
+        assert_eq!(
+            JoinToken::parse(&tokens(&cluster).worker).unwrap().digest(),
+            JoinToken::parse(&before.worker).unwrap().digest()
+        );
     }
 }

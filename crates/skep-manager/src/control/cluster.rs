@@ -36,7 +36,9 @@ pub fn get(view: &View, request: &GetClusterRequest) -> Answer<GetClusterRespons
         return Err(ControlError::missing_argument());
     }
     let cluster = find(view, &request.cluster_id)?;
-    Ok(GetClusterResponse { cluster: Some(redacted(cluster)) })
+    Ok(GetClusterResponse {
+        cluster: Some(redacted(cluster)),
+    })
 }
 
 /// The cluster, if it passes the filters; its keys are left out.
@@ -44,11 +46,16 @@ pub fn list(view: &View, request: ListClustersRequest) -> Answer<ListClustersRes
     let filters = request.filters.unwrap_or_default();
     let empty = BTreeMap::new();
     let passing = view.clusters().filter(|cluster| {
-        let annotations = cluster.spec.as_ref().and_then(|spec| spec.annotations.as_ref());
+        let annotations = cluster
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.annotations.as_ref());
         let labels = annotations.map_or(&empty, |annotations| &annotations.labels);
         name_filter!(filters).passes(&cluster.id, cluster.name(), labels)
     });
-    Ok(ListClustersResponse { clusters: passing.map(|cluster| redacted(cluster)).collect() })
+    Ok(ListClustersResponse {
+        clusters: passing.map(|cluster| redacted(cluster)).collect(),
+    })
 }
 
 /// Changes settings, and rotates what the request asks to rotate.
@@ -65,15 +72,25 @@ pub fn update(tx: &mut Tx, request: UpdateClusterRequest) -> Answer<UpdateCluste
     let mut cluster = Cluster::clone(&stored);
     cluster.spec = Some(keep_signing_key(spec, &stored));
     cluster.meta.get_or_insert_default().version = Some(version);
-    apply(&mut cluster, &request.rotation.unwrap_or_default(), tx.now())?;
+    apply(
+        &mut cluster,
+        &request.rotation.unwrap_or_default(),
+        tx.now(),
+    )?;
     let cluster = tx.update_cluster(cluster)?;
-    Ok(UpdateClusterResponse { cluster: Some(redacted(&cluster)) })
+    Ok(UpdateClusterResponse {
+        cluster: Some(redacted(&cluster)),
+    })
 }
 
 fn apply(cluster: &mut Cluster, rotation: &KeyRotation, now: Timestamp) -> Answer<()> {
     expire_blacklist(cluster, now);
     plan_root(cluster, now)?;
-    rotate_tokens(cluster, rotation.worker_join_token, rotation.manager_join_token);
+    rotate_tokens(
+        cluster,
+        rotation.worker_join_token,
+        rotation.manager_join_token,
+    );
     follow_autolock(cluster, rotation.manager_unlock_key);
     Ok(())
 }
@@ -85,20 +102,30 @@ impl From<RotationError> for ControlError {
 }
 
 fn find<'a>(view: &'a View, id: &str) -> Answer<&'a Arc<Cluster>> {
-    view.cluster(id).ok_or_else(|| ControlError::not_found("cluster", id))
+    view.cluster(id)
+        .ok_or_else(|| ControlError::not_found("cluster", id))
 }
 
 fn validate(spec: &ClusterSpec) -> Answer<()> {
     let refuse = |text: &str| Err(ControlError::Invalid(text.to_owned()));
-    let name = spec.annotations.as_ref().map_or("", |annotations| &annotations.name);
+    let name = spec
+        .annotations
+        .as_ref()
+        .map_or("", |annotations| &annotations.name);
     if name != defaults::CLUSTER_NAME {
         return refuse("modification of cluster name is not allowed");
     }
-    let expiry = spec.ca_config.as_ref().and_then(|config| config.node_cert_expiry.as_ref());
+    let expiry = spec
+        .ca_config
+        .as_ref()
+        .and_then(|config| config.node_cert_expiry.as_ref());
     if expiry.is_some_and(|expiry| is_negative(expiry) || duration(expiry) < MIN_CERT_EXPIRY) {
         return refuse("minimum certificate expiry time is: 1h0m0s");
     }
-    let heartbeat = spec.dispatcher.as_ref().and_then(|config| config.heartbeat_period.as_ref());
+    let heartbeat = spec
+        .dispatcher
+        .as_ref()
+        .and_then(|config| config.heartbeat_period.as_ref());
     if heartbeat.is_some_and(is_negative) {
         return refuse("heartbeat time period cannot be a negative duration");
     }
@@ -107,7 +134,10 @@ fn validate(spec: &ClusterSpec) -> Answer<()> {
 
 /// Clients send back the spec that they were shown, in which the key is missing.
 fn keep_signing_key(mut spec: ClusterSpec, stored: &Cluster) -> ClusterSpec {
-    let known = stored.spec.as_ref().and_then(|spec| spec.ca_config.as_ref());
+    let known = stored
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.ca_config.as_ref());
     if let (Some(config), Some(known)) = (spec.ca_config.as_mut(), known) {
         let same_root = config.signing_ca_cert == known.signing_ca_cert;
         if config.signing_ca_key.is_empty() && same_root {
@@ -120,7 +150,9 @@ fn keep_signing_key(mut spec: ClusterSpec, stored: &Cluster) -> ClusterSpec {
 fn expire_blacklist(cluster: &mut Cluster, now: Timestamp) {
     let grace = i128::try_from(BLACKLIST_GRACE.as_nanos()).unwrap_or(i128::MAX);
     cluster.blacklisted_certificates.retain(|_, entry| {
-        entry.expiry.is_none_or(|expiry| unix_nanos(&expiry) + grace > unix_nanos(&now))
+        entry
+            .expiry
+            .is_none_or(|expiry| unix_nanos(&expiry) + grace > unix_nanos(&now))
     });
 }
 

@@ -30,11 +30,17 @@ pub fn create(tx: &mut Tx, request: CreateConfigRequest) -> Answer<CreateConfigR
             "config data must be larger than 0 and less than {MAX_CONFIG_BYTES} bytes"
         )));
     }
-    match tx.create_config(Config { id: new_id(), spec: Some(spec), ..Config::default() }) {
-        Ok(config) => Ok(CreateConfigResponse { config: Some(Config::clone(&config)) }),
-        Err(TxError::NameConflict { name, .. }) => {
-            Err(ControlError::Exists(format!("config {name} already exists")))
-        }
+    match tx.create_config(Config {
+        id: new_id(),
+        spec: Some(spec),
+        ..Config::default()
+    }) {
+        Ok(config) => Ok(CreateConfigResponse {
+            config: Some(Config::clone(&config)),
+        }),
+        Err(TxError::NameConflict { name, .. }) => Err(ControlError::Exists(format!(
+            "config {name} already exists"
+        ))),
         Err(error) => Err(error.into()),
     }
 }
@@ -42,7 +48,9 @@ pub fn create(tx: &mut Tx, request: CreateConfigRequest) -> Answer<CreateConfigR
 /// One config, by id.
 pub fn get(view: &View, request: &GetConfigRequest) -> Answer<GetConfigResponse> {
     let config = find(view, &request.config_id)?;
-    Ok(GetConfigResponse { config: Some(Config::clone(config)) })
+    Ok(GetConfigResponse {
+        config: Some(Config::clone(config)),
+    })
 }
 
 /// The configs that pass the filters.
@@ -50,11 +58,16 @@ pub fn list(view: &View, request: ListConfigsRequest) -> Answer<ListConfigsRespo
     let filters = request.filters.unwrap_or_default();
     let empty = BTreeMap::new();
     let passing = view.configs().filter(|config| {
-        let annotations = config.spec.as_ref().and_then(|spec| spec.annotations.as_ref());
+        let annotations = config
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.annotations.as_ref());
         let labels = annotations.map_or(&empty, |annotations| &annotations.labels);
         name_filter!(filters).passes(&config.id, config.name(), labels)
     });
-    Ok(ListConfigsResponse { configs: passing.map(|config| Config::clone(config)).collect() })
+    Ok(ListConfigsResponse {
+        configs: passing.map(|config| Config::clone(config)).collect(),
+    })
 }
 
 /// Changes a config's labels: tasks that have the content would not notice another.
@@ -67,16 +80,27 @@ pub fn update(tx: &mut Tx, request: UpdateConfigRequest) -> Answer<UpdateConfigR
     }
     let config = find(tx, &request.config_id)?.clone();
     let stored = config.spec.clone().unwrap_or_default();
-    let name = |spec: &ConfigSpec| spec.annotations.as_ref().map(|annotations| annotations.name.clone());
+    let name = |spec: &ConfigSpec| {
+        spec.annotations
+            .as_ref()
+            .map(|annotations| annotations.name.clone())
+    };
     let other_data = !spec.data.is_empty() && spec.data != stored.data;
     if name(&spec) != name(&stored) || other_data {
-        return Err(ControlError::Invalid("only updates to Labels are allowed".to_owned()));
+        return Err(ControlError::Invalid(
+            "only updates to Labels are allowed".to_owned(),
+        ));
     }
     let mut changed = Config::clone(&config);
     changed.meta.get_or_insert_default().version = Some(version);
-    changed.spec = Some(ConfigSpec { annotations: spec.annotations, ..stored });
+    changed.spec = Some(ConfigSpec {
+        annotations: spec.annotations,
+        ..stored
+    });
     let config = tx.update_config(changed)?;
-    Ok(UpdateConfigResponse { config: Some(Config::clone(&config)) })
+    Ok(UpdateConfigResponse {
+        config: Some(Config::clone(&config)),
+    })
 }
 
 /// Removes a config that no service refers to.
@@ -89,7 +113,10 @@ pub fn remove(tx: &mut Tx, request: &RemoveConfigRequest) -> Answer<RemoveConfig
 
 fn find<'a>(view: &'a View, id: &str) -> Answer<&'a Arc<Config>> {
     if id.is_empty() {
-        return Err(ControlError::Invalid("config ID must be provided".to_owned()));
+        return Err(ControlError::Invalid(
+            "config ID must be provided".to_owned(),
+        ));
     }
-    view.config(id).ok_or_else(|| ControlError::not_found("config", id))
+    view.config(id)
+        .ok_or_else(|| ControlError::not_found("config", id))
 }

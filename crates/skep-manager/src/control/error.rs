@@ -1,7 +1,8 @@
 //! Why a control request was refused. The texts are those that Docker's clients show.
 
 use skep_objects::ErrorKind;
-use skep_store::StoreError;
+use skep_rpc::status::code_of;
+use skep_store::{CommitError, TxError};
 use tonic::{Code, Status};
 
 /// A refusal of a control request.
@@ -27,7 +28,7 @@ pub enum ControlError {
     OutOfSequence,
     /// The store did not take the change.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Commit(#[from] CommitError),
 }
 
 impl ControlError {
@@ -50,7 +51,19 @@ impl ControlError {
             Self::Exists(_) => ErrorKind::AlreadyExists,
             Self::Unimplemented(_) => ErrorKind::NotImplemented,
             Self::OutOfSequence => ErrorKind::Internal,
-            Self::Store(error) => error.kind(),
+            Self::Commit(error) => error.kind(),
+        }
+    }
+}
+
+impl From<TxError> for ControlError {
+    fn from(error: TxError) -> Self {
+        let text = error.to_string();
+        match error {
+            TxError::Exists { .. } | TxError::NameConflict { .. } => Self::Exists(text),
+            TxError::NotFound { .. } => Self::NotFound(text),
+            TxError::OutOfSequence { .. } => Self::OutOfSequence,
+            TxError::UnknownResourceKind { .. } => Self::Invalid(text),
         }
     }
 }
@@ -65,13 +78,7 @@ impl From<ControlError> for Status {
             ControlError::Unimplemented(_) => Code::Unimplemented,
             // Docker answers a stale version with Unknown, which its HTTP server makes a 500.
             ControlError::OutOfSequence => Code::Unknown,
-            ControlError::Store(error) => match error.kind() {
-                ErrorKind::Unavailable => Code::Unavailable,
-                ErrorKind::InvalidArgument => Code::InvalidArgument,
-                ErrorKind::NotFound => Code::NotFound,
-                ErrorKind::AlreadyExists => Code::AlreadyExists,
-                _ => Code::Unknown,
-            },
+            ControlError::Commit(error) => code_of(error.kind()),
         };
         Status::new(code, error.to_string())
     }

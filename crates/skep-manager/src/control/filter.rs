@@ -19,7 +19,9 @@ impl NameFilter<'_> {
     /// Whether an object of this id, name and these labels passes.
     pub fn passes(&self, id: &str, name: &str, labels: &BTreeMap<String, String>) -> bool {
         any(self.names, |wanted| wanted == name)
-            && any(self.name_prefixes, |prefix| name.starts_with(prefix.as_str()))
+            && any(self.name_prefixes, |prefix| {
+                name.starts_with(prefix.as_str())
+            })
             && any(self.id_prefixes, |prefix| id.starts_with(prefix.as_str()))
             && has_labels(labels, self.labels)
     }
@@ -33,7 +35,9 @@ pub fn any<T>(values: &[T], test: impl FnMut(&T) -> bool) -> bool {
 /// Whether all wanted labels are there.
 pub fn has_labels(labels: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>) -> bool {
     wanted.iter().all(|(key, value)| {
-        labels.get(key).is_some_and(|actual| value.is_empty() || actual == value)
+        labels
+            .get(key)
+            .is_some_and(|actual| value.is_empty() || actual == value)
     })
 }
 
@@ -54,8 +58,19 @@ pub(crate) use name_filter;
 mod tests {
     use super::*;
 
-    fn check(names: &[&str], prefixes: &[&str], ids: &[&str], label: Option<(&str, &str)>, expect: bool) {
-        let own = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect::<Vec<_>>();
+    fn check(
+        names: &[&str],
+        prefixes: &[&str],
+        ids: &[&str],
+        label: Option<(&str, &str)>,
+        expect: bool,
+    ) {
+        let own = |values: &[&str]| {
+            values
+                .iter()
+                .map(|value| (*value).to_owned())
+                .collect::<Vec<_>>()
+        };
         let pair = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
         let labels = label.map(pair).into_iter().collect();
         let (names, prefixes, ids) = (own(names), own(prefixes), own(ids));

@@ -27,7 +27,9 @@ pub trait Members: Send + Sync {
 
     /// The member that runs on this node.
     fn by_node(&self, node_id: &str) -> Option<Member> {
-        self.all().into_iter().find(|member| member.node_id == node_id)
+        self.all()
+            .into_iter()
+            .find(|member| member.node_id == node_id)
     }
 }
 
@@ -56,7 +58,11 @@ mod tests {
             node_id: format!("n{}", index + 1),
             addr: String::new(),
             leader: index == 0,
-            reachability: if *up { Reachability::Reachable } else { Reachability::Unreachable },
+            reachability: if *up {
+                Reachability::Reachable
+            } else {
+                Reachability::Unreachable
+            },
         };
         reachable.iter().enumerate().map(member).collect()
     }
@@ -64,7 +70,11 @@ mod tests {
     #[test]
     fn removal_leaves_a_quorum_or_is_refused() {
         let check = |reachable: &[bool], remove, expect| {
-            assert_eq!(keeps_quorum(&members(reachable), remove), expect, "{reachable:?} -{remove}");
+            assert_eq!(
+                keeps_quorum(&members(reachable), remove),
+                expect,
+                "{reachable:?} -{remove}"
+            );
         };
         check(&[true, true, true], 3, true);
         check(&[true, true, false], 3, true);

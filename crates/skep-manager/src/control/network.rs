@@ -32,12 +32,18 @@ pub fn create(tx: &mut Tx, request: CreateNetworkRequest) -> Answer<CreateNetwor
             return Err(ControlError::Exists(text));
         }
     }
-    let network = Network { id: new_id(), spec: Some(spec), ..Network::default() };
+    let network = Network {
+        id: new_id(),
+        spec: Some(spec),
+        ..Network::default()
+    };
     match tx.create_network(network) {
-        Ok(network) => Ok(CreateNetworkResponse { network: Some(Network::clone(&network)) }),
-        Err(TxError::NameConflict { name, .. }) => {
-            Err(ControlError::Exists(format!("network with name {name} already exists")))
-        }
+        Ok(network) => Ok(CreateNetworkResponse {
+            network: Some(Network::clone(&network)),
+        }),
+        Err(TxError::NameConflict { name, .. }) => Err(ControlError::Exists(format!(
+            "network with name {name} already exists"
+        ))),
         Err(error) => Err(error.into()),
     }
 }
@@ -45,7 +51,9 @@ pub fn create(tx: &mut Tx, request: CreateNetworkRequest) -> Answer<CreateNetwor
 /// One network, by id, or by name where no id is given.
 pub fn get(view: &View, request: &GetNetworkRequest) -> Answer<GetNetworkResponse> {
     let network = find(view, &request.network_id, &request.name)?;
-    Ok(GetNetworkResponse { network: Some(Network::clone(network)) })
+    Ok(GetNetworkResponse {
+        network: Some(Network::clone(network)),
+    })
 }
 
 /// The networks that pass the filters.
@@ -56,7 +64,9 @@ pub fn list(view: &View, request: ListNetworksRequest) -> Answer<ListNetworksRes
         let labels = annotations(network).map_or(&empty, |annotations| &annotations.labels);
         name_filter!(filters).passes(&network.id, network.name(), labels)
     });
-    Ok(ListNetworksResponse { networks: passing.map(|network| Network::clone(network)).collect() })
+    Ok(ListNetworksResponse {
+        networks: passing.map(|network| Network::clone(network)).collect(),
+    })
 }
 
 /// Removes a network that nothing uses.
@@ -69,7 +79,10 @@ pub fn remove(tx: &mut Tx, request: &RemoveNetworkRequest) -> Answer<RemoveNetwo
         )));
     }
     if is_ingress(&network) {
-        if let Some(service) = tx.services().find(|service| needs_ingress(service.spec.as_ref())) {
+        if let Some(service) = tx
+            .services()
+            .find(|service| needs_ingress(service.spec.as_ref()))
+        {
             return Err(ControlError::Precondition(format!(
                 "ingress network cannot be removed because service {} depends on it",
                 service.id
@@ -91,12 +104,14 @@ pub fn ingress_network(view: &View) -> Option<&Arc<Network>> {
 pub fn is_ingress(network: &Network) -> bool {
     network.spec.as_ref().is_some_and(|spec| spec.ingress)
         || annotations(network).is_some_and(|annotations| {
-            annotations.labels.contains_key("com.docker.swarm.internal") && annotations.name == "ingress"
+            annotations.labels.contains_key("com.docker.swarm.internal")
+                && annotations.name == "ingress"
         })
 }
 
 fn is_predefined(network: &Network) -> bool {
-    annotations(network).is_some_and(|annotations| annotations.labels.contains_key(PREDEFINED_LABEL))
+    annotations(network)
+        .is_some_and(|annotations| annotations.labels.contains_key(PREDEFINED_LABEL))
 }
 
 fn annotations(network: &Network) -> Option<&Annotations> {
@@ -119,9 +134,9 @@ fn refuse_used(view: &View, id: &str) -> Answer<()> {
             service.id
         )));
     }
-    let live = view.tasks_by_network(id).find(|task| {
-        task.wants_to_run() && task.observed_state() <= TaskState::Running
-    });
+    let live = view
+        .tasks_by_network(id)
+        .find(|task| task.wants_to_run() && task.observed_state() <= TaskState::Running);
     match live {
         None => Ok(()),
         Some(task) => {

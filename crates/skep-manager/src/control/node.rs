@@ -24,12 +24,18 @@ use crate::ca::expiry::certificate_expiry;
 type Answer<T> = Result<T, ControlError>;
 
 /// One node, by id.
-pub fn get(view: &View, members: &dyn Members, request: &GetNodeRequest) -> Answer<GetNodeResponse> {
+pub fn get(
+    view: &View,
+    members: &dyn Members,
+    request: &GetNodeRequest,
+) -> Answer<GetNodeResponse> {
     if request.node_id.is_empty() {
         return Err(ControlError::missing_argument());
     }
     let node = find(view, &request.node_id)?;
-    Ok(GetNodeResponse { node: Some(with_manager_status(node, members)) })
+    Ok(GetNodeResponse {
+        node: Some(with_manager_status(node, members)),
+    })
 }
 
 /// The nodes that pass the filters.
@@ -40,7 +46,9 @@ pub fn list(
 ) -> Answer<ListNodesResponse> {
     let filters = request.filters.unwrap_or_default();
     let nodes = view.nodes().filter(|node| passes(node, &filters));
-    let nodes = nodes.map(|node| with_manager_status(node, members)).collect();
+    let nodes = nodes
+        .map(|node| with_manager_status(node, members))
+        .collect();
     Ok(ListNodesResponse { nodes })
 }
 
@@ -57,7 +65,10 @@ pub fn update(
         return Err(ControlError::missing_argument());
     }
     let node = find(tx, &request.node_id)?.clone();
-    let was = node.spec.as_ref().map_or(NodeRole::Worker, NodeSpec::desired_role);
+    let was = node
+        .spec
+        .as_ref()
+        .map_or(NodeRole::Worker, NodeSpec::desired_role);
     if was == NodeRole::Manager && spec.desired_role() == NodeRole::Worker {
         may_demote(tx, members, &node)?;
     }
@@ -65,7 +76,9 @@ pub fn update(
     changed.meta.get_or_insert_default().version = Some(version);
     changed.spec = Some(spec);
     let node = tx.update_node(changed)?;
-    Ok(UpdateNodeResponse { node: Some(Node::clone(&node)) })
+    Ok(UpdateNodeResponse {
+        node: Some(Node::clone(&node)),
+    })
 }
 
 /// Takes a node out of the swarm: its certificate is refused from now on, its tasks are orphans.
@@ -78,8 +91,10 @@ pub fn remove(
         return Err(ControlError::missing_argument());
     }
     let node = find(tx, &request.node_id)?.clone();
-    let wants_manager =
-        node.spec.as_ref().is_some_and(|spec| spec.desired_role() == NodeRole::Manager);
+    let wants_manager = node
+        .spec
+        .as_ref()
+        .is_some_and(|spec| spec.desired_role() == NodeRole::Manager);
     if wants_manager || members.by_node(&node.id).is_some() {
         return Err(ControlError::Precondition(format!(
             "node {} is a cluster manager and is a member of the raft cluster. It must be demoted \
@@ -87,7 +102,10 @@ pub fn remove(
             node.id
         )));
     }
-    let ready = node.status.as_ref().is_some_and(|status| status.state() == node_status::State::Ready);
+    let ready = node
+        .status
+        .as_ref()
+        .is_some_and(|status| status.state() == node_status::State::Ready);
     if ready && !request.force {
         return Err(ControlError::Precondition(format!(
             "node {} is not down and can't be removed",
@@ -101,7 +119,8 @@ pub fn remove(
 }
 
 fn find<'a>(view: &'a View, id: &str) -> Answer<&'a Arc<Node>> {
-    view.node(id).ok_or_else(|| ControlError::not_found("node", id))
+    view.node(id)
+        .ok_or_else(|| ControlError::not_found("node", id))
 }
 
 /// Whether role, membership and availability are values that exist.
@@ -112,15 +131,20 @@ fn is_known(spec: &NodeSpec) -> bool {
 }
 
 fn may_demote(view: &View, members: &dyn Members, node: &Node) -> Answer<()> {
-    let wants_manager =
-        |node: &&Arc<Node>| node.spec.as_ref().is_some_and(|spec| spec.desired_role() == NodeRole::Manager);
+    let wants_manager = |node: &&Arc<Node>| {
+        node.spec
+            .as_ref()
+            .is_some_and(|spec| spec.desired_role() == NodeRole::Manager)
+    };
     if view.nodes().filter(wants_manager).count() <= 1 {
         return Err(ControlError::Precondition(
             "attempting to demote the last manager of the swarm".to_owned(),
         ));
     }
     let Some(member) = members.by_node(&node.id) else {
-        return Err(ControlError::NotFound("can't find manager in raft memberlist".to_owned()));
+        return Err(ControlError::NotFound(
+            "can't find manager in raft memberlist".to_owned(),
+        ));
     };
     if !members.can_remove(member.raft_id) {
         return Err(ControlError::Precondition(
@@ -132,18 +156,27 @@ fn may_demote(view: &View, members: &dyn Members, node: &Node) -> Answer<()> {
 
 /// The certificate of a removed node is refused until it has expired (and a while longer).
 fn blacklist(tx: &mut Tx, node: &Node) -> Answer<()> {
-    let certificate = node.certificate.as_ref().map(|certificate| certificate.certificate.as_slice());
+    let certificate = node
+        .certificate
+        .as_ref()
+        .map(|certificate| certificate.certificate.as_slice());
     let expiry = certificate.and_then(certificate_expiry).map(timestamp);
-    let Some(cluster) = tx.the_cluster().map(|cluster| cluster.id.clone()) else { return Ok(()) };
+    let Some(cluster) = tx.the_cluster().map(|cluster| cluster.id.clone()) else {
+        return Ok(());
+    };
     tx.edit_cluster(&cluster, |cluster| {
         let entry = BlacklistedCertificate { expiry };
-        cluster.blacklisted_certificates.insert(node.id.clone(), entry);
+        cluster
+            .blacklisted_certificates
+            .insert(node.id.clone(), entry);
     })?;
     Ok(())
 }
 
 fn orphan_tasks(tx: &mut Tx, node: &str) -> Answer<()> {
-    let unfinished = tx.tasks_by_node(node).filter(|task| task.observed_state() < TaskState::Complete);
+    let unfinished = tx
+        .tasks_by_node(node)
+        .filter(|task| task.observed_state() < TaskState::Complete);
     let ids: Vec<String> = unfinished.map(|task| task.id.clone()).collect();
     let now = tx.now();
     for id in ids {
@@ -171,9 +204,15 @@ fn with_manager_status(node: &Node, members: &dyn Members) -> Node {
 
 fn passes(node: &Node, filters: &list_nodes_request::Filters) -> bool {
     let empty = BTreeMap::new();
-    let engine = node.description.as_ref().and_then(|description| description.engine.as_ref());
+    let engine = node
+        .description
+        .as_ref()
+        .and_then(|description| description.engine.as_ref());
     let labels = engine.map_or(&empty, |engine| &engine.labels);
-    let annotations = node.spec.as_ref().and_then(|spec| spec.annotations.as_ref());
+    let annotations = node
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.annotations.as_ref());
     let node_labels = annotations.map_or(&empty, |annotations| &annotations.labels);
     let membership = node.spec.as_ref().map_or(0, |spec| spec.membership);
     name_filter!(filters).passes(&node.id, node.name(), labels)

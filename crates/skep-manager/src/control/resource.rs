@@ -18,12 +18,19 @@ type Answer<T> = Result<T, ControlError>;
 
 /// Makes a resource of a kind that is known.
 pub fn create(tx: &mut Tx, request: CreateResourceRequest) -> Answer<CreateResourceResponse> {
-    let name = request.annotations.as_ref().map_or("", |annotations| &annotations.name);
+    let name = request
+        .annotations
+        .as_ref()
+        .map_or("", |annotations| &annotations.name);
     if name.is_empty() {
-        return Err(ControlError::Invalid("Resource must have a name".to_owned()));
+        return Err(ControlError::Invalid(
+            "Resource must have a name".to_owned(),
+        ));
     }
     if request.kind.is_empty() {
-        return Err(ControlError::Invalid("Resource must belong to an Extension".to_owned()));
+        return Err(ControlError::Invalid(
+            "Resource must belong to an Extension".to_owned(),
+        ));
     }
     let kind = request.kind.clone();
     let resource = Resource {
@@ -34,13 +41,15 @@ pub fn create(tx: &mut Tx, request: CreateResourceRequest) -> Answer<CreateResou
         ..Resource::default()
     };
     match tx.create_resource(resource) {
-        Ok(resource) => Ok(CreateResourceResponse { resource: Some(Resource::clone(&resource)) }),
-        Err(TxError::NameConflict { name, .. }) => {
-            Err(ControlError::Exists(format!("A resource with name {name} already exists")))
-        }
-        Err(TxError::UnknownResourceKind { .. }) => {
-            Err(ControlError::Invalid(format!("Kind {kind} is not registered")))
-        }
+        Ok(resource) => Ok(CreateResourceResponse {
+            resource: Some(Resource::clone(&resource)),
+        }),
+        Err(TxError::NameConflict { name, .. }) => Err(ControlError::Exists(format!(
+            "A resource with name {name} already exists"
+        ))),
+        Err(TxError::UnknownResourceKind { .. }) => Err(ControlError::Invalid(format!(
+            "Kind {kind} is not registered"
+        ))),
         Err(error) => Err(error.into()),
     }
 }
@@ -49,10 +58,16 @@ pub fn create(tx: &mut Tx, request: CreateResourceRequest) -> Answer<CreateResou
 pub fn get(view: &View, request: &GetResourceRequest) -> Answer<GetResourceResponse> {
     let id = &request.resource_id;
     if id.is_empty() {
-        return Err(ControlError::Invalid("resource ID must be present".to_owned()));
+        return Err(ControlError::Invalid(
+            "resource ID must be present".to_owned(),
+        ));
     }
-    let resource = view.resource(id).ok_or_else(|| ControlError::not_found("resource", id))?;
-    Ok(GetResourceResponse { resource: Some(Resource::clone(resource)) })
+    let resource = view
+        .resource(id)
+        .ok_or_else(|| ControlError::not_found("resource", id))?;
+    Ok(GetResourceResponse {
+        resource: Some(Resource::clone(resource)),
+    })
 }
 
 /// The resources that pass the filters.
@@ -60,11 +75,16 @@ pub fn list(view: &View, request: ListResourcesRequest) -> Answer<ListResourcesR
     let filters = request.filters.unwrap_or_default();
     let empty = BTreeMap::new();
     let passing = view.resources().filter(|resource| {
-        let labels = resource.annotations.as_ref().map_or(&empty, |annotations| &annotations.labels);
+        let labels = resource
+            .annotations
+            .as_ref()
+            .map_or(&empty, |annotations| &annotations.labels);
         name_filter!(filters).passes(&resource.id, resource.name(), labels)
             && (filters.kind.is_empty() || filters.kind == resource.kind)
     });
-    Ok(ListResourcesResponse { resources: passing.map(|resource| Resource::clone(resource)).collect() })
+    Ok(ListResourcesResponse {
+        resources: passing.map(|resource| Resource::clone(resource)).collect(),
+    })
 }
 
 /// Changes a resource's labels or content; what the request leaves out stays.
@@ -75,7 +95,9 @@ pub fn update(tx: &mut Tx, request: UpdateResourceRequest) -> Answer<UpdateResou
     if id.is_empty() {
         return Err(ControlError::missing_argument());
     }
-    let stored = tx.resource(id).ok_or_else(|| ControlError::not_found("resource", id))?;
+    let stored = tx
+        .resource(id)
+        .ok_or_else(|| ControlError::not_found("resource", id))?;
     let mut resource = Resource::clone(stored);
     if let Some(annotations) = request.annotations {
         if annotations.name != resource.name() {
@@ -88,14 +110,18 @@ pub fn update(tx: &mut Tx, request: UpdateResourceRequest) -> Answer<UpdateResou
     }
     resource.meta.get_or_insert_default().version = Some(version);
     let resource = tx.update_resource(resource)?;
-    Ok(UpdateResourceResponse { resource: Some(Resource::clone(&resource)) })
+    Ok(UpdateResourceResponse {
+        resource: Some(Resource::clone(&resource)),
+    })
 }
 
 /// Removes a resource.
 pub fn remove(tx: &mut Tx, request: &RemoveResourceRequest) -> Answer<RemoveResourceResponse> {
     let id = &request.resource_id;
     if id.is_empty() {
-        return Err(ControlError::Invalid("resource ID must be present".to_owned()));
+        return Err(ControlError::Invalid(
+            "resource ID must be present".to_owned(),
+        ));
     }
     if tx.resource(id).is_none() {
         return Err(ControlError::not_found("resource", id));

@@ -25,12 +25,18 @@ type Answer<T> = Result<T, ControlError>;
 pub fn create(tx: &mut Tx, request: CreateSecretRequest) -> Answer<CreateSecretResponse> {
     let spec = request.spec.ok_or_else(ControlError::missing_argument)?;
     validate(&spec)?;
-    let secret = Secret { id: new_id(), spec: Some(spec), ..Secret::default() };
+    let secret = Secret {
+        id: new_id(),
+        spec: Some(spec),
+        ..Secret::default()
+    };
     match tx.create_secret(secret) {
-        Ok(secret) => Ok(CreateSecretResponse { secret: Some(without_data(&secret)) }),
-        Err(TxError::NameConflict { name, .. }) => {
-            Err(ControlError::Exists(format!("secret {name} already exists")))
-        }
+        Ok(secret) => Ok(CreateSecretResponse {
+            secret: Some(without_data(&secret)),
+        }),
+        Err(TxError::NameConflict { name, .. }) => Err(ControlError::Exists(format!(
+            "secret {name} already exists"
+        ))),
         Err(error) => Err(error.into()),
     }
 }
@@ -38,7 +44,9 @@ pub fn create(tx: &mut Tx, request: CreateSecretRequest) -> Answer<CreateSecretR
 /// One secret, by id.
 pub fn get(view: &View, request: &GetSecretRequest) -> Answer<GetSecretResponse> {
     let secret = find(view, &request.secret_id)?;
-    Ok(GetSecretResponse { secret: Some(without_data(secret)) })
+    Ok(GetSecretResponse {
+        secret: Some(without_data(secret)),
+    })
 }
 
 /// The secrets that pass the filters, without those that the swarm itself made.
@@ -46,11 +54,16 @@ pub fn list(view: &View, request: ListSecretsRequest) -> Answer<ListSecretsRespo
     let filters = request.filters.unwrap_or_default();
     let empty = BTreeMap::new();
     let passing = view.secrets().filter(|secret| {
-        let annotations = secret.spec.as_ref().and_then(|spec| spec.annotations.as_ref());
+        let annotations = secret
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.annotations.as_ref());
         let labels = annotations.map_or(&empty, |annotations| &annotations.labels);
         !secret.internal && name_filter!(filters).passes(&secret.id, secret.name(), labels)
     });
-    Ok(ListSecretsResponse { secrets: passing.map(|secret| without_data(secret)).collect() })
+    Ok(ListSecretsResponse {
+        secrets: passing.map(|secret| without_data(secret)).collect(),
+    })
 }
 
 /// Changes a secret's labels: tasks that have the content would not notice another.
@@ -63,16 +76,27 @@ pub fn update(tx: &mut Tx, request: UpdateSecretRequest) -> Answer<UpdateSecretR
     }
     let secret = find(tx, &request.secret_id)?.clone();
     let stored = secret.spec.clone().unwrap_or_default();
-    let name = |spec: &SecretSpec| spec.annotations.as_ref().map(|annotations| annotations.name.clone());
+    let name = |spec: &SecretSpec| {
+        spec.annotations
+            .as_ref()
+            .map(|annotations| annotations.name.clone())
+    };
     let other_data = !spec.data.is_empty() && spec.data != stored.data;
     if name(&spec) != name(&stored) || other_data || spec.driver != stored.driver {
-        return Err(ControlError::Invalid("only updates to Labels are allowed".to_owned()));
+        return Err(ControlError::Invalid(
+            "only updates to Labels are allowed".to_owned(),
+        ));
     }
     let mut changed = Secret::clone(&secret);
     changed.meta.get_or_insert_default().version = Some(version);
-    changed.spec = Some(SecretSpec { annotations: spec.annotations, ..stored });
+    changed.spec = Some(SecretSpec {
+        annotations: spec.annotations,
+        ..stored
+    });
     let secret = tx.update_secret(changed)?;
-    Ok(UpdateSecretResponse { secret: Some(without_data(&secret)) })
+    Ok(UpdateSecretResponse {
+        secret: Some(without_data(&secret)),
+    })
 }
 
 /// Removes a secret that no service refers to.
@@ -105,9 +129,12 @@ fn validate(spec: &SecretSpec) -> Answer<()> {
 
 fn find<'a>(view: &'a View, id: &str) -> Answer<&'a Arc<Secret>> {
     if id.is_empty() {
-        return Err(ControlError::Invalid("secret ID must be provided".to_owned()));
+        return Err(ControlError::Invalid(
+            "secret ID must be provided".to_owned(),
+        ));
     }
-    view.secret(id).ok_or_else(|| ControlError::not_found("secret", id))
+    view.secret(id)
+        .ok_or_else(|| ControlError::not_found("secret", id))
 }
 
 fn without_data(secret: &Secret) -> Secret {

@@ -12,7 +12,6 @@ use super::{
     error::ControlError,
     filter::{any, name_filter},
 };
-use crate::orchestrator::dirty::is_task_dirty;
 
 type Answer<T> = Result<T, ControlError>;
 
@@ -23,19 +22,34 @@ pub fn get(view: &View, request: &GetTaskRequest) -> Answer<GetTaskResponse> {
     }
     let task = view.task(&request.task_id);
     let task = task.ok_or_else(|| ControlError::not_found("task", &request.task_id))?;
-    Ok(GetTaskResponse { task: Some(Task::clone(task)) })
+    Ok(GetTaskResponse {
+        task: Some(Task::clone(task)),
+    })
 }
 
 /// The tasks that pass the filters, found by the narrowest of them.
 pub fn list(view: &View, request: ListTasksRequest) -> Answer<ListTasksResponse> {
     let filters = request.filters.unwrap_or_default();
     let tasks: Vec<Task> = if !filters.service_ids.is_empty() {
-        let tasks = filters.service_ids.iter().flat_map(|id| view.tasks_by_service(id));
+        let tasks = filters
+            .service_ids
+            .iter()
+            .flat_map(|id| view.tasks_by_service(id));
         pick(view, tasks, &filters)
     } else if !filters.node_ids.is_empty() {
-        pick(view, filters.node_ids.iter().flat_map(|id| view.tasks_by_node(id)), &filters)
+        pick(
+            view,
+            filters
+                .node_ids
+                .iter()
+                .flat_map(|id| view.tasks_by_node(id)),
+            &filters,
+        )
     } else if !filters.id_prefixes.is_empty() {
-        let tasks = filters.id_prefixes.iter().flat_map(|prefix| view.tasks_by_id_prefix(prefix));
+        let tasks = filters
+            .id_prefixes
+            .iter()
+            .flat_map(|prefix| view.tasks_by_id_prefix(prefix));
         pick(view, tasks, &filters)
     } else {
         pick(view, view.tasks(), &filters)
@@ -68,12 +82,19 @@ fn pick<'a>(
 
 fn passes(view: &View, task: &Task, filters: &Filters) -> bool {
     let empty = BTreeMap::new();
-    let labels = task.annotations.as_ref().map_or(&empty, |annotations| &annotations.labels);
+    let labels = task
+        .annotations
+        .as_ref()
+        .map_or(&empty, |annotations| &annotations.labels);
     name_filter!(filters).passes(&task.id, task.name(), labels)
         && any(&filters.service_ids, |id| *id == task.service_id)
         && any(&filters.node_ids, |id| *id == task.node_id)
-        && any(&filters.desired_states, |state| *state == task.desired_state)
-        && any(&filters.runtimes, |wanted| wanted.eq_ignore_ascii_case(runtime_name(task)))
+        && any(&filters.desired_states, |state| {
+            *state == task.desired_state
+        })
+        && any(&filters.runtimes, |wanted| {
+            wanted.eq_ignore_ascii_case(runtime_name(task))
+        })
         && (!filters.up_to_date || is_up_to_date(view, task))
 }
 
@@ -87,7 +108,8 @@ fn runtime_name(task: &Task) -> &str {
 }
 
 fn is_up_to_date(view: &View, task: &Task) -> bool {
-    let Some(service) = view.service(&task.service_id) else { return true };
-    let node = view.node(&task.node_id).map(|node| &**node);
-    !is_task_dirty(service, task, node)
+    let Some(service) = view.service(&task.service_id) else {
+        return true;
+    };
+    task.spec_version == service.spec_version
 }

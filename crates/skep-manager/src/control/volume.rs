@@ -27,7 +27,9 @@ pub fn create() -> Answer<CreateVolumeResponse> {
 /// One volume, by id.
 pub fn get(view: &View, request: &GetVolumeRequest) -> Answer<GetVolumeResponse> {
     let volume = find(view, &request.volume_id)?;
-    Ok(GetVolumeResponse { volume: Some(Volume::clone(volume)) })
+    Ok(GetVolumeResponse {
+        volume: Some(Volume::clone(volume)),
+    })
 }
 
 /// The volumes that pass the filters.
@@ -38,13 +40,17 @@ pub fn list(view: &View, request: ListVolumesRequest) -> Answer<ListVolumesRespo
         let spec = volume.spec.as_ref();
         let annotations = spec.and_then(|spec| spec.annotations.as_ref());
         let labels = annotations.map_or(&empty, |annotations| &annotations.labels);
-        let driver = spec.and_then(|spec| spec.driver.as_ref()).map_or("", |driver| &driver.name);
+        let driver = spec
+            .and_then(|spec| spec.driver.as_ref())
+            .map_or("", |driver| &driver.name);
         let group = spec.map_or("", |spec| &spec.group);
         name_filter!(filters).passes(&volume.id, volume.name(), labels)
             && any(&filters.groups, |wanted| wanted == group)
             && any(&filters.drivers, |wanted| wanted == driver)
     });
-    Ok(ListVolumesResponse { volumes: passing.map(|volume| Volume::clone(volume)).collect() })
+    Ok(ListVolumesResponse {
+        volumes: passing.map(|volume| Volume::clone(volume)).collect(),
+    })
 }
 
 /// Changes labels and availability: nothing else of a volume can change.
@@ -59,7 +65,12 @@ pub fn update(tx: &mut Tx, request: UpdateVolumeRequest) -> Answer<UpdateVolumeR
         availability: was.availability,
         ..spec.clone()
     };
-    if fixed != was || spec.annotations.as_ref().is_some_and(|a| a.name != stored.name()) {
+    if fixed != was
+        || spec
+            .annotations
+            .as_ref()
+            .is_some_and(|a| a.name != stored.name())
+    {
         return Err(ControlError::Invalid(
             "only the labels and the availability of a volume can be changed".to_owned(),
         ));
@@ -68,14 +79,18 @@ pub fn update(tx: &mut Tx, request: UpdateVolumeRequest) -> Answer<UpdateVolumeR
     volume.spec = Some(spec);
     volume.meta.get_or_insert_default().version = Some(version);
     let volume = tx.update_volume(volume)?;
-    Ok(UpdateVolumeResponse { volume: Some(Volume::clone(&volume)) })
+    Ok(UpdateVolumeResponse {
+        volume: Some(Volume::clone(&volume)),
+    })
 }
 
 /// Forgets a volume that is published nowhere; by force, wherever it is.
 pub fn remove(tx: &mut Tx, request: &RemoveVolumeRequest) -> Answer<RemoveVolumeResponse> {
     let volume = find(tx, &request.volume_id)?;
     if !volume.publish_status.is_empty() && !request.force {
-        return Err(ControlError::Precondition("volume is still in use".to_owned()));
+        return Err(ControlError::Precondition(
+            "volume is still in use".to_owned(),
+        ));
     }
     tx.remove_volume(&request.volume_id)?;
     Ok(RemoveVolumeResponse {})
@@ -85,5 +100,6 @@ fn find<'a>(view: &'a View, id: &str) -> Answer<&'a Arc<Volume>> {
     if id.is_empty() {
         return Err(ControlError::missing_argument());
     }
-    view.volume(id).ok_or_else(|| ControlError::not_found("volume", id))
+    view.volume(id)
+        .ok_or_else(|| ControlError::not_found("volume", id))
 }

@@ -48,7 +48,8 @@ fn task_defaults(task: &mut TaskSpec) {
     if let Some(Runtime::Container(container)) = &mut task.runtime {
         container_defaults(container);
     }
-    task.resources.get_or_insert_with(ResourceRequirements::default);
+    task.resources
+        .get_or_insert_with(ResourceRequirements::default);
     task.placement.get_or_insert_with(Placement::default);
     match &mut task.restart {
         None => task.restart = Some(default_restart_policy()),
@@ -59,9 +60,15 @@ fn task_defaults(task: &mut TaskSpec) {
 }
 
 fn container_defaults(container: &mut ContainerSpec) {
-    container.stop_grace_period.get_or_insert(seconds(STOP_GRACE_SECONDS));
-    container.pull_options.get_or_insert_with(container_spec::PullOptions::default);
-    container.dns_config.get_or_insert_with(container_spec::DnsConfig::default);
+    container
+        .stop_grace_period
+        .get_or_insert(seconds(STOP_GRACE_SECONDS));
+    container
+        .pull_options
+        .get_or_insert_with(container_spec::PullOptions::default);
+    container
+        .dns_config
+        .get_or_insert_with(container_spec::DnsConfig::default);
 }
 
 fn update_defaults(config: &mut Option<UpdateConfig>) {
@@ -91,21 +98,33 @@ mod tests {
         assert_eq!(task.restart, Some(default_restart_policy()));
         assert_eq!(spec.update, Some(default_update_config()));
         assert_eq!(spec.rollback, Some(default_update_config()));
-        let Some(Runtime::Container(container)) = task.runtime else { panic!("no container") };
+        let Some(Runtime::Container(container)) = task.runtime else {
+            panic!("no container")
+        };
         assert_eq!(container.stop_grace_period, Some(seconds(10)));
     }
 
     #[test]
     fn what_is_set_stays() {
-        let update = UpdateConfig { parallelism: 0, monitor: Some(seconds(1)), ..Default::default() };
-        let mut spec = ServiceSpec { update: Some(update), ..ServiceSpec::default() };
+        let update = UpdateConfig {
+            parallelism: 0,
+            monitor: Some(seconds(1)),
+            ..Default::default()
+        };
+        let mut spec = ServiceSpec {
+            update: Some(update),
+            ..ServiceSpec::default()
+        };
         insert_defaults(&mut spec);
         assert_eq!(spec.update, Some(update));
     }
 
     #[test]
     fn a_job_gets_no_update_config() {
-        let mut spec = ServiceSpec { mode: Some(Mode::GlobalJob(Default::default())), ..Default::default() };
+        let mut spec = ServiceSpec {
+            mode: Some(Mode::GlobalJob(Default::default())),
+            ..Default::default()
+        };
         insert_defaults(&mut spec);
         assert_eq!(spec.update, None);
     }

@@ -5,9 +5,6 @@ mod defaults;
 mod status;
 mod update;
 
-#[cfg(test)]
-mod tests;
-
 use std::{collections::BTreeMap, sync::Arc};
 
 use prost_types::Timestamp;
@@ -48,7 +45,9 @@ pub fn create(tx: &mut Tx, request: CreateServiceRequest) -> Answer<CreateServic
         ..Service::default()
     };
     match tx.create_service(service) {
-        Ok(service) => Ok(CreateServiceResponse { service: Some(Service::clone(&service)) }),
+        Ok(service) => Ok(CreateServiceResponse {
+            service: Some(Service::clone(&service)),
+        }),
         Err(TxError::NameConflict { name, .. }) => Err(ControlError::Exists(format!(
             "name conflicts with an existing object: service {name} already exists"
         ))),
@@ -62,14 +61,18 @@ pub fn get(view: &View, request: &GetServiceRequest) -> Answer<GetServiceRespons
     if request.insert_defaults {
         insert_defaults(service.spec.get_or_insert_default());
     }
-    Ok(GetServiceResponse { service: Some(service) })
+    Ok(GetServiceResponse {
+        service: Some(service),
+    })
 }
 
 /// The services that pass the filters.
 pub fn list(view: &View, request: ListServicesRequest) -> Answer<ListServicesResponse> {
     let filters = request.filters.unwrap_or_default();
     let passing = view.services().filter(|service| passes(service, &filters));
-    Ok(ListServicesResponse { services: passing.map(|service| Service::clone(service)).collect() })
+    Ok(ListServicesResponse {
+        services: passing.map(|service| Service::clone(service)).collect(),
+    })
 }
 
 /// Removes a service; the orchestrators shut its tasks down.
@@ -83,7 +86,8 @@ fn find<'a>(view: &'a View, id: &str) -> Answer<&'a Arc<Service>> {
     if id.is_empty() {
         return Err(ControlError::missing_argument());
     }
-    view.service(id).ok_or_else(|| ControlError::not_found("service", id))
+    view.service(id)
+        .ok_or_else(|| ControlError::not_found("service", id))
 }
 
 /// Whether its tasks run to completion.
@@ -92,7 +96,10 @@ fn is_job(spec: &ServiceSpec) -> bool {
 }
 
 fn first_execution(now: Timestamp) -> JobStatus {
-    JobStatus { job_iteration: Some(Version::default()), last_execution: Some(now) }
+    JobStatus {
+        job_iteration: Some(Version::default()),
+        last_execution: Some(now),
+    }
 }
 
 fn annotations(service: &Service) -> Option<&Annotations> {
@@ -113,5 +120,7 @@ fn passes(service: &Service, filters: &Filters) -> bool {
     let empty = BTreeMap::new();
     let labels = annotations(service).map_or(&empty, |annotations| &annotations.labels);
     name_filter!(filters).passes(&service.id, service.name(), labels)
-        && any(&filters.runtimes, |wanted| wanted.eq_ignore_ascii_case(runtime_name(service)))
+        && any(&filters.runtimes, |wanted| {
+            wanted.eq_ignore_ascii_case(runtime_name(service))
+        })
 }

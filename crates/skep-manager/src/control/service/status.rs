@@ -18,9 +18,19 @@ pub fn list_statuses(
 }
 
 fn status(view: &View, id: &str) -> ServiceStatus {
-    let mut status = ServiceStatus { service_id: id.to_owned(), ..ServiceStatus::default() };
-    let Some(service) = view.service(id) else { return status };
-    let iteration = iteration(service.job_status.as_ref().and_then(|status| status.job_iteration.as_ref()));
+    let mut status = ServiceStatus {
+        service_id: id.to_owned(),
+        ..ServiceStatus::default()
+    };
+    let Some(service) = view.service(id) else {
+        return status;
+    };
+    let iteration = iteration(
+        service
+            .job_status
+            .as_ref()
+            .and_then(|status| status.job_iteration.as_ref()),
+    );
     let job = is_job(service);
     let mut wanted_global = 0;
     for task in view.tasks_by_service(id) {
@@ -50,7 +60,11 @@ fn is_job(service: &Service) -> bool {
 
 /// A service on every node wants as many as its orchestrator made to run, or to complete.
 fn counts_as_desired(task: &Task, job: bool) -> bool {
-    let wanted = if job { TaskState::Complete } else { TaskState::Running };
+    let wanted = if job {
+        TaskState::Complete
+    } else {
+        TaskState::Running
+    };
     task.wanted_state() == wanted
 }
 

@@ -38,20 +38,27 @@ pub fn update(tx: &mut Tx, request: UpdateServiceRequest) -> Answer<UpdateServic
     }
     service.meta.get_or_insert_default().version = Some(version);
     let service = tx.update_service(service)?;
-    Ok(UpdateServiceResponse { service: Some(Service::clone(&service)) })
+    Ok(UpdateServiceResponse {
+        service: Some(Service::clone(&service)),
+    })
 }
 
 fn may_become(service: &Service, spec: &ServiceSpec) -> Answer<()> {
     let stored = service.spec.as_ref();
     let name = |spec: Option<&ServiceSpec>| {
-        spec.and_then(|spec| spec.annotations.as_ref()).map(|annotations| annotations.name.clone())
+        spec.and_then(|spec| spec.annotations.as_ref())
+            .map(|annotations| annotations.name.clone())
     };
     if name(stored) != name(Some(spec)) {
-        return Err(ControlError::Unimplemented("renaming services is not supported".to_owned()));
+        return Err(ControlError::Unimplemented(
+            "renaming services is not supported".to_owned(),
+        ));
     }
     let mode = |spec: &ServiceSpec| spec.mode.as_ref().map(discriminant);
     if stored.is_some_and(|stored| mode(stored) != mode(spec)) {
-        return Err(ControlError::Unimplemented("service mode change is not allowed".to_owned()));
+        return Err(ControlError::Unimplemented(
+            "service mode change is not allowed".to_owned(),
+        ));
     }
     Ok(())
 }
@@ -87,6 +94,8 @@ fn roll_back(service: &mut Service, now: Timestamp) -> Answer<()> {
 fn next_execution(status: &mut Option<JobStatus>, now: Timestamp) {
     let status = status.get_or_insert_default();
     let iteration = status.job_iteration.map_or(0, |iteration| iteration.index);
-    status.job_iteration = Some(Version { index: iteration + 1 });
+    status.job_iteration = Some(Version {
+        index: iteration + 1,
+    });
     status.last_execution = Some(now);
 }

@@ -7,7 +7,7 @@ use skep_objects::{
     swarmkit::{ContainerSpec, Mount},
 };
 
-use super::{Validated, health::validate_health_check, refuse, references};
+use super::{Validated, health::validate_health_check, references, refuse};
 
 /// The whole of a container's spec.
 pub(super) fn validate_container(container: &ContainerSpec) -> Validated {
@@ -24,7 +24,9 @@ fn validate_image(image: &str) -> Validated {
         return refuse("ContainerSpec: image reference must be provided");
     }
     if Reference::parse(image).is_err() {
-        return refuse(format!("ContainerSpec: {image:?} is not a valid repository/tag"));
+        return refuse(format!(
+            "ContainerSpec: {image:?} is not a valid repository/tag"
+        ));
     }
     Ok(())
 }
@@ -33,7 +35,10 @@ fn validate_mounts(mounts: &[Mount]) -> Validated {
     let mut targets = BTreeSet::new();
     for mount in mounts {
         if !targets.insert(&mount.target) {
-            return refuse(format!("ContainerSpec: duplicate mount point: {}", mount.target));
+            return refuse(format!(
+                "ContainerSpec: duplicate mount point: {}",
+                mount.target
+            ));
         }
     }
     Ok(())

@@ -19,7 +19,9 @@ pub(super) fn validate_health_check(check: Option<&HealthConfig>) -> Validated {
         let Some(duration) = duration else { continue };
         let nanos = i128::from(duration.seconds) * 1_000_000_000 + i128::from(duration.nanos);
         if nanos != 0 && nanos < MIN_NANOS {
-            return refuse(format!("ContainerSpec: {name} in HealthConfig cannot be less than 1ms"));
+            return refuse(format!(
+                "ContainerSpec: {name} in HealthConfig cannot be less than 1ms"
+            ));
         }
     }
     if check.retries < 0 {

@@ -27,7 +27,10 @@ fn validate_ipam(ipam: Option<&IpamOptions>) -> Validated {
 
 fn validate_pool(pool: &IpamConfig) -> Validated {
     let Some(subnet) = Prefix::parse(&pool.subnet) else {
-        return refuse(format!("ipam configuration: invalid subnet {}", pool.subnet));
+        return refuse(format!(
+            "ipam configuration: invalid subnet {}",
+            pool.subnet
+        ));
     };
     if !pool.range.is_empty() {
         let Some(range) = Prefix::parse(&pool.range) else {
@@ -42,7 +45,10 @@ fn validate_pool(pool: &IpamConfig) -> Validated {
     }
     if !pool.gateway.is_empty() {
         let Ok(gateway) = pool.gateway.parse::<IpAddr>() else {
-            return refuse(format!("ipam configuration: invalid gateway {}", pool.gateway));
+            return refuse(format!(
+                "ipam configuration: invalid gateway {}",
+                pool.gateway
+            ));
         };
         if !subnet.contains(gateway) {
             return refuse(format!(

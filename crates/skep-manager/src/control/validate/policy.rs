@@ -1,12 +1,11 @@
 //! Restart, update and placement policies.
 
 use skep_objects::{
-    swarmkit::{Placement, RestartPolicy, UpdateConfig},
+    swarmkit::{RestartPolicy, UpdateConfig},
     timestamp::is_negative,
 };
 
 use super::{Validated, refuse};
-use crate::scheduler::constraint::Constraint;
 
 pub(super) fn validate_restart(policy: Option<&RestartPolicy>) -> Validated {
     let Some(policy) = policy else { return Ok(()) };
@@ -31,12 +30,4 @@ pub(super) fn validate_update(config: Option<&UpdateConfig>) -> Validated {
         return refuse("TaskSpec: update-maxfailureratio cannot be less than 0 or bigger than 1");
     }
     Ok(())
-}
-
-pub(super) fn validate_placement(placement: Option<&Placement>) -> Validated {
-    let Some(placement) = placement else { return Ok(()) };
-    match Constraint::parse_all(&placement.constraints) {
-        Ok(_) => Ok(()),
-        Err(error) => refuse(error.to_string()),
-    }
 }

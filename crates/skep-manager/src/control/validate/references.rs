@@ -68,8 +68,11 @@ fn validate_file<'a>(
 /// A credential spec taken from a config needs that config among the references, for the runtime.
 pub(super) fn validate_credential_spec(container: &ContainerSpec) -> Validated {
     let privileges = container.privileges.as_ref();
-    let source = privileges.and_then(|privileges| privileges.credential_spec.as_ref()?.source.as_ref());
-    let Some(Source::Config(wanted)) = source else { return Ok(()) };
+    let source =
+        privileges.and_then(|privileges| privileges.credential_spec.as_ref()?.source.as_ref());
+    let Some(Source::Config(wanted)) = source else {
+        return Ok(());
+    };
     let refers = container.configs.iter().any(|reference| {
         reference.config_id == *wanted
             && matches!(reference.target, Some(config_reference::Target::Runtime(_)))
@@ -77,5 +80,7 @@ pub(super) fn validate_credential_spec(container: &ContainerSpec) -> Validated {
     if refers {
         return Ok(());
     }
-    refuse(format!("CredentialSpec references config {wanted} that isn't in config references with RuntimeTarget"))
+    refuse(format!(
+        "CredentialSpec references config {wanted} that isn't in config references with RuntimeTarget"
+    ))
 }

@@ -9,8 +9,13 @@ const MIN_MEMORY_BYTES: i64 = 4 << 20;
 
 /// Limits and reservations, each by itself.
 pub fn validate_resource_requirements(requirements: Option<&ResourceRequirements>) -> Validated {
-    let Some(requirements) = requirements else { return Ok(()) };
-    for resources in [&requirements.limits, &requirements.reservations].into_iter().flatten() {
+    let Some(requirements) = requirements else {
+        return Ok(());
+    };
+    for resources in [&requirements.limits, &requirements.reservations]
+        .into_iter()
+        .flatten()
+    {
         validate_resources(resources)?;
     }
     Ok(())
@@ -24,13 +29,18 @@ fn validate_resources(resources: &Resources) -> Validated {
     }
     if resources.memory_bytes != 0 && resources.memory_bytes < MIN_MEMORY_BYTES {
         let bytes = resources.memory_bytes;
-        return refuse(format!("invalid memory value {bytes}: Must be at least 4MiB"));
+        return refuse(format!(
+            "invalid memory value {bytes}: Must be at least 4MiB"
+        ));
     }
     for generic in &resources.generic {
         match &generic.resource {
             Some(Resource::DiscreteResourceSpec(spec)) if spec.value >= 0 => {}
             Some(Resource::DiscreteResourceSpec(spec)) => {
-                return refuse(format!("invalid value for resource {}: Must not be negative", spec.kind));
+                return refuse(format!(
+                    "invalid value for resource {}: Must not be negative",
+                    spec.kind
+                ));
             }
             Some(Resource::NamedResourceSpec(spec)) => {
                 return refuse(format!(

@@ -9,7 +9,7 @@ use super::{
     annotations::validate_service_name,
     container::validate_container,
     endpoint::validate_endpoint,
-    policy::{validate_placement, validate_restart, validate_update},
+    policy::{validate_restart, validate_update},
     refuse,
     resources::validate_resource_requirements,
 };
@@ -31,7 +31,6 @@ fn validate_task(task: Option<&TaskSpec>) -> Validated {
     };
     validate_resource_requirements(task.resources.as_ref())?;
     validate_restart(task.restart.as_ref())?;
-    validate_placement(task.placement.as_ref())?;
     match &task.runtime {
         None => refuse("TaskSpec: missing runtime"),
         Some(Runtime::Container(container)) => validate_container(container),
@@ -47,9 +46,16 @@ fn validate_generic(generic: &GenericRuntimeSpec) -> Validated {
         return refuse(format!("Generic runtime: Invalid name {:?}", generic.kind));
     }
     if ["container", "attachment"].contains(&generic.kind.as_str()) {
-        return refuse(format!("Generic runtime: {} is a reserved name", generic.kind));
+        return refuse(format!(
+            "Generic runtime: {} is a reserved name",
+            generic.kind
+        ));
     }
-    if generic.payload.as_ref().is_none_or(|payload| payload.type_url.is_empty()) {
+    if generic
+        .payload
+        .as_ref()
+        .is_none_or(|payload| payload.type_url.is_empty())
+    {
         return refuse("Generic runtime is missing payload type");
     }
     Ok(())
