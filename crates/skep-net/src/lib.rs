@@ -21,8 +21,11 @@ mod error;
 pub mod ingress;
 mod net;
 pub mod netlink;
+mod netns;
 pub mod overlay;
 pub mod publish;
+#[cfg(test)]
+mod testing;
 
 pub use addr::{AddrError, Cidr, Mac};
 pub use bridge::{BridgeSpec, BridgeSubnet};

@@ -1,6 +1,13 @@
 //! The kernel behind a typed wrapper one thin layer high: rtnetlink, nf_tables and conntrack over
 //! raw netlink sockets, without any program or C library.
 
+pub mod conntrack;
 mod error;
+pub mod nft;
+pub mod route;
+mod socket;
+mod wire;
 
 pub use error::NetlinkError;
+pub use socket::{Socket, Subsystem};
+pub use wire::{Attr, Attrs, Message, Reply, flag};
