@@ -115,6 +115,12 @@ fn join(errors: &[NetError]) -> String {
 }
 
 impl NetError {
+    /// Says what was attempted when the kernel refused.
+    pub(crate) fn netlink(attempt: impl Into<String>) -> impl FnOnce(NetlinkError) -> NetError {
+        let attempt = attempt.into();
+        move |source| NetError::Netlink { attempt, source }
+    }
+
     /// What kind of failure this is.
     pub fn kind(&self) -> ErrorKind {
         match self {

@@ -18,12 +18,15 @@ mod config;
 pub mod dns;
 pub mod endpoint;
 mod error;
+mod host;
 pub mod ingress;
 mod net;
 pub mod netlink;
 mod netns;
 pub mod overlay;
 pub mod publish;
+mod sandbox;
+mod sweep;
 #[cfg(test)]
 mod testing;
 

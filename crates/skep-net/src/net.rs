@@ -1,19 +1,20 @@
 //! [`Net`]: one daemon's hold on the kernel's network.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
-use std::sync::Arc;
-
-use skep_objects::skep_v1::EndpointsMessage;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::bridge::BridgeSpec;
 use crate::config::NetConfig;
-use crate::dns::DnsSpec;
-use crate::endpoint::{Endpoint, EndpointSpec, InterfaceStats};
+use crate::endpoint::Attached;
 use crate::error::NetError;
-use crate::ingress::IngressSpec;
-use crate::overlay::{OverlaySpec, SwarmSpec, Warning};
-use crate::publish::{PortMapping, PublishedPort};
+use crate::host::HostRules;
+use crate::netlink::nft::NftSocket;
+use crate::netlink::route::RouteSocket;
+use crate::netns::Netns;
+use crate::overlay::Warning;
+use crate::publish::Ports;
+use crate::sandbox::Sandbox;
 
 /// One daemon's hold on the kernel's network; cheap to clone.
 ///
@@ -23,18 +24,57 @@ use crate::publish::{PortMapping, PublishedPort};
 /// without disturbing it, and then calls [`Net::sweep`] once.
 #[derive(Clone, Debug)]
 pub struct Net {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 #[derive(Debug)]
-struct Inner {
-    config: NetConfig,
+pub(crate) struct Inner {
+    pub config: NetConfig,
+    pub host: Netns,
+    state: Mutex<State>,
 }
 
-fn not_yet<T>() -> Result<T, NetError> {
+/// What is in the kernel, as far as this run of the daemon knows.
+#[derive(Debug)]
+pub(crate) struct State {
+    /// Sockets of the host's namespace.
+    pub route: RouteSocket,
+    pub nft: NftSocket,
+    pub rules: HostRules,
+    pub bridges: BTreeMap<String, Bridge>,
+    pub sandboxes: BTreeMap<String, Sandbox>,
+    pub endpoints: BTreeMap<String, Attached>,
+    pub ports: Ports,
+    pub warnings: BTreeSet<Warning>,
+}
+
+/// A local bridge network in the kernel.
+#[derive(Debug)]
+pub(crate) struct Bridge {
+    pub spec: BridgeSpec,
+    pub index: u32,
+    /// Bridged frames pass the firewall (br_netfilter): it keeps containers apart where ICC is off,
+    /// and a connection that is translated back into the bridge is bridged, not routed.
+    pub filtered: bool,
+}
+
+impl State {
+    pub fn sandbox(&mut self, id: &str) -> Result<&mut Sandbox, NetError> {
+        self.sandboxes
+            .get_mut(id)
+            .ok_or_else(|| NetError::UnknownNetns(id.to_owned()))
+    }
+}
+
+/// Letters and digits: it becomes part of names in the kernel.
+fn check_instance(instance: &str) -> Result<(), NetError> {
+    let fits = (1..=8).contains(&instance.len());
+    if fits && instance.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        return Ok(());
+    }
     Err(NetError::Invalid {
-        what: "operation",
-        value: "not built yet".into(),
+        what: "instance name",
+        value: instance.to_owned(),
     })
 }
 
@@ -42,16 +82,70 @@ impl Net {
     /// Opens the host's network from the calling thread's namespace. Must run inside a tokio
     /// runtime, which then serves DNS.
     pub fn open(config: NetConfig) -> Result<Net, NetError> {
+        check_instance(&config.instance)?;
+        let pins = config.exec_root.join("netns");
+        std::fs::create_dir_all(&pins).map_err(|source| NetError::Io {
+            attempt: "create",
+            path: pins,
+            source,
+        })?;
+        let route = RouteSocket::open().map_err(NetError::netlink("open rtnetlink socket"))?;
+        let mut nft = NftSocket::open().map_err(NetError::netlink("open nf_tables socket"))?;
+        let rules = HostRules::open(&config.instance, &mut nft)
+            .map_err(NetError::netlink("read nf_tables"))?;
+        let state = State {
+            route,
+            nft,
+            rules,
+            bridges: BTreeMap::new(),
+            sandboxes: BTreeMap::new(),
+            endpoints: BTreeMap::new(),
+            ports: Ports::new(ephemeral_range()),
+            warnings: BTreeSet::new(),
+        };
+        let inner = Inner {
+            config,
+            host: Netns::current()?,
+            state: Mutex::new(state),
+        };
         Ok(Net {
-            inner: Arc::new(Inner { config }),
+            inner: Arc::new(inner),
         })
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        // A panic in another thread left the state as its last completed step has it, and every
+        // operation can be repeated.
+        self.inner
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Creates and pins a network namespace with its loopback up; answers the path of the pin. An
     /// existing one of this id is kept.
     pub fn create_netns(&self, id: &str) -> Result<PathBuf, NetError> {
-        let _ = id;
-        not_yet()
+        let pin = self.checked_pin(id)?;
+        if !self.state().sandboxes.contains_key(id) {
+            // Outside the lock: making a namespace takes longer than all the rest.
+            let sandbox = Sandbox::open_or_create(&pin)?;
+            self.state()
+                .sandboxes
+                .entry(id.to_owned())
+                .or_insert(sandbox);
+        }
+        Ok(pin)
+    }
+
+    fn checked_pin(&self, id: &str) -> Result<PathBuf, NetError> {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+        if id.is_empty() || id.len() > 128 || id.starts_with('.') || !id.bytes().all(plain) {
+            return Err(NetError::Invalid {
+                what: "namespace id",
+                value: id.to_owned(),
+            });
+        }
+        Ok(self.netns_path(id))
     }
 
     /// Where the namespace of this id is pinned.
@@ -61,125 +155,108 @@ impl Net {
 
     /// Removes a namespace with all its endpoints, published ports and its name server.
     pub fn remove_netns(&self, id: &str) -> Result<(), NetError> {
-        let _ = id;
-        not_yet()
-    }
-
-    /// Makes a bridge network as the spec says, or changes it to that.
-    pub fn ensure_bridge(&self, spec: &BridgeSpec) -> Result<(), NetError> {
-        let _ = spec;
-        not_yet()
-    }
-
-    /// Removes a bridge network; its endpoints were detached before.
-    pub fn remove_bridge(&self, network_id: &str) -> Result<(), NetError> {
-        let _ = network_id;
-        not_yet()
-    }
-
-    /// Joins a container's namespace to a network.
-    pub fn attach(&self, spec: &EndpointSpec) -> Result<Endpoint, NetError> {
-        let _ = spec;
-        not_yet()
-    }
-
-    /// Removes an endpoint. An unknown one is no error.
-    pub fn detach(&self, endpoint_id: &str) -> Result<(), NetError> {
-        let _ = endpoint_id;
-        not_yet()
-    }
-
-    /// Replaces the names of an endpoint (`docker rename`).
-    pub fn rename(&self, endpoint_id: &str, names: Vec<String>) -> Result<(), NetError> {
-        let _ = (endpoint_id, names);
-        not_yet()
-    }
-
-    /// Counters of each interface but the loopback in a namespace, by interface name.
-    pub fn statistics(&self, netns: &str) -> Result<BTreeMap<String, InterfaceStats>, NetError> {
-        let _ = netns;
-        not_yet()
-    }
-
-    /// Publishes ports of `owner` (a container id): all of them or none. Answers the ports chosen,
-    /// IPv4 first. What `owner` had published before is replaced.
-    pub fn publish(
-        &self,
-        owner: &str,
-        mappings: &[PortMapping],
-    ) -> Result<Vec<PublishedPort>, NetError> {
-        let _ = (owner, mappings);
-        not_yet()
-    }
-
-    /// Takes back all that `owner` has published.
-    pub fn unpublish(&self, owner: &str) -> Result<(), NetError> {
-        let _ = owner;
-        not_yet()
-    }
-
-    /// Sets this node's place in the swarm, or `None` when it left (overlays and ingress go).
-    pub fn set_swarm(&self, swarm: Option<SwarmSpec>) -> Result<(), NetError> {
-        let _ = swarm;
-        not_yet()
-    }
-
-    /// Makes an overlay network known. Kernel objects come with the first endpoint and go with the
-    /// last.
-    pub fn ensure_overlay(&self, spec: &OverlaySpec) -> Result<(), NetError> {
-        let _ = spec;
-        not_yet()
-    }
-
-    /// Forgets an overlay network; its endpoints were detached before.
-    pub fn remove_overlay(&self, network_id: &str) -> Result<(), NetError> {
-        let _ = network_id;
-        not_yet()
-    }
-
-    /// Merges a message of the managers into the endpoint tables and brings the kernel and the
-    /// names to them. When this returns, traffic follows the tables.
-    pub fn apply_endpoints(&self, message: &EndpointsMessage) -> Result<(), NetError> {
-        let _ = message;
-        not_yet()
-    }
-
-    /// Puts this node on the ingress network and serves published ports on it. The reply to a
-    /// changed address is a move.
-    pub fn ensure_ingress(&self, spec: &IngressSpec) -> Result<(), NetError> {
-        let _ = spec;
-        not_yet()
-    }
-
-    /// Takes this node off the ingress network.
-    pub fn remove_ingress(&self) -> Result<(), NetError> {
-        not_yet()
-    }
-
-    /// This node's WireGuard public key, for `NodeEndpoint.wireguard_public_key`.
-    pub fn wireguard_public_key(&self) -> Vec<u8> {
-        Vec::new()
-    }
-
-    /// Starts the name server of a namespace, at 127.0.0.11, or changes its settings.
-    pub fn serve_dns(&self, netns: &str, spec: &DnsSpec) -> Result<(), NetError> {
-        let _ = (netns, spec);
-        not_yet()
+        let pin = self.checked_pin(id)?;
+        let mut errors = Vec::new();
+        errors.extend(self.unpublish(id).err());
+        let endpoints = self.state().sandboxes.get(id).map(|s| s.endpoints.clone());
+        for endpoint in endpoints.unwrap_or_default() {
+            errors.extend(self.detach(&endpoint).err());
+        }
+        // Its sockets are closed before, or they would keep it.
+        drop(self.state().sandboxes.remove(id));
+        errors.extend(Netns::unpin(&pin).err());
+        NetError::collect(errors)
     }
 
     /// What works but not wholly, now.
     pub fn warnings(&self) -> BTreeSet<Warning> {
-        BTreeSet::new()
+        self.state().warnings.clone()
     }
 
-    /// Removes what an earlier run of this daemon left and nobody ensured, attached or published
-    /// since [`Net::open`]: namespaces, interfaces, rules. All errors are collected.
-    pub fn sweep(&self) -> Result<(), NetError> {
-        not_yet()
+    pub(crate) fn instance(&self) -> &str {
+        &self.inner.config.instance
+    }
+}
+
+/// The kernel's range of ephemeral ports, or its default.
+fn ephemeral_range() -> (u16, u16) {
+    let path = Path::new("/proc/sys/net/ipv4/ip_local_port_range");
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let mut words = text.split_whitespace().map(str::parse);
+    match (words.next(), words.next()) {
+        (Some(Ok(low)), Some(Ok(high))) if low <= high => (low, high),
+        _ => (32768, 60999),
+    }
+}
+
+/// Not built yet.
+mod pending {
+    use std::collections::BTreeSet;
+
+    use skep_objects::skep_v1::EndpointsMessage;
+
+    use super::Net;
+    use crate::dns::DnsSpec;
+    use crate::error::NetError;
+    use crate::ingress::IngressSpec;
+    use crate::overlay::{OverlaySpec, SwarmSpec, Warning};
+
+    fn not_yet<T>() -> Result<T, NetError> {
+        Err(NetError::Invalid {
+            what: "operation",
+            value: "not built yet".into(),
+        })
     }
 
-    /// Removes every trace of this daemon from the kernel's network.
-    pub fn destroy(&self) -> Result<(), NetError> {
-        not_yet()
+    impl Net {
+        /// Sets this node's place in the swarm, or `None` when it left (overlays and ingress go).
+        pub fn set_swarm(&self, swarm: Option<SwarmSpec>) -> Result<(), NetError> {
+            let _ = swarm;
+            not_yet()
+        }
+
+        /// Makes an overlay network known. Kernel objects come with the first endpoint and go with the
+        /// last.
+        pub fn ensure_overlay(&self, spec: &OverlaySpec) -> Result<(), NetError> {
+            let _ = spec;
+            not_yet()
+        }
+
+        /// Forgets an overlay network; its endpoints were detached before.
+        pub fn remove_overlay(&self, network_id: &str) -> Result<(), NetError> {
+            let _ = network_id;
+            not_yet()
+        }
+
+        /// Merges a message of the managers into the endpoint tables and brings the kernel and the
+        /// names to them. When this returns, traffic follows the tables.
+        pub fn apply_endpoints(&self, message: &EndpointsMessage) -> Result<(), NetError> {
+            let _ = message;
+            not_yet()
+        }
+
+        /// Puts this node on the ingress network and serves published ports on it. The reply to a
+        /// changed address is a move.
+        pub fn ensure_ingress(&self, spec: &IngressSpec) -> Result<(), NetError> {
+            let _ = spec;
+            not_yet()
+        }
+
+        /// Takes this node off the ingress network.
+        pub fn remove_ingress(&self) -> Result<(), NetError> {
+            not_yet()
+        }
+
+        /// This node's WireGuard public key, for `NodeEndpoint.wireguard_public_key`.
+        pub fn wireguard_public_key(&self) -> Vec<u8> {
+            let _: BTreeSet<Warning> = BTreeSet::new();
+            Vec::new()
+        }
+
+        /// Starts the name server of a namespace, at 127.0.0.11, or changes its settings.
+        pub fn serve_dns(&self, netns: &str, spec: &DnsSpec) -> Result<(), NetError> {
+            let _ = (netns, spec);
+            not_yet()
+        }
     }
 }

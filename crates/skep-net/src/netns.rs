@@ -11,8 +11,6 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 
 use crate::error::NetError;
-use crate::netlink::nft::NftSocket;
-use crate::netlink::route::RouteSocket;
 
 /// An open network namespace; cheap to clone.
 #[derive(Debug, Clone)]
@@ -76,20 +74,21 @@ impl Netns {
     }
 
     /// Makes a namespace, runs `f` in it, and pins it to a file.
-    pub fn create(
+    pub fn create<T: Send>(
         pin: &Path,
-        f: impl FnOnce() -> Result<(), NetError> + Send,
-    ) -> Result<Netns, NetError> {
+        f: impl FnOnce() -> Result<T, NetError> + Send,
+    ) -> Result<(Netns, T), NetError> {
         File::create(pin).map_err(io_error("create", pin))?;
         let made = on_thread(pin, || {
             unshare(CloneFlags::CLONE_NEWNET)
                 .map_err(|e| io_error("make network namespace", pin)(e.into()))?;
-            f()?;
+            let out = f()?;
             let own = Path::new("/proc/thread-self/ns/net");
             mount(Some(own), pin, None::<&str>, MsFlags::MS_BIND, None::<&str>)
-                .map_err(|e| io_error("pin network namespace", pin)(e.into()))
+                .map_err(|e| io_error("pin network namespace", pin)(e.into()))?;
+            Ok(out)
         });
-        match made.and_then(|()| Netns::at(pin)) {
+        match made.and_then(|out| Ok((Netns::at(pin)?, out))) {
             Ok(netns) => Ok(netns),
             Err(e) => {
                 // The first failure is the one to tell.
@@ -121,25 +120,6 @@ impl Netns {
                 .map_err(|e| io_error("enter network namespace", &self.path)(e.into()))?;
             f()
         })
-    }
-
-    /// Opens both kinds of netlink sockets in the namespace; they work from any thread.
-    pub fn sockets(&self) -> Result<(RouteSocket, NftSocket), NetError> {
-        self.run(|| {
-            let failed = |source| NetError::Netlink {
-                attempt: "open netlink socket".into(),
-                source,
-            };
-            Ok((
-                RouteSocket::open().map_err(failed)?,
-                NftSocket::open().map_err(failed)?,
-            ))
-        })
-    }
-
-    /// Where it is pinned.
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 }
 

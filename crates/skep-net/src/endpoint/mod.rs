@@ -1,5 +1,10 @@
 //! Endpoints: the veth pairs between containers and networks.
 
+mod driver;
+mod names;
+mod ops;
 mod spec;
 
+pub(crate) use driver::{Attached, Port, attach, set_default_routes};
+pub(crate) use names::alias;
 pub use spec::{Endpoint, EndpointSpec, InterfaceStats};

@@ -1,5 +1,14 @@
 //! Published ports of local containers, by nftables without a proxy process.
+//!
+//! Each published port is an element of a map of the host's table, and a bound socket that keeps
+//! the port from other processes (and other daemons): the socket never sees a packet.
 
+mod hold;
+mod ops;
+mod ports;
 mod spec;
+#[cfg(test)]
+mod tests;
 
+pub(crate) use ports::{Ports, change};
 pub use spec::{PortMapping, Protocol, PublishedPort};

@@ -56,7 +56,7 @@ fn matches_read_as_written() {
         &[
             "iifname != \"lo\" ip daddr 127.0.0.0/8 drop",
             "ip saddr != 172.17.0.0/16 accept",
-            "fib daddr type 2 meta l4proto 6 th dport 80 return",
+            "fib daddr type 2 tcp dport 80 return",
             "meta mark != 0x00000000 accept",
             "ct state 0x2,0x4 accept",
             "ct status 0x20 accept",

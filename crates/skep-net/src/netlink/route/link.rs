@@ -20,6 +20,7 @@ const UP: u32 = 1;
 const ADDRESS: u16 = 1;
 const IFNAME: u16 = 3;
 const MTU: u16 = 4;
+const LINK: u16 = 5;
 const MASTER: u16 = 10;
 const LINKINFO: u16 = 18;
 const IFALIAS: u16 = 20;
@@ -118,6 +119,8 @@ pub struct Link {
     pub mac: Option<Mac>,
     /// MTU.
     pub mtu: u32,
+    /// Index of a veth's other end, in its namespace.
+    pub peer: Option<u32>,
     /// Bridge it belongs to.
     pub master: Option<u32>,
     /// Alias.
@@ -168,7 +171,8 @@ impl RouteSocket {
         }
     }
 
-    fn set_alias(&mut self, name: &str, alias: &str) -> Result<(), NetlinkError> {
+    /// Sets a link's alias.
+    pub fn set_alias(&mut self, name: &str, alias: &str) -> Result<(), NetlinkError> {
         let mut m = Message::new(NEWLINK, 0).fixed(&info(0, 0, 0));
         m.put_str(IFNAME, name);
         m.put(IFALIAS, alias.as_bytes());
@@ -224,6 +228,20 @@ impl RouteSocket {
             });
         });
         self.request(m)
+    }
+
+    /// Sets a link up without a link-local IPv6 address of its own.
+    pub fn set_up_without_ipv6(&mut self, index: u32) -> Result<(), NetlinkError> {
+        const AF_SPEC: u16 = 26;
+        const ADDR_GEN_MODE: u16 = 8;
+        const GEN_NONE: u8 = 1;
+        let mut m = Message::new(NEWLINK, 0).fixed(&info(index, 0, 0));
+        m.nest(AF_SPEC, |m| {
+            m.nest(10, |m| m.put_u8(ADDR_GEN_MODE, GEN_NONE));
+        });
+        // A kernel without IPv6 refuses, and has no such address either.
+        let _ = self.request(m);
+        self.set_up(index, true)
     }
 
     /// Removes a link; one that is not there is no error.
@@ -300,6 +318,7 @@ fn parse(reply: &Reply) -> Link {
             IFNAME => link.name = attr.string(),
             ADDRESS => link.mac = attr.value.try_into().ok().map(Mac),
             MTU => link.mtu = attr.u32().unwrap_or(0),
+            LINK => link.peer = attr.u32(),
             MASTER => link.master = attr.u32(),
             IFALIAS => link.alias = attr.string(),
             STATS64 => link.stats = parse_stats(&attr),

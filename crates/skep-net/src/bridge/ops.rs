@@ -1,0 +1,82 @@
+//! Ensuring and removing local networks.
+
+use super::{BridgeSpec, device};
+use crate::error::NetError;
+use crate::host::admit;
+use crate::net::{Bridge, Net, State};
+use crate::overlay::Warning;
+
+impl Net {
+    /// Makes a bridge network as the spec says, or changes it to that.
+    pub fn ensure_bridge(&self, spec: &BridgeSpec) -> Result<(), NetError> {
+        device::validate(spec)?;
+        let mut state = self.state();
+        if state
+            .bridges
+            .get(&spec.network_id)
+            .is_some_and(|b| b.spec == *spec)
+            && state.link_exists(&spec.bridge)?
+        {
+            return Ok(());
+        }
+        let index = device::ensure(self.instance(), spec, &mut state.route)?;
+        let forward = self.inner.config.ip_forward;
+        let filtered = self.inner.host.run(|| {
+            device::set_sysctls(spec, forward)?;
+            Ok(device::frames_are_filtered())
+        })?;
+        let bridge = Bridge {
+            spec: spec.clone(),
+            index,
+            filtered,
+        };
+        state.bridges.insert(spec.network_id.clone(), bridge);
+        state.write_host_rules()
+    }
+
+    /// Removes a bridge network; its endpoints were detached before.
+    pub fn remove_bridge(&self, network_id: &str) -> Result<(), NetError> {
+        let mut state = self.state();
+        let Some(bridge) = state.bridges.remove(network_id) else {
+            return Ok(());
+        };
+        let name = &bridge.spec.bridge;
+        let mut errors = Vec::new();
+        let failed = NetError::netlink(format!("remove bridge {name}"));
+        errors.extend(state.route.delete_link(name).map_err(failed).err());
+        errors.extend(state.write_host_rules().err());
+        NetError::collect(errors)
+    }
+}
+
+impl State {
+    fn link_exists(&mut self, name: &str) -> Result<bool, NetError> {
+        let failed = NetError::netlink(format!("look for interface {name}"));
+        Ok(self.route.link(name).map_err(failed)?.is_some())
+    }
+
+    /// Writes the host's rules for the bridges there are, and has other firewalls let them pass.
+    pub(crate) fn write_host_rules(&mut self) -> Result<(), NetError> {
+        let State {
+            bridges,
+            rules,
+            nft,
+            warnings,
+            ..
+        } = self;
+        let specs: Vec<&BridgeSpec> = bridges.values().map(|b| &b.spec).collect();
+        rules
+            .write(nft, &specs)
+            .map_err(NetError::netlink("write firewall rules"))?;
+        let names: Vec<&str> = specs.iter().map(|s| s.bridge.as_str()).collect();
+        let failed = NetError::netlink("complement the host's firewall");
+        let foreign = admit(nft, &rules.table(true).name, &names).map_err(failed)?;
+        warnings.retain(|w| !matches!(w, Warning::ForwardDropped { .. }));
+        let dropped = foreign
+            .droppers
+            .into_iter()
+            .map(|chain| Warning::ForwardDropped { chain });
+        warnings.extend(dropped);
+        Ok(())
+    }
+}

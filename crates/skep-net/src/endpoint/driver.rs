@@ -1,0 +1,209 @@
+//! Making and removing veth pairs.
+
+use super::names::{alias, peer_name};
+use super::{Endpoint, EndpointSpec};
+use crate::addr::Mac;
+use crate::error::NetError;
+use crate::netlink::route::{LinkKind, NewLink, Route, RouteSocket};
+use crate::sandbox::Sandbox;
+
+/// Where the outer end of a pair goes.
+#[derive(Debug)]
+pub(crate) struct Port<'a> {
+    /// rtnetlink of the namespace that the bridge is in.
+    pub route: &'a mut RouteSocket,
+    /// Index of the bridge.
+    pub bridge: u32,
+    /// MTU of the network.
+    pub mtu: u32,
+    /// Ports do not talk to each other.
+    pub isolated: bool,
+    /// A frame may return to where it came from (a container's own published port).
+    pub hairpin: bool,
+}
+
+/// An endpoint in the kernel.
+#[derive(Debug, Clone)]
+pub(crate) struct Attached {
+    pub spec: EndpointSpec,
+    pub endpoint: Endpoint,
+    /// Index of the inner interface.
+    pub index: u32,
+}
+
+fn mac_of(spec: &EndpointSpec) -> Mac {
+    let derived = || spec.addresses.first().map(|c| Mac::from_ip(c.addr));
+    spec.mac.or_else(derived).unwrap_or_else(|| {
+        let [a, b, c, d] = rand::random::<[u8; 4]>();
+        Mac([0x02, 0x42, a, b, c, d])
+    })
+}
+
+/// Joins a sandbox to a bridge, or adopts the pair that is there.
+pub(crate) fn attach(
+    instance: &str,
+    spec: &EndpointSpec,
+    sandbox: &mut Sandbox,
+    port: &mut Port<'_>,
+) -> Result<Attached, NetError> {
+    let peer = peer_name(instance, &spec.endpoint_id);
+    let failed = NetError::netlink(format!("look for interface {peer}"));
+    let inner = match port.route.link(&peer).map_err(failed)? {
+        Some(outer) => inner_of(sandbox, outer.peer)?,
+        None => None,
+    };
+    let attached = match inner {
+        Some((ifname, mac, index)) => attached(spec, ifname, peer, mac, index),
+        None => create(instance, spec, sandbox, port, peer)?,
+    };
+    match configure(spec, sandbox, attached.index) {
+        Ok(()) => Ok(attached),
+        Err(e) => {
+            // The first failure is the one to tell.
+            let _ = port.route.delete_link(&attached.endpoint.peer_ifname);
+            Err(e)
+        }
+    }
+}
+
+fn attached(spec: &EndpointSpec, ifname: String, peer: String, mac: Mac, index: u32) -> Attached {
+    let endpoint = Endpoint {
+        endpoint_id: spec.endpoint_id.clone(),
+        ifname,
+        peer_ifname: peer,
+        mac,
+    };
+    Attached {
+        spec: spec.clone(),
+        endpoint,
+        index,
+    }
+}
+
+type Inner = (String, Mac, u32);
+
+/// The inner end, if it is in this sandbox.
+fn inner_of(sandbox: &mut Sandbox, peer: Option<u32>) -> Result<Option<Inner>, NetError> {
+    let links = sandbox
+        .route
+        .links()
+        .map_err(NetError::netlink("list interfaces"))?;
+    let ours = |l: &crate::netlink::route::Link| l.kind == "veth" && Some(l.index) == peer;
+    let link = links.into_iter().find(ours);
+    Ok(link.and_then(|l| Some((l.name, l.mac?, l.index))))
+}
+
+fn free_name(sandbox: &mut Sandbox) -> Result<String, NetError> {
+    let links = sandbox
+        .route
+        .links()
+        .map_err(NetError::netlink("list interfaces"))?;
+    let taken = |name: &str| links.iter().any(|l| l.name == name);
+    let names = (0..=links.len()).map(|n| format!("eth{n}"));
+    names
+        .into_iter()
+        .find(|n| !taken(n))
+        .ok_or(NetError::Invalid {
+            what: "number of interfaces",
+            value: links.len().to_string(),
+        })
+}
+
+fn create(
+    instance: &str,
+    spec: &EndpointSpec,
+    sandbox: &mut Sandbox,
+    port: &mut Port<'_>,
+    peer: String,
+) -> Result<Attached, NetError> {
+    let ifname = match &spec.ifname {
+        Some(name) => name.clone(),
+        None => free_name(sandbox)?,
+    };
+    let mac = mac_of(spec);
+    let netns = sandbox.netns.clone();
+    let kind = LinkKind::Veth {
+        peer: ifname.clone(),
+        peer_mac: Some(mac),
+        peer_netns: Some(std::os::fd::AsFd::as_fd(&netns)),
+    };
+    let alias = alias(instance, &spec.endpoint_id);
+    let new = NewLink {
+        mtu: Some(if spec.mtu == 0 { port.mtu } else { spec.mtu }),
+        master: Some(port.bridge),
+        up: true,
+        alias: Some(&alias),
+        ..NewLink::new(&peer, kind)
+    };
+    // One of this name whose other end is not in the sandbox is left over from a namespace that
+    // is still going away.
+    let failed = || {
+        NetError::netlink(format!(
+            "make interface {ifname} of endpoint {}",
+            spec.endpoint_id
+        ))
+    };
+    port.route.delete_link(&peer).map_err(failed())?;
+    port.route.create_link(&new).map_err(failed())?;
+    if port.isolated || port.hairpin {
+        let outer = port.route.link(&peer).map_err(failed())?;
+        let index = outer.map_or(0, |l| l.index);
+        port.route
+            .set_port(index, port.isolated, port.hairpin)
+            .map_err(failed())?;
+    }
+    let inner = sandbox.route.link(&ifname).map_err(failed())?;
+    let index = inner.map_or(0, |l| l.index);
+    Ok(attached(spec, ifname, peer, mac, index))
+}
+
+fn configure(spec: &EndpointSpec, sandbox: &mut Sandbox, index: u32) -> Result<(), NetError> {
+    let route = &mut sandbox.route;
+    let failed = || NetError::netlink(format!("set up interface of endpoint {}", spec.endpoint_id));
+    if spec.addresses.iter().any(|a| !a.is_ipv4()) {
+        route.set_up(index, true).map_err(failed())?;
+    } else {
+        route.set_up_without_ipv6(index).map_err(failed())?;
+    }
+    for address in &spec.addresses {
+        let failed = NetError::netlink(format!("set address {address} of {}", spec.endpoint_id));
+        route.add_address(index, *address).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Sets the default routes of a sandbox to those of its last endpoint that has gateways.
+pub(crate) fn set_default_routes(
+    sandbox: &mut Sandbox,
+    attached: &[&Attached],
+) -> Result<(), NetError> {
+    let failed = || NetError::netlink("set default route");
+    for v4 in [true, false] {
+        let gateways = attached.iter().rev().flat_map(|a| {
+            a.spec
+                .default_gateways
+                .iter()
+                .filter(|g| g.is_ipv4() == v4)
+                .map(|g| (*g, a.index))
+        });
+        let Some((gateway, index)) = gateways.into_iter().next() else {
+            continue;
+        };
+        let wanted = Route::default_via(gateway, index);
+        let routes = sandbox.route.routes().map_err(failed())?;
+        let is_default = |r: &&Route| r.v4 == v4 && r.to.is_none() && r.table == 0;
+        let old: Vec<&Route> = routes.iter().filter(is_default).collect();
+        if old
+            .iter()
+            .any(|r| r.gateway == wanted.gateway && r.index == index)
+        {
+            continue;
+        }
+        sandbox.route.set_route(&wanted).map_err(failed())?;
+        for stale in old.into_iter().filter(|r| !v4 && r.gateway.is_some()) {
+            // IPv6 keeps one route for each gateway where IPv4 replaces.
+            sandbox.route.delete_route(stale).map_err(failed())?;
+        }
+    }
+    Ok(())
+}

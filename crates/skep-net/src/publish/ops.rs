@@ -1,0 +1,97 @@
+//! Publishing and taking back.
+
+use super::{PortMapping, Protocol, PublishedPort, change};
+use crate::error::NetError;
+use crate::net::{Net, State};
+use crate::netlink::conntrack::UDP;
+use crate::netlink::nft::Transaction;
+
+impl Net {
+    /// Publishes ports of `owner` (a container id): all of them or none. Answers the ports chosen,
+    /// IPv4 first. What `owner` had published before is replaced.
+    pub fn publish(
+        &self,
+        owner: &str,
+        mappings: &[PortMapping],
+    ) -> Result<Vec<PublishedPort>, NetError> {
+        let mut state = self.state();
+        state.unpublish(owner)?;
+        let ports = state.ports.reserve(owner, mappings)?;
+        match state.install(&ports) {
+            Ok(()) => Ok(ports),
+            Err(e) => {
+                state.ports.remove(owner);
+                Err(e)
+            }
+        }
+    }
+
+    /// Takes back all that `owner` has published.
+    pub fn unpublish(&self, owner: &str) -> Result<(), NetError> {
+        self.state().unpublish(owner)
+    }
+}
+
+impl State {
+    fn install(&mut self, ports: &[PublishedPort]) -> Result<(), NetError> {
+        let keys: Vec<_> = ports.iter().map(PublishedPort::key).collect();
+        let mut tx = Transaction::new();
+        for v4 in [true, false] {
+            let mine: Vec<&PublishedPort> =
+                ports.iter().filter(|p| p.host_ip.is_ipv4() == v4).collect();
+            if mine.is_empty() {
+                continue;
+            }
+            let table = self.rules.table(v4).clone();
+            // An element left by an earlier run may lead elsewhere, which the kernel would refuse
+            // to change in place.
+            for map in [crate::host::PUBLISH, crate::host::PUBLISH_ANY] {
+                let old = self.nft.elements(&table, map);
+                let old = old.map_err(NetError::netlink("read published ports"))?;
+                for elem in old.iter().filter(|e| keys.contains(&(map, e.key.clone()))) {
+                    let element = crate::netlink::nft::Element::key(elem.key.clone());
+                    tx.delete_elements(&table, map, &[element]);
+                }
+            }
+            change(&mut tx, &table, &mine, true);
+        }
+        self.nft
+            .commit(tx)
+            .map_err(NetError::netlink("publish ports"))?;
+        self.forget_udp(ports)
+    }
+
+    pub(crate) fn unpublish(&mut self, owner: &str) -> Result<(), NetError> {
+        let ports = self.ports.remove(owner);
+        let mut tx = Transaction::new();
+        for v4 in [true, false] {
+            let mine: Vec<&PublishedPort> =
+                ports.iter().filter(|p| p.host_ip.is_ipv4() == v4).collect();
+            change(&mut tx, self.rules.table(v4), &mine, false);
+        }
+        self.nft
+            .commit(tx)
+            .map_err(NetError::netlink("take back published ports"))?;
+        self.forget_udp(&ports)
+    }
+
+    /// A UDP flow keeps its translation, or its lack of one, until it is forgotten.
+    fn forget_udp(&mut self, ports: &[PublishedPort]) -> Result<(), NetError> {
+        let udp = |p: &&PublishedPort| p.protocol == Protocol::Udp;
+        for v4 in [true, false] {
+            let mine = ports
+                .iter()
+                .filter(udp)
+                .filter(|p| p.host_ip.is_ipv4() == v4);
+            let numbers: Vec<u16> = mine.map(|p| p.host_port).collect();
+            if numbers.is_empty() {
+                continue;
+            }
+            let failed = || NetError::netlink("forget flows to published ports");
+            let mut flows = self.nft.flows(v4).map_err(failed())?;
+            flows.retain(|f| f.protocol == UDP && numbers.contains(&f.destination_port));
+            self.nft.forget(&flows).map_err(failed())?;
+        }
+        Ok(())
+    }
+}
