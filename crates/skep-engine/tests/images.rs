@@ -7,7 +7,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use skep_engine::image::{
-    ImageError, Images, ImportOptions, Progress, ProgressMessage, PullOptions, RegistryAuth, RegistryConfig, Removed,
+    ImageError, Images, ImportOptions, Progress, ProgressMessage, PullOptions, RegistryAuth,
+    RegistryConfig, Removed,
 };
 use skep_objects::reference::Reference;
 
@@ -43,16 +44,37 @@ fn an_image_is_found_by_name_id_and_prefix_after_a_restart() {
     let id = {
         let images = open(dir.path());
         let tar = layer(&[("hello", b"world")]);
-        images.import(Cursor::new(tar), Some(&name("web")), &ImportOptions::default()).unwrap().id().to_owned()
+        images
+            .import(
+                Cursor::new(tar),
+                Some(&name("web")),
+                &ImportOptions::default(),
+            )
+            .unwrap()
+            .id()
+            .to_owned()
     };
     let images = open(dir.path());
-    for given in ["web", "web:latest", "docker.io/library/web", &id, &id[7..20], &id[..30]] {
+    for given in [
+        "web",
+        "web:latest",
+        "docker.io/library/web",
+        &id,
+        &id[7..20],
+        &id[..30],
+    ] {
         assert_eq!(images.resolve(given).unwrap().id(), id, "{given}");
     }
     let image = images.resolve("web").unwrap();
-    assert_eq!(fs::read(images.lower_dirs(&image)[0].join("hello")).unwrap(), b"world");
+    assert_eq!(
+        fs::read(images.lower_dirs(&image)[0].join("hello")).unwrap(),
+        b"world"
+    );
     assert_eq!(image.size_bytes(), 5);
-    assert_eq!(images.resolve("nope").unwrap_err().to_string(), "No such image: nope:latest");
+    assert_eq!(
+        images.resolve("nope").unwrap_err().to_string(),
+        "No such image: nope:latest"
+    );
 }
 
 #[test]
@@ -60,23 +82,42 @@ fn a_saved_image_loads_elsewhere_with_the_same_id() {
     let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let images = open(here.path());
     let tar = layer(&[("a", b"1")]);
-    let base = images.import(Cursor::new(tar), Some(&name("base:1")), &ImportOptions::default()).unwrap();
+    let base = images
+        .import(
+            Cursor::new(tar),
+            Some(&name("base:1")),
+            &ImportOptions::default(),
+        )
+        .unwrap();
     let tar = layer(&[("b", b"2")]);
-    let top = images.create(Some(&base), Cursor::new(tar), &ImportOptions::default()).unwrap();
+    let top = images
+        .create(Some(&base), Cursor::new(tar), &ImportOptions::default())
+        .unwrap();
     images.tag(top.id(), &name("top")).unwrap();
     let mut archive = Vec::new();
-    images.save(&["top".into(), "base:1".into()], &mut archive).unwrap();
+    images
+        .save(&["top".into(), "base:1".into()], &mut archive)
+        .unwrap();
 
     let other = open(there.path());
     let (sender, mut lines) = tokio::sync::mpsc::unbounded_channel::<ProgressMessage>();
     let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     gz.write_all(&archive).unwrap();
-    other.load(Cursor::new(gz.finish().unwrap()), None, &Progress::to(sender)).unwrap();
+    other
+        .load(
+            Cursor::new(gz.finish().unwrap()),
+            None,
+            &Progress::to(sender),
+        )
+        .unwrap();
     let mut said = Vec::new();
     while let Ok(line) = lines.try_recv() {
         said.extend(line.stream);
     }
-    assert_eq!(said, ["Loaded image: top:latest\n", "Loaded image: base:1\n"]);
+    assert_eq!(
+        said,
+        ["Loaded image: top:latest\n", "Loaded image: base:1\n"]
+    );
     assert_eq!(other.resolve("top").unwrap().id(), top.id());
     assert_eq!(other.lower_dirs(&other.resolve("top").unwrap()).len(), 2);
 }
@@ -86,26 +127,50 @@ fn removal_leaves_nothing_but_what_others_share() {
     let dir = tempfile::tempdir().unwrap();
     let images = open(dir.path());
     let base = images
-        .import(Cursor::new(layer(&[("a", b"1")])), Some(&name("base")), &ImportOptions::default())
+        .import(
+            Cursor::new(layer(&[("a", b"1")])),
+            Some(&name("base")),
+            &ImportOptions::default(),
+        )
         .unwrap();
-    let top = images.create(Some(&base), Cursor::new(layer(&[("b", b"2")])), &ImportOptions::default()).unwrap();
+    let top = images
+        .create(
+            Some(&base),
+            Cursor::new(layer(&[("b", b"2")])),
+            &ImportOptions::default(),
+        )
+        .unwrap();
     images.tag(top.id(), &name("top")).unwrap();
     images.tag(top.id(), &name("other:2")).unwrap();
-    assert_eq!(images.remove("other:2", false).unwrap(), [Removed::Untagged("other:2".into())]);
+    assert_eq!(
+        images.remove("other:2", false).unwrap(),
+        [Removed::Untagged("other:2".into())]
+    );
     let removed = images.remove("top", false).unwrap();
     assert_eq!(removed[0], Removed::Untagged("top:latest".into()));
     assert!(removed.contains(&Removed::Deleted(top.id().into())));
     assert_eq!(images.resolve("base").unwrap().id(), base.id());
     images.remove(&base.id()[7..19], false).unwrap();
-    assert_eq!(["layers", "blobs/sha256", "records"].map(|below| count(dir.path(), below)), [0, 0, 0]);
+    assert_eq!(
+        ["layers", "blobs/sha256", "records"].map(|below| count(dir.path(), below)),
+        [0, 0, 0]
+    );
 }
 
 #[test]
 fn what_does_not_verify_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let images = open(dir.path());
-    let error = images.load(Cursor::new(b"no archive".to_vec()), None, &Progress::none()).unwrap_err();
-    assert!(matches!(error, ImageError::Invalid { .. } | ImageError::Stream { .. }), "{error}");
+    let error = images
+        .load(Cursor::new(b"no archive".to_vec()), None, &Progress::none())
+        .unwrap_err();
+    assert!(
+        matches!(
+            error,
+            ImageError::Invalid { .. } | ImageError::Stream { .. }
+        ),
+        "{error}"
+    );
     let escape = {
         let mut tar = tar::Builder::new(Vec::new());
         let mut header = tar::Header::new_gnu();
@@ -115,8 +180,13 @@ fn what_does_not_verify_leaves_nothing() {
         tar.append(&header, &b"x"[..]).unwrap();
         tar.into_inner().unwrap()
     };
-    images.import(Cursor::new(escape), None, &ImportOptions::default()).unwrap_err();
-    assert_eq!(["layers", "blobs/sha256", "records"].map(|below| count(dir.path(), below)), [0, 0, 0]);
+    images
+        .import(Cursor::new(escape), None, &ImportOptions::default())
+        .unwrap_err();
+    assert_eq!(
+        ["layers", "blobs/sha256", "records"].map(|below| count(dir.path(), below)),
+        [0, 0, 0]
+    );
 }
 
 /// Debian's docker-registry on a free port of loopback.
@@ -129,7 +199,11 @@ struct Registry {
 impl Registry {
     fn start() -> Self {
         let storage = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
         let config = storage.path().join("config.yml");
         let root = storage.path().join("data");
         let text = format!(
@@ -143,10 +217,16 @@ impl Registry {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .expect("docker-registry: install Debian's package docker-registry (cargo xtask test does)");
+            .expect(
+                "docker-registry: install Debian's package docker-registry (cargo xtask test does)",
+            );
         for _ in 0..400 {
             if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                return Self { child, port, storage };
+                return Self {
+                    child,
+                    port,
+                    storage,
+                };
             }
             std::thread::sleep(std::time::Duration::from_millis(25));
         }
@@ -169,24 +249,49 @@ async fn an_image_travels_through_a_registry() {
     let images = open(here.path());
     let big: Vec<u8> = (0..2_000_000u32).flat_map(|n| n.to_le_bytes()).collect();
     let image = images
-        .import(Cursor::new(layer(&[("big", &big)])), Some(&target), &ImportOptions::default())
+        .import(
+            Cursor::new(layer(&[("big", &big)])),
+            Some(&target),
+            &ImportOptions::default(),
+        )
         .unwrap();
-    images.push(&target, &RegistryAuth::default(), &Progress::none()).await.unwrap();
+    images
+        .push(&target, &RegistryAuth::default(), &Progress::none())
+        .await
+        .unwrap();
     let digest = images.by_id(image.id()).unwrap().repo_digests().remove(0);
 
     let other = open(there.path());
     let options = PullOptions::default();
-    let pulled = other.pull(&target, &options, &Progress::none()).await.unwrap();
+    let pulled = other
+        .pull(&target, &options, &Progress::none())
+        .await
+        .unwrap();
     assert!(pulled.is_new && pulled.id == image.id() && digest.ends_with(&pulled.digest));
-    assert!(!other.pull(&target, &options, &Progress::none()).await.unwrap().is_new);
+    assert!(
+        !other
+            .pull(&target, &options, &Progress::none())
+            .await
+            .unwrap()
+            .is_new
+    );
     let got = other.resolve(&digest).unwrap();
-    assert_eq!(fs::read(other.lower_dirs(&got)[0].join("big")).unwrap(), big);
-    let distribution = other.distribution(&target, &RegistryAuth::default()).await.unwrap();
+    assert_eq!(
+        fs::read(other.lower_dirs(&got)[0].join("big")).unwrap(),
+        big
+    );
+    let distribution = other
+        .distribution(&target, &RegistryAuth::default())
+        .await
+        .unwrap();
     assert_eq!(distribution.digest, pulled.digest);
     assert_eq!(distribution.platforms[0].1, "linux");
 
     let missing = target.with_tag("2").unwrap();
-    let error = other.pull(&missing, &options, &Progress::none()).await.unwrap_err();
+    let error = other
+        .pull(&missing, &options, &Progress::none())
+        .await
+        .unwrap_err();
     assert_eq!(
         error.to_string(),
         format!("manifest for {missing} not found: manifest unknown: manifest unknown")
@@ -199,39 +304,81 @@ async fn a_corrupt_layer_is_refused_and_a_partial_one_resumed() {
     let target = name(&format!("127.0.0.1:{}/web", registry.port));
     let here = tempfile::tempdir().unwrap();
     let images = open(here.path());
-    let noise: Vec<u8> = (0..200_000u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
-    images.import(Cursor::new(layer(&[("noise", &noise)])), Some(&target), &ImportOptions::default()).unwrap();
-    images.push(&target, &RegistryAuth::default(), &Progress::none()).await.unwrap();
-    let blob = images.resolve(&target.familiar()).unwrap().record.layers[0].blob.clone();
+    let noise: Vec<u8> = (0..200_000u32)
+        .flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes())
+        .collect();
+    images
+        .import(
+            Cursor::new(layer(&[("noise", &noise)])),
+            Some(&target),
+            &ImportOptions::default(),
+        )
+        .unwrap();
+    images
+        .push(&target, &RegistryAuth::default(), &Progress::none())
+        .await
+        .unwrap();
+    let blob = images.resolve(&target.familiar()).unwrap().record.layers[0]
+        .blob
+        .clone();
     let hex = blob.trim_start_matches("sha256:").to_owned();
 
     // Half a download lies there already.
     let there = tempfile::tempdir().unwrap();
     let other = open(there.path());
     let whole = fs::read(here.path().join("blobs/sha256").join(&hex)).unwrap();
-    fs::write(there.path().join("blobs/partial").join(&hex), &whole[..whole.len() / 2]).unwrap();
-    other.pull(&target, &PullOptions::default(), &Progress::none()).await.unwrap();
-    assert_eq!(fs::read(there.path().join("blobs/sha256").join(&hex)).unwrap(), whole);
+    fs::write(
+        there.path().join("blobs/partial").join(&hex),
+        &whole[..whole.len() / 2],
+    )
+    .unwrap();
+    other
+        .pull(&target, &PullOptions::default(), &Progress::none())
+        .await
+        .unwrap();
+    assert_eq!(
+        fs::read(there.path().join("blobs/sha256").join(&hex)).unwrap(),
+        whole
+    );
 
     // The registry's own copy goes bad.
-    let stored = registry
-        .storage
-        .path()
-        .join(format!("data/docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2]));
+    let stored = registry.storage.path().join(format!(
+        "data/docker/registry/v2/blobs/sha256/{}/{hex}/data",
+        &hex[..2]
+    ));
     let mut bad = whole.clone();
     bad[1000] ^= 1;
     fs::write(stored, bad).unwrap();
     let third = tempfile::tempdir().unwrap();
-    let error = open(third.path()).pull(&target, &PullOptions::default(), &Progress::none()).await.unwrap_err();
-    assert!(error.to_string().contains("does not verify") || error.to_string().contains("igest"), "{error}");
-    assert_eq!(["layers", "blobs/sha256", "records"].map(|below| count(third.path(), below)), [0, 0, 0]);
+    let error = open(third.path())
+        .pull(&target, &PullOptions::default(), &Progress::none())
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("does not verify") || error.to_string().contains("igest"),
+        "{error}"
+    );
+    assert_eq!(
+        ["layers", "blobs/sha256", "records"].map(|below| count(third.path(), below)),
+        [0, 0, 0]
+    );
 }
 
 #[tokio::test]
 async fn an_unreachable_registry_is_named() {
     let dir = tempfile::tempdir().unwrap();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
     let target = name(&format!("127.0.0.1:{port}/web"));
-    let error = open(dir.path()).pull(&target, &PullOptions::default(), &Progress::none()).await.unwrap_err();
-    assert!(error.is_unreachable() && error.to_string().contains(&format!("127.0.0.1:{port}/v2/")), "{error}");
+    let error = open(dir.path())
+        .pull(&target, &PullOptions::default(), &Progress::none())
+        .await
+        .unwrap_err();
+    assert!(
+        error.is_unreachable() && error.to_string().contains(&format!("127.0.0.1:{port}/v2/")),
+        "{error}"
+    );
 }

@@ -34,27 +34,38 @@ struct Entry {
 
 impl Images {
     /// Loads every image of an archive. Blocks on the stream. Prints what Docker prints.
-    pub fn load(&self, stream: impl Read, platform: Option<&str>, progress: &Progress) -> Result<Vec<String>, ImageError> {
+    pub fn load(
+        &self,
+        stream: impl Read,
+        platform: Option<&str>,
+        progress: &Progress,
+    ) -> Result<Vec<String>, ImageError> {
         let staged = Staged::read(stream)?;
         let mut loaded = Vec::new();
         if let Some(manifest) = staged.document("manifest.json")? {
-            let entries: Vec<Entry> =
-                serde_json::from_slice(&manifest).map_err(|error| ImageError::invalid("manifest.json", error))?;
+            let entries: Vec<Entry> = serde_json::from_slice(&manifest)
+                .map_err(|error| ImageError::invalid("manifest.json", error))?;
             for entry in entries {
                 let id = self.load_docker(&staged, &entry)?;
                 self.announce(&id, &entry.tags.unwrap_or_default(), progress, &mut loaded)?;
             }
         } else if let Some(index) = staged.document("index.json")? {
-            let index: ImageIndex =
-                serde_json::from_slice(&index).map_err(|error| ImageError::invalid("index.json", error))?;
+            let index: ImageIndex = serde_json::from_slice(&index)
+                .map_err(|error| ImageError::invalid("index.json", error))?;
             for entry in index.manifests() {
                 let annotations = entry.annotations().clone().unwrap_or_default();
-                let name = annotations.get(CONTAINERD_NAME).or(annotations.get(REF_NAME)).cloned();
+                let name = annotations
+                    .get(CONTAINERD_NAME)
+                    .or(annotations.get(REF_NAME))
+                    .cloned();
                 let id = self.load_oci(&staged, entry.digest().as_ref(), platform)?;
                 self.announce(&id, name.as_slice(), progress, &mut loaded)?;
             }
         } else {
-            return Err(ImageError::invalid("archive", "it has neither manifest.json nor index.json"));
+            return Err(ImageError::invalid(
+                "archive",
+                "it has neither manifest.json nor index.json",
+            ));
         }
         Ok(loaded)
     }
@@ -69,7 +80,9 @@ impl Images {
         let mut named = false;
         for tag in tags {
             // An OCI layout may name an image by a bare tag, which names no repository.
-            let Ok(reference) = Reference::parse(tag) else { continue };
+            let Ok(reference) = Reference::parse(tag) else {
+                continue;
+            };
             if reference.tag().is_none() && !tag.contains('/') && !tag.contains(':') {
                 continue;
             }
@@ -95,7 +108,12 @@ impl Images {
         Ok(id)
     }
 
-    fn load_oci(&self, staged: &Staged, digest: &str, platform: Option<&str>) -> Result<String, ImageError> {
+    fn load_oci(
+        &self,
+        staged: &Staged,
+        digest: &str,
+        platform: Option<&str>,
+    ) -> Result<String, ImageError> {
         let mut document = staged.need(&blob_name(digest))?;
         verify("manifest", digest, &digest_of(&document))?;
         if let Ok(index) = serde_json::from_slice::<ImageIndex>(&document) {
@@ -103,13 +121,17 @@ impl Images {
             document = staged.need(&blob_name(&digest))?;
             verify("manifest", &digest, &digest_of(&document))?;
         }
-        let manifest: ImageManifest =
-            serde_json::from_slice(&document).map_err(|error| ImageError::invalid("manifest", error))?;
+        let manifest: ImageManifest = serde_json::from_slice(&document)
+            .map_err(|error| ImageError::invalid("manifest", error))?;
         let id = manifest.config().digest().to_string();
         let config = staged.need(&blob_name(&id))?;
         verify("image config", &id, &digest_of(&config))?;
         let decoded = ImageConfig::decode(&config)?;
-        let layers: Vec<_> = manifest.layers().iter().map(|layer| blob_name(layer.digest().as_ref())).collect();
+        let layers: Vec<_> = manifest
+            .layers()
+            .iter()
+            .map(|layer| blob_name(layer.digest().as_ref()))
+            .collect();
         self.load_layers(staged, &config, &decoded, &layers)?;
         Ok(id)
     }
@@ -126,7 +148,11 @@ impl Images {
         }
         let diff_ids = &decoded.rootfs.diff_ids;
         if files.len() != diff_ids.len() {
-            let why = format!("an image has {} layers, its config {}", files.len(), diff_ids.len());
+            let why = format!(
+                "an image has {} layers, its config {}",
+                files.len(),
+                diff_ids.len()
+            );
             return Err(ImageError::invalid("archive", why));
         }
         let _pins = self.pin(diff_ids.iter().cloned());
@@ -150,13 +176,22 @@ struct Staged {
 
 impl Staged {
     fn read(stream: impl Read) -> Result<Self, ImageError> {
-        let bad = |source| ImageError::Stream { what: "read archive", source };
+        let bad = |source| ImageError::Stream {
+            what: "read archive",
+            source,
+        };
         let dir = tempfile::tempdir().map_err(bad)?;
-        let mut staged = Self { dir, files: BTreeMap::new(), links: BTreeMap::new() };
+        let mut staged = Self {
+            dir,
+            files: BTreeMap::new(),
+            links: BTreeMap::new(),
+        };
         let mut archive = Archive::new(decompress(stream).map_err(bad)?);
         for entry in archive.entries().map_err(bad)? {
             let mut entry = entry.map_err(bad)?;
-            let Some(name) = plain_name(&entry.path().map_err(bad)?) else { continue };
+            let Some(name) = plain_name(&entry.path().map_err(bad)?) else {
+                continue;
+            };
             match entry.header().entry_type() {
                 EntryType::Regular | EntryType::Continuous => {
                     let path = staged.dir.path().join(staged.files.len().to_string());
@@ -166,8 +201,14 @@ impl Staged {
                 }
                 EntryType::Symlink | EntryType::Link => {
                     let is_symlink = entry.header().entry_type() == EntryType::Symlink;
-                    let Some(target) = entry.link_name().map_err(bad)? else { continue };
-                    let base = if is_symlink { Path::new(&name).parent() } else { None };
+                    let Some(target) = entry.link_name().map_err(bad)? else {
+                        continue;
+                    };
+                    let base = if is_symlink {
+                        Path::new(&name).parent()
+                    } else {
+                        None
+                    };
                     if let Some(target) = join(base.unwrap_or(Path::new("")), &target) {
                         staged.links.insert(name, target);
                     }
@@ -190,7 +231,8 @@ impl Staged {
     }
 
     fn open(&self, name: &str) -> Result<File, ImageError> {
-        let missing = || ImageError::invalid("archive", format!("it names {name:?}, which is not in it"));
+        let missing =
+            || ImageError::invalid("archive", format!("it names {name:?}, which is not in it"));
         let path = self.path(name).ok_or_else(missing)?;
         File::open(path).map_err(ImageError::io("open", path))
     }
@@ -207,7 +249,10 @@ impl Staged {
         self.open(name)?
             .take(MAX_DOCUMENT_BYTES)
             .read_to_end(&mut content)
-            .map_err(|source| ImageError::Stream { what: "read archive", source })?;
+            .map_err(|source| ImageError::Stream {
+                what: "read archive",
+                source,
+            })?;
         Ok(content)
     }
 }

@@ -20,7 +20,10 @@ pub(super) struct Blobs {
 
 impl Blobs {
     pub fn open(root: &Path) -> Result<Self, ImageError> {
-        let blobs = Self { whole: root.join("blobs/sha256"), partial: root.join("blobs/partial") };
+        let blobs = Self {
+            whole: root.join("blobs/sha256"),
+            partial: root.join("blobs/partial"),
+        };
         for dir in [&blobs.whole, &blobs.partial] {
             fs::create_dir_all(dir).map_err(ImageError::io("create", dir))?;
         }
@@ -47,7 +50,9 @@ impl Blobs {
 
     pub fn size(&self, digest: &str) -> Result<u64, ImageError> {
         let path = self.path(digest);
-        fs::metadata(&path).map(|meta| meta.len()).map_err(ImageError::io("look at", path))
+        fs::metadata(&path)
+            .map(|meta| meta.len())
+            .map_err(ImageError::io("look at", path))
     }
 
     /// Reads a manifest or config, and verifies it.
@@ -66,7 +71,9 @@ impl Blobs {
         let digest = digest_of(content);
         if !self.has(&digest) {
             let mut writer = self.writer()?;
-            writer.write_all(content).map_err(ImageError::io("write", &self.partial))?;
+            writer
+                .write_all(content)
+                .map_err(ImageError::io("write", &self.partial))?;
             writer.finish(None)?;
         }
         Ok(digest)
@@ -78,20 +85,29 @@ impl Blobs {
             .prefix("new-")
             .tempfile_in(&self.partial)
             .map_err(ImageError::io("create a file in", &self.partial))?;
-        Ok(BlobWriter { blobs: self, file, hash: Sha256::new(), size_bytes: 0 })
+        Ok(BlobWriter {
+            blobs: self,
+            file,
+            hash: Sha256::new(),
+            size_bytes: 0,
+        })
     }
 
     /// Makes a whole, verified download a blob.
     pub fn commit_partial(&self, digest: &str) -> Result<(), ImageError> {
         let from = self.partial_path(digest);
-        File::open(&from).and_then(|file| file.sync_data()).map_err(ImageError::io("sync", &from))?;
+        File::open(&from)
+            .and_then(|file| file.sync_data())
+            .map_err(ImageError::io("sync", &from))?;
         fs::rename(&from, self.path(digest)).map_err(ImageError::io("rename", from))
     }
 
     pub fn remove(&self, digest: &str) -> Result<(), ImageError> {
         let path = self.path(digest);
         match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(ImageError::io("remove", path)(error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(ImageError::io("remove", path)(error))
+            }
             _ => Ok(()),
         }
     }
@@ -122,8 +138,13 @@ impl BlobWriter<'_> {
             verify("blob", expected, &digest)?;
         }
         let path = self.blobs.path(&digest);
-        self.file.as_file().sync_data().map_err(ImageError::io("sync", self.file.path()))?;
-        self.file.persist(&path).map_err(|error| ImageError::io("rename", path)(error.error))?;
+        self.file
+            .as_file()
+            .sync_data()
+            .map_err(ImageError::io("sync", self.file.path()))?;
+        self.file
+            .persist(&path)
+            .map_err(|error| ImageError::io("rename", path)(error.error))?;
         Ok((digest, self.size_bytes))
     }
 }
@@ -151,7 +172,11 @@ pub(super) struct HashingReader<R> {
 
 impl<R: Read> HashingReader<R> {
     pub fn new(inner: R) -> Self {
-        Self { inner, hash: Sha256::new(), size_bytes: 0 }
+        Self {
+            inner,
+            hash: Sha256::new(),
+            size_bytes: 0,
+        }
     }
 
     /// Reads to the end and gives the digest of everything.
@@ -178,7 +203,11 @@ pub(super) fn verify(what: &'static str, expected: &str, found: &str) -> Result<
     if expected == found {
         return Ok(());
     }
-    Err(ImageError::Corrupt { what, digest: expected.to_owned(), found: found.to_owned() })
+    Err(ImageError::Corrupt {
+        what,
+        digest: expected.to_owned(),
+        found: found.to_owned(),
+    })
 }
 
 /// The hexadecimal part, safe as a file name: anything else becomes a name that no blob has.

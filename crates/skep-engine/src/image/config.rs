@@ -52,7 +52,10 @@ pub struct RootFs {
 
 impl Default for RootFs {
     fn default() -> Self {
-        Self { kind: "layers".to_owned(), diff_ids: Vec::new() }
+        Self {
+            kind: "layers".to_owned(),
+            diff_ids: Vec::new(),
+        }
     }
 }
 
@@ -79,10 +82,18 @@ pub struct HistoryEntry {
 impl ImageConfig {
     /// Decodes a config blob and checks what the rest of skep relies on.
     pub fn decode(blob: &[u8]) -> Result<Self, ImageError> {
-        let config: Self =
-            serde_json::from_slice(blob).map_err(|error| ImageError::invalid("image config", error))?;
-        if let Some(bad) = config.rootfs.diff_ids.iter().find(|id| !skep_objects::reference::is_digest(id)) {
-            return Err(ImageError::invalid("image config", format!("layer id {bad:?} is no sha256 digest")));
+        let config: Self = serde_json::from_slice(blob)
+            .map_err(|error| ImageError::invalid("image config", error))?;
+        if let Some(bad) = config
+            .rootfs
+            .diff_ids
+            .iter()
+            .find(|id| !skep_objects::reference::is_digest(id))
+        {
+            return Err(ImageError::invalid(
+                "image config",
+                format!("layer id {bad:?} is no sha256 digest"),
+            ));
         }
         Ok(config)
     }

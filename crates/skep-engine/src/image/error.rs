@@ -17,13 +17,29 @@ pub enum ImageError {
     #[error("ambiguous reference {0:?}: more than one image has an id that begins so")]
     Ambiguous(String),
     #[error("conflict: unable to {action} {name} ({}) - {why}", force_hint(*.must_be_forced))]
-    InUse { action: &'static str, name: String, must_be_forced: bool, why: String },
+    InUse {
+        action: &'static str,
+        name: String,
+        must_be_forced: bool,
+        why: String,
+    },
     #[error("{what} {}: {source}", path.display())]
-    Io { what: &'static str, path: PathBuf, source: io::Error },
+    Io {
+        what: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
     #[error("{what}: {source}")]
-    Stream { what: &'static str, source: io::Error },
+    Stream {
+        what: &'static str,
+        source: io::Error,
+    },
     #[error("{what} {digest} does not verify: its content has digest {found}")]
-    Corrupt { what: &'static str, digest: String, found: String },
+    Corrupt {
+        what: &'static str,
+        digest: String,
+        found: String,
+    },
     #[error("invalid {what}: {why}")]
     Invalid { what: &'static str, why: String },
     #[error("{0}")]
@@ -52,22 +68,35 @@ pub enum ImageError {
 }
 
 fn force_hint(must_be_forced: bool) -> &'static str {
-    if must_be_forced { "must be forced" } else { "cannot be forced" }
+    if must_be_forced {
+        "must be forced"
+    } else {
+        "cannot be forced"
+    }
 }
 
 impl ImageError {
     /// The class of the error, for HTTP and gRPC status codes.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::NotFound(_) | Self::ManifestUnknown(_) | Self::PullDenied(_)
-            | Self::NoPlatform(_) | Self::NotLocal(_) => ErrorKind::NotFound,
-            Self::Reference(_) | Self::Ambiguous(_) | Self::Invalid { .. } => ErrorKind::InvalidArgument,
+            Self::NotFound(_)
+            | Self::ManifestUnknown(_)
+            | Self::PullDenied(_)
+            | Self::NoPlatform(_)
+            | Self::NotLocal(_) => ErrorKind::NotFound,
+            Self::Reference(_) | Self::Ambiguous(_) | Self::Invalid { .. } => {
+                ErrorKind::InvalidArgument
+            }
             Self::InUse { .. } => ErrorKind::Conflict,
             Self::NotSupported(_) => ErrorKind::NotImplemented,
             Self::Unauthorized => ErrorKind::Internal,
             Self::Interrupted => ErrorKind::Unavailable,
-            Self::Io { .. } | Self::Stream { .. } | Self::Corrupt { .. } | Self::BadLayer(_)
-            | Self::Registry(_) | Self::Unreachable(_) => ErrorKind::Internal,
+            Self::Io { .. }
+            | Self::Stream { .. }
+            | Self::Corrupt { .. }
+            | Self::BadLayer(_)
+            | Self::Registry(_)
+            | Self::Unreachable(_) => ErrorKind::Internal,
         }
     }
 
@@ -76,12 +105,18 @@ impl ImageError {
         matches!(self, Self::Unreachable(_))
     }
 
-    pub(super) fn io(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+    pub(super) fn io(
+        what: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { what, path, source }
     }
 
     pub(super) fn invalid(what: &'static str, why: impl ToString) -> Self {
-        Self::Invalid { what, why: why.to_string() }
+        Self::Invalid {
+            what,
+            why: why.to_string(),
+        }
     }
 }

@@ -43,7 +43,11 @@ impl Images {
         if let Some(tag) = tag {
             set_tag(&mut self.index(), &tag.clone().or_latest(), image.id())?;
         }
-        self.emit("import", image.id(), &tag.map_or_else(|| image.id().to_owned(), Reference::familiar));
+        self.emit(
+            "import",
+            image.id(),
+            &tag.map_or_else(|| image.id().to_owned(), Reference::familiar),
+        );
         self.by_id(image.id())
     }
 
@@ -57,11 +61,18 @@ impl Images {
         let layer = self.keep_layer(None, stream)?;
         let _pins = self.pin([layer.diff_id.clone(), layer.blob.clone()]);
         let created = now();
-        let platform = options.platform.clone().unwrap_or_else(|| format!("linux/{}", host_architecture()));
+        let platform = options
+            .platform
+            .clone()
+            .unwrap_or_else(|| format!("linux/{}", host_architecture()));
         let mut parts = platform.split('/').map(str::to_owned);
-        let mut layers = parent.map(|parent| parent.record.layers.clone()).unwrap_or_default();
+        let mut layers = parent
+            .map(|parent| parent.record.layers.clone())
+            .unwrap_or_default();
         layers.push(layer);
-        let mut history = parent.map(|parent| parent.config.history.clone()).unwrap_or_default();
+        let mut history = parent
+            .map(|parent| parent.config.history.clone())
+            .unwrap_or_default();
         history.push(HistoryEntry {
             created: Some(created.clone()),
             comment: options.message.clone(),
@@ -73,7 +84,9 @@ impl Images {
             created: Some(created),
             author: options.author.clone(),
             os: parts.next().unwrap_or_default(),
-            architecture: parts.next().unwrap_or_else(|| host_architecture().to_owned()),
+            architecture: parts
+                .next()
+                .unwrap_or_else(|| host_architecture().to_owned()),
             variant: parts.next().unwrap_or_default(),
             comment: options.message.clone(),
             docker_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -84,26 +97,43 @@ impl Images {
             },
             history,
         };
-        let config = serde_json::to_vec(&config).map_err(|error| ImageError::invalid("image config", error))?;
+        let config = serde_json::to_vec(&config)
+            .map_err(|error| ImageError::invalid("image config", error))?;
         self.record(&config, layers, parent.map(|parent| parent.id().to_owned()))
     }
 
     /// Stores a layer as it comes, and unpacks it.
-    pub(super) fn keep_layer(&self, diff_id: Option<&str>, stream: impl Read) -> Result<LayerRecord, ImageError> {
+    pub(super) fn keep_layer(
+        &self,
+        diff_id: Option<&str>,
+        stream: impl Read,
+    ) -> Result<LayerRecord, ImageError> {
         let mut writer = self.0.blobs.writer()?;
-        std::io::copy(&mut { stream }, &mut writer)
-            .map_err(|source| ImageError::Stream { what: "read layer", source })?;
+        std::io::copy(&mut { stream }, &mut writer).map_err(|source| ImageError::Stream {
+            what: "read layer",
+            source,
+        })?;
         let (blob, blob_bytes) = writer.finish(None)?;
         let unpacked = match diff_id {
             Some(diff_id) if self.0.layers.has(diff_id) => {
                 Ok((diff_id.to_owned(), self.0.layers.size(diff_id)))
             }
-            _ => self.0.blobs.open_blob(&blob).and_then(|file| self.0.layers.unpack(diff_id, file)),
+            _ => self
+                .0
+                .blobs
+                .open_blob(&blob)
+                .and_then(|file| self.0.layers.unpack(diff_id, file)),
         };
         match unpacked {
             Ok((diff_id, size_bytes)) => {
                 let media_type = media_type_of(&mut self.0.blobs.open_blob(&blob)?).to_owned();
-                Ok(LayerRecord { diff_id, blob, media_type, blob_bytes, size_bytes })
+                Ok(LayerRecord {
+                    diff_id,
+                    blob,
+                    media_type,
+                    blob_bytes,
+                    size_bytes,
+                })
             }
             Err(error) => {
                 let (_, used) = self.index().in_use();
@@ -127,8 +157,18 @@ impl Images {
         let manifest = self.0.blobs.put(&manifest)?;
         let manifest_type = MANIFEST_TYPES[0].to_owned();
         let mut index = self.index();
-        let last_tagged = index.records.get(&id).and_then(|old| old.last_tagged.clone());
-        index.put(Record { id: id.clone(), manifest, manifest_type, layers, parent, last_tagged })?;
+        let last_tagged = index
+            .records
+            .get(&id)
+            .and_then(|old| old.last_tagged.clone());
+        index.put(Record {
+            id: id.clone(),
+            manifest,
+            manifest_type,
+            layers,
+            parent,
+            last_tagged,
+        })?;
         drop(index);
         self.by_id(&id)
     }

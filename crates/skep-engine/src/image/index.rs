@@ -56,7 +56,10 @@ impl Names {
     /// Every name of an image: tags first.
     pub fn of(&self, id: &str) -> (Vec<String>, Vec<String>) {
         let names = |map: &BTreeMap<String, String>| {
-            map.iter().filter(|(_, target)| *target == id).map(|(name, _)| name.clone()).collect()
+            map.iter()
+                .filter(|(_, target)| *target == id)
+                .map(|(name, _)| name.clone())
+                .collect()
         };
         (names(&self.tags), names(&self.digests))
     }
@@ -75,9 +78,14 @@ impl Index {
         let dir = root.join("records");
         fs::create_dir_all(&dir).map_err(ImageError::io("create", &dir))?;
         let mut records = BTreeMap::new();
-        for entry in fs::read_dir(&dir).map_err(ImageError::io("list", &dir))?.flatten() {
+        for entry in fs::read_dir(&dir)
+            .map_err(ImageError::io("list", &dir))?
+            .flatten()
+        {
             let path = entry.path();
-            if path.extension().is_some_and(|extension| extension == "json")
+            if path
+                .extension()
+                .is_some_and(|extension| extension == "json")
                 && let Some(record) = read::<Record>(&path)?
             {
                 records.insert(record.id.clone(), record);
@@ -86,7 +94,11 @@ impl Index {
         let mut names: Names = read(&root.join("names.json"))?.unwrap_or_default();
         names.tags.retain(|_, id| records.contains_key(id));
         names.digests.retain(|_, id| records.contains_key(id));
-        Ok(Self { root: root.to_owned(), records, names })
+        Ok(Self {
+            root: root.to_owned(),
+            records,
+            names,
+        })
     }
 
     pub fn put(&mut self, record: Record) -> Result<(), ImageError> {
@@ -127,15 +139,17 @@ impl Index {
     }
 
     fn record_path(&self, id: &str) -> PathBuf {
-        self.root.join("records").join(format!("{}.json", id.trim_start_matches("sha256:")))
+        self.root
+            .join("records")
+            .join(format!("{}.json", id.trim_start_matches("sha256:")))
     }
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, ImageError> {
     match fs::read(path) {
-        Ok(text) => serde_json::from_slice(&text)
-            .map(Some)
-            .map_err(|error| ImageError::invalid("image record", format!("{}: {error}", path.display()))),
+        Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|error| {
+            ImageError::invalid("image record", format!("{}: {error}", path.display()))
+        }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(ImageError::io("read", path)(error)),
     }
@@ -143,14 +157,14 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, ImageError> {
 
 /// Replaces a file so that a crash leaves the old one or the new one.
 fn write(path: &Path, content: &impl Serialize) -> Result<(), ImageError> {
-    let text = serde_json::to_vec(content).map_err(|error| ImageError::invalid("image record", error))?;
+    let text =
+        serde_json::to_vec(content).map_err(|error| ImageError::invalid("image record", error))?;
     let dir = path.parent().unwrap_or(Path::new("."));
-    let written = tempfile::NamedTempFile::new_in(dir)
-        .and_then(|mut file| {
-            file.write_all(&text)?;
-            file.as_file().sync_data()?;
-            file.persist(path).map_err(|error| error.error)?;
-            File::open(dir)?.sync_all()
-        });
+    let written = tempfile::NamedTempFile::new_in(dir).and_then(|mut file| {
+        file.write_all(&text)?;
+        file.as_file().sync_data()?;
+        file.persist(path).map_err(|error| error.error)?;
+        File::open(dir)?.sync_all()
+    });
     written.map_err(ImageError::io("write", path))
 }

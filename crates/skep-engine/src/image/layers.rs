@@ -25,7 +25,9 @@ impl Layers {
         let entries = fs::read_dir(&root).map_err(ImageError::io("list", &root))?;
         for entry in entries.flatten() {
             let name = entry.file_name();
-            if name.to_string_lossy().starts_with("new-") || name.to_string_lossy().starts_with("old-") {
+            if name.to_string_lossy().starts_with("new-")
+                || name.to_string_lossy().starts_with("old-")
+            {
                 let path = entry.path();
                 fs::remove_dir_all(&path).map_err(ImageError::io("remove", path))?;
             }
@@ -49,30 +51,43 @@ impl Layers {
 
     /// Bytes of file content in the layer.
     pub fn size(&self, diff_id: &str) -> u64 {
-        fs::read_to_string(self.dir(diff_id).join("size")).ok().and_then(|text| text.parse().ok()).unwrap_or(0)
+        fs::read_to_string(self.dir(diff_id).join("size"))
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0)
     }
 
     /// Unpacks a layer, compressed or not; gives its diff id and size. What does not have the
     /// expected diff id, or would leave its directory, is refused and leaves nothing behind.
-    pub fn unpack(&self, expected: Option<&str>, blob: impl Read) -> Result<(String, u64), ImageError> {
+    pub fn unpack(
+        &self,
+        expected: Option<&str>,
+        blob: impl Read,
+    ) -> Result<(String, u64), ImageError> {
         let new = tempfile::Builder::new()
             .prefix("new-")
             .tempdir_in(&self.root)
             .map_err(ImageError::io("create a directory in", &self.root))?;
         let diff = new.path().join("diff");
         fs::create_dir(&diff).map_err(ImageError::io("create", &diff))?;
-        let stream = decompress(blob).map_err(|source| ImageError::Stream { what: "read layer", source })?;
+        let stream = decompress(blob).map_err(|source| ImageError::Stream {
+            what: "read layer",
+            source,
+        })?;
         let mut stream = HashingReader::new(stream);
         let size = unpack::apply(&diff, &mut stream)?;
-        let diff_id =
-            stream.finish().map_err(|source| ImageError::Stream { what: "read layer", source })?;
+        let diff_id = stream.finish().map_err(|source| ImageError::Stream {
+            what: "read layer",
+            source,
+        })?;
         if let Some(expected) = expected {
             verify("layer", expected, &diff_id)?;
         }
         let size_file = new.path().join("size");
         fs::write(&size_file, size.to_string()).map_err(ImageError::io("write", size_file))?;
         let root = File::open(&self.root).map_err(ImageError::io("open", &self.root))?;
-        rustix::fs::syncfs(&root).map_err(|error| ImageError::io("sync", &self.root)(error.into()))?;
+        rustix::fs::syncfs(&root)
+            .map_err(|error| ImageError::io("sync", &self.root)(error.into()))?;
         let target = self.dir(&diff_id);
         if !target.exists() {
             fs::rename(new.path(), &target).map_err(ImageError::io("rename", target))?;
@@ -85,7 +100,9 @@ impl Layers {
     /// Removes a layer; a crash in between leaves a directory that the next start removes.
     pub fn remove(&self, diff_id: &str) -> Result<(), ImageError> {
         let dir = self.dir(diff_id);
-        let Some(name) = dir.file_name() else { return Ok(()) };
+        let Some(name) = dir.file_name() else {
+            return Ok(());
+        };
         let old = self.root.join(format!("old-{}", name.to_string_lossy()));
         match fs::rename(&dir, &old) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

@@ -61,13 +61,20 @@ impl Progress {
 
     /// A line of its own.
     pub fn status(&self, status: impl Into<String>) {
-        self.send(ProgressMessage { status: Some(status.into()), ..Default::default() });
+        self.send(ProgressMessage {
+            status: Some(status.into()),
+            ..Default::default()
+        });
     }
 
     /// A line about a tag or layer, not a step of it.
     pub fn about(&self, id: &str, status: impl Into<String>) {
         let (status, id) = (Some(status.into()), Some(id.to_owned()));
-        self.send(ProgressMessage { status, id, ..Default::default() });
+        self.send(ProgressMessage {
+            status,
+            id,
+            ..Default::default()
+        });
     }
 
     /// A layer has come to this step.
@@ -96,12 +103,18 @@ impl Progress {
 
     /// Plain output.
     pub fn stream(&self, text: String) {
-        self.send(ProgressMessage { stream: Some(text), ..Default::default() });
+        self.send(ProgressMessage {
+            stream: Some(text),
+            ..Default::default()
+        });
     }
 
     /// An object for programs.
     pub fn aux(&self, aux: serde_json::Value) {
-        self.send(ProgressMessage { aux: Some(aux), ..Default::default() });
+        self.send(ProgressMessage {
+            aux: Some(aux),
+            ..Default::default()
+        });
     }
 }
 
@@ -113,7 +126,13 @@ fn bar(current: u64, total: u64) -> String {
     let done = usize::try_from((current.min(total) * 50) / total).unwrap_or(50);
     let head = if done < 50 { ">" } else { "" };
     let rest = 50 - done - head.len();
-    format!("[{}{head}{}] {:>8}/{}", "=".repeat(done), " ".repeat(rest), human(current), human(total))
+    format!(
+        "[{}{head}{}] {:>8}/{}",
+        "=".repeat(done),
+        " ".repeat(rest),
+        human(current),
+        human(total)
+    )
 }
 
 /// Decimal units with four significant digits, as Docker shows sizes of transfers.
@@ -128,7 +147,11 @@ fn human(bytes: u64) -> String {
                 _ => 3,
             };
             let text = format!("{value:.digits$}");
-            let text = if digits > 0 { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+            let text = if digits > 0 {
+                text.trim_end_matches('0').trim_end_matches('.')
+            } else {
+                &text
+            };
             return format!("{text}{unit}");
         }
         value /= 1000.0;

@@ -56,17 +56,29 @@ impl Images {
         let top_digest = top.digest.clone();
         let (fetched, manifest) = one_image(&session, top, options.platform.as_deref()).await?;
         let id = manifest.config().digest().to_string();
-        let needed = manifest.layers().iter().map(|layer| layer.digest().to_string());
+        let needed = manifest
+            .layers()
+            .iter()
+            .map(|layer| layer.digest().to_string());
         let _pins = self.pin(needed.chain([id.clone(), fetched.digest.clone()]));
         if self.by_id(&id).is_err() {
-            self.fetch_image(&session, &fetched, &manifest, progress).await?;
+            self.fetch_image(&session, &fetched, &manifest, progress)
+                .await?;
         }
         let is_new = self.name(&reference, &top_digest, &id)?;
         progress.status(format!("Digest: {top_digest}"));
-        let what = if is_new { "Downloaded newer image for" } else { "Image is up to date for" };
+        let what = if is_new {
+            "Downloaded newer image for"
+        } else {
+            "Image is up to date for"
+        };
         progress.status(format!("Status: {what} {}", reference.familiar()));
         self.emit("pull", &reference.familiar(), &reference.familiar_name());
-        Ok(Pulled { id, digest: top_digest, is_new })
+        Ok(Pulled {
+            id,
+            digest: top_digest,
+            is_new,
+        })
     }
 
     /// Gives the image its tag and digest; tells whether that changed anything.
@@ -79,7 +91,10 @@ impl Images {
             None => !index.names.digests.contains_key(&by_digest),
         };
         if is_new && let Some(record) = index.records.get(id).cloned() {
-            index.put(Record { last_tagged: Some(now()), ..record })?;
+            index.put(Record {
+                last_tagged: Some(now()),
+                ..record
+            })?;
         }
         index.rename(|names| {
             names.digests.insert(by_digest, id.to_owned());
@@ -102,7 +117,11 @@ impl Images {
         let config = ImageConfig::decode(&config_blob)?;
         let diff_ids = &config.rootfs.diff_ids;
         if diff_ids.len() != manifest.layers().len() {
-            let why = format!("it has {} layers, its config {}", manifest.layers().len(), diff_ids.len());
+            let why = format!(
+                "it has {} layers, its config {}",
+                manifest.layers().len(),
+                diff_ids.len()
+            );
             return Err(ImageError::invalid("manifest", why));
         }
         let _pins = self.pin(diff_ids.iter().cloned());
@@ -137,7 +156,10 @@ impl Images {
     ) -> Result<LayerRecord, ImageError> {
         let digest = layer.digest().to_string();
         if !skep_objects::reference::is_digest(&digest) {
-            return Err(ImageError::invalid("manifest", format!("layer digest {digest:?} is not sha256")));
+            return Err(ImageError::invalid(
+                "manifest",
+                format!("layer digest {digest:?} is not sha256"),
+            ));
         }
         let name = short(&digest);
         let lock = self.lock_of(&digest);
@@ -161,19 +183,43 @@ impl Images {
         })
     }
 
-    async fn unpack(&self, digest: &str, diff_id: &str, name: &str, progress: &Progress) -> Result<(), ImageError> {
+    async fn unpack(
+        &self,
+        digest: &str,
+        diff_id: &str,
+        name: &str,
+        progress: &Progress,
+    ) -> Result<(), ImageError> {
         if self.0.layers.has(diff_id) {
             return Ok(());
         }
         let images = self.clone();
         let (digest, diff_id) = (digest.to_owned(), diff_id.to_owned());
         let total = self.0.blobs.size(&digest)?;
-        let counted = Counted { name: name.to_owned(), progress: progress.clone(), total, done: 0, told: 0 };
+        let counted = Counted {
+            name: name.to_owned(),
+            progress: progress.clone(),
+            total,
+            done: 0,
+            told: 0,
+        };
         let work = move || {
             let blob = images.0.blobs.open_blob(&digest)?;
-            images.0.layers.unpack(Some(&diff_id), CountingReader { inner: blob, counted }).map(|_| ())
+            images
+                .0
+                .layers
+                .unpack(
+                    Some(&diff_id),
+                    CountingReader {
+                        inner: blob,
+                        counted,
+                    },
+                )
+                .map(|_| ())
         };
-        tokio::task::spawn_blocking(work).await.map_err(|_| ImageError::Interrupted)?
+        tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|_| ImageError::Interrupted)?
     }
 
     /// Downloads a blob, going on where an earlier try stopped; what does not verify is redone.
@@ -188,7 +234,10 @@ impl Images {
         let partial = self.0.blobs.partial_path(&digest);
         let mut backoff = std::time::Duration::from_millis(200);
         for attempt in 1.. {
-            match self.download_once(session, layer, &partial, name, progress).await {
+            match self
+                .download_once(session, layer, &partial, name, progress)
+                .await
+            {
                 Ok(()) => break,
                 Err(ImageError::Corrupt { .. }) if attempt < 2 => remove_partial(&partial)?,
                 Err(error @ ImageError::Corrupt { .. }) => {
@@ -196,7 +245,9 @@ impl Images {
                     return Err(error);
                 }
                 // The stream broke: what has come is kept, and the rest asked for.
-                Err(ImageError::Stream { .. } | ImageError::Unreachable(_)) if attempt < DOWNLOAD_TRIES => {
+                Err(ImageError::Stream { .. } | ImageError::Unreachable(_))
+                    if attempt < DOWNLOAD_TRIES =>
+                {
                     progress.step(name, "Retrying");
                     tokio::time::sleep(backoff).await;
                     backoff *= 2;
@@ -232,8 +283,17 @@ impl Images {
             .map_err(ImageError::io("open", partial))?;
         if done < total || total == 0 {
             let answer = match done {
-                0 => session.client.pull_blob_stream(&session.address, digest.as_str()).await.map(BlobResponse::Full),
-                _ => session.client.pull_blob_stream_partial(&session.address, digest.as_str(), done, None).await,
+                0 => session
+                    .client
+                    .pull_blob_stream(&session.address, digest.as_str())
+                    .await
+                    .map(BlobResponse::Full),
+                _ => {
+                    session
+                        .client
+                        .pull_blob_stream_partial(&session.address, digest.as_str(), done, None)
+                        .await
+                }
             };
             let body = match answer.map_err(|error| session.explain(error))? {
                 BlobResponse::Full(body) => {
@@ -242,15 +302,22 @@ impl Images {
                 }
                 BlobResponse::Partial(body) => body,
             };
-            file.set_len(done).await.map_err(ImageError::io("truncate", partial))?;
+            file.set_len(done)
+                .await
+                .map_err(ImageError::io("truncate", partial))?;
             let at = std::io::SeekFrom::Start(done);
-            tokio::io::AsyncSeekExt::seek(&mut file, at).await.map_err(ImageError::io("seek in", partial))?;
+            tokio::io::AsyncSeekExt::seek(&mut file, at)
+                .await
+                .map_err(ImageError::io("seek in", partial))?;
             let mut stream = body.stream;
             let mut told = done;
             while let Some(part) = stream
                 .try_next()
                 .await
-                .map_err(|source| ImageError::Stream { what: "download layer", source })?
+                .map_err(|source| ImageError::Stream {
+                    what: "download layer",
+                    source,
+                })?
             {
                 hash.update(&part);
                 done += part.len() as u64;
@@ -258,22 +325,36 @@ impl Images {
                     return Err(ImageError::Corrupt {
                         what: "layer",
                         digest,
-                        found: format!("unknown: it is longer than the {total} bytes of the manifest"),
+                        found: format!(
+                            "unknown: it is longer than the {total} bytes of the manifest"
+                        ),
                     });
                 }
-                file.write_all(&part).await.map_err(ImageError::io("write", partial))?;
+                file.write_all(&part)
+                    .await
+                    .map_err(ImageError::io("write", partial))?;
                 if done - told >= PROGRESS_EVERY_BYTES {
                     told = done;
                     progress.bytes(name, "Downloading", done, total);
                 }
             }
-            file.flush().await.map_err(ImageError::io("write", partial))?;
+            file.flush()
+                .await
+                .map_err(ImageError::io("write", partial))?;
         }
         if done < total {
-            let source = std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "the stream ended early");
-            return Err(ImageError::Stream { what: "download layer", source });
+            let source =
+                std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "the stream ended early");
+            return Err(ImageError::Stream {
+                what: "download layer",
+                source,
+            });
         }
-        verify("layer", &digest, &format!("sha256:{}", hex::encode(hash.finalize())))
+        verify(
+            "layer",
+            &digest,
+            &format!("sha256:{}", hex::encode(hash.finalize())),
+        )
     }
 }
 
@@ -289,7 +370,9 @@ async fn one_image(
             let fetched = session.manifest(&choose(&index, platform)?).await?;
             match parse(&fetched)? {
                 Parsed::Manifest(manifest) => Ok((fetched, *manifest)),
-                Parsed::Index(_) => Err(ImageError::invalid("manifest", "an index within an index")),
+                Parsed::Index(_) => {
+                    Err(ImageError::invalid("manifest", "an index within an index"))
+                }
             }
         }
     }
@@ -300,26 +383,35 @@ async fn hash_of_file(path: PathBuf) -> Result<(Sha256, u64), ImageError> {
         let mut hash = Sha256::new();
         match std::fs::File::open(&path) {
             Ok(mut file) => {
-                let done = std::io::copy(&mut file, &mut hash).map_err(ImageError::io("read", path))?;
+                let done =
+                    std::io::copy(&mut file, &mut hash).map_err(ImageError::io("read", path))?;
                 Ok((hash, done))
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok((hash, 0)),
             Err(error) => Err(ImageError::io("open", path)(error)),
         }
     };
-    tokio::task::spawn_blocking(work).await.map_err(|_| ImageError::Interrupted)?
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| ImageError::Interrupted)?
 }
 
 fn remove_partial(path: &PathBuf) -> Result<(), ImageError> {
     match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(ImageError::io("remove", path)(error)),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(ImageError::io("remove", path)(error))
+        }
         _ => Ok(()),
     }
 }
 
 /// The first 12 digits, as progress names layers.
 pub(super) fn short(digest: &str) -> String {
-    digest.trim_start_matches("sha256:").chars().take(12).collect()
+    digest
+        .trim_start_matches("sha256:")
+        .chars()
+        .take(12)
+        .collect()
 }
 
 struct Counted {
@@ -340,9 +432,13 @@ impl<R: Read> Read for CountingReader<R> {
         let count = self.inner.read(buffer)?;
         let counted = &mut self.counted;
         counted.done += count as u64;
-        if counted.done - counted.told >= PROGRESS_EVERY_BYTES || (count == 0 && counted.told < counted.done) {
+        if counted.done - counted.told >= PROGRESS_EVERY_BYTES
+            || (count == 0 && counted.told < counted.done)
+        {
             counted.told = counted.done;
-            counted.progress.bytes(&counted.name, "Extracting", counted.done, counted.total);
+            counted
+                .progress
+                .bytes(&counted.name, "Extracting", counted.done, counted.total);
         }
         Ok(count)
     }

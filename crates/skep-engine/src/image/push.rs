@@ -33,10 +33,15 @@ impl Images {
     ) -> Result<(), ImageError> {
         let reference = reference.clone().or_latest();
         let image = match self.resolve(&reference.familiar()) {
-            Err(ImageError::NotFound(_)) => return Err(ImageError::NotLocal(reference.familiar_name())),
+            Err(ImageError::NotFound(_)) => {
+                return Err(ImageError::NotLocal(reference.familiar_name()));
+            }
             result => result?,
         };
-        progress.status(format!("The push refers to repository [{}]", reference.canonical_name()));
+        progress.status(format!(
+            "The push refers to repository [{}]",
+            reference.canonical_name()
+        ));
         let session = self.0.registry.for_push(&reference, auth).await?;
         for layer in &image.record.layers {
             progress.step(&short(&layer.diff_id), "Preparing");
@@ -48,7 +53,8 @@ impl Images {
             .buffer_unordered(PARALLEL_LAYERS)
             .try_collect::<Vec<_>>()
             .await?;
-        self.push_blob(&session, image.id(), String::new(), &Progress::none()).await?;
+        self.push_blob(&session, image.id(), String::new(), &Progress::none())
+            .await?;
         let manifest = self.0.blobs.document(&image.record.manifest)?;
         let size = manifest.len();
         let content_type = HeaderValue::from_str(&image.record.manifest_type)
@@ -82,13 +88,20 @@ impl Images {
         progress: &Progress,
     ) -> Result<(), ImageError> {
         let explain = |error: OciDistributionError| session.explain(error);
-        if session.client.blob_exists(&session.address, digest).await.map_err(explain)? {
+        if session
+            .client
+            .blob_exists(&session.address, digest)
+            .await
+            .map_err(explain)?
+        {
             progress.step(&name, "Layer already exists");
             return Ok(());
         }
         let path = self.0.blobs.path(digest);
         let size = self.0.blobs.size(digest)?;
-        let file = tokio::fs::File::open(&path).await.map_err(ImageError::io("open", path))?;
+        let file = tokio::fs::File::open(&path)
+            .await
+            .map_err(ImageError::io("open", path))?;
         let (told, label, mut done) = (progress.clone(), name.clone(), 0);
         let content = ReaderStream::with_capacity(file, CHUNK_BYTES).map(move |part| {
             if let Ok(part) = &part {
@@ -108,12 +121,19 @@ impl Images {
 
     /// Layers that were made here lie uncompressed; they travel as gzip, and are kept so after.
     async fn compressed(&self, image: Image) -> Result<Image, ImageError> {
-        if image.record.layers.iter().all(|layer| layer.media_type != LAYER_TAR) {
+        if image
+            .record
+            .layers
+            .iter()
+            .all(|layer| layer.media_type != LAYER_TAR)
+        {
             return Ok(image);
         }
         let images = self.clone();
         let work = move || images.compress(&image);
-        tokio::task::spawn_blocking(work).await.map_err(|_| ImageError::Interrupted)?
+        tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|_| ImageError::Interrupted)?
     }
 
     fn compress(&self, image: &Image) -> Result<Image, ImageError> {
@@ -128,13 +148,29 @@ impl Images {
             let compressed = io::copy(&mut content, &mut encoder).and_then(|_| encoder.flush());
             let writer = compressed
                 .and_then(|()| encoder.finish())
-                .map_err(|source| ImageError::Stream { what: "compress layer", source })?;
+                .map_err(|source| ImageError::Stream {
+                    what: "compress layer",
+                    source,
+                })?;
             let (blob, blob_bytes) = writer.finish(None)?;
-            layers.push(LayerRecord { blob, blob_bytes, media_type: LAYER_GZIP.to_owned(), ..layer.clone() });
+            layers.push(LayerRecord {
+                blob,
+                blob_bytes,
+                media_type: LAYER_GZIP.to_owned(),
+                ..layer.clone()
+            });
         }
-        let manifest = self.0.blobs.put(&manifest_of(image.id(), self.0.blobs.size(image.id())?, &layers))?;
+        let manifest = self.0.blobs.put(&manifest_of(
+            image.id(),
+            self.0.blobs.size(image.id())?,
+            &layers,
+        ))?;
         let old = image.record.clone();
-        self.index().put(Record { layers, manifest, ..old.clone() })?;
+        self.index().put(Record {
+            layers,
+            manifest,
+            ..old.clone()
+        })?;
         self.remove_blobs_of(&old)?;
         self.by_id(image.id())
     }
@@ -143,8 +179,16 @@ impl Images {
     fn remove_blobs_of(&self, old: &Record) -> Result<(), ImageError> {
         let index = self.index();
         let (_, used) = index.in_use();
-        let pins = self.0.pins.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let blobs = old.layers.iter().map(|layer| &layer.blob).chain([&old.manifest]);
+        let pins = self
+            .0
+            .pins
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let blobs = old
+            .layers
+            .iter()
+            .map(|layer| &layer.blob)
+            .chain([&old.manifest]);
         for blob in blobs.filter(|blob| !used.contains(*blob) && !pins.contains_key(*blob)) {
             self.0.blobs.remove(blob)?;
         }

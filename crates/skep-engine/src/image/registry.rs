@@ -21,10 +21,14 @@ const READ_DEADLINE: Duration = Duration::from_secs(60);
 const HUB: &str = "registry-1.docker.io";
 
 /// Media types of a manifest of one image.
-pub(super) const MANIFEST_TYPES: [&str; 2] =
-    ["application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json"];
-const INDEX_TYPES: [&str; 2] =
-    ["application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json"];
+pub(super) const MANIFEST_TYPES: [&str; 2] = [
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+];
+const INDEX_TYPES: [&str; 2] = [
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+];
 
 /// What the daemon configuration says of registries.
 #[derive(Debug, Clone, Default)]
@@ -54,7 +58,9 @@ pub struct RegistryAuth {
 impl std::fmt::Debug for RegistryAuth {
     /// Never shows a secret.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RegistryAuth").field("username", &self.username).finish_non_exhaustive()
+        f.debug_struct("RegistryAuth")
+            .field("username", &self.username)
+            .finish_non_exhaustive()
     }
 }
 
@@ -66,11 +72,15 @@ impl RegistryAuth {
             return Ok(Self::default());
         }
         let bad = |error: String| ImageError::invalid("X-Registry-Auth header", error);
-        let plain = header.trim_end_matches('=').replace('+', "-").replace('/', "_");
+        let plain = header
+            .trim_end_matches('=')
+            .replace('+', "-")
+            .replace('/', "_");
         let json = base64::engine::general_purpose::URL_SAFE_NO_PAD
             .decode(plain)
             .map_err(|error| bad(error.to_string()))?;
-        let auth: Option<Self> = serde_json::from_slice(&json).map_err(|error| bad(error.to_string()))?;
+        let auth: Option<Self> =
+            serde_json::from_slice(&json).map_err(|error| bad(error.to_string()))?;
         Ok(auth.unwrap_or_default())
     }
 
@@ -87,7 +97,9 @@ impl RegistryAuth {
             .ok()
             .and_then(|pair| String::from_utf8(pair).ok());
         match pair.as_deref().and_then(|pair| pair.split_once(':')) {
-            Some((user, password)) => secrets::RegistryAuth::Basic(user.to_owned(), password.to_owned()),
+            Some((user, password)) => {
+                secrets::RegistryAuth::Basic(user.to_owned(), password.to_owned())
+            }
             None => secrets::RegistryAuth::Anonymous,
         }
     }
@@ -135,15 +147,24 @@ impl Registry {
     pub fn new(config: RegistryConfig) -> Self {
         // The http client asks for the process's provider; another part may have named it already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        Self { config: Mutex::new(config), plain: Mutex::default() }
+        Self {
+            config: Mutex::new(config),
+            plain: Mutex::default(),
+        }
     }
 
     pub fn set_config(&self, config: RegistryConfig) {
-        *self.config.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = config;
+        *self
+            .config
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner()) = config;
     }
 
     fn config(&self) -> RegistryConfig {
-        self.config.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+        self.config
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .clone()
     }
 
     /// Fetches the manifest or index that the reference names, from the first place that has it:
@@ -156,29 +177,50 @@ impl Registry {
         let accepted: Vec<&str> = MANIFEST_TYPES.iter().chain(&INDEX_TYPES).copied().collect();
         let mut last = None;
         for session in self.sessions(reference, auth)? {
-            match session.client.pull_manifest_raw(&session.address, &session.auth, &accepted).await {
+            match session
+                .client
+                .pull_manifest_raw(&session.address, &session.auth, &accepted)
+                .await
+            {
                 Ok((content, digest)) => {
                     self.remember(&session);
-                    return fetched(reference, content.to_vec(), &digest).map(|fetched| (session, fetched));
+                    return fetched(reference, content.to_vec(), &digest)
+                        .map(|fetched| (session, fetched));
                 }
                 Err(error) => {
                     let error = session.explain(error);
                     // What the registry itself says counts more than that another did not answer.
-                    if last.as_ref().is_none_or(ImageError::is_unreachable) || !error.is_unreachable() {
+                    if last.as_ref().is_none_or(ImageError::is_unreachable)
+                        || !error.is_unreachable()
+                    {
                         last = Some(error);
                     }
                 }
             }
         }
-        Err(last.unwrap_or_else(|| ImageError::Unreachable(format!("no registry for {}", reference.familiar()))))
+        Err(last.unwrap_or_else(|| {
+            ImageError::Unreachable(format!("no registry for {}", reference.familiar()))
+        }))
     }
 
     /// A session for pushing: mirrors have no part in it.
-    pub async fn for_push(&self, reference: &Reference, auth: &RegistryAuth) -> Result<Session, ImageError> {
+    pub async fn for_push(
+        &self,
+        reference: &Reference,
+        auth: &RegistryAuth,
+    ) -> Result<Session, ImageError> {
         let mut last = None;
-        for session in self.sessions(reference, auth)?.into_iter().filter(|session| !session.is_mirror()) {
+        for session in self
+            .sessions(reference, auth)?
+            .into_iter()
+            .filter(|session| !session.is_mirror())
+        {
             let operation = oci_client::RegistryOperation::Push;
-            match session.client.auth(&session.address, &session.auth, operation).await {
+            match session
+                .client
+                .auth(&session.address, &session.auth, operation)
+                .await
+            {
                 Ok(_) => {
                     self.remember(&session);
                     return Ok(session);
@@ -186,24 +228,43 @@ impl Registry {
                 Err(error) => last = Some(session.explain(error)),
             }
         }
-        Err(last.unwrap_or_else(|| ImageError::Unreachable(format!("no registry for {}", reference.familiar()))))
+        Err(last.unwrap_or_else(|| {
+            ImageError::Unreachable(format!("no registry for {}", reference.familiar()))
+        }))
     }
 
     /// Every way to reach the registry, best first.
-    fn sessions(&self, reference: &Reference, auth: &RegistryAuth) -> Result<Vec<Session>, ImageError> {
+    fn sessions(
+        &self,
+        reference: &Reference,
+        auth: &RegistryAuth,
+    ) -> Result<Vec<Session>, ImageError> {
         let config = self.config();
         let mut places = Vec::new();
         if reference.domain() == DEFAULT_DOMAIN {
             for mirror in &config.mirrors {
                 let (scheme, rest) = mirror.split_once("://").unwrap_or(("https", mirror));
-                places.push((rest.trim_end_matches('/').to_owned(), scheme == "http", false));
+                places.push((
+                    rest.trim_end_matches('/').to_owned(),
+                    scheme == "http",
+                    false,
+                ));
             }
             places.push((HUB.to_owned(), false, false));
         } else {
             let host = reference.domain().to_owned();
             if is_insecure(&host, &config.insecure) {
-                let known = self.plain.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get(&host).copied();
-                let order = if known == Some(true) { [true, false] } else { [false, true] };
+                let known = self
+                    .plain
+                    .lock()
+                    .unwrap_or_else(|poisoned| poisoned.into_inner())
+                    .get(&host)
+                    .copied();
+                let order = if known == Some(true) {
+                    [true, false]
+                } else {
+                    [false, true]
+                };
                 places.extend(order.map(|plain| (host.clone(), plain, true)));
             } else {
                 places.push((host, false, false));
@@ -226,7 +287,11 @@ impl Registry {
 
 impl super::Images {
     /// What a reference leads to in its registry, without pulling it.
-    pub async fn distribution(&self, reference: &Reference, auth: &RegistryAuth) -> Result<Distribution, ImageError> {
+    pub async fn distribution(
+        &self,
+        reference: &Reference,
+        auth: &RegistryAuth,
+    ) -> Result<Distribution, ImageError> {
         let reference = reference.clone().or_latest();
         let (session, fetched) = self.0.registry.fetch(&reference, auth).await?;
         let platforms = match parse(&fetched)? {
@@ -234,10 +299,18 @@ impl super::Images {
                 .manifests()
                 .iter()
                 .filter_map(|entry| entry.platform().as_ref())
-                .map(|p| (p.architecture().to_string(), p.os().to_string(), p.variant().clone().unwrap_or_default()))
+                .map(|p| {
+                    (
+                        p.architecture().to_string(),
+                        p.os().to_string(),
+                        p.variant().clone().unwrap_or_default(),
+                    )
+                })
                 .collect(),
             Parsed::Manifest(manifest) => {
-                let config = session.document(manifest.config().digest().as_ref()).await?;
+                let config = session
+                    .document(manifest.config().digest().as_ref())
+                    .await?;
                 let config = super::ImageConfig::decode(&config)?;
                 vec![(config.architecture, config.os, config.variant)]
             }
@@ -260,9 +333,13 @@ pub(super) enum Parsed {
 pub(super) fn parse(fetched: &Fetched) -> Result<Parsed, ImageError> {
     let bad = |error: serde_json::Error| ImageError::invalid("manifest", error);
     if INDEX_TYPES.contains(&fetched.media_type.as_str()) {
-        return serde_json::from_slice(&fetched.content).map(|index| Parsed::Index(Box::new(index))).map_err(bad);
+        return serde_json::from_slice(&fetched.content)
+            .map(|index| Parsed::Index(Box::new(index)))
+            .map_err(bad);
     }
-    serde_json::from_slice(&fetched.content).map(|manifest| Parsed::Manifest(Box::new(manifest))).map_err(bad)
+    serde_json::from_slice(&fetched.content)
+        .map(|manifest| Parsed::Manifest(Box::new(manifest)))
+        .map_err(bad)
 }
 
 /// The digest of the index's image for a platform, `os/architecture[/variant]`; the host's without one.
@@ -270,13 +347,17 @@ pub(super) fn choose(index: &ImageIndex, platform: Option<&str>) -> Result<Strin
     let host = format!("linux/{}", host_architecture());
     let wanted = platform.unwrap_or(&host);
     let mut parts = wanted.split('/');
-    let (os, architecture, variant) =
-        (parts.next().unwrap_or_default(), parts.next().unwrap_or_default(), parts.next());
+    let (os, architecture, variant) = (
+        parts.next().unwrap_or_default(),
+        parts.next().unwrap_or_default(),
+        parts.next(),
+    );
     let matching = index.manifests().iter().find(|entry| {
         entry.platform().as_ref().is_some_and(|p| {
             p.os().to_string() == os
                 && (architecture.is_empty() || p.architecture().to_string() == architecture)
-                && variant.is_none_or(|variant| p.variant().as_deref().unwrap_or_default() == variant)
+                && variant
+                    .is_none_or(|variant| p.variant().as_deref().unwrap_or_default() == variant)
         })
     });
     match matching {
@@ -294,7 +375,11 @@ impl Session {
             .pull_manifest_raw(&address, &self.auth, &MANIFEST_TYPES)
             .await
             .map_err(|error| self.explain(error))?;
-        fetched(&self.reference.with_digest(digest)?, content.to_vec(), digest)
+        fetched(
+            &self.reference.with_digest(digest)?,
+            content.to_vec(),
+            digest,
+        )
     }
 
     /// Fetches a config blob.
@@ -307,8 +392,13 @@ impl Session {
             .map_err(|error| self.explain(error))?;
         let mut content = Vec::new();
         let mut stream = blob.stream;
-        while let Some(part) =
-            stream.try_next().await.map_err(|source| ImageError::Stream { what: "fetch image config", source })?
+        while let Some(part) = stream
+            .try_next()
+            .await
+            .map_err(|source| ImageError::Stream {
+                what: "fetch image config",
+                source,
+            })?
         {
             content.extend_from_slice(&part);
             if content.len() as u64 > MAX_DOCUMENT_BYTES {
@@ -332,7 +422,9 @@ impl Session {
                     Some(OciErrorCode::ManifestUnknown | OciErrorCode::NotFound) => {
                         ImageError::ManifestUnknown(self.reference.familiar())
                     }
-                    Some(OciErrorCode::Denied | OciErrorCode::NameUnknown) => ImageError::PullDenied(name),
+                    Some(OciErrorCode::Denied | OciErrorCode::NameUnknown) => {
+                        ImageError::PullDenied(name)
+                    }
                     Some(OciErrorCode::Unauthorized) => ImageError::Unauthorized,
                     _ => ImageError::Registry(envelope.to_string()),
                 }
@@ -343,9 +435,8 @@ impl Session {
             OciDistributionError::ServerError { code: 404, .. } => {
                 ImageError::ManifestUnknown(self.reference.familiar())
             }
-            OciDistributionError::UnauthorizedError { .. } | OciDistributionError::AuthenticationFailure(_) => {
-                ImageError::Unauthorized
-            }
+            OciDistributionError::UnauthorizedError { .. }
+            | OciDistributionError::AuthenticationFailure(_) => ImageError::Unauthorized,
             OciDistributionError::RequestError(error) => {
                 let mut text = error.to_string();
                 let mut source = std::error::Error::source(&error);
@@ -368,7 +459,11 @@ fn session(
     unchecked: bool,
 ) -> Result<Session, ImageError> {
     let config = ClientConfig {
-        protocol: if plain { ClientProtocol::Http } else { ClientProtocol::Https },
+        protocol: if plain {
+            ClientProtocol::Http
+        } else {
+            ClientProtocol::Https
+        },
         accept_invalid_certificates: unchecked,
         platform_resolver: None,
         read_timeout: Some(READ_DEADLINE),
@@ -377,14 +472,21 @@ fn session(
         tls_certs_only: system_roots(),
         ..ClientConfig::default()
     };
-    let client = Client::try_from(config).map_err(|error| ImageError::Registry(error.to_string()))?;
+    let client =
+        Client::try_from(config).map_err(|error| ImageError::Registry(error.to_string()))?;
     let path = reference.path().to_owned();
     let address = match (reference.digest(), reference.tag()) {
         (Some(digest), _) => Address::with_digest(host.clone(), path, digest.to_owned()),
         (None, tag) => Address::with_tag(host.clone(), path, tag.unwrap_or("latest").to_owned()),
     };
     let url = format!("{}://{host}", if plain { "http" } else { "https" });
-    Ok(Session { client, address, auth: Arc::new(auth.secret()), reference: reference.clone(), url })
+    Ok(Session {
+        client,
+        address,
+        auth: Arc::new(auth.secret()),
+        reference: reference.clone(),
+        url,
+    })
 }
 
 /// The system's roots. Without any, https registries fail with a certificate error; http ones work.
@@ -393,7 +495,10 @@ fn system_roots() -> Vec<oci_client::client::Certificate> {
     rustls_native_certs::load_native_certs()
         .certs
         .into_iter()
-        .map(|cert| Certificate { encoding: CertificateEncoding::Der, data: cert.to_vec() })
+        .map(|cert| Certificate {
+            encoding: CertificateEncoding::Der,
+            data: cert.to_vec(),
+        })
         .collect()
 }
 
@@ -411,26 +516,42 @@ fn fetched(reference: &Reference, content: Vec<u8>, claimed: &str) -> Result<Fet
         serde_json::from_slice(&content).map_err(|error| ImageError::invalid("manifest", error))?;
     let media_type = match head {
         Head { media_type, .. } if !media_type.is_empty() => media_type,
-        Head { manifests: Some(_), .. } => INDEX_TYPES[0].to_owned(),
+        Head {
+            manifests: Some(_), ..
+        } => INDEX_TYPES[0].to_owned(),
         Head { .. } => MANIFEST_TYPES[0].to_owned(),
     };
-    Ok(Fetched { digest, media_type, content })
+    Ok(Fetched {
+        digest,
+        media_type,
+        content,
+    })
 }
 
 /// Loopback addresses, and what the configuration names.
 fn is_insecure(host: &str, insecure: &[String]) -> bool {
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
     let name = name.trim_start_matches('[').trim_end_matches(']');
-    let address: Option<IpAddr> = if name == "localhost" { Some([127, 0, 0, 1].into()) } else { name.parse().ok() };
+    let address: Option<IpAddr> = if name == "localhost" {
+        Some([127, 0, 0, 1].into())
+    } else {
+        name.parse().ok()
+    };
     address.is_some_and(|address| address.is_loopback())
         || insecure.iter().any(|entry| {
-            entry == host || entry == name || address.is_some_and(|address| in_subnet(address, entry))
+            entry == host
+                || entry == name
+                || address.is_some_and(|address| in_subnet(address, entry))
         })
 }
 
 fn in_subnet(address: IpAddr, subnet: &str) -> bool {
-    let Some((base, bits)) = subnet.split_once('/') else { return false };
-    let (Ok(base), Ok(bits)) = (base.parse::<IpAddr>(), bits.parse::<u32>()) else { return false };
+    let Some((base, bits)) = subnet.split_once('/') else {
+        return false;
+    };
+    let (Ok(base), Ok(bits)) = (base.parse::<IpAddr>(), bits.parse::<u32>()) else {
+        return false;
+    };
     match (address, base) {
         (IpAddr::V4(address), IpAddr::V4(base)) if bits <= 32 => {
             let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);
@@ -451,7 +572,13 @@ mod tests {
     #[test]
     fn loopback_and_named_registries_may_be_plain() {
         let named = ["10.1.0.0/16".to_owned(), "reg.example:5000".to_owned()];
-        for host in ["127.0.0.1:5000", "localhost:5000", "[::1]:5000", "10.1.2.3:80", "reg.example:5000"] {
+        for host in [
+            "127.0.0.1:5000",
+            "localhost:5000",
+            "[::1]:5000",
+            "10.1.2.3:80",
+            "reg.example:5000",
+        ] {
             assert!(is_insecure(host, &named), "{host}");
         }
         for host in ["10.2.0.1:80", "reg.example:5001", "example.org"] {

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use skep_objects::reference::Reference;
 
+use super::ImageError;
 use super::index::Record;
 use super::layers::Layers;
 use super::store::{Images, find};
-use super::ImageError;
 
 /// A container that uses an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +76,12 @@ impl Images {
                     .filter_map(|tag| Some(Reference::parse(tag).ok()?.canonical_name()))
                     .collect();
                 if repositories.len() > 1 && !force {
-                    return Err(in_use("delete", id_short(&id), true, "image is referenced in multiple repositories".to_owned()));
+                    return Err(in_use(
+                        "delete",
+                        id_short(&id),
+                        true,
+                        "image is referenced in multiple repositories".to_owned(),
+                    ));
                 }
                 check_users_by_id(&id, &users, force)?;
                 let _ = digests;
@@ -122,11 +127,18 @@ impl Images {
     }
 
     fn users(&self) -> Vec<ImageUser> {
-        self.0.users.get().map(|users| users.image_users()).unwrap_or_default()
+        self.0
+            .users
+            .get()
+            .map(|users| users.image_users())
+            .unwrap_or_default()
     }
 
     fn users_of(&self, id: &str) -> Vec<ImageUser> {
-        self.users().into_iter().filter(|user| user.image == id).collect()
+        self.users()
+            .into_iter()
+            .filter(|user| user.image == id)
+            .collect()
     }
 
     fn drop_names(
@@ -136,7 +148,11 @@ impl Images {
         removed: &mut Vec<Removed>,
     ) -> Result<(), ImageError> {
         let (tags, digests) = index.names.of(id);
-        removed.extend(tags.iter().chain(&digests).map(|name| Removed::Untagged(familiar(name))));
+        removed.extend(
+            tags.iter()
+                .chain(&digests)
+                .map(|name| Removed::Untagged(familiar(name))),
+        );
         if tags.is_empty() && digests.is_empty() {
             return Ok(());
         }
@@ -150,7 +166,9 @@ impl Images {
     fn delete(&self, id: &str, removed: &mut Vec<Removed>) -> Result<u64, ImageError> {
         let record = {
             let mut index = self.index();
-            let Some(record) = index.records.get(id).cloned() else { return Ok(0) };
+            let Some(record) = index.records.get(id).cloned() else {
+                return Ok(0);
+            };
             index.remove(id)?;
             record
         };
@@ -163,9 +181,15 @@ impl Images {
     fn collect(&self, record: &Record, removed: &mut Vec<Removed>) -> Result<u64, ImageError> {
         // Held throughout: nobody may begin to use a layer between the look and the removal.
         let index = self.index();
-        let pins = self.0.pins.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let pins = self
+            .0
+            .pins
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         let (diffs, blobs) = index.in_use();
-        let free = |digest: &String| !diffs.contains(digest) && !blobs.contains(digest) && !pins.contains_key(digest);
+        let free = |digest: &String| {
+            !diffs.contains(digest) && !blobs.contains(digest) && !pins.contains_key(digest)
+        };
         let mut won_bytes = 0;
         for layer in record.layers.iter().rev() {
             if free(&layer.diff_id) && self.0.layers.has(&layer.diff_id) {
@@ -206,11 +230,14 @@ impl Images {
 /// Whether the user gave a name rather than an id.
 fn names_the_tag(given: &str, id: &str) -> bool {
     let hex = given.strip_prefix("sha256:").unwrap_or(given);
-    !(id.trim_start_matches("sha256:").starts_with(hex) && !given.contains([':', '/', '@']) || given.starts_with("sha256:"))
+    !(id.trim_start_matches("sha256:").starts_with(hex) && !given.contains([':', '/', '@'])
+        || given.starts_with("sha256:"))
 }
 
 fn check_users(name: &str, users: &[ImageUser], force: bool) -> Result<(), ImageError> {
-    let Some(user) = users.iter().find(|user| user.running).or(users.first()) else { return Ok(()) };
+    let Some(user) = users.iter().find(|user| user.running).or(users.first()) else {
+        return Ok(());
+    };
     if force && !users.iter().any(|user| user.running) {
         return Ok(());
     }
@@ -218,19 +245,38 @@ fn check_users(name: &str, users: &[ImageUser], force: bool) -> Result<(), Image
         // By force, a name may go while the image stays for its container.
         return Ok(());
     }
-    let state = if user.running { "running container" } else { "container" };
-    let why = format!("{state} {} is using its referenced image {}", container_short(user), id_short(&user.image));
-    Err(in_use("remove repository reference", format!("{name:?}"), true, why))
+    let state = if user.running {
+        "running container"
+    } else {
+        "container"
+    };
+    let why = format!(
+        "{state} {} is using its referenced image {}",
+        container_short(user),
+        id_short(&user.image)
+    );
+    Err(in_use(
+        "remove repository reference",
+        format!("{name:?}"),
+        true,
+        why,
+    ))
 }
 
 fn check_users_by_id(id: &str, users: &[ImageUser], force: bool) -> Result<(), ImageError> {
     if let Some(user) = users.iter().find(|user| user.running) {
-        let why = format!("image is being used by running container {}", container_short(user));
+        let why = format!(
+            "image is being used by running container {}",
+            container_short(user)
+        );
         return Err(in_use("delete", id_short(id), false, why));
     }
     match users.first() {
         Some(user) if !force => {
-            let why = format!("image is being used by stopped container {}", container_short(user));
+            let why = format!(
+                "image is being used by stopped container {}",
+                container_short(user)
+            );
             Err(in_use("delete", id_short(id), true, why))
         }
         _ => Ok(()),
@@ -238,7 +284,12 @@ fn check_users_by_id(id: &str, users: &[ImageUser], force: bool) -> Result<(), I
 }
 
 fn in_use(action: &'static str, name: String, must_be_forced: bool, why: String) -> ImageError {
-    ImageError::InUse { action, name, must_be_forced, why }
+    ImageError::InUse {
+        action,
+        name,
+        must_be_forced,
+        why,
+    }
 }
 
 fn container_short(user: &ImageUser) -> String {

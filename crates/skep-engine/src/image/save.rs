@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use skep_objects::reference::Reference;
 use tar::{Builder, EntryType, Header};
 
-use super::store::{Image, Images};
 use super::ImageError;
+use super::store::{Image, Images};
 
 /// 1970, so that the same images give the same archive.
 const MTIME: u64 = 0;
@@ -20,15 +20,23 @@ impl Images {
         for name in names {
             let image = self.resolve(name)?;
             let tags = match Reference::parse(name) {
-                Ok(reference) if image.tags.contains(&reference.clone().or_latest()) => vec![reference.or_latest()],
+                Ok(reference) if image.tags.contains(&reference.clone().or_latest()) => {
+                    vec![reference.or_latest()]
+                }
                 _ => Vec::new(),
             };
-            match wanted.iter_mut().find(|(known, _)| known.id() == image.id()) {
+            match wanted
+                .iter_mut()
+                .find(|(known, _)| known.id() == image.id())
+            {
                 Some((_, known)) => known.extend(tags),
                 None => wanted.push((image, tags)),
             }
         }
-        let mut archive = Archive { tar: Builder::new(to), written: BTreeSet::new() };
+        let mut archive = Archive {
+            tar: Builder::new(to),
+            written: BTreeSet::new(),
+        };
         let mut index = Vec::new();
         let mut manifest = Vec::new();
         archive.directory("blobs/")?;
@@ -64,7 +72,11 @@ impl Images {
 }
 
 /// One entry a tag; one without a name where there is none.
-fn index_entries(images: &Images, image: &Image, tags: &[Reference]) -> Result<Vec<Value>, ImageError> {
+fn index_entries(
+    images: &Images,
+    image: &Image,
+    tags: &[Reference],
+) -> Result<Vec<Value>, ImageError> {
     let size = images.0.blobs.size(&image.record.manifest)?;
     let entry = |annotations: Option<Value>| {
         let mut entry = json!({
@@ -99,7 +111,9 @@ struct Archive<W: Write> {
 impl<W: Write> Archive<W> {
     fn directory(&mut self, name: &str) -> Result<(), ImageError> {
         let mut header = header(EntryType::Directory, 0o755, 0);
-        self.tar.append_data(&mut header, name, std::io::empty()).map_err(broken)
+        self.tar
+            .append_data(&mut header, name, std::io::empty())
+            .map_err(broken)
     }
 
     fn blob(&mut self, images: &Images, digest: &str) -> Result<(), ImageError> {
@@ -108,13 +122,17 @@ impl<W: Write> Archive<W> {
         }
         let mut header = header(EntryType::Regular, 0o644, images.0.blobs.size(digest)?);
         let content = images.0.blobs.open_blob(digest)?;
-        self.tar.append_data(&mut header, blob_name(digest), content).map_err(broken)
+        self.tar
+            .append_data(&mut header, blob_name(digest), content)
+            .map_err(broken)
     }
 
     fn document(&mut self, name: &str, content: &Value) -> Result<(), ImageError> {
         let text = content.to_string();
         let mut header = header(EntryType::Regular, 0o644, text.len() as u64);
-        self.tar.append_data(&mut header, name, text.as_bytes()).map_err(broken)
+        self.tar
+            .append_data(&mut header, name, text.as_bytes())
+            .map_err(broken)
     }
 }
 
@@ -132,5 +150,8 @@ fn blob_name(digest: &str) -> String {
 }
 
 fn broken(source: std::io::Error) -> ImageError {
-    ImageError::Stream { what: "write archive", source }
+    ImageError::Stream {
+        what: "write archive",
+        source,
+    }
 }

@@ -35,7 +35,11 @@ impl Image {
 
     /// Bytes of file content in all layers.
     pub fn size_bytes(&self) -> u64 {
-        self.record.layers.iter().map(|layer| layer.size_bytes).sum()
+        self.record
+            .layers
+            .iter()
+            .map(|layer| layer.size_bytes)
+            .sum()
     }
 
     /// Tags as users see them (`nginx:latest`).
@@ -81,7 +85,9 @@ pub(super) struct Inner {
 
 impl std::fmt::Debug for Images {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Images").field("layers", &self.0.layers).finish_non_exhaustive()
+        f.debug_struct("Images")
+            .field("layers", &self.0.layers)
+            .finish_non_exhaustive()
     }
 }
 
@@ -132,19 +138,32 @@ impl Images {
     /// All images.
     pub fn list(&self) -> Result<Vec<Image>, ImageError> {
         let index = self.index();
-        index.records.keys().map(|id| image(&index, &self.0.blobs, id)).collect()
+        index
+            .records
+            .keys()
+            .map(|id| image(&index, &self.0.blobs, id))
+            .collect()
     }
 
     /// Lower directories for overlayfs, topmost first, as it wants them.
     pub fn lower_dirs(&self, image: &Image) -> Vec<PathBuf> {
-        image.record.layers.iter().rev().map(|layer| self.0.layers.path(&layer.diff_id)).collect()
+        image
+            .record
+            .layers
+            .iter()
+            .rev()
+            .map(|layer| self.0.layers.path(&layer.diff_id))
+            .collect()
     }
 
     /// Puts a tag on an image, taking it from another if need be.
     pub fn tag(&self, source: &str, target: &Reference) -> Result<(), ImageError> {
         let target = target.clone().or_latest();
         if target.digest().is_some() {
-            return Err(ImageError::invalid("tag", "refusing to create a tag with a digest reference"));
+            return Err(ImageError::invalid(
+                "tag",
+                "refusing to create a tag with a digest reference",
+            ));
         }
         let id = self.tag_id(source, &target)?;
         self.emit("tag", &id, &target.familiar());
@@ -160,18 +179,29 @@ impl Images {
 
     pub(super) fn index(&self) -> MutexGuard<'_, Index> {
         // A panic while it was held leaves an index that is still equal to the disk.
-        self.0.index.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.0
+            .index
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     pub(super) fn emit(&self, action: &'static str, id: &str, name: &str) {
         if let Some(sink) = self.0.events.get() {
-            sink(ImageEvent { action, id: id.to_owned(), name: name.to_owned() });
+            sink(ImageEvent {
+                action,
+                id: id.to_owned(),
+                name: name.to_owned(),
+            });
         }
     }
 
     /// The lock of one layer or blob.
     pub(super) fn lock_of(&self, digest: &str) -> Arc<tokio::sync::Mutex<()>> {
-        let mut locks = self.0.layer_locks.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut locks = self
+            .0
+            .layer_locks
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         locks.retain(|_, lock| Arc::strong_count(lock) > 1);
         locks.entry(digest.to_owned()).or_default().clone()
     }
@@ -179,11 +209,18 @@ impl Images {
     /// Keeps layers and blobs from being removed while the guard lives.
     pub(super) fn pin(&self, digests: impl IntoIterator<Item = String>) -> Pins {
         let digests: Vec<_> = digests.into_iter().collect();
-        let mut pins = self.0.pins.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut pins = self
+            .0
+            .pins
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         for digest in &digests {
             *pins.entry(digest.clone()).or_default() += 1;
         }
-        Pins { inner: self.0.clone(), digests }
+        Pins {
+            inner: self.0.clone(),
+            digests,
+        }
     }
 }
 
@@ -195,7 +232,11 @@ pub(super) struct Pins {
 
 impl Drop for Pins {
     fn drop(&mut self) {
-        let mut pins = self.inner.pins.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut pins = self
+            .inner
+            .pins
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         for digest in &self.digests {
             if let Some(count) = pins.get_mut(digest) {
                 *count -= 1;
@@ -210,7 +251,10 @@ impl Drop for Pins {
 /// Puts a tag on an image and notes when.
 pub(super) fn set_tag(index: &mut Index, target: &Reference, id: &str) -> Result<(), ImageError> {
     if let Some(record) = index.records.get(id) {
-        let record = Record { last_tagged: Some(now()), ..record.clone() };
+        let record = Record {
+            last_tagged: Some(now()),
+            ..record.clone()
+        };
         index.put(record)?;
     }
     index.rename(|names| {
@@ -220,7 +264,9 @@ pub(super) fn set_tag(index: &mut Index, target: &Reference, id: &str) -> Result
 
 /// RFC 3339, in UTC, to the nanosecond.
 pub(super) fn now() -> String {
-    time::OffsetDateTime::now_utc().format(&time::format_description::well_known::Rfc3339).unwrap_or_default()
+    time::OffsetDateTime::now_utc()
+        .format(&time::format_description::well_known::Rfc3339)
+        .unwrap_or_default()
 }
 
 /// Full id, then name, then the unique beginning of an id.
@@ -229,7 +275,11 @@ pub(super) fn find(index: &Index, name: &str) -> Result<String, ImageError> {
     let hex = name.strip_prefix("sha256:").unwrap_or(name);
     if is_hex_id(hex) {
         let id = format!("sha256:{hex}");
-        return if index.records.contains_key(&id) { Ok(id) } else { Err(not_found()) };
+        return if index.records.contains_key(&id) {
+            Ok(id)
+        } else {
+            Err(not_found())
+        };
     }
     let reference = Reference::parse(name);
     if let Ok(reference) = &reference {
@@ -238,10 +288,17 @@ pub(super) fn find(index: &Index, name: &str) -> Result<String, ImageError> {
             Some(digest) => {
                 let key = format!("{}@{digest}", reference.canonical_name());
                 index.names.digests.get(&key).cloned().or_else(|| {
-                    index.records.contains_key(digest).then(|| digest.to_owned())
+                    index
+                        .records
+                        .contains_key(digest)
+                        .then(|| digest.to_owned())
                 })
             }
-            None => index.names.tags.get(&reference.clone().or_latest().to_string()).cloned(),
+            None => index
+                .names
+                .tags
+                .get(&reference.clone().or_latest().to_string())
+                .cloned(),
         };
         if let Some(id) = found {
             return Ok(id);
@@ -263,9 +320,23 @@ pub(super) fn find(index: &Index, name: &str) -> Result<String, ImageError> {
 }
 
 fn image(index: &Index, blobs: &Blobs, id: &str) -> Result<Image, ImageError> {
-    let record = index.records.get(id).ok_or_else(|| ImageError::NotFound(id.to_owned()))?.clone();
+    let record = index
+        .records
+        .get(id)
+        .ok_or_else(|| ImageError::NotFound(id.to_owned()))?
+        .clone();
     let config = ImageConfig::decode(&blobs.document(id)?)?;
     let (tags, digests) = index.names.of(id);
-    let parse = |names: Vec<String>| names.iter().filter_map(|name| Reference::parse(name).ok()).collect();
-    Ok(Image { record, config, tags: parse(tags), digests: parse(digests) })
+    let parse = |names: Vec<String>| {
+        names
+            .iter()
+            .filter_map(|name| Reference::parse(name).ok())
+            .collect()
+    };
+    Ok(Image {
+        record,
+        config,
+        tags: parse(tags),
+        digests: parse(digests),
+    })
 }

@@ -8,7 +8,8 @@ use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{
-    self as rfs, AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags,
+    self as rfs, AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid,
+    XattrFlags,
 };
 use tar::{Archive, Entry, EntryType};
 
@@ -22,17 +23,37 @@ const PAX_XATTR: &str = "SCHILY.xattr.";
 pub(super) fn apply(root: &Path, stream: &mut impl Read) -> Result<u64, ImageError> {
     let root_fd = rfs::open(root, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .map_err(|error| ImageError::io("open", root)(error.into()))?;
-    let mut target = Target { root: root_fd, parent: None, late_times: Vec::new() };
+    let mut target = Target {
+        root: root_fd,
+        parent: None,
+        late_times: Vec::new(),
+    };
     let mut size_bytes = 0;
     let mut archive = Archive::new(stream);
-    let entries = archive.entries().map_err(|source| ImageError::Stream { what: "read layer", source })?;
+    let entries = archive.entries().map_err(|source| ImageError::Stream {
+        what: "read layer",
+        source,
+    })?;
     for entry in entries {
-        let mut entry = entry.map_err(|source| ImageError::Stream { what: "read layer", source })?;
-        let path = entry.path().map_err(|source| ImageError::Stream { what: "read layer", source })?.into_owned();
-        size_bytes += target.apply(&mut entry, &path).map_err(|error| match error {
-            Refused::Because(why) => ImageError::BadLayer(format!("layer entry {}: {why}", path.display())),
-            Refused::Io(source) => ImageError::io("unpack", &path)(source),
+        let mut entry = entry.map_err(|source| ImageError::Stream {
+            what: "read layer",
+            source,
         })?;
+        let path = entry
+            .path()
+            .map_err(|source| ImageError::Stream {
+                what: "read layer",
+                source,
+            })?
+            .into_owned();
+        size_bytes += target
+            .apply(&mut entry, &path)
+            .map_err(|error| match error {
+                Refused::Because(why) => {
+                    ImageError::BadLayer(format!("layer entry {}: {why}", path.display()))
+                }
+                Refused::Io(source) => ImageError::io("unpack", &path)(source),
+            })?;
     }
     // Entries written into a directory change its times, so directories come last, deepest first.
     while let Some((path, times)) = target.late_times.pop() {
@@ -42,7 +63,8 @@ pub(super) fn apply(root: &Path, stream: &mut impl Read) -> Result<u64, ImageErr
             Err(rustix::io::Errno::NOTDIR | rustix::io::Errno::NOENT) => continue,
             Err(error) => return Err(ImageError::io("open", &path)(error.into())),
         };
-        rfs::futimens(&dir, &times).map_err(|error| ImageError::io("set times of", &path)(error.into()))?;
+        rfs::futimens(&dir, &times)
+            .map_err(|error| ImageError::io("set times of", &path)(error.into()))?;
     }
     Ok(size_bytes)
 }
@@ -93,7 +115,9 @@ impl Target {
         };
         let dir_path = path.parent().unwrap_or(Path::new("")).to_owned();
         self.enter(&dir_path)?;
-        let Some((_, dir)) = &self.parent else { return Ok(0) };
+        let Some((_, dir)) = &self.parent else {
+            return Ok(0);
+        };
         if let Some(hidden) = name.to_str().and_then(|name| name.strip_prefix(WHITEOUT)) {
             if name == OPAQUE {
                 rfs::fsetxattr(dir, "trusted.overlay.opaque", b"y", XattrFlags::empty())?;
@@ -123,8 +147,9 @@ impl Target {
             EntryType::Link => {
                 let target = clean(&link_target(entry)?)?;
                 let source = self.open_parent_of(&target)?;
-                let source_name =
-                    target.file_name().ok_or_else(|| Refused::Because("links to the root".to_owned()))?;
+                let source_name = target
+                    .file_name()
+                    .ok_or_else(|| Refused::Because("links to the root".to_owned()))?;
                 remove_if_there(dir, name)?;
                 rfs::linkat(&source, source_name, dir, name, AtFlags::empty())?;
                 return Ok(0);
@@ -135,8 +160,11 @@ impl Target {
                     header.device_major()?.unwrap_or(0),
                     header.device_minor()?.unwrap_or(0),
                 );
-                let node =
-                    if kind == EntryType::Char { FileType::CharacterDevice } else { FileType::BlockDevice };
+                let node = if kind == EntryType::Char {
+                    FileType::CharacterDevice
+                } else {
+                    FileType::BlockDevice
+                };
                 remove_if_there(dir, name)?;
                 rfs::mknodat(dir, name, node, attributes.mode, device)?;
             }
@@ -144,7 +172,12 @@ impl Target {
                 remove_if_there(dir, name)?;
                 rfs::mknodat(dir, name, FileType::Fifo, attributes.mode, 0)?;
             }
-            other => return Err(Refused::Because(format!("has unknown type {:?}", other.as_byte() as char))),
+            other => {
+                return Err(Refused::Because(format!(
+                    "has unknown type {:?}",
+                    other.as_byte() as char
+                )));
+            }
         }
         set_attributes(dir, name, &attributes, kind == EntryType::Symlink)?;
         Ok(size)
@@ -161,7 +194,9 @@ impl Target {
     }
 
     fn make_directory(&mut self, path: &Path, attributes: &Attributes) -> Result<(), Refused> {
-        let Some((_, dir)) = &self.parent else { return Ok(()) };
+        let Some((_, dir)) = &self.parent else {
+            return Ok(());
+        };
         let name = path.file_name().unwrap_or_default();
         match rfs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {}
@@ -172,13 +207,18 @@ impl Target {
             Err(_) => rfs::mkdirat(dir, name, Mode::RWXU)?,
         }
         set_attributes(dir, Path::new(name), attributes, false)?;
-        self.late_times.push((path.to_owned(), attributes.times.clone()));
+        self.late_times
+            .push((path.to_owned(), attributes.times.clone()));
         Ok(())
     }
 
     /// Makes `path` the current directory of the walk, creating what is missing.
     fn enter(&mut self, path: &Path) -> Result<(), Refused> {
-        if self.parent.as_ref().is_some_and(|(current, _)| current == path) {
+        if self
+            .parent
+            .as_ref()
+            .is_some_and(|(current, _)| current == path)
+        {
             return Ok(());
         }
         let dir = self.open_dir(path, true)?;
@@ -207,7 +247,11 @@ impl Target {
     }
 
     fn open_beneath(&self, path: &Path) -> rustix::io::Result<OwnedFd> {
-        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        let path = if path.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            path
+        };
         rfs::openat2(
             &self.root,
             path,
@@ -226,7 +270,9 @@ fn clean(path: &Path) -> Result<PathBuf, Refused> {
             Component::Normal(name) => cleaned.push(name),
             Component::RootDir | Component::CurDir => {}
             Component::ParentDir | Component::Prefix(_) => {
-                return Err(Refused::Because("has a path that leaves its root".to_owned()));
+                return Err(Refused::Because(
+                    "has a path that leaves its root".to_owned(),
+                ));
             }
         }
     }
@@ -255,15 +301,22 @@ fn attributes<R: Read>(entry: &mut Entry<'_, R>) -> Result<Attributes, Refused> 
     }
     let header = entry.header();
     let number = |value: u64, what: &str| {
-        u32::try_from(value).map_err(|_| Refused::Because(format!("has {what} {value} out of range")))
+        u32::try_from(value)
+            .map_err(|_| Refused::Because(format!("has {what} {value} out of range")))
     };
     let seconds = header.mtime().unwrap_or(0);
-    let time = mtime.unwrap_or(Timespec { tv_sec: i64::try_from(seconds).unwrap_or(0), tv_nsec: 0 });
+    let time = mtime.unwrap_or(Timespec {
+        tv_sec: i64::try_from(seconds).unwrap_or(0),
+        tv_nsec: 0,
+    });
     Ok(Attributes {
         mode: Mode::from_raw_mode(header.mode()? & 0o7777),
         uid: Uid::from_raw(number(header.uid()?, "owner")?),
         gid: Gid::from_raw(number(header.gid()?, "group")?),
-        times: Timestamps { last_access: time, last_modification: time },
+        times: Timestamps {
+            last_access: time,
+            last_modification: time,
+        },
         xattrs,
     })
 }
@@ -271,8 +324,15 @@ fn attributes<R: Read>(entry: &mut Entry<'_, R>) -> Result<Attributes, Refused> 
 /// `seconds[.fraction]`.
 fn parse_time(text: &str) -> Option<Timespec> {
     let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let nanos: String = fraction.chars().chain("000000000".chars()).take(9).collect();
-    Some(Timespec { tv_sec: seconds.parse().ok()?, tv_nsec: nanos.parse().ok()? })
+    let nanos: String = fraction
+        .chars()
+        .chain("000000000".chars())
+        .take(9)
+        .collect();
+    Some(Timespec {
+        tv_sec: seconds.parse().ok()?,
+        tv_nsec: nanos.parse().ok()?,
+    })
 }
 
 fn write_file<R: Read>(
@@ -295,13 +355,29 @@ fn write_file<R: Read>(
     Ok(size)
 }
 
-fn set_attributes(dir: &OwnedFd, name: &Path, attributes: &Attributes, is_symlink: bool) -> Result<(), Refused> {
-    rfs::chownat(dir, name, Some(attributes.uid), Some(attributes.gid), AtFlags::SYMLINK_NOFOLLOW)?;
+fn set_attributes(
+    dir: &OwnedFd,
+    name: &Path,
+    attributes: &Attributes,
+    is_symlink: bool,
+) -> Result<(), Refused> {
+    rfs::chownat(
+        dir,
+        name,
+        Some(attributes.uid),
+        Some(attributes.gid),
+        AtFlags::SYMLINK_NOFOLLOW,
+    )?;
     if !is_symlink {
         rfs::chmodat(dir, name, attributes.mode, AtFlags::empty())?;
     }
     if !attributes.xattrs.is_empty() && !is_symlink {
-        let opened = rfs::openat(dir, name, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK, Mode::empty())?;
+        let opened = rfs::openat(
+            dir,
+            name,
+            OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK,
+            Mode::empty(),
+        )?;
         for (name, value) in &attributes.xattrs {
             rfs::fsetxattr(&opened, name.as_str(), value, XattrFlags::empty())?;
         }
@@ -323,7 +399,12 @@ fn remove_if_there(dir: &OwnedFd, name: &Path) -> Result<(), Refused> {
 }
 
 fn remove_tree(dir: &OwnedFd, name: &Path) -> rustix::io::Result<()> {
-    let inner = rfs::openat(dir, name, OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    let inner = rfs::openat(
+        dir,
+        name,
+        OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
     for entry in rfs::Dir::read_from(&inner)? {
         let entry = entry?;
         let child = entry.file_name();
@@ -332,7 +413,10 @@ fn remove_tree(dir: &OwnedFd, name: &Path) -> rustix::io::Result<()> {
         }
         match rfs::unlinkat(&inner, child, AtFlags::empty()) {
             Err(rustix::io::Errno::ISDIR) => {
-                remove_tree(&inner, Path::new(std::ffi::OsStr::new(&*child.to_string_lossy())))?;
+                remove_tree(
+                    &inner,
+                    Path::new(std::ffi::OsStr::new(&*child.to_string_lossy())),
+                )?;
             }
             result => result?,
         }

@@ -6,7 +6,13 @@ use tar::{Builder, EntryType, Header};
 
 use super::*;
 
-fn entry(tar: &mut Builder<Vec<u8>>, kind: EntryType, path: &str, link: Option<&str>, content: &[u8]) {
+fn entry(
+    tar: &mut Builder<Vec<u8>>,
+    kind: EntryType,
+    path: &str,
+    link: Option<&str>,
+    content: &[u8],
+) {
     let mut header = Header::new_gnu();
     header.set_entry_type(kind);
     header.set_mode(0o4755);
@@ -41,7 +47,10 @@ fn owner_mode_and_time_are_kept() {
     assert_eq!(result.unwrap(), 5);
     for name in ["root/d", "root/d/f"] {
         let meta = fs::metadata(dir.path().join(name)).unwrap();
-        assert_eq!((meta.uid(), meta.gid(), meta.mode() & 0o7777, meta.mtime()), (7, 8, 0o4755, 1_000_000));
+        assert_eq!(
+            (meta.uid(), meta.gid(), meta.mode() & 0o7777, meta.mtime()),
+            (7, 8, 0o4755, 1_000_000)
+        );
     }
 }
 
@@ -55,7 +64,12 @@ fn whiteouts_become_overlay_marks() {
     let gone = fs::symlink_metadata(dir.path().join("root/d/gone")).unwrap();
     assert!(gone.file_type().is_char_device() && gone.rdev() == 0);
     let mut value = [0; 4];
-    let count = rfs::getxattr(dir.path().join("root/d"), "trusted.overlay.opaque", &mut value).unwrap();
+    let count = rfs::getxattr(
+        dir.path().join("root/d"),
+        "trusted.overlay.opaque",
+        &mut value,
+    )
+    .unwrap();
     assert_eq!(&value[..count], b"y");
 }
 
@@ -77,12 +91,24 @@ fn nothing_is_written_outside_the_root() {
     assert!(dir.path().join("root/owned").exists());
 
     let mut hard = Builder::new(Vec::new());
-    entry(&mut hard, EntryType::Link, "passwd", Some("../../../../etc/passwd"), b"");
+    entry(
+        &mut hard,
+        EntryType::Link,
+        "passwd",
+        Some("../../../../etc/passwd"),
+        b"",
+    );
     assert!(applied(hard).1.is_err());
 
     let mut absolute = Builder::new(Vec::new());
     entry(&mut absolute, EntryType::Symlink, "etc", Some("/etc"), b"");
-    entry(&mut absolute, EntryType::Regular, "etc/skep-was-here", None, b"x");
+    entry(
+        &mut absolute,
+        EntryType::Regular,
+        "etc/skep-was-here",
+        None,
+        b"x",
+    );
     applied(absolute).1.unwrap_err();
     assert!(!Path::new("/etc/skep-was-here").exists());
 }
@@ -97,7 +123,10 @@ fn a_later_entry_replaces_an_earlier_one() {
     result.unwrap();
     let path = dir.path().join("root/a");
     assert_eq!(fs::read(&path).unwrap(), b"22");
-    assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o7777, 0o4755);
+    assert_eq!(
+        fs::metadata(path).unwrap().permissions().mode() & 0o7777,
+        0o4755
+    );
 }
 
 #[test]
@@ -106,7 +135,12 @@ fn fifos_and_devices_are_made() {
     entry(&mut tar, EntryType::Fifo, "pipe", None, b"");
     let (dir, result) = applied(tar);
     result.unwrap();
-    assert!(fs::metadata(dir.path().join("root/pipe")).unwrap().file_type().is_fifo());
+    assert!(
+        fs::metadata(dir.path().join("root/pipe"))
+            .unwrap()
+            .file_type()
+            .is_fifo()
+    );
 }
 
 #[test]

@@ -1,0 +1,190 @@
+//! The leader's signing loop: each node whose certificate is asked for gets it.
+
+use std::time::Duration;
+
+use skep_objects::swarmkit::{
+    Certificate, IssuanceStatus, Node, issuance_status::State, node_spec::Membership,
+};
+use skep_store::{CommitError, Event, Object, Store, Tx, TxError, View, Watch};
+use time::OffsetDateTime;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::signer::{SignError, current_signer, sign};
+
+/// How often requests that found no signer are tried again.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// Whether the node waits for a certificate that it may have.
+pub fn wants_certificate(node: &Node) -> bool {
+    let state = node
+        .certificate
+        .as_ref()
+        .and_then(|certificate| certificate.status.as_ref());
+    let accepted = node
+        .spec
+        .as_ref()
+        .is_some_and(|spec| spec.membership() == Membership::Accepted);
+    match state.map(IssuanceStatus::state) {
+        Some(State::Renew) => true,
+        Some(State::Pending) => accepted,
+        _ => false,
+    }
+}
+
+/// What became of one request.
+#[derive(Debug)]
+pub struct Outcome {
+    node: String,
+    csr: Vec<u8>,
+    state: State,
+    chain: Vec<u8>,
+    error: String,
+}
+
+/// Signs what can be signed. Requests that may succeed later are left as they are.
+pub fn plan<'a>(
+    view: &View,
+    nodes: impl Iterator<Item = &'a Node>,
+    now: OffsetDateTime,
+) -> Vec<Outcome> {
+    let Some(cluster) = view.the_cluster() else {
+        return Vec::new();
+    };
+    let mut waiting = nodes.filter(|node| wants_certificate(node)).peekable();
+    if waiting.peek().is_none() {
+        return Vec::new();
+    }
+    let signer = match current_signer(cluster) {
+        Ok(signer) => signer,
+        Err(error) => {
+            warn!(%error, "certificates cannot be signed now");
+            return Vec::new();
+        }
+    };
+    let outcomes = waiting.filter_map(|node| {
+        let certificate = node.certificate.as_ref()?;
+        outcome(
+            node,
+            certificate,
+            sign(&signer, cluster, node, certificate, now),
+        )
+    });
+    outcomes.collect()
+}
+
+fn outcome(
+    node: &Node,
+    certificate: &Certificate,
+    signed: Result<Vec<u8>, SignError>,
+) -> Option<Outcome> {
+    let (state, chain, error) = match signed {
+        Ok(chain) => (State::Issued, chain, String::new()),
+        Err(error) if error.is_transient() => return None,
+        Err(error) => {
+            warn!(node.id, %error, "certificate refused");
+            (State::Failed, Vec::new(), error.to_string())
+        }
+    };
+    Some(Outcome {
+        node: node.id.clone(),
+        csr: certificate.csr.clone(),
+        state,
+        chain,
+        error,
+    })
+}
+
+impl Outcome {
+    /// Writes the answer, unless the node has asked anew meanwhile or is gone.
+    pub fn write(self, tx: &mut Tx) -> Result<(), TxError> {
+        let Some(node) = tx.node(&self.node) else {
+            return Ok(());
+        };
+        let same = node
+            .certificate
+            .as_ref()
+            .is_some_and(|certificate| certificate.csr == self.csr);
+        if !same || !wants_certificate(node) {
+            return Ok(());
+        }
+        let id = self.node.clone();
+        tx.edit_node(&id, |node| {
+            let certificate = node.certificate.get_or_insert_default();
+            certificate.status = Some(IssuanceStatus {
+                state: self.state.into(),
+                err: self.error,
+            });
+            if self.state == State::Issued {
+                certificate.certificate = self.chain;
+            }
+        })?;
+        debug!(node.id = id, state = ?self.state, "certificate request answered");
+        Ok(())
+    }
+}
+
+/// Runs until stopped or until the store can no longer be written.
+pub async fn run(store: Store, stop: CancellationToken) {
+    let (view, mut watch) = store.watch();
+    let all = view.nodes().map(|node| Node::clone(node)).collect();
+    if answer(&store, &view, all).await.is_err() {
+        return;
+    }
+    let mut retry = tokio::time::interval(RETRY);
+    retry.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let (view, nodes) = tokio::select! {
+            () = stop.cancelled() => break,
+            next = next_requests(&mut watch) => match next {
+                Some(next) => next,
+                None => break,
+            },
+            _ = retry.tick() => {
+                let view = store.view();
+                let nodes = view.nodes().filter(|node| wants_certificate(node));
+                let nodes = nodes.map(|node| Node::clone(node)).collect();
+                (view, nodes)
+            }
+        };
+        if let Err(error) = answer(&store, &view, nodes).await {
+            info!(%error, "certificate signing stops");
+            break;
+        }
+    }
+}
+
+/// The nodes that began to wait with the next transaction that made some wait.
+async fn next_requests(watch: &mut Watch) -> Option<(View, Vec<Node>)> {
+    loop {
+        let commit = watch.recv_commit().await?;
+        let waiting = commit.events.iter().filter_map(|event| match event {
+            Event::Created(Object::Node(node))
+            | Event::Updated {
+                new: Object::Node(node),
+                ..
+            } => wants_certificate(node).then(|| Node::clone(node)),
+            _ => None,
+        });
+        let waiting: Vec<Node> = waiting.collect();
+        if !waiting.is_empty() {
+            return Some((commit.view, waiting));
+        }
+    }
+}
+
+async fn answer(store: &Store, view: &View, nodes: Vec<Node>) -> Result<(), CommitError> {
+    let outcomes = plan(view, nodes.iter(), OffsetDateTime::now_utc());
+    if outcomes.is_empty() {
+        return Ok(());
+    }
+    let writes = outcomes
+        .into_iter()
+        .map(|outcome| move |tx: &mut Tx| outcome.write(tx));
+    for result in store.batch(writes).await? {
+        if let Err(error) = result {
+            warn!(%error, "certificate could not be stored");
+        }
+    }
+    Ok(())
+}

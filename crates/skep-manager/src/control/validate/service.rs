@@ -1,0 +1,83 @@
+//! The whole of a service's spec.
+
+use skep_objects::swarmkit::{
+    GenericRuntimeSpec, ServiceSpec, TaskSpec, service_spec::Mode, task_spec::Runtime,
+};
+
+use super::{
+    Validated,
+    annotations::validate_service_name,
+    container::validate_container,
+    endpoint::validate_endpoint,
+    policy::{validate_restart, validate_update},
+    refuse,
+    resources::validate_resource_requirements,
+};
+use crate::control::error::ControlError;
+
+/// Whether a service could be made to this spec, as far as the spec alone tells.
+pub fn validate_service_spec(spec: &ServiceSpec) -> Validated {
+    validate_service_name(spec.annotations.as_ref())?;
+    validate_task(spec.task.as_ref())?;
+    validate_mode(spec)?;
+    validate_update(spec.update.as_ref())?;
+    validate_update(spec.rollback.as_ref())?;
+    validate_endpoint(spec.endpoint.as_ref())
+}
+
+fn validate_task(task: Option<&TaskSpec>) -> Validated {
+    let Some(task) = task else {
+        return refuse("TaskSpec: missing runtime");
+    };
+    validate_resource_requirements(task.resources.as_ref())?;
+    validate_restart(task.restart.as_ref())?;
+    match &task.runtime {
+        None => refuse("TaskSpec: missing runtime"),
+        Some(Runtime::Container(container)) => validate_container(container),
+        Some(Runtime::Attachment(_)) => Err(ControlError::Unimplemented(
+            "RuntimeSpec: unimplemented runtime in service spec".to_owned(),
+        )),
+        Some(Runtime::Generic(generic)) => validate_generic(generic),
+    }
+}
+
+fn validate_generic(generic: &GenericRuntimeSpec) -> Validated {
+    if generic.kind.len() < 3 {
+        return refuse(format!("Generic runtime: Invalid name {:?}", generic.kind));
+    }
+    if ["container", "attachment"].contains(&generic.kind.as_str()) {
+        return refuse(format!(
+            "Generic runtime: {} is a reserved name",
+            generic.kind
+        ));
+    }
+    if generic
+        .payload
+        .as_ref()
+        .is_none_or(|payload| payload.type_url.is_empty())
+    {
+        return refuse("Generic runtime is missing payload type");
+    }
+    Ok(())
+}
+
+fn validate_mode(spec: &ServiceSpec) -> Validated {
+    // A negative number in an int64 of the client's arrives here as a huge one.
+    let negative = |number: u64| i64::try_from(number).is_err();
+    match &spec.mode {
+        None => refuse("Unrecognized service mode"),
+        Some(Mode::Replicated(mode)) if negative(mode.replicas) => {
+            refuse("Number of replicas must be non-negative")
+        }
+        Some(Mode::ReplicatedJob(mode)) if negative(mode.max_concurrent) => {
+            refuse("Maximum concurrent jobs must not be negative")
+        }
+        Some(Mode::ReplicatedJob(mode)) if negative(mode.total_completions) => {
+            refuse("Total completed jobs must not be negative")
+        }
+        Some(Mode::ReplicatedJob(_) | Mode::GlobalJob(_)) if spec.update.is_some() => {
+            refuse("Jobs may not have an update config")
+        }
+        Some(_) => Ok(()),
+    }
+}
