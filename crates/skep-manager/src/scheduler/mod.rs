@@ -1,0 +1,365 @@
+//! The scheduler: gives each pending task a node.
+//!
+//! Tasks of one service and spec version are placed as a group, see [`place`]. What it knows of
+//! nodes ([`nodes`]) follows events, so that a decision never reads all tasks.
+
+pub mod constraint;
+pub mod filter;
+pub mod generic;
+pub mod nodes;
+pub mod place;
+pub mod strategy;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use skep_objects::swarmkit::{
+    GenericResource, Service, Task, TaskSpec, TaskState, placement_preference::Preference,
+};
+use skep_store::{Event, Object, TxError, View};
+
+use self::filter::{Kind, Refusals, Requirements};
+use self::nodes::{Cluster, NodeIndex};
+use self::place::{Group, Placement};
+use self::strategy::Strategy;
+use crate::clock::Now;
+use crate::pass::{Pass, Stage};
+use crate::transitions::{self, Owner};
+
+/// Service and spec version; a task without a service is a group of its own.
+type GroupKey = (String, u64);
+
+/// The scheduler's stage.
+#[derive(Debug)]
+pub struct Scheduler {
+    cluster: Cluster,
+    /// Tasks without a node, by group, in the order of slot and id.
+    waiting: BTreeMap<GroupKey, BTreeSet<(u64, String)>>,
+    /// Groups for which there was no room; tried again when something is freed.
+    blocked: HashSet<GroupKey>,
+    /// Tasks whose node was chosen when they were created.
+    preassigned: BTreeSet<String>,
+    blocked_preassigned: BTreeSet<String>,
+    /// Nodes that pass what only their objects decide, for each kind of task.
+    eligible: HashMap<Kind, Arc<[NodeIndex]>>,
+    eligible_at: u64,
+    swarm_labels: BTreeMap<String, String>,
+    rng: StdRng,
+}
+
+/// Kinds of task whose eligible nodes are remembered.
+const REMEMBERED_KINDS: usize = 4096;
+
+impl Scheduler {
+    /// A scheduler that knows nothing yet; `seed` is for the random strategy.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self {
+            cluster: Cluster::default(),
+            waiting: BTreeMap::new(),
+            blocked: HashSet::new(),
+            preassigned: BTreeSet::new(),
+            blocked_preassigned: BTreeSet::new(),
+            eligible: HashMap::new(),
+            eligible_at: 0,
+            swarm_labels: BTreeMap::new(),
+            rng: StdRng::seed_from_u64(seed),
+        }
+    }
+
+    fn take_task(&mut self, task: &Task) {
+        if self.cluster.apply_task(task) {
+            self.unblock();
+        }
+        let key = group_key(task);
+        let schedulable = is_schedulable(task);
+        if schedulable && task.node_id.is_empty() {
+            let slot = (task.slot, task.id.clone());
+            if self.waiting.entry(key.clone()).or_default().insert(slot) {
+                self.blocked.remove(&key);
+            }
+        } else if schedulable {
+            if !self.blocked_preassigned.contains(&task.id) {
+                self.preassigned.insert(task.id.clone());
+            }
+        } else {
+            self.forget(&key, task);
+        }
+    }
+
+    fn forget(&mut self, key: &GroupKey, task: &Task) {
+        self.preassigned.remove(&task.id);
+        self.blocked_preassigned.remove(&task.id);
+        if let Some(tasks) = self.waiting.get_mut(key) {
+            tasks.remove(&(task.slot, task.id.clone()));
+            if tasks.is_empty() {
+                self.waiting.remove(key);
+                self.blocked.remove(key);
+            }
+        }
+    }
+
+    fn unblock(&mut self) {
+        self.blocked.clear();
+        self.preassigned.append(&mut self.blocked_preassigned);
+    }
+
+    fn take_node(&mut self, id: &str, view: &View) {
+        match view.node(id) {
+            Some(node) => {
+                let known = self.cluster.node_index(id).and_then(|at| self.cluster.node(at));
+                if known.is_some_and(|known| !differs_for_filters(&known.node, node)) {
+                    return;
+                }
+                let new = known.is_none();
+                if !self.cluster.refresh_node(node) {
+                    self.cluster.set_node(Arc::clone(node));
+                }
+                if new {
+                    view.tasks_by_node(id).for_each(|task| {
+                        self.cluster.apply_task(task);
+                    });
+                }
+            }
+            None => self.cluster.remove_node(id),
+        }
+        self.unblock();
+    }
+
+    fn eligible(&mut self, kind: &Kind) -> Arc<[NodeIndex]> {
+        if self.eligible_at != self.cluster.generation || self.eligible.len() > REMEMBERED_KINDS {
+            self.eligible.clear();
+            self.eligible_at = self.cluster.generation;
+        }
+        if let Some(known) = self.eligible.get(kind) {
+            return Arc::clone(known);
+        }
+        let nodes = self.cluster.nodes().filter(|(_, state)| kind.accepts(&state.node));
+        let nodes: Arc<[NodeIndex]> = nodes.map(|(at, _)| at).collect();
+        self.eligible.insert(kind.clone(), Arc::clone(&nodes));
+        nodes
+    }
+
+    /// Decides on the tasks of one group: a node for each, until one has none.
+    fn place_group(&mut self, task: &Task, tasks: &[String], service: Option<&Service>, now: Now)
+    -> (Vec<(NodeIndex, Vec<GenericResource>)>, Option<Refusals>) {
+        let requirements = requirements(task);
+        let eligible = self.eligible(&requirements.kind);
+        let default = TaskSpec::default();
+        let spec = task.spec.as_ref().unwrap_or(&default);
+        let labels = service.and_then(|service| service.spec.as_ref()?.annotations.as_ref());
+        let strategy = Strategy::choose(
+            &labels.map(|annotations| annotations.labels.clone()).unwrap_or_default(),
+            Some(&self.swarm_labels),
+        );
+        let group = Group {
+            service: self.cluster.service_index(&task.service_id),
+            spec_version: group_key(task).1,
+            demand: Arc::new(requirements.demand.clone()),
+            requirements,
+            preferences: preferences(spec),
+            strategy,
+        };
+        let mut placement = Placement::new(&mut self.cluster, &group, &eligible, now.monotonic);
+        let mut placed = Vec::with_capacity(tasks.len());
+        for task in tasks {
+            match placement.place(task, &mut self.rng) {
+                Some(choice) => placed.push(choice),
+                None => return (placed, Some(placement.refusals())),
+            }
+        }
+        (placed, None)
+    }
+
+    fn plan_group(&mut self, key: &GroupKey, pass: &mut Pass<'_>) -> Result<(), TxError> {
+        let mut waiting = Vec::new();
+        let mut gone = Vec::new();
+        for (slot, id) in self.waiting.get(key).into_iter().flatten().take(BATCH) {
+            // The transaction may be ahead of the events that were seen.
+            match pass.tx.task(id) {
+                Some(task) if is_schedulable(task) && task.node_id.is_empty() => {
+                    waiting.push(id.clone());
+                }
+                _ => gone.push((*slot, id.clone())),
+            }
+        }
+        if let Some(tasks) = self.waiting.get_mut(key) {
+            gone.iter().for_each(|task| drop(tasks.remove(task)));
+        }
+        let Some(first) = waiting.first().and_then(|id| pass.tx.task(id)).cloned() else {
+            return Ok(());
+        };
+        let service = pass.tx.service(&first.service_id).cloned();
+        let (placed, refusals) = self.place_group(&first, &waiting, service.as_deref(), pass.now);
+        for (id, (node, generic)) in waiting.iter().zip(&placed) {
+            let Some(node_id) = self.cluster.node(*node).map(|state| state.node.id.clone()) else {
+                continue;
+            };
+            let now = pass.now;
+            let task = pass.tx.edit_task(id, |task| {
+                const MESSAGE: &str = "scheduler assigned task to node";
+                if transitions::advance(task, Owner::Scheduler, TaskState::Assigned, MESSAGE, now) {
+                    task.node_id = node_id;
+                    task.assigned_generic_resources.clone_from(generic);
+                }
+            })?;
+            self.forget(key, &task);
+        }
+        if let Some(refusals) = refusals {
+            self.blocked.insert(key.clone());
+            let text = refusals.no_suitable_node();
+            let left: Vec<String> =
+                self.waiting.get(key).into_iter().flatten().map(|(_, id)| id.clone()).collect();
+            for id in left {
+                let now = pass.now;
+                if pass.tx.task(&id).is_none() {
+                    continue;
+                }
+                pass.tx.edit_task(&id, |task| transitions::explain(task, &text, now))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn plan_preassigned(&mut self, id: &str, pass: &mut Pass<'_>) -> Result<(), TxError> {
+        let Some(task) = pass.tx.task(id).filter(|task| is_schedulable(task)).cloned() else {
+            return Ok(());
+        };
+        let Some(at) = self.cluster.node_index(&task.node_id) else { return Ok(()) };
+        let requirements = requirements(&task);
+        let service = self.cluster.service_index(&task.service_id);
+        let here = self.cluster.tasks_of(service, at);
+        let refusal =
+            self.cluster.node(at).and_then(|state| requirements.refusal(state, here));
+        let now = pass.now;
+        if let Some(refusal) = refusal {
+            let mut refusals = Refusals::default();
+            refusals.add(refusal);
+            self.blocked_preassigned.insert(id.to_owned());
+            pass.tx.edit_task(id, |task| transitions::explain(task, &refusals.explain(), now))?;
+            return Ok(());
+        }
+        let generic = self.cluster.place(id, service, at, &Arc::new(requirements.demand));
+        pass.tx.edit_task(id, |task| {
+            const MESSAGE: &str = "scheduler confirmed task can run on preassigned node";
+            if transitions::advance(task, Owner::Scheduler, TaskState::Assigned, MESSAGE, now) {
+                task.assigned_generic_resources = generic;
+            }
+        })?;
+        Ok(())
+    }
+}
+
+/// Tasks of a group that are placed in one go.
+const BATCH: usize = 1000;
+
+impl Stage for Scheduler {
+    fn name(&self) -> &'static str {
+        "scheduler"
+    }
+
+    fn load(&mut self, view: &View, _now: Now) {
+        use rand::RngCore;
+        *self = Self::new(self.rng.next_u64());
+        for node in view.nodes() {
+            self.cluster.set_node(Arc::clone(node));
+        }
+        for task in view.tasks() {
+            self.take_task(task);
+        }
+        self.swarm_labels = swarm_labels(view);
+    }
+
+    fn observe(&mut self, event: &Event, view: &View, now: Now) {
+        if let Event::Updated { old: Object::Task(old), new: Object::Task(new) } = event
+            && !old.has_stopped()
+            && new.slot != 0
+            && matches!(new.observed_state(), TaskState::Failed | TaskState::Rejected)
+        {
+            let version = group_key(new).1;
+            self.cluster.note_failure(&new.service_id, version, &new.node_id, now.monotonic);
+        }
+        match event.object() {
+            Some(Object::Task(task)) => match view.task(&task.id) {
+                Some(task) => self.take_task(task),
+                None => {
+                    self.forget(&group_key(task), task);
+                    if self.cluster.release(&task.id) {
+                        self.unblock();
+                    }
+                }
+            },
+            Some(Object::Node(node)) => self.take_node(&node.id, view),
+            Some(Object::Cluster(_)) => self.swarm_labels = swarm_labels(view),
+            _ => {}
+        }
+    }
+
+    fn plan(&mut self, pass: &mut Pass<'_>) -> Result<(), TxError> {
+        while let Some(id) = self.preassigned.first().cloned() {
+            if pass.is_full() {
+                return Ok(());
+            }
+            self.preassigned.remove(&id);
+            self.plan_preassigned(&id, pass)?;
+        }
+        let keys: Vec<GroupKey> =
+            self.waiting.keys().filter(|key| !self.blocked.contains(*key)).cloned().collect();
+        for key in keys {
+            if pass.is_full() {
+                break;
+            }
+            self.plan_group(&key, pass)?;
+        }
+        Ok(())
+    }
+}
+
+fn is_schedulable(task: &Task) -> bool {
+    task.observed_state() == TaskState::Pending && task.wanted_state() <= TaskState::Complete
+}
+
+fn group_key(task: &Task) -> GroupKey {
+    match task.spec_version {
+        Some(version) if !task.service_id.is_empty() => (task.service_id.clone(), version.index),
+        _ => (task.id.clone(), 0),
+    }
+}
+
+fn requirements(task: &Task) -> Requirements {
+    let default = TaskSpec::default();
+    let ports = task.endpoint.iter().flat_map(|endpoint| &endpoint.ports);
+    let drivers = task.networks.iter().filter_map(|attachment| {
+        Some(attachment.network.as_ref()?.driver_state.as_ref()?.name.as_str())
+    });
+    Requirements::of(task.spec.as_ref().unwrap_or(&default), ports, drivers)
+}
+
+fn preferences(spec: &TaskSpec) -> Vec<String> {
+    let preferences = spec.placement.iter().flat_map(|placement| &placement.preferences);
+    preferences
+        .filter_map(|preference| match preference.preference.as_ref()? {
+            Preference::Spread(spread) => Some(spread.spread_descriptor.clone()),
+        })
+        .collect()
+}
+
+fn swarm_labels(view: &View) -> BTreeMap<String, String> {
+    view.the_cluster()
+        .and_then(|cluster| cluster.spec.as_ref()?.annotations.as_ref())
+        .map(|annotations| annotations.labels.clone())
+        .unwrap_or_default()
+}
+
+fn differs_for_filters(
+    one: &skep_objects::swarmkit::Node,
+    other: &skep_objects::swarmkit::Node,
+) -> bool {
+    one.spec != other.spec
+        || one.description != other.description
+        || one.role != other.role
+        || one.status.as_ref().map(|status| (status.state, &status.addr))
+            != other.status.as_ref().map(|status| (status.state, &status.addr))
+}

@@ -1,0 +1,361 @@
+//! What is where: nodes with what is left of them, and the tasks that hold it.
+//!
+//! Kept up to date by events and by the scheduler's own decisions; applying the same task twice
+//! changes nothing, so the event of a decision already counted does no harm.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+
+use skep_objects::swarmkit::{GenericResource, Node, Task, TaskState};
+
+use super::filter::{Demand, HostPort};
+use super::generic::GenericPool;
+use crate::clock::Monotonic;
+
+/// Index of a node in the [`Cluster`]: dense, re-used after removal.
+pub type NodeIndex = u32;
+/// Index of a service in the [`Cluster`].
+pub type ServiceIndex = u32;
+
+/// A failure is forgotten after this time.
+const FAILURE_MEMORY: std::time::Duration = std::time::Duration::from_secs(5 * 60);
+/// A node with so many failures of a service is used last.
+const FAULTY: usize = 5;
+
+/// One node and what is left of it.
+#[derive(Debug, Clone)]
+pub struct NodeState {
+    /// The node as stored.
+    pub node: Arc<Node>,
+    /// CPU not reserved, in 10⁻⁹.
+    pub nano_cpus: i64,
+    /// Memory not reserved.
+    pub memory_bytes: i64,
+    /// Generic resources not assigned.
+    pub generic: GenericPool,
+    /// Host ports taken, with the number of tasks that hold each.
+    pub host_ports: BTreeMap<HostPort, u32>,
+    /// Tasks there that are wanted.
+    pub active_tasks: u32,
+}
+
+#[derive(Debug, Default)]
+struct ServiceLoad {
+    per_node: HashMap<NodeIndex, u32>,
+    /// When tasks of a spec version failed on a node.
+    failures: HashMap<(u64, NodeIndex), VecDeque<Monotonic>>,
+}
+
+/// What one task holds.
+#[derive(Debug)]
+struct Claim {
+    node: NodeIndex,
+    service: ServiceIndex,
+    demand: Arc<Demand>,
+    assigned: Vec<GenericResource>,
+    active: bool,
+}
+
+/// All nodes with their load.
+#[derive(Debug, Default)]
+pub struct Cluster {
+    index: HashMap<String, NodeIndex>,
+    nodes: Vec<Option<NodeState>>,
+    vacant: Vec<NodeIndex>,
+    services: HashMap<String, ServiceIndex>,
+    loads: Vec<ServiceLoad>,
+    vacant_services: Vec<ServiceIndex>,
+    claims: HashMap<String, Claim>,
+    /// Rises when a node's own object changes in a way that filters can see.
+    pub generation: u64,
+}
+
+impl NodeState {
+    fn new(node: Arc<Node>) -> Self {
+        let resources = node.description.as_ref().and_then(|d| d.resources.as_ref());
+        Self {
+            nano_cpus: resources.map_or(0, |resources| resources.nano_cpus),
+            memory_bytes: resources.map_or(0, |resources| resources.memory_bytes),
+            generic: resources
+                .map_or_else(GenericPool::default, |resources| GenericPool::of(&resources.generic)),
+            host_ports: BTreeMap::new(),
+            active_tasks: 0,
+            node,
+        }
+    }
+
+    /// How full the node is by what tasks reserved: 0 (empty) to 2 000 000 (CPU and memory full).
+    #[must_use]
+    pub fn fullness(&self) -> u64 {
+        let resources = self.node.description.as_ref().and_then(|d| d.resources.as_ref());
+        let part = |left: i64, all: i64| match all {
+            1.. => u64::try_from((i128::from(all) - i128::from(left)) * 1_000_000 / i128::from(all))
+                .unwrap_or(0),
+            _ => 0,
+        };
+        resources.map_or(0, |all| {
+            part(self.nano_cpus, all.nano_cpus) + part(self.memory_bytes, all.memory_bytes)
+        })
+    }
+
+    fn take(&mut self, demand: &Demand, assigned: &[GenericResource]) {
+        self.nano_cpus -= demand.nano_cpus;
+        self.memory_bytes -= demand.memory_bytes;
+        self.generic.take(assigned);
+        for port in &demand.host_ports {
+            *self.host_ports.entry(*port).or_default() += 1;
+        }
+    }
+
+    fn release(&mut self, demand: &Demand, assigned: &[GenericResource]) {
+        self.nano_cpus += demand.nano_cpus;
+        self.memory_bytes += demand.memory_bytes;
+        self.generic.give_back(assigned);
+        for port in &demand.host_ports {
+            if let Some(holders) = self.host_ports.get_mut(port) {
+                *holders -= 1;
+                if *holders == 0 {
+                    self.host_ports.remove(port);
+                }
+            }
+        }
+    }
+}
+
+impl Cluster {
+    /// Adds the node, or takes over its new object.
+    pub fn set_node(&mut self, node: Arc<Node>) -> NodeIndex {
+        self.generation += 1;
+        if let Some(&at) = self.index.get(&node.id) {
+            let mut state = NodeState::new(node);
+            for claim in self.claims.values().filter(|claim| claim.node == at) {
+                state.take(&claim.demand, &claim.assigned);
+                state.active_tasks += u32::from(claim.active);
+            }
+            self.nodes[at as usize] = Some(state);
+            return at;
+        }
+        let id = node.id.clone();
+        let state = Some(NodeState::new(node));
+        let at = match self.vacant.pop() {
+            Some(at) => {
+                self.nodes[at as usize] = state;
+                at
+            }
+            None => {
+                self.nodes.push(state);
+                u32::try_from(self.nodes.len() - 1).expect("fewer than 2^32 nodes")
+            }
+        };
+        self.index.insert(id, at);
+        at
+    }
+
+    /// Takes over a node's new object when nothing changed that resources depend on.
+    pub fn refresh_node(&mut self, node: &Arc<Node>) -> bool {
+        let Some(state) = self.index.get(&node.id).and_then(|at| self.nodes[*at as usize].as_mut())
+        else {
+            return false;
+        };
+        let resources = |node: &Node| node.description.as_ref().and_then(|d| d.resources.clone());
+        if resources(&state.node) != resources(node) {
+            return false;
+        }
+        state.node = Arc::clone(node);
+        self.generation += 1;
+        true
+    }
+
+    /// Forgets a node and what tasks hold there.
+    pub fn remove_node(&mut self, id: &str) {
+        let Some(at) = self.index.remove(id) else { return };
+        self.generation += 1;
+        self.claims.retain(|_, claim| claim.node != at);
+        for load in &mut self.loads {
+            load.per_node.remove(&at);
+            load.failures.retain(|(_, node), _| *node != at);
+        }
+        self.nodes[at as usize] = None;
+        self.vacant.push(at);
+    }
+
+    /// The node's index.
+    #[must_use]
+    pub fn node_index(&self, id: &str) -> Option<NodeIndex> {
+        self.index.get(id).copied()
+    }
+
+    /// The node at an index.
+    #[must_use]
+    pub fn node(&self, at: NodeIndex) -> Option<&NodeState> {
+        self.nodes.get(at as usize).and_then(Option::as_ref)
+    }
+
+    /// All nodes.
+    pub fn nodes(&self) -> impl Iterator<Item = (NodeIndex, &NodeState)> {
+        (0..).zip(&self.nodes).filter_map(|(at, state)| Some((at, state.as_ref()?)))
+    }
+
+    /// Number of index values in use or vacant.
+    #[must_use]
+    pub fn node_slots(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// The service's index, made when it is new.
+    pub fn service_index(&mut self, id: &str) -> ServiceIndex {
+        if let Some(&at) = self.services.get(id) {
+            return at;
+        }
+        let at = self.vacant_services.pop().unwrap_or_else(|| {
+            self.loads.push(ServiceLoad::default());
+            u32::try_from(self.loads.len() - 1).expect("fewer than 2^32 services")
+        });
+        self.services.insert(id.to_owned(), at);
+        at
+    }
+
+    /// Forgets a service; its tasks' claims stay until the tasks go.
+    pub fn forget_failures(&mut self, service: &str) {
+        if let Some(&at) = self.services.get(service) {
+            self.loads[at as usize].failures.clear();
+        }
+    }
+
+    /// Active tasks of a service on a node.
+    #[must_use]
+    pub fn tasks_of(&self, service: ServiceIndex, node: NodeIndex) -> u32 {
+        self.loads[service as usize].per_node.get(&node).copied().unwrap_or(0)
+    }
+
+    /// Nodes that have active tasks of a service.
+    pub fn nodes_of(&self, service: ServiceIndex) -> impl Iterator<Item = (NodeIndex, u32)> {
+        self.loads[service as usize].per_node.iter().map(|(node, count)| (*node, *count))
+    }
+
+    /// Notes that a task of the service and spec version failed on the node.
+    pub fn note_failure(&mut self, service: &str, version: u64, node: &str, now: Monotonic) {
+        let Some(node) = self.node_index(node) else { return };
+        let service = self.service_index(service);
+        let failures = &mut self.loads[service as usize].failures;
+        let times = failures.entry((version, node)).or_default();
+        times.push_back(now);
+        while times.len() > 64 || times.front().is_some_and(|at| *at + FAILURE_MEMORY < now) {
+            times.pop_front();
+        }
+    }
+
+    /// Nodes where the service's spec version failed often of late, with how often.
+    pub fn faulty_nodes(
+        &mut self,
+        service: ServiceIndex,
+        version: u64,
+        now: Monotonic,
+    ) -> HashMap<NodeIndex, u32> {
+        let failures = &mut self.loads[service as usize].failures;
+        if failures.is_empty() {
+            return HashMap::new();
+        }
+        failures.retain(|_, times| {
+            while times.front().is_some_and(|at| *at + FAILURE_MEMORY < now) {
+                times.pop_front();
+            }
+            !times.is_empty()
+        });
+        failures
+            .iter()
+            .filter(|((of, _), times)| *of == version && times.len() >= FAULTY)
+            .map(|((_, node), times)| (*node, u32::try_from(times.len()).unwrap_or(u32::MAX)))
+            .collect()
+    }
+
+    /// Brings the books in line with a stored task. True when something was freed.
+    pub fn apply_task(&mut self, task: &Task) -> bool {
+        let state = task.observed_state();
+        let holds = !task.node_id.is_empty()
+            && state >= TaskState::Assigned
+            && state <= TaskState::Running;
+        let Some(node) = self.node_index(&task.node_id).filter(|_| holds) else {
+            return self.release(&task.id);
+        };
+        let active = task.wanted_state() <= TaskState::Complete;
+        if let Some(claim) = self.claims.get_mut(&task.id) {
+            if claim.active != active {
+                claim.active = active;
+                let service = claim.service;
+                self.count(service, node, active);
+                return !active;
+            }
+            return false;
+        }
+        let ports = task.endpoint.iter().flat_map(|endpoint| &endpoint.ports);
+        let demand = Arc::new(Demand::of(task.spec.as_ref().unwrap_or(&Default::default()), ports));
+        let service = self.service_index(&task.service_id);
+        self.claim(&task.id, service, node, demand, task.assigned_generic_resources.clone(), active);
+        false
+    }
+
+    /// Forgets a task. True when something was freed.
+    pub fn release(&mut self, task: &str) -> bool {
+        let Some(claim) = self.claims.remove(task) else { return false };
+        if let Some(state) = self.nodes[claim.node as usize].as_mut() {
+            state.release(&claim.demand, &claim.assigned);
+        }
+        if claim.active {
+            self.count(claim.service, claim.node, false);
+        }
+        true
+    }
+
+    /// Puts a task on a node and returns the generic resources it got.
+    pub fn place(
+        &mut self,
+        task: &str,
+        service: ServiceIndex,
+        node: NodeIndex,
+        demand: &Arc<Demand>,
+    ) -> Vec<GenericResource> {
+        let assigned = match self.nodes[node as usize].as_ref() {
+            Some(state) if !demand.generic.is_empty() => state.generic.clone().claim(&demand.generic),
+            _ => Vec::new(),
+        };
+        self.claim(task, service, node, Arc::clone(demand), assigned.clone(), true);
+        assigned
+    }
+
+    fn claim(
+        &mut self,
+        task: &str,
+        service: ServiceIndex,
+        node: NodeIndex,
+        demand: Arc<Demand>,
+        assigned: Vec<GenericResource>,
+        active: bool,
+    ) {
+        if let Some(state) = self.nodes[node as usize].as_mut() {
+            state.take(&demand, &assigned);
+        }
+        if active {
+            self.count(service, node, true);
+        }
+        self.claims.insert(task.to_owned(), Claim { node, service, demand, assigned, active });
+    }
+
+    fn count(&mut self, service: ServiceIndex, node: NodeIndex, more: bool) {
+        let per_node = &mut self.loads[service as usize].per_node;
+        let here = per_node.entry(node).or_default();
+        let state = self.nodes[node as usize].as_mut();
+        if more {
+            *here += 1;
+            state.into_iter().for_each(|state| state.active_tasks += 1);
+        } else {
+            *here = here.saturating_sub(1);
+            if *here == 0 {
+                per_node.remove(&node);
+            }
+            state.into_iter().for_each(|state| {
+                state.active_tasks = state.active_tasks.saturating_sub(1);
+            });
+        }
+    }
+}
