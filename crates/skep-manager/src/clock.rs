@@ -65,8 +65,11 @@ impl Clock {
     #[must_use]
     pub fn now(&self) -> Now {
         let monotonic = self.start.elapsed();
-        let wall =
-            if self.virtual_wall { self.wall_start + monotonic } else { SystemTime::now() };
+        let wall = if self.virtual_wall {
+            self.wall_start + monotonic
+        } else {
+            SystemTime::now()
+        };
         Now { wall, monotonic }
     }
 

@@ -1,6 +1,13 @@
 //! The control plane: turns specs into running tasks by writing to the store.
 
+pub mod allocator;
 pub mod ca;
+pub mod clock;
 pub mod control;
 pub mod defaults;
+pub mod loops;
+pub mod orchestrator;
+pub mod pass;
+pub mod scheduler;
+pub mod transitions;
 pub mod unlock;

@@ -8,8 +8,10 @@ use skep_store::{Event, Tx, TxError, View};
 
 use crate::clock::{Monotonic, Now};
 
-/// Changes after which a pass stops to begin new work; the rest goes into the next transaction.
-const CHANGES: usize = 600;
+/// Changes after which a pass stops; the rest goes into the next transaction.
+const CHANGES: usize = 800;
+/// Changes after which no tasks are created any more: each will be changed twice more.
+const CREATIONS: usize = 250;
 
 /// A transaction being filled.
 #[derive(Debug)]
@@ -25,7 +27,12 @@ pub struct Pass<'a> {
 impl<'a> Pass<'a> {
     /// An empty pass.
     pub fn new(tx: &'a mut Tx, now: Now) -> Self {
-        Self { tx, now, wake: None, unfinished: false }
+        Self {
+            tx,
+            now,
+            wake: None,
+            unfinished: false,
+        }
     }
 
     /// Asks for another pass at this time, if nothing happens before.
@@ -41,10 +48,21 @@ impl<'a> Pass<'a> {
         full
     }
 
+    /// As [`Self::is_full`], for those who create tasks, which others then go on with.
+    pub fn is_full_for_tasks(&mut self) -> bool {
+        let full = self.tx.changes().len() >= CREATIONS;
+        self.unfinished |= full;
+        full
+    }
+
     /// When the next pass is due without further events.
     #[must_use]
     pub fn next_wake(&self) -> Option<Monotonic> {
-        if self.unfinished { Some(self.now.monotonic) } else { self.wake }
+        if self.unfinished {
+            Some(self.now.monotonic)
+        } else {
+            self.wake
+        }
     }
 }
 

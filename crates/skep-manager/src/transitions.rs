@@ -35,7 +35,12 @@ pub struct Transition {
 }
 
 const fn by(owner: Owner, from: TaskState, up_to: TaskState, to: TaskState) -> Transition {
-    Transition { owner, from, up_to, to }
+    Transition {
+        owner,
+        from,
+        up_to,
+        to,
+    }
 }
 
 /// Every transition there is. New tasks begin in NEW; any task may be deleted, by the reaper.
@@ -130,11 +135,32 @@ mod tests {
 
     #[test]
     fn foreign_transitions_are_not_made() {
-        let now = Now { wall: std::time::SystemTime::UNIX_EPOCH, monotonic: Default::default() };
+        let now = Now {
+            wall: std::time::SystemTime::UNIX_EPOCH,
+            monotonic: Default::default(),
+        };
         let mut task = Task::default();
-        assert!(!advance(&mut task, Owner::Scheduler, TaskState::Assigned, "", now));
-        assert!(advance(&mut task, Owner::Allocator, TaskState::Pending, "waits", now));
+        assert!(!advance(
+            &mut task,
+            Owner::Scheduler,
+            TaskState::Assigned,
+            "",
+            now
+        ));
+        assert!(advance(
+            &mut task,
+            Owner::Allocator,
+            TaskState::Pending,
+            "waits",
+            now
+        ));
         assert_eq!(task.observed_state(), TaskState::Pending);
-        assert!(!advance(&mut task, Owner::Allocator, TaskState::Pending, "waits", now));
+        assert!(!advance(
+            &mut task,
+            Owner::Allocator,
+            TaskState::Pending,
+            "waits",
+            now
+        ));
     }
 }

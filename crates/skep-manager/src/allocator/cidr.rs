@@ -25,7 +25,11 @@ impl Cidr {
             IpAddr::V4(address) => (false, u128::from(u32::from(address))),
             IpAddr::V6(address) => (true, u128::from(address)),
         };
-        let cidr = Self { v6, address, prefix };
+        let cidr = Self {
+            v6,
+            address,
+            prefix,
+        };
         (prefix <= cidr.width()).then_some(cidr)
     }
 
@@ -71,13 +75,19 @@ impl Cidr {
     /// The block: host bits cleared.
     #[must_use]
     pub fn network(&self) -> Self {
-        Self { address: self.first(), ..*self }
+        Self {
+            address: self.first(),
+            ..*self
+        }
     }
 
     /// The same block's address with that number.
     #[must_use]
     pub fn with_number(&self, number: u128) -> Self {
-        Self { address: number, ..*self }
+        Self {
+            address: number,
+            ..*self
+        }
     }
 
     /// The lowest address of the block.
@@ -101,11 +111,16 @@ impl Cidr {
     /// The blocks of length `prefix` in this one, in order.
     pub fn split(&self, prefix: u8) -> impl Iterator<Item = Self> + use<> {
         let prefix = prefix.clamp(self.prefix, self.width());
-        let step = 1_u128.checked_shl(u32::from(self.width() - prefix)).unwrap_or(0);
+        let step = 1_u128
+            .checked_shl(u32::from(self.width() - prefix))
+            .unwrap_or(0);
         let (last, v6) = (self.last(), self.v6);
         let next = move |at: &u128| at.checked_add(step).filter(|at| step > 0 && *at <= last);
-        std::iter::successors(Some(self.first()), next)
-            .map(move |address| Self { v6, address, prefix })
+        std::iter::successors(Some(self.first()), next).map(move |address| Self {
+            v6,
+            address,
+            prefix,
+        })
     }
 }
 

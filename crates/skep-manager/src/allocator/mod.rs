@@ -70,7 +70,12 @@ impl Default for Allocator {
 
 impl Allocator {
     fn retry_blocked(&mut self) {
-        let Pending { networks, services, tasks, nodes } = std::mem::take(&mut self.blocked);
+        let Pending {
+            networks,
+            services,
+            tasks,
+            nodes,
+        } = std::mem::take(&mut self.blocked);
         self.pending.networks.extend(networks);
         self.pending.services.extend(services);
         self.pending.tasks.extend(tasks);
@@ -78,7 +83,9 @@ impl Allocator {
     }
 
     fn release(&mut self, held: Option<Vec<Held>>) {
-        let Some(held) = held.filter(|held| !held.is_empty()) else { return };
+        let Some(held) = held.filter(|held| !held.is_empty()) else {
+            return;
+        };
         for (network, address) in held {
             self.networks.release_address(&network, &address);
         }
@@ -86,7 +93,9 @@ impl Allocator {
     }
 
     fn plan_network(&mut self, id: &str, pass: &mut Pass<'_>) -> Result<(), TxError> {
-        let Some(network) = pass.tx.network(id) else { return Ok(()) };
+        let Some(network) = pass.tx.network(id) else {
+            return Ok(());
+        };
         if networks::is_allocated(network) {
             self.networks.restore(network);
             return Ok(());
@@ -116,7 +125,8 @@ impl Allocator {
 
     fn configure(&mut self, view: &View) {
         if let Some(cluster) = view.the_cluster() {
-            self.networks.configure(&cluster.default_address_pool, cluster.subnet_size);
+            self.networks
+                .configure(&cluster.default_address_pool, cluster.subnet_size);
         }
     }
 }
@@ -126,10 +136,18 @@ fn attachment_configs<'a>(
     task: Option<&'a TaskSpec>,
     service: Option<&'a ServiceSpec>,
 ) -> &'a [NetworkAttachmentConfig] {
-    let of_task = task.map(|task| task.networks.as_slice()).unwrap_or_default();
+    let of_task = task
+        .map(|task| task.networks.as_slice())
+        .unwrap_or_default();
     #[allow(deprecated)]
-    let of_service = service.map(|service| service.networks.as_slice()).unwrap_or_default();
-    if of_task.is_empty() { of_service } else { of_task }
+    let of_service = service
+        .map(|service| service.networks.as_slice())
+        .unwrap_or_default();
+    if of_task.is_empty() {
+        of_service
+    } else {
+        of_task
+    }
 }
 
 /// The network of the routing mesh.

@@ -54,7 +54,10 @@ pub struct Networks {
 /// Whether managers give out addresses for the network; else each node does on its own.
 #[must_use]
 pub fn is_overlay(network: &Network) -> bool {
-    let driver = network.spec.as_ref().and_then(|spec| spec.driver_config.as_ref());
+    let driver = network
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.driver_config.as_ref());
     driver.is_none_or(|driver| matches!(driver.name.as_str(), "" | OVERLAY))
 }
 
@@ -68,7 +71,11 @@ impl Networks {
     /// No networks, and the cluster's pools.
     #[must_use]
     pub fn new(pools: Pools) -> Self {
-        Self { pools, vnis: VniPool::default(), networks: HashMap::new() }
+        Self {
+            pools,
+            vnis: VniPool::default(),
+            networks: HashMap::new(),
+        }
     }
 
     /// The cluster's pools changed.
@@ -87,9 +94,14 @@ impl Networks {
         if !is_overlay(network) || self.knows(&network.id) {
             return;
         }
-        let mut state = NetworkState { subnets: Vec::new(), vnis: Vec::new() };
+        let mut state = NetworkState {
+            subnets: Vec::new(),
+            vnis: Vec::new(),
+        };
         for config in network.ipam.iter().flat_map(|ipam| &ipam.configs) {
-            let Ok(cidr) = config.subnet.parse::<Cidr>() else { continue };
+            let Ok(cidr) = config.subnet.parse::<Cidr>() else {
+                continue;
+            };
             self.pools.take(&network.id, cidr);
             let mut subnet = Subnet::new(cidr, config.range.parse().ok());
             // Those who reserve take nothing from the sequence, so they go in before it starts.
@@ -100,8 +112,13 @@ impl Networks {
             }
             state.subnets.push(subnet);
         }
-        let options = network.driver_state.iter().flat_map(|driver| driver.options.get(VXLAN_IDS));
-        state.vnis.extend(options.flat_map(|list| vni::parse_list(list)));
+        let options = network
+            .driver_state
+            .iter()
+            .flat_map(|driver| driver.options.get(VXLAN_IDS));
+        state
+            .vnis
+            .extend(options.flat_map(|list| vni::parse_list(list)));
         state.vnis.iter().for_each(|vni| self.vnis.take(*vni));
         self.networks.insert(network.id.clone(), state);
     }
@@ -111,8 +128,14 @@ impl Networks {
         let spec = network.spec.clone().unwrap_or_default();
         let driver = spec.driver_config.unwrap_or_default();
         if !is_overlay(network) {
-            network.driver_state = Some(Driver { name: driver.name, options: BTreeMap::new() });
-            network.ipam = Some(IpamOptions { driver: Some(Driver::default()), configs: vec![] });
+            network.driver_state = Some(Driver {
+                name: driver.name,
+                options: BTreeMap::new(),
+            });
+            network.ipam = Some(IpamOptions {
+                driver: Some(Driver::default()),
+                configs: vec![],
+            });
             return Ok(());
         }
         let result = self.allocate_overlay(network, &driver, spec.ipam.unwrap_or_default());
@@ -147,14 +170,25 @@ impl Networks {
         }
         let list: Vec<_> = vnis.iter().map(u32::to_string).collect();
         options.insert(VXLAN_IDS.to_owned(), list.join(","));
-        network.driver_state = Some(Driver { name: OVERLAY.to_owned(), options });
+        network.driver_state = Some(Driver {
+            name: OVERLAY.to_owned(),
+            options,
+        });
         let ipam_driver = ipam.driver.unwrap_or_default();
-        let name = if ipam_driver.name.is_empty() { "default" } else { &ipam_driver.name };
+        let name = if ipam_driver.name.is_empty() {
+            "default"
+        } else {
+            &ipam_driver.name
+        };
         network.ipam = Some(IpamOptions {
-            driver: Some(Driver { name: name.to_owned(), options: ipam_driver.options }),
+            driver: Some(Driver {
+                name: name.to_owned(),
+                options: ipam_driver.options,
+            }),
             configs,
         });
-        self.networks.insert(network.id.clone(), NetworkState { subnets, vnis });
+        self.networks
+            .insert(network.id.clone(), NetworkState { subnets, vnis });
         Ok(())
     }
 
@@ -164,7 +198,9 @@ impl Networks {
         config: &mut IpamConfig,
     ) -> Result<Subnet, NetworkError> {
         let cidr = if config.subnet.is_empty() {
-            self.pools.take_next(network).ok_or(NetworkError::PoolsExhausted)?
+            self.pools
+                .take_next(network)
+                .ok_or(NetworkError::PoolsExhausted)?
         } else {
             let cidr = config.subnet.parse::<Cidr>()?.network();
             if !self.pools.take(network, cidr) {
@@ -176,7 +212,10 @@ impl Networks {
             "" => None,
             range => Some(range.parse::<Cidr>()?),
         };
-        let address = |text: &str| text.parse::<IpAddr>().map_err(|_| CidrError(text.to_owned()));
+        let address = |text: &str| {
+            text.parse::<IpAddr>()
+                .map_err(|_| CidrError(text.to_owned()))
+        };
         let mut subnet = Subnet::new(cidr, range);
         for reserved in config.reserved.values() {
             subnet.take(address(reserved)?)?;
@@ -187,7 +226,11 @@ impl Networks {
         };
         config.gateway = gateway.address().to_string();
         config.subnet = cidr.to_string();
-        let family = if cidr.is_v6() { AddressFamily::Ipv6 } else { AddressFamily::Ipv4 };
+        let family = if cidr.is_v6() {
+            AddressFamily::Ipv6
+        } else {
+            AddressFamily::Ipv4
+        };
         config.family = family.into();
         Ok(subnet)
     }
@@ -207,14 +250,17 @@ impl Networks {
         id: &str,
         wished: &[String],
     ) -> Result<Vec<String>, NetworkError> {
-        let state =
-            self.networks.get_mut(id).ok_or_else(|| NetworkError::Unknown(id.to_owned()))?;
+        let state = self
+            .networks
+            .get_mut(id)
+            .ok_or_else(|| NetworkError::Unknown(id.to_owned()))?;
         let mut taken: Vec<Cidr> = Vec::new();
         let mut take = || -> Result<(), NetworkError> {
             for wish in wished.iter().filter(|wish| !wish.is_empty()) {
                 let address = wish.split('/').next().unwrap_or(wish);
-                let address =
-                    address.parse::<IpAddr>().map_err(|_| CidrError(wish.to_owned()))?;
+                let address = address
+                    .parse::<IpAddr>()
+                    .map_err(|_| CidrError(wish.to_owned()))?;
                 let at = state
                     .subnets
                     .iter()
@@ -265,7 +311,11 @@ impl Networks {
         else {
             return;
         };
-        if let Some(subnet) = state.subnets.iter_mut().find(|subnet| subnet.contains(address)) {
+        if let Some(subnet) = state
+            .subnets
+            .iter_mut()
+            .find(|subnet| subnet.contains(address))
+        {
             subnet.restore(address);
         }
     }
@@ -295,7 +345,11 @@ mod tests {
     use super::*;
 
     fn network(id: &str, spec: NetworkSpec) -> Network {
-        Network { id: id.into(), spec: Some(spec), ..Default::default() }
+        Network {
+            id: id.into(),
+            spec: Some(spec),
+            ..Default::default()
+        }
     }
 
     fn networks() -> Networks {
@@ -303,18 +357,36 @@ mod tests {
     }
 
     fn config(subnet: &str) -> IpamConfig {
-        IpamConfig { subnet: subnet.into(), ..Default::default() }
+        IpamConfig {
+            subnet: subnet.into(),
+            ..Default::default()
+        }
     }
 
     fn with_configs(id: &str, configs: Vec<IpamConfig>) -> Network {
-        let ipam = Some(IpamOptions { configs, ..Default::default() });
-        network(id, NetworkSpec { ipam, ..Default::default() })
+        let ipam = Some(IpamOptions {
+            configs,
+            ..Default::default()
+        });
+        network(
+            id,
+            NetworkSpec {
+                ipam,
+                ..Default::default()
+            },
+        )
     }
 
     #[test]
     fn first_network_gets_10_0_0_0_and_vni_4097() {
         let mut networks = networks();
-        let mut ingress = network("i", NetworkSpec { ingress: true, ..Default::default() });
+        let mut ingress = network(
+            "i",
+            NetworkSpec {
+                ingress: true,
+                ..Default::default()
+            },
+        );
         networks.allocate(&mut ingress).unwrap();
         let ipam = ingress.ipam.as_ref().unwrap();
         assert_eq!(ipam.driver.as_ref().unwrap().name, "default");
@@ -322,14 +394,26 @@ mod tests {
         assert_eq!(ipam.configs[0].gateway, "10.0.0.1");
         assert_eq!(ipam.configs[0].family(), AddressFamily::Ipv4);
         let state = ingress.driver_state.as_ref().unwrap();
-        assert_eq!((state.name.as_str(), state.options[VXLAN_IDS].as_str()), ("overlay", "4097"));
+        assert_eq!(
+            (state.name.as_str(), state.options[VXLAN_IDS].as_str()),
+            ("overlay", "4097")
+        );
         assert_eq!(networks.take_addresses("i", &[]).unwrap(), ["10.0.0.2/24"]);
     }
 
     #[test]
     fn node_local_networks_get_a_driver_state_only() {
-        let driver_config = Some(Driver { name: "host".into(), ..Default::default() });
-        let mut host = network("h", NetworkSpec { driver_config, ..Default::default() });
+        let driver_config = Some(Driver {
+            name: "host".into(),
+            ..Default::default()
+        });
+        let mut host = network(
+            "h",
+            NetworkSpec {
+                driver_config,
+                ..Default::default()
+            },
+        );
         networks().allocate(&mut host).unwrap();
         assert_eq!(host.driver_state.unwrap().name, "host");
         assert!(host.ipam.unwrap().configs.is_empty());
@@ -356,18 +440,30 @@ mod tests {
     #[test]
     fn overlapping_subnets_are_refused_and_leave_nothing_behind() {
         let mut networks = networks();
-        networks.allocate(&mut with_configs("a", vec![config("10.9.0.0/16")])).unwrap();
+        networks
+            .allocate(&mut with_configs("a", vec![config("10.9.0.0/16")]))
+            .unwrap();
         let mut b = with_configs("b", vec![config("10.8.0.0/24"), config("10.9.5.0/24")]);
-        assert!(matches!(networks.allocate(&mut b), Err(NetworkError::Overlap(_))));
-        networks.allocate(&mut with_configs("c", vec![config("10.8.0.0/24")])).unwrap();
+        assert!(matches!(
+            networks.allocate(&mut b),
+            Err(NetworkError::Overlap(_))
+        ));
+        networks
+            .allocate(&mut with_configs("c", vec![config("10.8.0.0/24")]))
+            .unwrap();
     }
 
     #[test]
     fn wished_addresses_are_taken_once() {
         let mut networks = networks();
-        networks.allocate(&mut with_configs("a", vec![config("10.9.0.0/24")])).unwrap();
+        networks
+            .allocate(&mut with_configs("a", vec![config("10.9.0.0/24")]))
+            .unwrap();
         let wish = ["10.9.0.77".to_owned()];
-        assert_eq!(networks.take_addresses("a", &wish).unwrap(), ["10.9.0.77/24"]);
+        assert_eq!(
+            networks.take_addresses("a", &wish).unwrap(),
+            ["10.9.0.77/24"]
+        );
         assert!(networks.take_addresses("a", &wish).is_err());
         networks.release_address("a", "10.9.0.77/24");
         assert!(networks.take_addresses("a", &wish).is_ok());

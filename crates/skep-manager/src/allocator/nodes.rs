@@ -15,7 +15,9 @@ impl Allocator {
     pub(super) fn restore_node(&mut self, node: &Node) {
         let mut held = Vec::new();
         for attachment in &node.attachments {
-            let Some(network) = &attachment.network else { continue };
+            let Some(network) = &attachment.network else {
+                continue;
+            };
             for address in &attachment.addresses {
                 self.networks.restore_address(&network.id, address);
                 held.push((network.id.clone(), address.clone()));
@@ -28,7 +30,10 @@ impl Allocator {
         if view.node(id).is_none() {
             let held = self.nodes.remove(id);
             self.release(held);
-        } else if let Event::Updated { old: Object::Node(old), new: Object::Node(new) } = event
+        } else if let Event::Updated {
+            old: Object::Node(old),
+            new: Object::Node(new),
+        } = event
             && old.attachments == new.attachments
         {
             // Nothing that addresses depend on.
@@ -38,11 +43,14 @@ impl Allocator {
     }
 
     pub(super) fn plan_node(&mut self, id: &str, pass: &mut Pass<'_>) -> Result<(), TxError> {
-        let Some(node) = pass.tx.node(id).cloned() else { return Ok(()) };
+        let Some(node) = pass.tx.node(id).cloned() else {
+            return Ok(());
+        };
         let wanted = networks_of(id, pass.tx);
         let held = self.nodes.remove(id).unwrap_or_default();
-        let (kept, dropped): (Vec<_>, Vec<_>) =
-            held.into_iter().partition(|(network, _)| wanted.contains_key(network));
+        let (kept, dropped): (Vec<_>, Vec<_>) = held
+            .into_iter()
+            .partition(|(network, _)| wanted.contains_key(network));
         let mut kept = kept;
         let mut attachments = Vec::new();
         for (network_id, network) in &wanted {
@@ -72,7 +80,8 @@ impl Allocator {
         self.nodes.insert(id.to_owned(), kept);
         self.release(Some(dropped));
         if !same(&node.attachments, &attachments) {
-            pass.tx.edit_node(id, |node| node.attachments = attachments)?;
+            pass.tx
+                .edit_node(id, |node| node.attachments = attachments)?;
         }
         Ok(())
     }
@@ -81,13 +90,16 @@ impl Allocator {
 /// Overlay networks that a node needs an address on, the ingress network first by its id's order.
 fn networks_of(node: &str, view: &View) -> BTreeMap<String, Arc<Network>> {
     let mut wanted = BTreeMap::new();
-    let ready = |network: &Network| networks::is_overlay(network) && networks::is_allocated(network);
+    let ready =
+        |network: &Network| networks::is_overlay(network) && networks::is_allocated(network);
     if let Some(ingress) = ingress_network(view).filter(|ingress| ready(ingress)) {
         wanted.insert(ingress.id.clone(), Arc::clone(ingress));
     }
     for task in view.tasks_by_node(node).filter(|task| !task.has_stopped()) {
         for attachment in &task.networks {
-            let Some(id) = attachment.network.as_ref().map(|network| &network.id) else { continue };
+            let Some(id) = attachment.network.as_ref().map(|network| &network.id) else {
+                continue;
+            };
             if !wanted.contains_key(id)
                 && let Some(network) = view.network(id).filter(|network| ready(network))
             {
@@ -102,7 +114,12 @@ fn networks_of(node: &str, view: &View) -> BTreeMap<String, Arc<Network>> {
 fn same(one: &[NetworkAttachment], other: &[NetworkAttachment]) -> bool {
     fn key(list: &[NetworkAttachment]) -> Vec<(&str, &[String])> {
         list.iter()
-            .map(|a| (a.network.as_ref().map_or("", |n| n.id.as_str()), a.addresses.as_slice()))
+            .map(|a| {
+                (
+                    a.network.as_ref().map_or("", |n| n.id.as_str()),
+                    a.addresses.as_slice(),
+                )
+            })
             .collect()
     }
     key(one) == key(other)

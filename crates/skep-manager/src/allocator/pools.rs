@@ -23,8 +23,15 @@ impl Pools {
         if pools.is_empty() {
             pools.extend(DEFAULT_POOL.parse::<Cidr>());
         }
-        let size = u8::try_from(size).ok().filter(|size| *size > 0).unwrap_or(DEFAULT_SUBNET_SIZE);
-        Self { pools, size, taken: Vec::new() }
+        let size = u8::try_from(size)
+            .ok()
+            .filter(|size| *size > 0)
+            .unwrap_or(DEFAULT_SUBNET_SIZE);
+        Self {
+            pools,
+            size,
+            taken: Vec::new(),
+        }
     }
 
     /// Replaces the pools, keeping what is taken.
@@ -75,7 +82,10 @@ mod tests {
     #[test]
     fn blocks_come_from_ten_in_slash_24_by_default() {
         let mut pools = Pools::new(&[], 0);
-        assert_eq!(pools.take_next("ingress").unwrap().to_string(), "10.0.0.0/24");
+        assert_eq!(
+            pools.take_next("ingress").unwrap().to_string(),
+            "10.0.0.0/24"
+        );
         assert!(pools.take("mine", "10.0.1.128/25".parse().unwrap()));
         assert_eq!(pools.take_next("other").unwrap().to_string(), "10.0.2.0/24");
         pools.release("ingress");
@@ -85,8 +95,9 @@ mod tests {
     #[test]
     fn pools_run_out_one_after_the_other() {
         let mut pools = Pools::new(&["10.5.0.0/24".into(), "10.9.0.0/25".into()], 25);
-        let blocks: Vec<_> =
-            std::iter::from_fn(|| pools.take_next("n")).map(|block| block.to_string()).collect();
+        let blocks: Vec<_> = std::iter::from_fn(|| pools.take_next("n"))
+            .map(|block| block.to_string())
+            .collect();
         assert_eq!(blocks, ["10.5.0.0/25", "10.5.0.128/25", "10.9.0.0/25"]);
     }
 

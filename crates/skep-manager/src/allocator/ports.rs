@@ -42,7 +42,10 @@ pub struct PortTable {
 
 impl Default for PortTable {
     fn default() -> Self {
-        Self { owners: HashMap::new(), next: *DYNAMIC.start() }
+        Self {
+            owners: HashMap::new(),
+            next: *DYNAMIC.start(),
+        }
     }
 }
 
@@ -55,9 +58,17 @@ pub fn is_ingress(port: &PortConfig) -> bool {
 impl PortTable {
     /// Notes the ports that a stored service has.
     pub fn restore(&mut self, id: &str, name: &str, ports: &[PortConfig]) {
-        for port in ports.iter().filter(|port| is_ingress(port) && port.published_port != 0) {
-            let owner = Owner { id: id.to_owned(), name: name.to_owned() };
-            self.owners.entry((port.protocol, port.published_port)).or_insert(owner);
+        for port in ports
+            .iter()
+            .filter(|port| is_ingress(port) && port.published_port != 0)
+        {
+            let owner = Owner {
+                id: id.to_owned(),
+                name: name.to_owned(),
+            };
+            self.owners
+                .entry((port.protocol, port.published_port))
+                .or_insert(owner);
             if (self.next..*DYNAMIC.end()).contains(&port.published_port) {
                 self.next = port.published_port + 1;
             }
@@ -71,14 +82,17 @@ impl PortTable {
 
     /// Whether somebody else has one of the fixed ports that a service wants.
     pub fn conflict(&self, id: &str, wanted: &[PortConfig]) -> Option<PortError> {
-        wanted.iter().filter(|port| is_ingress(port)).find_map(|port| {
-            let owner = self.owners.get(&(port.protocol, port.published_port))?;
-            (owner.id != id).then(|| PortError::InUse {
-                port: port.published_port,
-                service: owner.name.clone(),
-                service_id: owner.id.clone(),
+        wanted
+            .iter()
+            .filter(|port| is_ingress(port))
+            .find_map(|port| {
+                let owner = self.owners.get(&(port.protocol, port.published_port))?;
+                (owner.id != id).then(|| PortError::InUse {
+                    port: port.published_port,
+                    service: owner.name.clone(),
+                    service_id: owner.id.clone(),
+                })
             })
-        })
     }
 
     /// Gives a service the ports of its spec; those it had are freed, and a port that the spec
@@ -123,9 +137,16 @@ impl PortTable {
     }
 
     fn restore_owned(&mut self, id: &str, name: &str, ports: &[PortConfig]) {
-        for port in ports.iter().filter(|port| is_ingress(port) && port.published_port != 0) {
-            let owner = Owner { id: id.to_owned(), name: name.to_owned() };
-            self.owners.insert((port.protocol, port.published_port), owner);
+        for port in ports
+            .iter()
+            .filter(|port| is_ingress(port) && port.published_port != 0)
+        {
+            let owner = Owner {
+                id: id.to_owned(),
+                name: name.to_owned(),
+            };
+            self.owners
+                .insert((port.protocol, port.published_port), owner);
         }
     }
 
@@ -144,7 +165,11 @@ mod tests {
     use super::*;
 
     fn port(target: u32, published: u32) -> PortConfig {
-        PortConfig { target_port: target, published_port: published, ..Default::default() }
+        PortConfig {
+            target_port: target,
+            published_port: published,
+            ..Default::default()
+        }
     }
 
     fn numbers(ports: &[PortConfig]) -> Vec<u32> {
@@ -154,7 +179,9 @@ mod tests {
     #[test]
     fn open_ports_come_from_the_dynamic_range_in_sequence() {
         let mut table = PortTable::default();
-        let ports = table.assign("a", "web", &[port(80, 0), port(81, 0)], &[]).unwrap();
+        let ports = table
+            .assign("a", "web", &[port(80, 0), port(81, 0)], &[])
+            .unwrap();
         assert_eq!(numbers(&ports), [30_000, 30_001]);
         table.release("a");
         let ports = table.assign("b", "db", &[port(80, 0)], &[]).unwrap();
@@ -165,7 +192,9 @@ mod tests {
     fn an_open_port_keeps_its_number_over_an_update() {
         let mut table = PortTable::default();
         let had = table.assign("a", "web", &[port(80, 0)], &[]).unwrap();
-        let now = table.assign("a", "web", &[port(443, 8443), port(80, 0)], &had).unwrap();
+        let now = table
+            .assign("a", "web", &[port(443, 8443), port(80, 0)], &had)
+            .unwrap();
         assert_eq!(numbers(&now), [8443, 30_000]);
     }
 
@@ -173,20 +202,32 @@ mod tests {
     fn a_taken_port_is_refused_with_its_owner() {
         let mut table = PortTable::default();
         table.restore("id1", "web", &[port(80, 8080)]);
-        let refused = table.assign("id2", "other", &[port(80, 8080)], &[]).unwrap_err();
+        let refused = table
+            .assign("id2", "other", &[port(80, 8080)], &[])
+            .unwrap_err();
         assert_eq!(
             refused.to_string(),
             "port '8080' is already in use by service 'web' (id1) as an ingress port"
         );
-        assert!(table.assign("id1", "web", &[port(81, 8080)], &[port(80, 8080)]).is_ok());
+        assert!(
+            table
+                .assign("id1", "web", &[port(81, 8080)], &[port(80, 8080)])
+                .is_ok()
+        );
     }
 
     #[test]
     fn protocols_do_not_conflict_and_host_ports_are_only_copied() {
         let mut table = PortTable::default();
         table.restore("id1", "web", &[port(80, 53)]);
-        let udp = PortConfig { protocol: 1, ..port(53, 53) };
-        let host = PortConfig { publish_mode: PublishMode::Host.into(), ..port(53, 53) };
+        let udp = PortConfig {
+            protocol: 1,
+            ..port(53, 53)
+        };
+        let host = PortConfig {
+            publish_mode: PublishMode::Host.into(),
+            ..port(53, 53)
+        };
         let ports = table.assign("id2", "dns", &[udp, host], &[]).unwrap();
         assert_eq!(numbers(&ports), [53, 53]);
     }

@@ -1,8 +1,7 @@
 //! Services: virtual addresses and published ports.
 
 use skep_objects::swarmkit::{
-    Endpoint, EndpointSpec, PortConfig, Service, endpoint::VirtualIp,
-    endpoint_spec::ResolutionMode,
+    Endpoint, EndpointSpec, PortConfig, Service, endpoint::VirtualIp, endpoint_spec::ResolutionMode,
 };
 use skep_store::{TxError, View};
 
@@ -11,8 +10,11 @@ use crate::pass::Pass;
 
 impl Allocator {
     pub(super) fn restore_service(&mut self, service: &Service) {
-        let Some(endpoint) = &service.endpoint else { return };
-        self.ports.restore(&service.id, name(service), &endpoint.ports);
+        let Some(endpoint) = &service.endpoint else {
+            return;
+        };
+        self.ports
+            .restore(&service.id, name(service), &endpoint.ports);
         let held: Vec<_> = endpoint
             .virtual_ips
             .iter()
@@ -37,11 +39,14 @@ impl Allocator {
     }
 
     pub(super) fn plan_service(&mut self, id: &str, pass: &mut Pass<'_>) -> Result<(), TxError> {
-        let Some(service) = pass.tx.service(id).cloned() else { return Ok(()) };
+        let Some(service) = pass.tx.service(id).cloned() else {
+            return Ok(());
+        };
         match self.endpoint(&service, pass.tx) {
             Ok(endpoint) => {
                 if service.endpoint.as_ref() != Some(&endpoint) {
-                    pass.tx.edit_service(id, |service| service.endpoint = Some(endpoint))?;
+                    pass.tx
+                        .edit_service(id, |service| service.endpoint = Some(endpoint))?;
                 }
                 self.unblock_tasks_of(id, pass.tx);
             }
@@ -70,11 +75,14 @@ impl Allocator {
         let had = service.endpoint.clone().unwrap_or_default();
         let wanted = spec.as_ref().map_or(&[][..], |spec| spec.ports.as_slice());
         let had_ports = had.ports.clone();
-        let ports = self.ports.assign(&service.id, name(service), wanted, &had_ports)?;
+        let ports = self
+            .ports
+            .assign(&service.id, name(service), wanted, &had_ports)?;
         let networks = vip_networks(service, spec.as_ref(), &ports, view)?;
         let held = self.services.entry(service.id.clone()).or_default();
-        let (kept, dropped): (Vec<_>, Vec<_>) =
-            std::mem::take(held).into_iter().partition(|(network, _)| networks.contains(network));
+        let (kept, dropped): (Vec<_>, Vec<_>) = std::mem::take(held)
+            .into_iter()
+            .partition(|(network, _)| networks.contains(network));
         *held = kept;
         self.release(Some(dropped));
         let mut virtual_ips = Vec::new();
@@ -95,7 +103,11 @@ impl Allocator {
             };
             virtual_ips.push(VirtualIp { network_id, addr });
         }
-        Ok(Endpoint { spec, ports, virtual_ips })
+        Ok(Endpoint {
+            spec,
+            ports,
+            virtual_ips,
+        })
     }
 }
 

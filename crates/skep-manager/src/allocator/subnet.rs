@@ -46,7 +46,13 @@ impl Subnet {
             first = first.max(range.first());
             last = last.min(range.last());
         }
-        Self { cidr, first, last, used: BTreeSet::new(), next: first }
+        Self {
+            cidr,
+            first,
+            last,
+            used: BTreeSet::new(),
+            next: first,
+        }
     }
 
     /// The block.
@@ -76,7 +82,11 @@ impl Subnet {
         let wanted = Cidr::new(address, self.cidr.prefix())
             .filter(|wanted| self.contains(*wanted))
             .ok_or(AddressError::Outside(address, self.cidr))?;
-        if self.used.insert(wanted.number()) { Ok(wanted) } else { Err(AddressError::Taken(address)) }
+        if self.used.insert(wanted.number()) {
+            Ok(wanted)
+        } else {
+            Err(AddressError::Taken(address))
+        }
     }
 
     /// Takes the next free address after the one taken last.
@@ -116,7 +126,10 @@ mod tests {
     use super::*;
 
     fn subnet(cidr: &str, range: Option<&str>) -> Subnet {
-        Subnet::new(cidr.parse().unwrap(), range.map(|range| range.parse().unwrap()))
+        Subnet::new(
+            cidr.parse().unwrap(),
+            range.map(|range| range.parse().unwrap()),
+        )
     }
 
     #[test]
@@ -133,7 +146,10 @@ mod tests {
         let mut subnet = subnet("10.0.0.0/29", None);
         let all: Vec<_> = (0..6).map(|_| subnet.take_next().unwrap()).collect();
         assert_eq!(all.last().unwrap().to_string(), "10.0.0.6/29");
-        assert!(matches!(subnet.take_next(), Err(AddressError::Exhausted(_))));
+        assert!(matches!(
+            subnet.take_next(),
+            Err(AddressError::Exhausted(_))
+        ));
         subnet.release(all[2]);
         assert_eq!(subnet.take_next().unwrap(), all[2]);
     }
@@ -151,15 +167,29 @@ mod tests {
     fn ranges_bound_what_is_chosen_but_not_what_is_asked_for() {
         let mut subnet = subnet("10.1.0.0/16", Some("10.1.5.0/24"));
         assert_eq!(subnet.take_next().unwrap().to_string(), "10.1.5.0/16");
-        assert_eq!(subnet.take("10.1.0.1".parse().unwrap()).unwrap().to_string(), "10.1.0.1/16");
-        assert!(matches!(subnet.take("10.1.0.1".parse().unwrap()), Err(AddressError::Taken(_))));
-        assert!(matches!(subnet.take("10.2.0.1".parse().unwrap()), Err(AddressError::Outside(..))));
+        assert_eq!(
+            subnet
+                .take("10.1.0.1".parse().unwrap())
+                .unwrap()
+                .to_string(),
+            "10.1.0.1/16"
+        );
+        assert!(matches!(
+            subnet.take("10.1.0.1".parse().unwrap()),
+            Err(AddressError::Taken(_))
+        ));
+        assert!(matches!(
+            subnet.take("10.2.0.1".parse().unwrap()),
+            Err(AddressError::Outside(..))
+        ));
     }
 
     #[test]
     fn ipv6_subnets_have_no_broadcast_address() {
         let mut subnet = subnet("fd00::/126", None);
-        let all: Vec<_> = (0..3).map(|_| subnet.take_next().unwrap().to_string()).collect();
+        let all: Vec<_> = (0..3)
+            .map(|_| subnet.take_next().unwrap().to_string())
+            .collect();
         assert_eq!(all, ["fd00::1/126", "fd00::2/126", "fd00::3/126"]);
         assert!(subnet.take_next().is_err());
     }

@@ -54,7 +54,10 @@ impl Allocator {
     }
 
     pub(super) fn plan_task(&mut self, id: &str, pass: &mut Pass<'_>) -> Result<(), TxError> {
-        let Some(task) = pass.tx.task(id).filter(|task| task.observed_state() == TaskState::New)
+        let Some(task) = pass
+            .tx
+            .task(id)
+            .filter(|task| task.observed_state() == TaskState::New)
         else {
             return Ok(());
         };
@@ -147,9 +150,9 @@ impl Allocator {
 }
 
 fn held(attachments: &[NetworkAttachment]) -> Vec<Held> {
-    let pairs = attachments.iter().filter_map(|attachment| {
-        Some((&attachment.network.as_ref()?.id, &attachment.addresses))
-    });
+    let pairs = attachments
+        .iter()
+        .filter_map(|attachment| Some((&attachment.network.as_ref()?.id, &attachment.addresses)));
     pairs
         .flat_map(|(network, addresses)| addresses.iter().map(|a| (network.clone(), a.clone())))
         .collect()

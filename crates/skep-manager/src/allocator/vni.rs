@@ -17,7 +17,10 @@ pub struct VniPool {
 
 impl Default for VniPool {
     fn default() -> Self {
-        Self { used: BTreeSet::new(), next: FIRST }
+        Self {
+            used: BTreeSet::new(),
+            next: FIRST,
+        }
     }
 }
 
@@ -32,7 +35,9 @@ impl VniPool {
 
     /// The next free VNI in sequence.
     pub fn take_next(&mut self) -> Option<u32> {
-        let vni = (self.next..=LAST).chain(FIRST..self.next).find(|vni| !self.used.contains(vni))?;
+        let vni = (self.next..=LAST)
+            .chain(FIRST..self.next)
+            .find(|vni| !self.used.contains(vni))?;
         self.used.insert(vni);
         self.next = if vni == LAST { FIRST } else { vni + 1 };
         Some(vni)

@@ -61,12 +61,19 @@ impl Constraint {
         if !valid_value(value) {
             return Err(ConstraintError::Value(value.to_owned()));
         }
-        Ok(Self { key: Key::parse(key), equal, value: value.to_owned() })
+        Ok(Self {
+            key: Key::parse(key),
+            equal,
+            value: value.to_owned(),
+        })
     }
 
     /// Parses all, or returns the first error.
     pub fn parse_all<S: AsRef<str>>(expressions: &[S]) -> Result<Vec<Self>, ConstraintError> {
-        expressions.iter().map(|expression| Self::parse(expression.as_ref())).collect()
+        expressions
+            .iter()
+            .map(|expression| Self::parse(expression.as_ref()))
+            .collect()
     }
 
     /// Whether `node` meets this constraint.
@@ -100,11 +107,15 @@ impl Constraint {
     }
 
     fn matches_ip(&self, address: &str) -> bool {
-        let Ok(address) = address.parse::<IpAddr>() else { return false };
+        let Ok(address) = address.parse::<IpAddr>() else {
+            return false;
+        };
         if let Ok(wanted) = self.value.parse::<IpAddr>() {
             return (wanted == address) == self.equal;
         }
-        let Some((network, prefix)) = self.value.split_once('/') else { return false };
+        let Some((network, prefix)) = self.value.split_once('/') else {
+            return false;
+        };
         let (Ok(network), Ok(prefix)) = (network.parse::<IpAddr>(), prefix.parse::<u32>()) else {
             return false;
         };
@@ -157,9 +168,11 @@ pub fn spread_value<'a>(descriptor: &str, node: &'a Node) -> Option<&'a str> {
 
 fn contains(network: IpAddr, prefix: u32, address: IpAddr) -> Option<bool> {
     let (network, address, width) = match (network, address) {
-        (IpAddr::V4(network), IpAddr::V4(address)) => {
-            (u128::from(u32::from(network)), u128::from(u32::from(address)), 32)
-        }
+        (IpAddr::V4(network), IpAddr::V4(address)) => (
+            u128::from(u32::from(network)),
+            u128::from(u32::from(address)),
+            32,
+        ),
         (IpAddr::V6(network), IpAddr::V6(address)) => (network.into(), address.into(), 128),
         _ => return Some(false),
     };
@@ -172,7 +185,9 @@ fn contains(network: IpAddr, prefix: u32, address: IpAddr) -> Option<bool> {
 
 fn valid_key(key: &str) -> bool {
     let mut chars = key.chars();
-    let first = chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
+    let first = chars
+        .next()
+        .is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
     let mut rest = 0;
     let all = chars.all(|c| {
         rest += 1;
@@ -197,18 +212,30 @@ mod tests {
     use super::*;
 
     fn node() -> Node {
-        let labels = [("disk".to_owned(), "SSD".to_owned()), ("Zone".to_owned(), "a".to_owned())];
+        let labels = [
+            ("disk".to_owned(), "SSD".to_owned()),
+            ("Zone".to_owned(), "a".to_owned()),
+        ];
         Node {
             id: "n1".into(),
             role: NodeRole::Manager.into(),
-            status: Some(NodeStatus { addr: "10.1.2.3".into(), ..Default::default() }),
+            status: Some(NodeStatus {
+                addr: "10.1.2.3".into(),
+                ..Default::default()
+            }),
             spec: Some(NodeSpec {
-                annotations: Some(Annotations { labels: labels.into(), ..Default::default() }),
+                annotations: Some(Annotations {
+                    labels: labels.into(),
+                    ..Default::default()
+                }),
                 ..Default::default()
             }),
             description: Some(NodeDescription {
                 hostname: "Host-1".into(),
-                platform: Some(Platform { architecture: "x86_64".into(), os: "linux".into() }),
+                platform: Some(Platform {
+                    architecture: "x86_64".into(),
+                    os: "linux".into(),
+                }),
                 engine: Some(EngineDescription {
                     labels: [("gpu".to_owned(), "yes".to_owned())].into(),
                     ..Default::default()
@@ -220,7 +247,11 @@ mod tests {
     }
 
     fn check(expression: &str, expect: bool) {
-        assert_eq!(Constraint::parse(expression).unwrap().matches(&node()), expect, "{expression}");
+        assert_eq!(
+            Constraint::parse(expression).unwrap().matches(&node()),
+            expect,
+            "{expression}"
+        );
     }
 
     #[test]
@@ -264,7 +295,10 @@ mod tests {
     #[test]
     fn bad_expressions_are_refused_with_dockers_text() {
         let refuse = |expression: &str| Constraint::parse(expression).unwrap_err().to_string();
-        assert_eq!(refuse("node.id=x"), "constraint expected one operator from ==, !=");
+        assert_eq!(
+            refuse("node.id=x"),
+            "constraint expected one operator from ==, !="
+        );
         assert_eq!(refuse("n==x"), "key 'n' is invalid");
         assert_eq!(refuse("no de==x"), "key 'no de' is invalid");
         assert_eq!(refuse("node.id=="), "value '' is invalid");

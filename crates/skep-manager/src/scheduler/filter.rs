@@ -69,9 +69,16 @@ impl Refusals {
     /// The reasons, commonest first; empty when there is no node at all.
     #[must_use]
     pub fn explain(&self) -> String {
-        let mut reasons: Vec<_> = self.0.iter().map(|(refusal, count)| (*count, *refusal)).collect();
+        let mut reasons: Vec<_> = self
+            .0
+            .iter()
+            .map(|(refusal, count)| (*count, *refusal))
+            .collect();
         reasons.sort_by_key(|(count, refusal)| (std::cmp::Reverse(*count), *refusal));
-        let texts: Vec<_> = reasons.iter().map(|(count, refusal)| refusal.explain(*count)).collect();
+        let texts: Vec<_> = reasons
+            .iter()
+            .map(|(count, refusal)| refusal.explain(*count))
+            .collect();
         texts.join("; ")
     }
 
@@ -124,7 +131,10 @@ impl Demand {
     /// What a task of this spec takes.
     #[must_use]
     pub fn of<'a>(spec: &TaskSpec, ports: impl Iterator<Item = &'a PortConfig>) -> Self {
-        let reserved = spec.resources.as_ref().and_then(|resources| resources.reservations.as_ref());
+        let reserved = spec
+            .resources
+            .as_ref()
+            .and_then(|resources| resources.reservations.as_ref());
         let host_ports = ports
             .filter(|port| port.publish_mode() == PublishMode::Host && port.published_port != 0)
             .map(|port| (port.protocol, port.published_port))
@@ -153,8 +163,9 @@ impl Requirements {
         let platforms = placement.map_or(Vec::new(), |placement| {
             placement.platforms.iter().map(normalised).collect()
         });
-        let mut plugins: Vec<_> =
-            network_drivers.map(|driver| ("Network".to_owned(), driver.to_owned())).collect();
+        let mut plugins: Vec<_> = network_drivers
+            .map(|driver| ("Network".to_owned(), driver.to_owned()))
+            .collect();
         if let Some(task_spec::Runtime::Container(container)) = &spec.runtime {
             plugins.extend(
                 container
@@ -172,7 +183,11 @@ impl Requirements {
         plugins.sort();
         plugins.dedup();
         Self {
-            kind: Kind { plugins, constraints, platforms },
+            kind: Kind {
+                plugins,
+                constraints,
+                platforms,
+            },
             demand: Demand::of(spec, ports),
             max_replicas: placement.map_or(0, |placement| placement.max_replicas),
         }
@@ -208,7 +223,12 @@ impl Requirements {
     }
 
     fn crowded(&self, state: &NodeState, here: u32) -> Option<Refusal> {
-        if self.demand.host_ports.iter().any(|port| state.host_ports.contains_key(port)) {
+        if self
+            .demand
+            .host_ports
+            .iter()
+            .any(|port| state.host_ports.contains_key(port))
+        {
             return Some(Refusal::HostPort);
         }
         (self.max_replicas > 0 && u64::from(here) >= self.max_replicas)
@@ -224,10 +244,18 @@ impl Kind {
     }
 
     fn refusal(&self, node: &Node) -> Option<Refusal> {
-        if !self.plugins.iter().all(|(kind, name)| has_plugin(node, kind, name)) {
+        if !self
+            .plugins
+            .iter()
+            .all(|(kind, name)| has_plugin(node, kind, name))
+        {
             return Some(Refusal::Plugin);
         }
-        if !self.constraints.iter().all(|constraint| constraint.matches(node)) {
+        if !self
+            .constraints
+            .iter()
+            .all(|constraint| constraint.matches(node))
+        {
             return Some(Refusal::Constraint);
         }
         (!self.platform_fits(node)).then_some(Refusal::Platform)
@@ -255,7 +283,10 @@ pub fn is_ready(node: &Node) -> bool {
         .as_ref()
         .is_some_and(|status| status.state() == node_status::State::Ready);
     ready
-        && node.spec.as_ref().is_none_or(|spec| spec.availability() == Availability::Active)
+        && node
+            .spec
+            .as_ref()
+            .is_none_or(|spec| spec.availability() == Availability::Active)
 }
 
 fn normalised(platform: &Platform) -> (String, String) {
@@ -282,7 +313,11 @@ fn has_plugin(node: &Node, kind: &str, name: &str) -> bool {
     let same_name = |plugin: &PluginDescription| {
         plugin.name == name || plugin.name.strip_suffix(":latest") == Some(name)
     };
-    let mut of_kind = engine.plugins.iter().filter(|plugin| plugin.r#type == kind).peekable();
+    let mut of_kind = engine
+        .plugins
+        .iter()
+        .filter(|plugin| plugin.r#type == kind)
+        .peekable();
     // An engine too old to list its log drivers is taken at its word.
     (kind == "Log" && of_kind.peek().is_none()) || of_kind.any(same_name)
 }

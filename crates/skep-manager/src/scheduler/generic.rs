@@ -57,12 +57,20 @@ impl GenericPool {
             if let Some(names) = self.named.get_mut(kind) {
                 let count = usize::try_from(*count).unwrap_or(0).min(names.len());
                 claimed.extend(names.drain(..count).map(|value| {
-                    let named = NamedGenericResource { kind: kind.clone(), value };
-                    GenericResource { resource: Some(Resource::NamedResourceSpec(named)) }
+                    let named = NamedGenericResource {
+                        kind: kind.clone(),
+                        value,
+                    };
+                    GenericResource {
+                        resource: Some(Resource::NamedResourceSpec(named)),
+                    }
                 }));
             } else if let Some(left) = self.discrete.get_mut(kind) {
                 *left -= count;
-                let discrete = DiscreteGenericResource { kind: kind.clone(), value: *count };
+                let discrete = DiscreteGenericResource {
+                    kind: kind.clone(),
+                    value: *count,
+                };
                 claimed.push(GenericResource {
                     resource: Some(Resource::DiscreteResourceSpec(discrete)),
                 });
@@ -99,7 +107,10 @@ impl GenericPool {
         for resource in resources {
             match resource.resource.as_ref() {
                 Some(Resource::NamedResourceSpec(named)) => {
-                    self.named.entry(named.kind.clone()).or_default().push(named.value.clone());
+                    self.named
+                        .entry(named.kind.clone())
+                        .or_default()
+                        .push(named.value.clone());
                 }
                 Some(Resource::DiscreteResourceSpec(discrete)) => {
                     *self.discrete.entry(discrete.kind.clone()).or_default() += discrete.value;
@@ -115,13 +126,23 @@ mod tests {
     use super::*;
 
     fn named(kind: &str, value: &str) -> GenericResource {
-        let named = NamedGenericResource { kind: kind.into(), value: value.into() };
-        GenericResource { resource: Some(Resource::NamedResourceSpec(named)) }
+        let named = NamedGenericResource {
+            kind: kind.into(),
+            value: value.into(),
+        };
+        GenericResource {
+            resource: Some(Resource::NamedResourceSpec(named)),
+        }
     }
 
     fn discrete(kind: &str, value: i64) -> GenericResource {
-        let discrete = DiscreteGenericResource { kind: kind.into(), value };
-        GenericResource { resource: Some(Resource::DiscreteResourceSpec(discrete)) }
+        let discrete = DiscreteGenericResource {
+            kind: kind.into(),
+            value,
+        };
+        GenericResource {
+            resource: Some(Resource::DiscreteResourceSpec(discrete)),
+        }
     }
 
     #[test]

@@ -109,7 +109,10 @@ impl Scheduler {
     fn take_node(&mut self, id: &str, view: &View) {
         match view.node(id) {
             Some(node) => {
-                let known = self.cluster.node_index(id).and_then(|at| self.cluster.node(at));
+                let known = self
+                    .cluster
+                    .node_index(id)
+                    .and_then(|at| self.cluster.node(at));
                 if known.is_some_and(|known| !differs_for_filters(&known.node, node)) {
                     return;
                 }
@@ -136,22 +139,32 @@ impl Scheduler {
         if let Some(known) = self.eligible.get(kind) {
             return Arc::clone(known);
         }
-        let nodes = self.cluster.nodes().filter(|(_, state)| kind.accepts(&state.node));
+        let nodes = self
+            .cluster
+            .nodes()
+            .filter(|(_, state)| kind.accepts(&state.node));
         let nodes: Arc<[NodeIndex]> = nodes.map(|(at, _)| at).collect();
         self.eligible.insert(kind.clone(), Arc::clone(&nodes));
         nodes
     }
 
     /// Decides on the tasks of one group: a node for each, until one has none.
-    fn place_group(&mut self, task: &Task, tasks: &[String], service: Option<&Service>, now: Now)
-    -> (Vec<(NodeIndex, Vec<GenericResource>)>, Option<Refusals>) {
+    fn place_group(
+        &mut self,
+        task: &Task,
+        tasks: &[String],
+        service: Option<&Service>,
+        now: Now,
+    ) -> (Vec<(NodeIndex, Vec<GenericResource>)>, Option<Refusals>) {
         let requirements = requirements(task);
         let eligible = self.eligible(&requirements.kind);
         let default = TaskSpec::default();
         let spec = task.spec.as_ref().unwrap_or(&default);
         let labels = service.and_then(|service| service.spec.as_ref()?.annotations.as_ref());
         let strategy = Strategy::choose(
-            &labels.map(|annotations| annotations.labels.clone()).unwrap_or_default(),
+            &labels
+                .map(|annotations| annotations.labels.clone())
+                .unwrap_or_default(),
             Some(&self.swarm_labels),
         );
         let group = Group {
@@ -186,7 +199,9 @@ impl Scheduler {
             }
         }
         if let Some(tasks) = self.waiting.get_mut(key) {
-            gone.iter().for_each(|task| drop(tasks.remove(task)));
+            for task in &gone {
+                tasks.remove(task);
+            }
         }
         let Some(first) = waiting.first().and_then(|id| pass.tx.task(id)).cloned() else {
             return Ok(());
@@ -210,38 +225,57 @@ impl Scheduler {
         if let Some(refusals) = refusals {
             self.blocked.insert(key.clone());
             let text = refusals.no_suitable_node();
-            let left: Vec<String> =
-                self.waiting.get(key).into_iter().flatten().map(|(_, id)| id.clone()).collect();
+            let left: Vec<String> = self
+                .waiting
+                .get(key)
+                .into_iter()
+                .flatten()
+                .map(|(_, id)| id.clone())
+                .collect();
             for id in left {
                 let now = pass.now;
                 if pass.tx.task(&id).is_none() {
                     continue;
                 }
-                pass.tx.edit_task(&id, |task| transitions::explain(task, &text, now))?;
+                pass.tx
+                    .edit_task(&id, |task| transitions::explain(task, &text, now))?;
             }
         }
         Ok(())
     }
 
     fn plan_preassigned(&mut self, id: &str, pass: &mut Pass<'_>) -> Result<(), TxError> {
-        let Some(task) = pass.tx.task(id).filter(|task| is_schedulable(task)).cloned() else {
+        let Some(task) = pass
+            .tx
+            .task(id)
+            .filter(|task| is_schedulable(task))
+            .cloned()
+        else {
             return Ok(());
         };
-        let Some(at) = self.cluster.node_index(&task.node_id) else { return Ok(()) };
+        let Some(at) = self.cluster.node_index(&task.node_id) else {
+            return Ok(());
+        };
         let requirements = requirements(&task);
         let service = self.cluster.service_index(&task.service_id);
         let here = self.cluster.tasks_of(service, at);
-        let refusal =
-            self.cluster.node(at).and_then(|state| requirements.refusal(state, here));
+        let refusal = self
+            .cluster
+            .node(at)
+            .and_then(|state| requirements.refusal(state, here));
         let now = pass.now;
         if let Some(refusal) = refusal {
             let mut refusals = Refusals::default();
             refusals.add(refusal);
             self.blocked_preassigned.insert(id.to_owned());
-            pass.tx.edit_task(id, |task| transitions::explain(task, &refusals.explain(), now))?;
+            pass.tx.edit_task(id, |task| {
+                transitions::explain(task, &refusals.explain(), now)
+            })?;
             return Ok(());
         }
-        let generic = self.cluster.place(id, service, at, &Arc::new(requirements.demand));
+        let generic = self
+            .cluster
+            .place(id, service, at, &Arc::new(requirements.demand));
         pass.tx.edit_task(id, |task| {
             const MESSAGE: &str = "scheduler confirmed task can run on preassigned node";
             if transitions::advance(task, Owner::Scheduler, TaskState::Assigned, MESSAGE, now) {
@@ -273,13 +307,20 @@ impl Stage for Scheduler {
     }
 
     fn observe(&mut self, event: &Event, view: &View, now: Now) {
-        if let Event::Updated { old: Object::Task(old), new: Object::Task(new) } = event
+        if let Event::Updated {
+            old: Object::Task(old),
+            new: Object::Task(new),
+        } = event
             && !old.has_stopped()
             && new.slot != 0
-            && matches!(new.observed_state(), TaskState::Failed | TaskState::Rejected)
+            && matches!(
+                new.observed_state(),
+                TaskState::Failed | TaskState::Rejected
+            )
         {
             let version = group_key(new).1;
-            self.cluster.note_failure(&new.service_id, version, &new.node_id, now.monotonic);
+            self.cluster
+                .note_failure(&new.service_id, version, &new.node_id, now.monotonic);
         }
         match event.object() {
             Some(Object::Task(task)) => match view.task(&task.id) {
@@ -305,8 +346,12 @@ impl Stage for Scheduler {
             self.preassigned.remove(&id);
             self.plan_preassigned(&id, pass)?;
         }
-        let keys: Vec<GroupKey> =
-            self.waiting.keys().filter(|key| !self.blocked.contains(*key)).cloned().collect();
+        let keys: Vec<GroupKey> = self
+            .waiting
+            .keys()
+            .filter(|key| !self.blocked.contains(*key))
+            .cloned()
+            .collect();
         for key in keys {
             if pass.is_full() {
                 break;
@@ -332,13 +377,24 @@ fn requirements(task: &Task) -> Requirements {
     let default = TaskSpec::default();
     let ports = task.endpoint.iter().flat_map(|endpoint| &endpoint.ports);
     let drivers = task.networks.iter().filter_map(|attachment| {
-        Some(attachment.network.as_ref()?.driver_state.as_ref()?.name.as_str())
+        Some(
+            attachment
+                .network
+                .as_ref()?
+                .driver_state
+                .as_ref()?
+                .name
+                .as_str(),
+        )
     });
     Requirements::of(task.spec.as_ref().unwrap_or(&default), ports, drivers)
 }
 
 fn preferences(spec: &TaskSpec) -> Vec<String> {
-    let preferences = spec.placement.iter().flat_map(|placement| &placement.preferences);
+    let preferences = spec
+        .placement
+        .iter()
+        .flat_map(|placement| &placement.preferences);
     preferences
         .filter_map(|preference| match preference.preference.as_ref()? {
             Preference::Spread(spread) => Some(spread.spread_descriptor.clone()),
@@ -360,6 +416,12 @@ fn differs_for_filters(
     one.spec != other.spec
         || one.description != other.description
         || one.role != other.role
-        || one.status.as_ref().map(|status| (status.state, &status.addr))
-            != other.status.as_ref().map(|status| (status.state, &status.addr))
+        || one
+            .status
+            .as_ref()
+            .map(|status| (status.state, &status.addr))
+            != other
+                .status
+                .as_ref()
+                .map(|status| (status.state, &status.addr))
 }

@@ -76,8 +76,9 @@ impl NodeState {
         Self {
             nano_cpus: resources.map_or(0, |resources| resources.nano_cpus),
             memory_bytes: resources.map_or(0, |resources| resources.memory_bytes),
-            generic: resources
-                .map_or_else(GenericPool::default, |resources| GenericPool::of(&resources.generic)),
+            generic: resources.map_or_else(GenericPool::default, |resources| {
+                GenericPool::of(&resources.generic)
+            }),
             host_ports: BTreeMap::new(),
             active_tasks: 0,
             node,
@@ -87,10 +88,16 @@ impl NodeState {
     /// How full the node is by what tasks reserved: 0 (empty) to 2 000 000 (CPU and memory full).
     #[must_use]
     pub fn fullness(&self) -> u64 {
-        let resources = self.node.description.as_ref().and_then(|d| d.resources.as_ref());
+        let resources = self
+            .node
+            .description
+            .as_ref()
+            .and_then(|d| d.resources.as_ref());
         let part = |left: i64, all: i64| match all {
-            1.. => u64::try_from((i128::from(all) - i128::from(left)) * 1_000_000 / i128::from(all))
-                .unwrap_or(0),
+            1.. => {
+                u64::try_from((i128::from(all) - i128::from(left)) * 1_000_000 / i128::from(all))
+                    .unwrap_or(0)
+            }
             _ => 0,
         };
         resources.map_or(0, |all| {
@@ -153,7 +160,10 @@ impl Cluster {
 
     /// Takes over a node's new object when nothing changed that resources depend on.
     pub fn refresh_node(&mut self, node: &Arc<Node>) -> bool {
-        let Some(state) = self.index.get(&node.id).and_then(|at| self.nodes[*at as usize].as_mut())
+        let Some(state) = self
+            .index
+            .get(&node.id)
+            .and_then(|at| self.nodes[*at as usize].as_mut())
         else {
             return false;
         };
@@ -168,7 +178,9 @@ impl Cluster {
 
     /// Forgets a node and what tasks hold there.
     pub fn remove_node(&mut self, id: &str) {
-        let Some(at) = self.index.remove(id) else { return };
+        let Some(at) = self.index.remove(id) else {
+            return;
+        };
         self.generation += 1;
         self.claims.retain(|_, claim| claim.node != at);
         for load in &mut self.loads {
@@ -193,7 +205,9 @@ impl Cluster {
 
     /// All nodes.
     pub fn nodes(&self) -> impl Iterator<Item = (NodeIndex, &NodeState)> {
-        (0..).zip(&self.nodes).filter_map(|(at, state)| Some((at, state.as_ref()?)))
+        (0..)
+            .zip(&self.nodes)
+            .filter_map(|(at, state)| Some((at, state.as_ref()?)))
     }
 
     /// Number of index values in use or vacant.
@@ -225,17 +239,26 @@ impl Cluster {
     /// Active tasks of a service on a node.
     #[must_use]
     pub fn tasks_of(&self, service: ServiceIndex, node: NodeIndex) -> u32 {
-        self.loads[service as usize].per_node.get(&node).copied().unwrap_or(0)
+        self.loads[service as usize]
+            .per_node
+            .get(&node)
+            .copied()
+            .unwrap_or(0)
     }
 
     /// Nodes that have active tasks of a service.
     pub fn nodes_of(&self, service: ServiceIndex) -> impl Iterator<Item = (NodeIndex, u32)> {
-        self.loads[service as usize].per_node.iter().map(|(node, count)| (*node, *count))
+        self.loads[service as usize]
+            .per_node
+            .iter()
+            .map(|(node, count)| (*node, *count))
     }
 
     /// Notes that a task of the service and spec version failed on the node.
     pub fn note_failure(&mut self, service: &str, version: u64, node: &str, now: Monotonic) {
-        let Some(node) = self.node_index(node) else { return };
+        let Some(node) = self.node_index(node) else {
+            return;
+        };
         let service = self.service_index(service);
         let failures = &mut self.loads[service as usize].failures;
         let times = failures.entry((version, node)).or_default();
@@ -272,9 +295,8 @@ impl Cluster {
     /// Brings the books in line with a stored task. True when something was freed.
     pub fn apply_task(&mut self, task: &Task) -> bool {
         let state = task.observed_state();
-        let holds = !task.node_id.is_empty()
-            && state >= TaskState::Assigned
-            && state <= TaskState::Running;
+        let holds =
+            !task.node_id.is_empty() && state >= TaskState::Assigned && state <= TaskState::Running;
         let Some(node) = self.node_index(&task.node_id).filter(|_| holds) else {
             return self.release(&task.id);
         };
@@ -289,15 +311,27 @@ impl Cluster {
             return false;
         }
         let ports = task.endpoint.iter().flat_map(|endpoint| &endpoint.ports);
-        let demand = Arc::new(Demand::of(task.spec.as_ref().unwrap_or(&Default::default()), ports));
+        let demand = Arc::new(Demand::of(
+            task.spec.as_ref().unwrap_or(&Default::default()),
+            ports,
+        ));
         let service = self.service_index(&task.service_id);
-        self.claim(&task.id, service, node, demand, task.assigned_generic_resources.clone(), active);
+        self.claim(
+            &task.id,
+            service,
+            node,
+            demand,
+            task.assigned_generic_resources.clone(),
+            active,
+        );
         false
     }
 
     /// Forgets a task. True when something was freed.
     pub fn release(&mut self, task: &str) -> bool {
-        let Some(claim) = self.claims.remove(task) else { return false };
+        let Some(claim) = self.claims.remove(task) else {
+            return false;
+        };
         if let Some(state) = self.nodes[claim.node as usize].as_mut() {
             state.release(&claim.demand, &claim.assigned);
         }
@@ -316,10 +350,19 @@ impl Cluster {
         demand: &Arc<Demand>,
     ) -> Vec<GenericResource> {
         let assigned = match self.nodes[node as usize].as_ref() {
-            Some(state) if !demand.generic.is_empty() => state.generic.clone().claim(&demand.generic),
+            Some(state) if !demand.generic.is_empty() => {
+                state.generic.clone().claim(&demand.generic)
+            }
             _ => Vec::new(),
         };
-        self.claim(task, service, node, Arc::clone(demand), assigned.clone(), true);
+        self.claim(
+            task,
+            service,
+            node,
+            Arc::clone(demand),
+            assigned.clone(),
+            true,
+        );
         assigned
     }
 
@@ -338,7 +381,16 @@ impl Cluster {
         if active {
             self.count(service, node, true);
         }
-        self.claims.insert(task.to_owned(), Claim { node, service, demand, assigned, active });
+        self.claims.insert(
+            task.to_owned(),
+            Claim {
+                node,
+                service,
+                demand,
+                assigned,
+                active,
+            },
+        );
     }
 
     fn count(&mut self, service: ServiceIndex, node: NodeIndex, more: bool) {

@@ -37,6 +37,7 @@ pub struct Group {
 type Weight = (u32, u64, u64);
 
 /// Nodes to choose from, best first.
+#[derive(Debug)]
 enum Pick {
     Heap(BinaryHeap<Reverse<(Weight, NodeIndex)>>),
     Bag(Vec<NodeIndex>),
@@ -45,6 +46,7 @@ enum Pick {
 }
 
 /// One group being placed.
+#[derive(Debug)]
 pub struct Placement<'a> {
     cluster: &'a mut Cluster,
     group: &'a Group,
@@ -67,23 +69,38 @@ impl<'a> Placement<'a> {
             .copied()
             .filter(|at| {
                 let here = here.get(at).copied().unwrap_or(0);
-                cluster
-                    .node(*at)
-                    .is_some_and(|state| group.requirements.refusal_by_others(state, here).is_none())
+                cluster.node(*at).is_some_and(|state| {
+                    group.requirements.refusal_by_others(state, here).is_none()
+                })
             })
             .collect();
         let pick = match group.strategy {
             Strategy::Random => Pick::Bag(nodes),
             Strategy::Spread => {
-                let view = Sorter { cluster, group, here: &here, faulty: &faulty };
+                let view = Sorter {
+                    cluster,
+                    group,
+                    here: &here,
+                    faulty: &faulty,
+                };
                 view.tree(&nodes, &group.preferences)
             }
             Strategy::Binpack => {
-                let view = Sorter { cluster, group, here: &here, faulty: &faulty };
+                let view = Sorter {
+                    cluster,
+                    group,
+                    here: &here,
+                    faulty: &faulty,
+                };
                 view.heap(&nodes)
             }
         };
-        Self { cluster, group, faulty, pick }
+        Self {
+            cluster,
+            group,
+            faulty,
+            pick,
+        }
     }
 
     /// Places one task; `None` when no node can take it.
@@ -92,7 +109,12 @@ impl<'a> Placement<'a> {
         task: &str,
         rng: &mut StdRng,
     ) -> Option<(NodeIndex, Vec<skep_objects::swarmkit::GenericResource>)> {
-        let Self { cluster, group, faulty, pick } = self;
+        let Self {
+            cluster,
+            group,
+            faulty,
+            pick,
+        } = self;
         let mut placed = None;
         pick.next(rng, &mut |node| {
             let generic = cluster.place(task, group.service, node, &group.demand);
@@ -126,9 +148,11 @@ fn weigh(cluster: &Cluster, group: &Group, node: NodeIndex, here: u32, faulty: u
     let tasks = u64::from(state.map_or(0, |state| state.active_tasks));
     match group.strategy {
         Strategy::Spread | Strategy::Random => (faulty, u64::from(here), tasks),
-        Strategy::Binpack => {
-            (faulty, u64::MAX - state.map_or(0, super::nodes::NodeState::fullness), u64::MAX - tasks)
-        }
+        Strategy::Binpack => (
+            faulty,
+            u64::MAX - state.map_or(0, super::nodes::NodeState::fullness),
+            u64::MAX - tasks,
+        ),
     }
 }
 
@@ -166,7 +190,9 @@ impl Sorter<'_> {
             return self.heap(nodes);
         };
         let value_of = |at: &NodeIndex| {
-            self.cluster.node(*at).and_then(|state| spread_value(descriptor, &state.node))
+            self.cluster
+                .node(*at)
+                .and_then(|state| spread_value(descriptor, &state.node))
         };
         let mut parts: BTreeMap<&str, (Vec<NodeIndex>, Vec<(NodeIndex, u32)>)> = BTreeMap::new();
         for at in nodes {
@@ -181,11 +207,17 @@ impl Sorter<'_> {
                 tasks.push((*at, *count));
             }
         }
-        let total = |tasks: &[(NodeIndex, u32)]| tasks.iter().map(|(_, count)| u64::from(*count)).sum();
-        let order =
-            parts.values().enumerate().map(|(at, (_, tasks))| Reverse((total(tasks), at))).collect();
-        let branches =
-            parts.values().map(|(nodes, tasks)| self.branch(nodes, tasks, deeper)).collect();
+        let total =
+            |tasks: &[(NodeIndex, u32)]| tasks.iter().map(|(_, count)| u64::from(*count)).sum();
+        let order = parts
+            .values()
+            .enumerate()
+            .map(|(at, (_, tasks))| Reverse((total(tasks), at)))
+            .collect();
+        let branches = parts
+            .values()
+            .map(|(nodes, tasks)| self.branch(nodes, tasks, deeper))
+            .collect();
         Pick::Tree(order, branches)
     }
 }
@@ -200,7 +232,9 @@ impl Pick {
     ) -> bool {
         match self {
             Self::Heap(heap) => {
-                let Some(mut best) = heap.peek_mut() else { return false };
+                let Some(mut best) = heap.peek_mut() else {
+                    return false;
+                };
                 let node = best.0.1;
                 match use_node(node) {
                     Some(weight) => best.0.0 = weight,

@@ -36,9 +36,13 @@ impl Strategy {
         swarm: Option<&BTreeMap<String, String>>,
     ) -> Self {
         let named = |labels: &BTreeMap<String, String>| {
-            labels.get(STRATEGY_LABEL).and_then(|name| Self::from_name(name))
+            labels
+                .get(STRATEGY_LABEL)
+                .and_then(|name| Self::from_name(name))
         };
-        named(service).or_else(|| swarm.and_then(named)).unwrap_or_default()
+        named(service)
+            .or_else(|| swarm.and_then(named))
+            .unwrap_or_default()
     }
 }
 
@@ -54,8 +58,17 @@ mod tests {
     fn the_services_strategy_wins_over_the_swarms() {
         let none = BTreeMap::new();
         assert_eq!(Strategy::choose(&none, None), Strategy::Spread);
-        assert_eq!(Strategy::choose(&none, Some(&labels("binpack"))), Strategy::Binpack);
-        assert_eq!(Strategy::choose(&labels("Random"), Some(&labels("binpack"))), Strategy::Random);
-        assert_eq!(Strategy::choose(&labels("best"), Some(&labels("binpack"))), Strategy::Binpack);
+        assert_eq!(
+            Strategy::choose(&none, Some(&labels("binpack"))),
+            Strategy::Binpack
+        );
+        assert_eq!(
+            Strategy::choose(&labels("Random"), Some(&labels("binpack"))),
+            Strategy::Random
+        );
+        assert_eq!(
+            Strategy::choose(&labels("best"), Some(&labels("binpack"))),
+            Strategy::Binpack
+        );
     }
 }

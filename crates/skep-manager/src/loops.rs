@@ -1,0 +1,256 @@
+//! The leader's loops, started and stopped as one set.
+//!
+//! One background task watches the store. It hands what happened to every stage, then runs the
+//! stages over one transaction, again and again until none has anything to add: a new service
+//! goes from spec to assigned tasks in one commit. While a commit is on its way, events gather,
+//! and the next transaction deals with all of them: batches grow with the load, and nothing waits
+//! for a timer.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use skep_store::{CommitError, Event, Store, Tx, TxError, UpdateError, View, Watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::allocator::Allocator;
+use crate::clock::{Clock, Monotonic, Now};
+use crate::orchestrator::{ConstraintEnforcer, NodeWatch, Orchestrator, TaskReaper};
+use crate::pass::{Pass, Stage};
+use crate::scheduler::Scheduler;
+
+/// Rounds of the stages in one transaction; what is left then waits for the next one.
+const ROUNDS: usize = 8;
+/// Pause after a transaction that could not be committed.
+const RETRY: Duration = Duration::from_millis(200);
+/// Events taken into one transaction.
+const EVENTS: usize = 20_000;
+
+/// What the loops need beside the store.
+#[derive(Debug, Clone)]
+pub struct LoopsConfig {
+    /// Where time comes from.
+    pub clock: Clock,
+    /// For the random placement strategy.
+    pub seed: u64,
+}
+
+impl Default for LoopsConfig {
+    fn default() -> Self {
+        Self {
+            clock: Clock::system(),
+            seed: rand::random(),
+        }
+    }
+}
+
+/// The running loops. Dropping it stops them without waiting.
+#[derive(Debug)]
+pub struct LeaderLoops {
+    stop: CancellationToken,
+    task: Option<JoinHandle<()>>,
+}
+
+impl LeaderLoops {
+    /// Starts the loops; only the leader may.
+    #[must_use]
+    pub fn spawn(store: Store, config: LoopsConfig) -> Self {
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(run(store, config, stop.clone()));
+        Self {
+            stop,
+            task: Some(task),
+        }
+    }
+
+    /// Stops the loops and waits until they have.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        if let Some(task) = self.task.take()
+            && let Err(error) = task.await
+            && error.is_panic()
+        {
+            tracing::error!(%error, "leader loops panicked");
+        }
+    }
+}
+
+impl Drop for LeaderLoops {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// The stages in the order in which a service's change runs through them.
+pub struct Stages {
+    stages: Vec<Box<dyn Stage>>,
+    /// Versions of the last transactions made here: their events bring nothing new.
+    own: VecDeque<u64>,
+}
+
+impl std::fmt::Debug for Stages {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list()
+            .entries(self.stages.iter().map(|stage| stage.name()))
+            .finish()
+    }
+}
+
+impl Stages {
+    /// All stages, knowing nothing yet.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self {
+            stages: vec![
+                Box::new(NodeWatch::default()),
+                Box::new(ConstraintEnforcer::default()),
+                Box::new(Orchestrator::default()),
+                Box::new(Allocator::default()),
+                Box::new(Scheduler::new(seed)),
+                Box::new(TaskReaper::default()),
+            ],
+            own: VecDeque::new(),
+        }
+    }
+
+    /// Starts over from what the store holds.
+    pub fn load(&mut self, view: &View, now: Now) {
+        self.own.clear();
+        for stage in &mut self.stages {
+            stage.load(view, now);
+        }
+    }
+
+    /// Takes in what happened and does what is to be done. Returns when to come back.
+    pub fn pass(
+        &mut self,
+        tx: &mut Tx,
+        events: &[Event],
+        now: Now,
+    ) -> Result<Option<Monotonic>, TxError> {
+        for event in events {
+            if is_own(&self.own, event) {
+                continue;
+            }
+            for stage in &mut self.stages {
+                stage.observe(event, tx, now);
+            }
+        }
+        let mut told = tx.changes().len();
+        let mut wake = None;
+        for round in 0..ROUNDS {
+            let before = tx.changes().len();
+            let mut pass = Pass::new(tx, now);
+            for at in 0..self.stages.len() {
+                self.stages[at].plan(&mut pass)?;
+                let changes = pass.tx.changes()[told..].to_vec();
+                told += changes.len();
+                for event in &changes {
+                    for stage in &mut self.stages {
+                        stage.observe(event, pass.tx, now);
+                    }
+                }
+            }
+            wake = pass.next_wake();
+            let unfinished = wake == Some(now.monotonic);
+            if tx.changes().len() == before || (unfinished && round > 0) {
+                break;
+            }
+        }
+        self.remember_own(tx);
+        Ok(wake)
+    }
+
+    fn remember_own(&mut self, tx: &Tx) {
+        let version = tx.changes().iter().rev().find_map(written_at);
+        self.own.extend(version);
+        if self.own.len() > 64 {
+            self.own.pop_front();
+        }
+    }
+}
+
+fn is_own(own: &VecDeque<u64>, event: &Event) -> bool {
+    written_at(event).is_some_and(|version| own.contains(&version))
+}
+
+/// Version of the transaction that wrote the event's object.
+fn written_at(event: &Event) -> Option<u64> {
+    match event {
+        Event::Created(object) | Event::Updated { new: object, .. } => object
+            .meta()
+            .and_then(|meta| meta.version)
+            .map(|version| version.index),
+        Event::Removed(_) | Event::Committed(_) => None,
+    }
+}
+
+async fn run(store: Store, config: LoopsConfig, stop: CancellationToken) {
+    let mut stages = Stages::new(config.seed);
+    loop {
+        let (view, watch) = store.watch();
+        let now = config.clock.now();
+        stages.load(&view, now);
+        drop(view);
+        tokio::select! {
+            () = stop.cancelled() => return,
+            end = follow(&store, &config.clock, &mut stages, watch) => match end {
+                End::Closed => return,
+                End::Failed(error) => {
+                    tracing::warn!(%error, "leader loops start over");
+                }
+            },
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(RETRY) => {}
+        }
+    }
+}
+
+enum End {
+    Closed,
+    Failed(UpdateError<TxError>),
+}
+
+/// Runs passes until one fails: what the stages remember then is ahead of the store.
+async fn follow(store: &Store, clock: &Clock, stages: &mut Stages, mut watch: Watch) -> End {
+    let mut events = Vec::new();
+    loop {
+        let now = clock.now();
+        let batch = std::mem::take(&mut events);
+        let result = store.update(|tx| stages.pass(tx, &batch, now)).await;
+        let wake = match result {
+            Ok(next) => next,
+            Err(UpdateError::Commit(CommitError::Stopped)) => return End::Closed,
+            Err(error) => return End::Failed(error),
+        };
+        while events.is_empty() {
+            tokio::select! {
+                event = watch.recv() => match event {
+                    Some(event) => keep(&mut events, event),
+                    None => return End::Closed,
+                },
+                () = sleep_until(clock, wake) => break,
+            }
+        }
+        while events.len() < EVENTS
+            && let Some(event) = watch.try_recv()
+        {
+            keep(&mut events, event);
+        }
+    }
+}
+
+fn keep(events: &mut Vec<Event>, event: Event) {
+    if !matches!(event, Event::Committed(_)) {
+        events.push(event);
+    }
+}
+
+async fn sleep_until(clock: &Clock, wake: Option<Monotonic>) {
+    match wake {
+        Some(at) => clock.sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

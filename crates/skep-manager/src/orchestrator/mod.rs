@@ -1,0 +1,335 @@
+//! The orchestrator: turns services into tasks and keeps them so.
+//!
+//! Whatever happens to a service, its tasks or their nodes marks the service; a marked service is
+//! reconciled as a whole: tasks that stopped are replaced ([`restart`]), slots are added and
+//! removed ([`replicated`], [`global`], [`jobs`]), outdated ones are rolled over ([`update`]).
+
+mod enforcer;
+mod global;
+mod jobs;
+mod node_watch;
+mod reaper;
+mod replicated;
+pub mod restart;
+pub mod service;
+pub mod slot;
+mod update;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use skep_objects::swarmkit::{Node, Service, Task, TaskState};
+use skep_store::{Event, Object, TxError, View};
+
+pub use self::enforcer::ConstraintEnforcer;
+pub use self::node_watch::NodeWatch;
+pub use self::reaper::TaskReaper;
+use self::restart::Start;
+use self::service::Mode;
+use crate::clock::{Monotonic, Now};
+use crate::pass::{Pass, Stage};
+
+/// The orchestrator's stage.
+#[derive(Debug, Default)]
+pub struct Orchestrator {
+    /// Services to reconcile; true when the service itself changed.
+    marked: BTreeMap<String, bool>,
+    timers: BTreeSet<(Monotonic, String)>,
+    /// When replacements may start.
+    starts: HashMap<String, Start>,
+    /// Rolling updates that are watched.
+    updates: HashMap<String, update::Run>,
+}
+
+impl Orchestrator {
+    fn mark(&mut self, service: &str, changed: bool) {
+        if !service.is_empty() {
+            *self.marked.entry(service.to_owned()).or_default() |= changed;
+        }
+    }
+
+    fn observe_task(&mut self, event: &Event, task: &Task) {
+        let moved = match event {
+            Event::Created(_) => task.wanted_state() == TaskState::Ready || task.has_stopped(),
+            Event::Removed(_) => {
+                self.starts.remove(&task.id);
+                // Those of a service that is to go hold it up.
+                true
+            }
+            Event::Updated {
+                old: Object::Task(old),
+                ..
+            } => {
+                let ran = task.observed_state() == TaskState::Running
+                    && old.observed_state() != TaskState::Running;
+                (task.has_stopped() && !old.has_stopped())
+                    || (ran && self.updates.contains_key(&task.service_id))
+                    || task.wanted_state() != old.wanted_state()
+            }
+            Event::Updated { .. } | Event::Committed(_) => false,
+        };
+        if moved {
+            self.mark(&task.service_id, false);
+        }
+    }
+
+    fn observe_node(&mut self, event: &Event, node: &Node, view: &View) {
+        if let Event::Updated {
+            old: Object::Node(old),
+            ..
+        } = event
+            && !differs_for_services(old, node)
+        {
+            return;
+        }
+        let services: BTreeSet<&str> = view
+            .tasks_by_node(&node.id)
+            .map(|task| task.service_id.as_str())
+            .collect();
+        for service in services {
+            self.mark(service, false);
+        }
+        for service in view
+            .services()
+            .filter(|service| Mode::of(service) == Mode::Global)
+        {
+            self.mark(&service.id, false);
+        }
+    }
+
+    fn reconcile(&mut self, id: &str, changed: bool, pass: &mut Pass<'_>) -> Result<(), TxError> {
+        let service = match pass.tx.service(id).cloned() {
+            Some(service) if !service.pending_delete => service,
+            going => return self.remove_tasks(id, going.as_deref(), pass),
+        };
+        let mode = Mode::of(&service);
+        self.replace_stopped(&service, mode, pass)?;
+        let wake = match mode {
+            Mode::Replicated { replicas } => {
+                let slots = replicated::reconcile(pass, &service, replicas, changed)?;
+                self.update(&service, mode, slots, pass)?
+            }
+            Mode::Global => {
+                let slots = global::reconcile(pass, &service)?;
+                self.update(&service, mode, slots, pass)?
+            }
+            Mode::ReplicatedJob {
+                max_concurrent,
+                total,
+            } => {
+                jobs::reconcile_replicated(pass, &service, max_concurrent, total)?;
+                None
+            }
+            Mode::GlobalJob => {
+                jobs::reconcile_global(pass, &service)?;
+                None
+            }
+        };
+        let next_start = self.start_ready(&service, mode, pass)?;
+        for at in wake.into_iter().chain(next_start) {
+            self.timers.insert((at, id.to_owned()));
+        }
+        Ok(())
+    }
+
+    fn update(
+        &mut self,
+        service: &Service,
+        mode: Mode,
+        slots: Vec<(slot::SlotKey, slot::Tasks)>,
+        pass: &mut Pass<'_>,
+    ) -> Result<Option<Monotonic>, TxError> {
+        let run = self.updates.remove(&service.id);
+        let (run, started, wake) = update::advance(pass, service, mode, slots, run)?;
+        if let Some(run) = run {
+            self.updates.insert(service.id.clone(), run);
+        }
+        self.starts.extend(started);
+        Ok(wake)
+    }
+
+    /// The service is gone, or is to go: so are its tasks.
+    fn remove_tasks(
+        &mut self,
+        id: &str,
+        service: Option<&Service>,
+        pass: &mut Pass<'_>,
+    ) -> Result<(), TxError> {
+        self.updates.remove(id);
+        let tasks: Vec<Arc<Task>> = pass.tx.tasks_by_service(id).cloned().collect();
+        if tasks.is_empty() && service.is_some() {
+            pass.tx.remove_service(id)?;
+            return Ok(());
+        }
+        for task in &tasks {
+            if pass.is_full_for_tasks() {
+                self.mark(id, false);
+                break;
+            }
+            self.starts.remove(&task.id);
+            restart::want(pass, &task.id, TaskState::Remove)?;
+        }
+        Ok(())
+    }
+
+    /// Hands tasks that stopped, or lost their node, to the restart supervisor.
+    fn replace_stopped(
+        &mut self,
+        service: &Service,
+        mode: Mode,
+        pass: &mut Pass<'_>,
+    ) -> Result<(), TxError> {
+        let tasks: Vec<Arc<Task>> = pass
+            .tx
+            .tasks_by_service(&service.id)
+            .filter(|task| slot::is_live(task))
+            .cloned()
+            .collect();
+        for task in tasks {
+            let node = pass.tx.node(&task.node_id).cloned();
+            let node = node.as_deref();
+            let lost = !task.node_id.is_empty() && service::is_invalid(node);
+            if !task.has_stopped() && !lost {
+                continue;
+            }
+            if task.observed_state() == TaskState::Complete && mode.is_job() {
+                continue;
+            }
+            if pass.is_full_for_tasks() {
+                self.mark(&service.id, false);
+                break;
+            }
+            if !lost && self.waits_to_start(&task, pass.now) {
+                continue;
+            }
+            // A global task can only be replaced on its own node.
+            if mode.is_global() && !global::takes_tasks(node, service) {
+                restart::stop(pass, &task.id)?;
+                continue;
+            }
+            let replacement = restart::restart(pass, service, &task, mode)?;
+            self.starts.extend(replacement);
+            self.starts.remove(&task.id);
+        }
+        Ok(())
+    }
+
+    /// Whether a replacement failed while its delay still runs: it is replaced when that is over.
+    fn waits_to_start(&mut self, task: &Task, now: Now) -> bool {
+        if task.wanted_state() != TaskState::Ready {
+            return false;
+        }
+        let start = *self
+            .starts
+            .entry(task.id.clone())
+            .or_insert_with(|| Start::resumed(task, now));
+        start.not_before > now.monotonic
+    }
+
+    /// Starts replacements whose time has come. Returns when the next one is due.
+    fn start_ready(
+        &mut self,
+        service: &Service,
+        mode: Mode,
+        pass: &mut Pass<'_>,
+    ) -> Result<Option<Monotonic>, TxError> {
+        let ready: Vec<Arc<Task>> = pass
+            .tx
+            .tasks_by_service(&service.id)
+            .filter(|task| task.wanted_state() == TaskState::Ready)
+            .cloned()
+            .collect();
+        let mut next: Option<Monotonic> = None;
+        for task in ready {
+            let now = pass.now;
+            let start = *self
+                .starts
+                .entry(task.id.clone())
+                .or_insert_with(|| Start::resumed(&task, now));
+            let tasks = slot::slot_of(pass.tx, &task, mode);
+            let stopped = restart::old_tasks_stopped(&tasks, &task.id, pass.tx);
+            let due = if stopped {
+                start.not_before
+            } else {
+                start.at_last
+            };
+            if due > now.monotonic {
+                next = Some(next.map_or(due, |next| next.min(due)));
+                continue;
+            }
+            self.starts.remove(&task.id);
+            restart::want(pass, &task.id, mode.goal())?;
+        }
+        Ok(next)
+    }
+}
+
+impl Stage for Orchestrator {
+    fn name(&self) -> &'static str {
+        "orchestrator"
+    }
+
+    fn load(&mut self, view: &View, _now: Now) {
+        *self = Self::default();
+        let of_services = view.services().map(|service| &service.id);
+        // Tasks whose service went away with the last leader have nobody else to end them.
+        let of_tasks = view.tasks().map(|task| &task.service_id);
+        let ids: BTreeSet<&String> = of_services.chain(of_tasks).collect();
+        for id in ids {
+            self.mark(id, false);
+        }
+    }
+
+    fn observe(&mut self, event: &Event, view: &View, _now: Now) {
+        match event.object() {
+            Some(Object::Service(service)) => {
+                let changed = match event {
+                    Event::Updated {
+                        old: Object::Service(old),
+                        ..
+                    } => old.spec != service.spec || old.job_status != service.job_status,
+                    _ => true,
+                };
+                self.mark(&service.id, changed);
+            }
+            Some(Object::Task(task)) => self.observe_task(event, task),
+            Some(Object::Node(node)) => self.observe_node(event, node, view),
+            _ => {}
+        }
+    }
+
+    fn plan(&mut self, pass: &mut Pass<'_>) -> Result<(), TxError> {
+        while let Some((at, _)) = self.timers.first()
+            && *at <= pass.now.monotonic
+            && let Some((_, service)) = self.timers.pop_first()
+        {
+            self.mark(&service, false);
+        }
+        // What a service's reconciliation marks again is for the next round of this pass.
+        for (id, changed) in std::mem::take(&mut self.marked) {
+            if pass.is_full_for_tasks() {
+                self.mark(&id, changed);
+                continue;
+            }
+            self.reconcile(&id, changed, pass)?;
+        }
+        if let Some((at, _)) = self.timers.first() {
+            pass.wake_at(*at);
+        }
+        Ok(())
+    }
+}
+
+fn differs_for_services(one: &Node, other: &Node) -> bool {
+    one.spec != other.spec
+        || one.role != other.role
+        || one.description != other.description
+        || one
+            .status
+            .as_ref()
+            .map(|status| (status.state, &status.addr))
+            != other
+                .status
+                .as_ref()
+                .map(|status| (status.state, &status.addr))
+}

@@ -1,0 +1,102 @@
+//! Gives up the tasks of nodes that have been down for long, and of nodes that are gone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use skep_objects::swarmkit::{Task, TaskState};
+use skep_store::{Event, Object, TxError, View};
+
+use super::service;
+use crate::clock::{Monotonic, Now};
+use crate::pass::{Pass, Stage};
+use crate::transitions::{self, Owner};
+
+/// A node that has been down for this long is not expected to report on its tasks any more.
+const GIVE_UP: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The stage.
+#[derive(Debug, Default)]
+pub struct NodeWatch {
+    /// Nodes that are down, with the time at which their tasks are given up.
+    down: BTreeMap<String, Monotonic>,
+    gone: BTreeSet<String>,
+}
+
+impl NodeWatch {
+    fn orphan_tasks(node: &str, message: &str, pass: &mut Pass<'_>) -> Result<(), TxError> {
+        let tasks: Vec<Arc<Task>> = pass.tx.tasks_by_node(node).cloned().collect();
+        let now = pass.now;
+        let unfinished = |task: &&Arc<Task>| {
+            (TaskState::Assigned..TaskState::Complete).contains(&task.observed_state())
+        };
+        for task in tasks.iter().filter(unfinished) {
+            pass.tx.edit_task(&task.id, |task| {
+                transitions::advance(task, Owner::NodeWatch, TaskState::Orphaned, message, now);
+            })?;
+        }
+        Ok(())
+    }
+}
+
+impl Stage for NodeWatch {
+    fn name(&self) -> &'static str {
+        "node watch"
+    }
+
+    fn load(&mut self, view: &View, now: Now) {
+        *self = Self::default();
+        for node in view.nodes().filter(|node| service::is_down(node)) {
+            let since = node.meta.as_ref().and_then(|meta| meta.updated_at.as_ref());
+            let waited = since.map_or(Duration::ZERO, |since| now.since(since));
+            self.down.insert(
+                node.id.clone(),
+                now.monotonic + GIVE_UP.saturating_sub(waited),
+            );
+        }
+        let holders: BTreeSet<&String> = view.tasks().map(|task| &task.node_id).collect();
+        self.gone = holders
+            .into_iter()
+            .filter(|id| !id.is_empty() && view.node(id).is_none())
+            .cloned()
+            .collect();
+    }
+
+    fn observe(&mut self, event: &Event, view: &View, now: Now) {
+        let Some(Object::Node(node)) = event.object() else {
+            return;
+        };
+        match view.node(&node.id) {
+            Some(node) if service::is_down(node) => {
+                self.down
+                    .entry(node.id.clone())
+                    .or_insert(now.monotonic + GIVE_UP);
+            }
+            Some(node) => drop(self.down.remove(&node.id)),
+            None => {
+                self.down.remove(&node.id);
+                self.gone.insert(node.id.clone());
+            }
+        }
+    }
+
+    fn plan(&mut self, pass: &mut Pass<'_>) -> Result<(), TxError> {
+        while let Some(id) = self.gone.pop_first() {
+            Self::orphan_tasks(&id, "node was removed from the swarm", pass)?;
+        }
+        let due: Vec<String> = self
+            .down
+            .iter()
+            .filter(|(_, at)| **at <= pass.now.monotonic)
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in due {
+            self.down.remove(&id);
+            Self::orphan_tasks(&id, "node has been down for too long", pass)?;
+        }
+        if let Some(next) = self.down.values().min() {
+            pass.wake_at(*next);
+        }
+        Ok(())
+    }
+}
