@@ -1,3 +1,100 @@
 //! The Docker Engine API over HTTP.
+//!
+//! A request's version comes off its path, then [`route`] picks a file by the first word and that
+//! file matches method and path. Handlers only translate: JSON to the engine's or the managers'
+//! types and back. Every refusal is an [`error::ApiError`]; its status is decided in `error.rs`.
 
+pub mod call;
 pub mod convert;
+pub mod error;
+mod frames;
+mod legacy;
+pub mod query;
+pub mod server;
+pub mod version;
+
+mod attach;
+mod containers;
+mod events;
+mod exec;
+mod logs;
+mod networks;
+mod system;
+mod unsupported;
+mod volumes;
+mod websocket;
+
+use std::sync::Arc;
+
+use http::{Method, Request, StatusCode, header::HeaderValue};
+use hyper::body::Incoming;
+
+use call::{Call, Response};
+use error::ApiError;
+
+/// What the API serves.
+#[derive(Debug)]
+pub struct Api {
+    /// This host's containers, images, volumes and networks.
+    pub engine: skep_engine::Engine,
+    /// What does not change while the daemon runs.
+    pub facts: system::Facts,
+}
+
+/// Answers one request.
+pub async fn serve(api: Arc<Api>, request: Request<Incoming>) -> Response {
+    let path = request.uri().path().to_owned();
+    let query = query::Query::parse(request.uri().query().unwrap_or_default());
+    if request.method() == Method::OPTIONS {
+        return call::empty(StatusCode::OK);
+    }
+    let mut response = match version::strip(&path) {
+        Ok((rest, version)) => {
+            let call = Call {
+                api,
+                version,
+                query,
+                request,
+            };
+            let rest = rest.to_owned();
+            let mut response = match route(call, &rest).await {
+                Ok(response) => response,
+                Err(error) => {
+                    tracing::debug!(http.path = %path, http.status = %error.status.as_u16(), error = %error.message, "request refused");
+                    call::refusal(&error)
+                }
+            };
+            let version = HeaderValue::from_str(&version::MAX.to_string());
+            if let Ok(version) = version {
+                response.headers_mut().insert("api-version", version);
+            }
+            response
+        }
+        Err(error) => call::refusal(&error),
+    };
+    let headers = response.headers_mut();
+    headers.insert("docker-experimental", HeaderValue::from_static("false"));
+    headers.insert("ostype", HeaderValue::from_static("linux"));
+    headers.insert("server", HeaderValue::from_static(system::SERVER));
+    response
+}
+
+/// Picks the file that answers.
+async fn route(call: Call, path: &str) -> error::Result<Response> {
+    let decoded: Vec<String> = path
+        .split('/')
+        .filter(|segment| !segment.is_empty())
+        .map(|segment| query::percent_decode(segment, false))
+        .collect();
+    let path: Vec<&str> = decoded.iter().map(String::as_str).collect();
+    match path.first().copied().unwrap_or_default() {
+        "containers" | "commit" => containers::route(call, &path).await,
+        "exec" => exec::route(call, &path).await,
+        "volumes" => volumes::route(call, &path).await,
+        "networks" => networks::route(call, &path).await,
+        "events" => events::route(call, &path).await,
+        "_ping" | "version" | "info" | "system" | "auth" => system::route(call, &path).await,
+        "build" | "plugins" | "session" | "grpc" => unsupported::route(call, &path).await,
+        _ => Err(ApiError::no_route()),
+    }
+}
