@@ -113,6 +113,11 @@ pub fn empty(status: StatusCode) -> Response {
     response
 }
 
+/// A plain text answer.
+pub fn text(text: &'static str) -> Response {
+    http::Response::new(whole(Bytes::from_static(text.as_bytes())))
+}
+
 /// A JSON answer, ended by a line feed as Go's encoder does.
 pub fn json<T: Serialize>(status: StatusCode, value: &T) -> Result<Response> {
     let mut text = serde_json::to_vec(value)

@@ -11,6 +11,7 @@ mod frames;
 mod legacy;
 pub mod query;
 pub mod server;
+pub mod system;
 pub mod version;
 
 mod attach;
@@ -19,7 +20,7 @@ mod events;
 mod exec;
 mod logs;
 mod networks;
-mod system;
+
 mod unsupported;
 mod volumes;
 mod websocket;
@@ -96,5 +97,27 @@ async fn route(call: Call, path: &str) -> error::Result<Response> {
         "_ping" | "version" | "info" | "system" | "auth" => system::route(call, &path).await,
         "build" | "plugins" | "session" | "grpc" => unsupported::route(call, &path).await,
         _ => Err(ApiError::no_route()),
+    }
+}
+
+impl Api {
+    /// The header `Swarm` of `_ping`.
+    fn swarm_header(&self) -> String {
+        "inactive".to_owned()
+    }
+
+    /// The block `Swarm` of `info`.
+    async fn swarm_info(&self) -> skep_objects::api::swarm::Info {
+        system::inactive()
+    }
+
+    /// How many images there are.
+    async fn count_images(&self) -> usize {
+        0
+    }
+
+    /// The bytes of all layers, and each image with its share.
+    async fn image_usage(&self) -> error::Result<(i64, serde_json::Value)> {
+        Ok((0, serde_json::Value::Array(Vec::new())))
     }
 }

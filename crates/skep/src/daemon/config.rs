@@ -1,0 +1,404 @@
+//! The daemon's configuration: flags over daemon.json over defaults, validated once.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use skep_engine::{AddressPool, EngineConfig};
+
+use super::file::{self, FileError};
+use super::flags::{FLAGS, Given};
+
+/// Where daemon.json is looked for when no flag says so.
+const DEFAULT_FILE: &str = "/etc/skep/daemon.json";
+
+/// Why a configuration is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A value.
+    #[error("invalid value for --{flag}: {reason}")]
+    Value {
+        /// The flag, also where the value came from the file.
+        flag: &'static str,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// How TLS is to be used on tcp sockets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsConfig {
+    /// `--tls` or `--tlsverify`, when either was given.
+    pub enabled: Option<bool>,
+    /// Whether clients must show a certificate.
+    pub verify: bool,
+    /// CA of the clients' certificates.
+    pub ca: PathBuf,
+    /// The server's certificate.
+    pub cert: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
+
+/// All of it.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where to listen; empty for the default sockets.
+    pub hosts: Vec<String>,
+    /// Group of unix sockets, when asked for.
+    pub group: Option<String>,
+    /// File with the process id.
+    pub pidfile: PathBuf,
+    /// TLS on tcp.
+    pub tls: TlsConfig,
+    /// Where to serve metrics.
+    pub metrics_addr: Option<String>,
+    /// Address or interface that `swarm init` and `join` advertise when not told.
+    pub swarm_default_advertise_addr: Option<String>,
+    /// `kind=value` that this node offers to the scheduler.
+    pub node_generic_resources: Vec<String>,
+    /// `debug`, `info`, `warn`, `error` or `fatal`.
+    pub log_level: String,
+    /// Whether the daemon logs JSON.
+    pub log_json: bool,
+    /// Whether debug mode is on.
+    pub debug: bool,
+    /// Whether containers end with the daemon.
+    pub stop_containers: bool,
+    /// The engine's part.
+    pub engine: EngineConfig,
+    /// Flags that were given and mean nothing here.
+    pub idle: Vec<&'static str>,
+}
+
+impl Config {
+    /// Reads daemon.json, lays it under the flags and checks every value.
+    pub fn load(flags: &Given) -> Result<Self, ConfigError> {
+        let path = flags.value("config-file");
+        let file = PathBuf::from(path.as_deref().unwrap_or(DEFAULT_FILE));
+        Self::build(&file::merge(flags, &file, path.is_some())?)
+    }
+
+    fn build(given: &Given) -> Result<Self, ConfigError> {
+        let path = |flag: &str, default: &str| {
+            PathBuf::from(given.value(flag).unwrap_or_else(|| default.to_owned()))
+        };
+        let debug = given.flag("debug").unwrap_or(false);
+        let engine = engine(given)?;
+        let pidfile = match given.value("pidfile") {
+            Some(path) => PathBuf::from(path),
+            None => engine.exec_root.join("skep.pid"),
+        };
+        let home = std::env::var("DOCKER_CERT_PATH").unwrap_or_else(|_| "/root/.docker".to_owned());
+        let verify = given.flag("tlsverify").unwrap_or(false);
+        let enabled = match (given.flag("tls"), given.flag("tlsverify")) {
+            (None, None) => None,
+            (tls, _) => Some(verify || tls.unwrap_or(false)),
+        };
+        let idle = given
+            .names()
+            .filter(|name| FLAGS.iter().any(|f| f.name == *name && !f.used));
+        Ok(Self {
+            hosts: given.list("host"),
+            group: given.value("group"),
+            pidfile,
+            tls: TlsConfig {
+                enabled,
+                verify,
+                ca: path("tlscacert", &format!("{home}/ca.pem")),
+                cert: path("tlscert", &format!("{home}/cert.pem")),
+                key: path("tlskey", &format!("{home}/key.pem")),
+            },
+            metrics_addr: given.value("metrics-addr"),
+            swarm_default_advertise_addr: given.value("swarm-default-advertise-addr"),
+            node_generic_resources: generic_resources(given)?,
+            log_level: log_level(given, debug)?,
+            log_json: log_json(given)?,
+            debug,
+            stop_containers: given.flag("stop-containers").unwrap_or(false),
+            engine,
+            idle: idle.collect(),
+        })
+    }
+}
+
+fn wrong(flag: &'static str, reason: impl Into<String>) -> ConfigError {
+    ConfigError::Value {
+        flag,
+        reason: reason.into(),
+    }
+}
+
+fn log_level(given: &Given, debug: bool) -> Result<String, ConfigError> {
+    let level = given
+        .value("log-level")
+        .unwrap_or_else(|| "info".to_owned());
+    match level.as_str() {
+        _ if debug => Ok("debug".to_owned()),
+        "trace" | "debug" | "info" | "warn" | "warning" | "error" | "fatal" | "panic" => Ok(level),
+        _ => Err(wrong(
+            "log-level",
+            format!("not a valid logging level: {level:?}"),
+        )),
+    }
+}
+
+fn log_json(given: &Given) -> Result<bool, ConfigError> {
+    match given.value("log-format").as_deref() {
+        None | Some("text" | "") => Ok(false),
+        Some("json") => Ok(true),
+        Some(other) => Err(wrong("log-format", format!("invalid log format: {other}"))),
+    }
+}
+
+/// `kind=value` pairs, several of them in one value separated by commas.
+fn generic_resources(given: &Given) -> Result<Vec<String>, ConfigError> {
+    let mut resources = Vec::new();
+    for value in given.list("node-generic-resource") {
+        for pair in value.split(',') {
+            match pair.split_once('=') {
+                Some((kind, value)) if !kind.is_empty() && !value.is_empty() => {
+                    resources.push(pair.to_owned());
+                }
+                _ => {
+                    let reason = format!(
+                        "could not parse GenericResource: incorrect term {pair}, missing '=' or malformed expression"
+                    );
+                    return Err(wrong("node-generic-resource", reason));
+                }
+            }
+        }
+    }
+    Ok(resources)
+}
+
+fn number<T: std::str::FromStr>(
+    given: &Given,
+    flag: &'static str,
+) -> Result<Option<T>, ConfigError> {
+    let Some(text) = given.value(flag) else {
+        return Ok(None);
+    };
+    text.parse()
+        .map(Some)
+        .map_err(|_| wrong(flag, format!("{text:?} is not a number")))
+}
+
+fn pairs(given: &Given, flag: &'static str) -> Result<BTreeMap<String, String>, ConfigError> {
+    let pair = |text: String| match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(wrong(flag, format!("{text:?} is not name=value"))),
+    };
+    given.list(flag).into_iter().map(pair).collect()
+}
+
+fn engine(given: &Given) -> Result<EngineConfig, ConfigError> {
+    let mut config = EngineConfig::default();
+    if let Some(path) = given.value("data-root") {
+        config.data_root = PathBuf::from(path);
+    }
+    if let Some(path) = given.value("exec-root") {
+        config.exec_root = PathBuf::from(path);
+    }
+    if let Some(parent) = given.value("cgroup-parent") {
+        config.cgroup_parent = parent;
+    }
+    if let Some(bridge) = given.value("bridge").filter(|bridge| !bridge.is_empty()) {
+        config.bridge = bridge;
+    }
+    if let Ok(program) = std::env::current_exe() {
+        config.shim_program = program;
+    }
+    config.bip = given.value("bip").filter(|bip| !bip.is_empty());
+    config.mtu = number(given, "mtu")?.unwrap_or(config.mtu);
+    config.dns = given.list("dns");
+    for server in &config.dns {
+        let address: Result<std::net::IpAddr, _> = server.parse();
+        address.map_err(|_| wrong("dns", format!("{server} is not an ip address")))?;
+    }
+    config.dns_options = given.list("dns-opt");
+    config.dns_search = given.list("dns-search");
+    config.insecure_registries = given.list("insecure-registry");
+    config.registry_mirrors = given.list("registry-mirror");
+    config.labels = labels(given)?;
+    let runtimes = pairs(given, "add-runtime")?;
+    config.runtimes = runtimes
+        .into_iter()
+        .map(|(name, path)| (name, path.into()))
+        .collect();
+    config.default_runtime = given
+        .value("default-runtime")
+        .unwrap_or(config.default_runtime);
+    config.log_driver = given.value("log-driver").unwrap_or(config.log_driver);
+    config.log_opts = pairs(given, "log-opt")?;
+    config.shutdown_timeout_seconds =
+        number(given, "shutdown-timeout")?.unwrap_or(config.shutdown_timeout_seconds);
+    if let Some(size) = given.value("default-shm-size") {
+        config.default_shm_size = bytes(&size)
+            .ok_or_else(|| wrong("default-shm-size", format!("invalid size: '{size}'")))?;
+    }
+    for (name, limit) in pairs(given, "default-ulimit")? {
+        config.default_ulimits.insert(name, ulimit(&limit)?);
+    }
+    for pool in given.list("default-address-pool") {
+        config.default_address_pools.push(address_pool(&pool)?);
+    }
+    Ok(config)
+}
+
+/// Labels of one key must agree, and each must be `key=value`.
+fn labels(given: &Given) -> Result<Vec<String>, ConfigError> {
+    let mut seen: BTreeMap<String, String> = BTreeMap::new();
+    for label in given.list("label") {
+        let Some((key, value)) = label
+            .split_once('=')
+            .filter(|(k, v)| !k.is_empty() && !v.is_empty())
+        else {
+            return Err(wrong("label", format!("bad attribute format: {label}")));
+        };
+        let before = seen.insert(key.to_owned(), value.to_owned());
+        if let Some(before) = before.filter(|before| before != value) {
+            let reason = format!("conflict labels for {key}={value} and {key}={before}");
+            return Err(wrong("label", reason));
+        }
+    }
+    Ok(given.list("label"))
+}
+
+/// `64m`, `1gib`, `1024`.
+fn bytes(text: &str) -> Option<i64> {
+    let text = text.to_lowercase();
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit.trim().trim_end_matches("ib").trim_end_matches('b') {
+        "" => 0,
+        "k" => 10,
+        "m" => 20,
+        "g" => 30,
+        "t" => 40,
+        _ => return None,
+    };
+    number.parse::<i64>().ok()?.checked_mul(1 << shift)
+}
+
+/// `1024` or `1024:2048`.
+fn ulimit(text: &str) -> Result<(i64, i64), ConfigError> {
+    let (soft, hard) = text.split_once(':').unwrap_or((text, text));
+    match (soft.parse(), hard.parse()) {
+        (Ok(soft), Ok(hard)) => Ok((soft, hard)),
+        _ => Err(wrong(
+            "default-ulimit",
+            format!("{text:?} is not soft[:hard]"),
+        )),
+    }
+}
+
+/// `base=10.10.0.0/16,size=24`.
+fn address_pool(text: &str) -> Result<AddressPool, ConfigError> {
+    let mut pool = AddressPool {
+        base: String::new(),
+        size: 0,
+    };
+    for part in text.split(',') {
+        match part.split_once('=') {
+            Some(("base", base)) => pool.base = base.to_owned(),
+            Some(("size", size)) => {
+                let bad = |_| {
+                    wrong(
+                        "default-address-pool",
+                        format!("invalid size value: {size}"),
+                    )
+                };
+                pool.size = size.parse().map_err(bad)?;
+            }
+            _ => {
+                let reason = format!("invalid option for address pool: {part}");
+                return Err(wrong("default-address-pool", reason));
+            }
+        }
+    }
+    if pool.base.is_empty() || pool.size == 0 {
+        return Err(wrong(
+            "default-address-pool",
+            format!("{text:?} lacks base or size"),
+        ));
+    }
+    Ok(pool)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn build(line: &str) -> Result<Config, ConfigError> {
+        let args: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        Config::build(&Given::parse(&args).expect("good flags"))
+    }
+
+    #[test]
+    fn settings_reach_the_engine() {
+        let config = build(
+            "--data-root /d --exec-root /e --bip 10.9.0.1/24 --mtu 1400 --label a=b --dns 1.1.1.1 \
+             --default-address-pool base=10.1.0.0/16,size=24 --default-shm-size 128m \
+             --default-ulimit nofile=1:2 --log-opt max-size=1m --add-runtime r=/bin/r",
+        )
+        .expect("good");
+        assert_eq!(config.engine.data_root, PathBuf::from("/d"));
+        assert_eq!(config.pidfile, PathBuf::from("/e/skep.pid"));
+        assert_eq!(config.engine.bip.as_deref(), Some("10.9.0.1/24"));
+        assert_eq!(config.engine.mtu, 1400);
+        assert_eq!(config.engine.default_shm_size, 128 << 20);
+        assert_eq!(config.engine.default_ulimits["nofile"], (1, 2));
+        assert_eq!(config.engine.default_address_pools[0].size, 24);
+        assert_eq!(config.engine.runtimes["r"], PathBuf::from("/bin/r"));
+    }
+
+    #[test]
+    fn tls_is_off_only_when_said_so() {
+        assert_eq!(build("").expect("good").tls.enabled, None);
+        assert_eq!(build("--tls=false").expect("good").tls.enabled, Some(false));
+        assert_eq!(build("--tls").expect("good").tls.enabled, Some(true));
+        let verify = build("--tlsverify").expect("good").tls;
+        assert!(verify.verify && verify.enabled == Some(true));
+    }
+
+    #[test]
+    fn flags_without_meaning_are_told() {
+        let config = build("--storage-driver overlay2 --live-restore --debug").expect("good");
+        assert_eq!(config.idle, ["live-restore", "storage-driver"]);
+        assert_eq!(config.log_level, "debug");
+    }
+
+    #[test]
+    fn bad_values_are_refused_by_flag() {
+        for line in [
+            "--mtu x",
+            "--label a",
+            "--log-level loud",
+            "--log-format xml",
+            "--dns nowhere",
+            "--default-address-pool base=10.0.0.0/8",
+            "--default-ulimit nofile=x",
+            "--node-generic-resource gpu",
+            "--default-shm-size big",
+        ] {
+            let refusal = build(line).expect_err(line).to_string();
+            let flag = line.split(' ').next().expect("a flag");
+            assert!(
+                refusal.starts_with(&format!("invalid value for {flag}: ")),
+                "{refusal}"
+            );
+        }
+        let refusal = build("--label a=1 --label a=2")
+            .expect_err("conflict")
+            .to_string();
+        assert!(
+            refusal.ends_with("conflict labels for a=2 and a=1"),
+            "{refusal}"
+        );
+    }
+}

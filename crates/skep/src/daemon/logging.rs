@@ -1,0 +1,62 @@
+//! The daemon's own log, on standard error; its level may change while it runs.
+
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
+
+use super::config::Config;
+
+/// A handle on the log's level.
+#[derive(Debug)]
+pub struct Logging(reload::Handle<EnvFilter, Registry>);
+
+/// Starts logging. `SKEP_LOG` may name levels by module, for developers.
+pub fn init(config: &Config) -> Logging {
+    let (filter, handle) = reload::Layer::new(filter(config));
+    let registry = tracing_subscriber::registry().with(filter);
+    // A second subscriber is refused: then somebody else, a test, has the log already.
+    let _ = if config.log_json {
+        registry
+            .with(fmt::layer().json().with_writer(std::io::stderr))
+            .try_init()
+    } else {
+        registry
+            .with(fmt::layer().with_ansi(false).with_writer(std::io::stderr))
+            .try_init()
+    };
+    Logging(handle)
+}
+
+fn filter(config: &Config) -> EnvFilter {
+    let level = match config.log_level.as_str() {
+        "trace" => LevelFilter::TRACE,
+        "debug" => LevelFilter::DEBUG,
+        "warn" | "warning" => LevelFilter::WARN,
+        "error" | "fatal" | "panic" => LevelFilter::ERROR,
+        _ => LevelFilter::INFO,
+    };
+    // Below these the libraries talk about every frame they send.
+    let quiet = [
+        "h2=warn",
+        "hyper=warn",
+        "hyper_util=warn",
+        "rustls=warn",
+        "tower=warn",
+    ];
+    let builder = EnvFilter::builder().with_default_directive(level.into());
+    let given = std::env::var("SKEP_LOG").unwrap_or_default();
+    quiet
+        .iter()
+        .filter_map(|directive| directive.parse().ok())
+        .fold(builder.parse_lossy(given), EnvFilter::add_directive)
+}
+
+impl Logging {
+    /// Takes over the level of another configuration.
+    pub fn set(&self, config: &Config) {
+        if let Err(error) = self.0.reload(filter(config)) {
+            tracing::warn!(%error, "the log level stays");
+        }
+    }
+}
