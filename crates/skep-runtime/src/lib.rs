@@ -13,9 +13,12 @@
 #![warn(clippy::undocumented_unsafe_blocks)]
 
 pub mod cgroup;
+mod container;
 pub mod init;
 pub mod oci;
 pub mod seccomp;
 pub mod shim;
 mod sys;
 pub mod user;
+
+pub use container::{CreateError, available_capabilities};

@@ -1,7 +1,17 @@
 //! A container's cgroups: version 1 (one directory a controller), version 2, and hybrids of both.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+mod device_rules;
+mod freezer;
+mod layout;
+mod stats;
+mod v1;
+mod v2;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use oci_spec::runtime::LinuxResources;
 use serde::{Deserialize, Serialize};
@@ -15,6 +25,32 @@ pub struct CgroupPaths {
     /// The directory in the version 2 tree; on a hybrid host it has few controllers or none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unified: Option<PathBuf>,
+}
+
+impl CgroupPaths {
+    /// Each directory once; controllers mounted together share one.
+    fn directories(&self) -> BTreeSet<&Path> {
+        self.v1
+            .values()
+            .chain(&self.unified)
+            .map(PathBuf::as_path)
+            .collect()
+    }
+
+    /// The version 1 directory of a controller.
+    fn controller(&self, name: &str) -> Option<&Path> {
+        self.v1.get(name).map(PathBuf::as_path)
+    }
+
+    /// The unified hierarchy holds the controllers.
+    fn is_v2(&self) -> bool {
+        self.unified.is_some() && self.v1.keys().all(|name| name.starts_with("name="))
+    }
+
+    /// The version 2 directory, if that is where the controllers are.
+    fn v2(&self) -> Option<&Path> {
+        self.unified.as_deref().filter(|_| self.is_v2())
+    }
 }
 
 /// What goes wrong with cgroups.
@@ -33,6 +69,17 @@ pub enum CgroupError {
     /// The container has no cgroup with this controller.
     #[error("no cgroup controller {0} on this host")]
     NoController(&'static str),
+    /// A resource cannot be set as asked.
+    #[error("{0}")]
+    Invalid(String),
+    /// The device filter of a version 2 cgroup.
+    #[error("attach device filter to {}: {source}", path.display())]
+    DeviceFilter {
+        /// The cgroup.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
     /// The freezer did not come to rest.
     #[error("freeze {}: still {state:?}", path.display())]
     NotFrozen {
@@ -90,6 +137,29 @@ impl Cgroup {
         Self { paths }
     }
 
+    /// Makes the directories for `cgroups_path` in every hierarchy of this host.
+    ///
+    /// An absolute path counts from the root of each hierarchy; a relative one from this process's
+    /// own cgroup there.
+    pub(crate) fn create(cgroups_path: &Path) -> Result<Self, CgroupError> {
+        let layout = layout::Layout::detect()?;
+        let group = Self {
+            paths: layout.paths_for(cgroups_path)?,
+        };
+        for dir in group.paths.directories() {
+            fs::create_dir_all(dir).map_err(fail("create", dir))?;
+        }
+        for (controller, dir) in &group.paths.v1 {
+            if controller == "cpuset" {
+                v1::fill_cpuset(dir, layout.root_of(dir))?;
+            }
+        }
+        if let Some(dir) = group.paths.v2() {
+            v2::enable_controllers(dir, layout.root_of(dir))?;
+        }
+        Ok(group)
+    }
+
     /// Where they are.
     pub fn paths(&self) -> &CgroupPaths {
         &self.paths
@@ -97,27 +167,171 @@ impl Cgroup {
 
     /// Sets every limit that `resources` names; the others stay.
     pub fn apply(&self, resources: &LinuxResources) -> Result<(), CgroupError> {
-        let _ = resources;
-        Err(CgroupError::NoController("any"))
+        match self.paths.v2() {
+            Some(dir) => v2::apply(dir, resources),
+            None => v1::apply(&self.paths, resources),
+        }
+    }
+
+    /// Moves a process here, in every hierarchy.
+    pub(crate) fn add(&self, pid: i32) -> Result<(), CgroupError> {
+        for dir in self.paths.directories() {
+            write(&dir.join("cgroup.procs"), &pid.to_string())?;
+        }
+        Ok(())
     }
 
     /// Stops every process, and returns once they stand still. Blocks for milliseconds.
     pub fn freeze(&self) -> Result<(), CgroupError> {
-        Err(CgroupError::NoController("freezer"))
+        freezer::freeze(&self.paths)
     }
 
     /// Lets them go on.
     pub fn thaw(&self) -> Result<(), CgroupError> {
-        Err(CgroupError::NoController("freezer"))
+        freezer::thaw(&self.paths)
+    }
+
+    /// Whether the processes stand still.
+    pub fn is_frozen(&self) -> bool {
+        freezer::is_frozen(&self.paths)
     }
 
     /// Reads the consumption.
     pub fn stats(&self) -> Result<Stats, CgroupError> {
-        Err(CgroupError::NoController("any"))
+        stats::read(&self.paths)
+    }
+
+    /// How often the out-of-memory killer has struck here; 0 where the kernel does not tell.
+    pub fn oom_kills(&self) -> u64 {
+        stats::oom_kills(&self.paths)
     }
 
     /// Processes of the container, as pids of the caller's namespace.
     pub fn pids(&self) -> Result<Vec<i32>, CgroupError> {
-        Err(CgroupError::NoController("any"))
+        let Some(dir) = self.any_directory() else {
+            return Ok(Vec::new());
+        };
+        let mut pids = Vec::new();
+        collect_pids(dir, &mut pids).map_err(fail("read processes of", dir))?;
+        Ok(pids)
     }
+
+    /// One directory that tells the members.
+    fn any_directory(&self) -> Option<&Path> {
+        self.paths
+            .controller("freezer")
+            .or_else(|| self.paths.controller("pids"))
+            .or(self.paths.unified.as_deref())
+            .or_else(|| self.paths.directories().into_iter().next())
+    }
+
+    /// Kills every process that is still here and removes the directories. Waits up to `patience`
+    /// for the dying. Gone already counts as done.
+    pub(crate) fn destroy(&self, patience: Duration) -> Result<(), CgroupError> {
+        let deadline = Instant::now() + patience;
+        let mut result = Ok(());
+        for dir in self.paths.directories() {
+            result = result.and(self.remove_directory(dir, deadline));
+        }
+        result
+    }
+
+    fn remove_directory(&self, dir: &Path, deadline: Instant) -> Result<(), CgroupError> {
+        let mut pause = Duration::from_micros(100);
+        loop {
+            match remove_tree(dir) {
+                Ok(()) => return Ok(()),
+                Err(source)
+                    if source.raw_os_error() == Some(libc::EBUSY) && Instant::now() < deadline =>
+                {
+                    self.kill_all();
+                    std::thread::sleep(pause);
+                    pause = (pause * 2).min(Duration::from_millis(20));
+                }
+                Err(source) => return Err(fail("remove", dir)(source)),
+            }
+        }
+    }
+
+    /// Sends SIGKILL to every process here.
+    pub(crate) fn kill_all(&self) {
+        if let Some(unified) = &self.paths.unified
+            && fs::write(unified.join("cgroup.kill"), "1").is_ok()
+            && !freezer::is_frozen(&self.paths)
+        {
+            return;
+        }
+        for pid in self.pids().unwrap_or_default() {
+            // Gone meanwhile is what was wanted.
+            let _ = crate::sys::clone::kill(pid, libc::SIGKILL);
+        }
+        // A frozen version 1 process dies only when thawed.
+        let _ = self.thaw();
+    }
+}
+
+fn collect_pids(dir: &Path, pids: &mut Vec<i32>) -> io::Result<()> {
+    let text = match fs::read_to_string(dir.join("cgroup.procs")) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    pids.extend(
+        text.lines()
+            .filter_map(|line| line.parse::<i32>().ok())
+            .filter(|pid| *pid > 0),
+    );
+    for child in subdirectories(dir)? {
+        collect_pids(&child, pids)?;
+    }
+    Ok(())
+}
+
+fn subdirectories(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
+}
+
+/// Children first: the container may have made cgroups of its own.
+fn remove_tree(dir: &Path) -> io::Result<()> {
+    match fs::remove_dir(dir) {
+        Ok(()) => return Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(_) => {}
+    }
+    for child in subdirectories(dir)? {
+        remove_tree(&child)?;
+    }
+    fs::remove_dir(dir)
+}
+
+fn fail<'a>(op: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> CgroupError + 'a {
+    move |source| CgroupError::File {
+        op,
+        path: path.into(),
+        source,
+    }
+}
+
+/// One write is one command to the kernel.
+fn write(path: &Path, value: &str) -> Result<(), CgroupError> {
+    let go = || {
+        use std::io::Write;
+        fs::OpenOptions::new()
+            .write(true)
+            .open(path)?
+            .write_all(value.as_bytes())
+    };
+    go().map_err(fail("write", path))
+}
+
+fn read(path: &Path) -> Result<String, CgroupError> {
+    fs::read_to_string(path)
+        .map(|text| text.trim_end().to_owned())
+        .map_err(fail("read", path))
 }

@@ -6,14 +6,26 @@
 //! the OCI configuration, entering namespaces) happens in a short-lived fork.
 
 pub mod client;
+mod exec;
+mod external;
+mod log;
+mod peer;
 pub mod protocol;
+mod recover;
+mod requests;
+mod run;
+mod serve;
 pub mod spec;
 pub mod state;
+mod streams;
+mod time;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+pub(crate) use crate::container::resize as container_resize;
 pub use client::{Connection, Found, Spawned, connect, find, spawn};
+pub use recover::recover;
 pub use spec::{ExternalRuntime, LogFile, LogSpec, OverlaySpec, ShimSpec, files};
 pub use state::{ExitRecord, ShimState};
 
@@ -68,15 +80,5 @@ pub enum ShimError {
 
 /// The argv role `skep shim DIR`. Call it before any thread or runtime exists.
 pub fn main(dir: &Path) -> ExitCode {
-    eprintln!("shim {}: not built yet", dir.display());
-    ExitCode::FAILURE
-}
-
-/// Puts in order what a killed shim left: ends the container's processes, removes its cgroups and
-/// writes `exit.json`. Idempotent.
-pub fn recover(dir: &Path) -> Result<ExitRecord, ShimError> {
-    if let Some(exit) = ExitRecord::load(dir)? {
-        return Ok(exit);
-    }
-    Err(ShimError::Closed)
+    run::main(dir)
 }

@@ -1,0 +1,35 @@
+//! Making a container from an OCI configuration, and further processes in it.
+//!
+//! Three processes take part:
+//!
+//! ```text
+//!  asker (shim, or skep oci)    waits for reports; for the shim it is the parent of the init
+//!    └─ creator                 reads config.json, makes cgroups, joins namespaces, clones; short-lived
+//!         └─ init               mounts, pivots, drops rights, reports Ready, waits, executes
+//! ```
+//!
+//! The shim keeps nothing of what the creator needs: neither memory nor namespaces. The init is
+//! cloned with `CLONE_PARENT`, so that the shim is the one to wait for it.
+
+mod console;
+mod copy_up;
+mod create;
+mod credentials;
+mod devices;
+mod error;
+mod exec;
+mod hooks;
+mod init;
+mod mount_options;
+mod mounts;
+mod namespaces;
+mod paths;
+mod program;
+pub(crate) mod report;
+mod rootfs;
+
+pub(crate) use console::resize;
+pub(crate) use create::{Creation, create};
+pub use credentials::available_capabilities;
+pub use error::CreateError;
+pub(crate) use exec::{Entry, enter};
