@@ -1,10 +1,43 @@
-//! Docker's command line grammar over the Engine API.
+//! Docker's command line over the Engine API: the grammar, an HTTP client, and what each command
+//! prints. It knows HTTP and nouns only, so that Docker's own command line stays an equal client.
+//!
+//! - [`grammar`]: commands and flags as data, parsed by pflag's rules.
+//! - [`client`]: requests, streams and hijacked connections over unix sockets and TCP.
+//! - [`output`]: tables, templates, durations and sizes as Docker prints them.
+//! - [`cmd`]: the commands, a file a verb or a noun.
+
+pub mod client;
+pub mod cmd;
+mod context;
+mod error;
+pub mod grammar;
+pub mod output;
+mod root;
 
 use std::process::ExitCode;
 
+pub use context::Context;
+pub use error::CliError;
+
 /// Runs the command line; `args` begins with the program's name.
 pub fn main(args: &[String]) -> ExitCode {
-    let _ = args;
-    eprintln!("skep: the command line is not in this build");
-    ExitCode::FAILURE
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("start the runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(root::run(args.get(1..).unwrap_or_default()));
+    // A read of the terminal that is still under way must not keep us.
+    runtime.shutdown_background();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            if !error.message.is_empty() {
+                eprintln!("{}", error.message);
+            }
+            ExitCode::from(error.code)
+        }
+    }
 }

@@ -1,0 +1,29 @@
+//! The commands: a file a noun, a function a verb.
+
+pub mod context;
+mod node;
+mod objects;
+mod swarm;
+
+use crate::grammar::Command;
+
+/// Groups of commands, and what they are for.
+pub(crate) const GROUPS: &[(&str, &str)] = &[
+    ("config", "Manage Swarm configs"),
+    ("container", "Manage containers"),
+    ("context", "Manage contexts"),
+    ("image", "Manage images"),
+    ("network", "Manage networks"),
+    ("node", "Manage Swarm nodes"),
+    ("secret", "Manage Swarm secrets"),
+    ("service", "Manage Swarm services"),
+    ("stack", "Manage Swarm stacks"),
+    ("swarm", "Manage Swarm"),
+    ("system", "Manage Docker"),
+    ("volume", "Manage volumes"),
+];
+
+/// Every command.
+pub(crate) fn commands() -> Vec<Command> {
+    [node::COMMANDS, swarm::COMMANDS].concat()
+}

@@ -1,0 +1,224 @@
+//! `node`: the members of a swarm.
+
+use serde_json::Value;
+
+use super::objects::{each, inspect, text};
+use crate::client::{escape, filters, url};
+use crate::context::Context;
+use crate::error::CliError;
+use crate::grammar::{Arity, Command, Matches};
+use crate::output::{Format, Row, natural_cmp, print_rows};
+
+const COLUMNS: [(&str, &str); 6] = [
+    ("ID", "Cell"),
+    ("HOSTNAME", "Hostname"),
+    ("STATUS", "Status"),
+    ("AVAILABILITY", "Availability"),
+    ("MANAGER STATUS", "ManagerStatus"),
+    ("ENGINE VERSION", "EngineVersion"),
+];
+
+pub(super) const COMMANDS: &[Command] = &[
+    Command {
+        path: "node ls",
+        aliases: &["node list"],
+        usage: "[OPTIONS]",
+        about: "List the swarm's nodes",
+        arity: Arity::None,
+        stops_at_argument: false,
+        flags: "-f, --filter filter\n--format string\n-q, --quiet",
+        run: |context, matches| Box::pin(ls(context, matches)),
+    },
+    Command {
+        path: "node inspect",
+        aliases: &[],
+        usage: "[OPTIONS] self|NODE [NODE...]",
+        about: "Show nodes in detail",
+        arity: Arity::AtLeast(1),
+        stops_at_argument: false,
+        flags: "-f, --format string\n--pretty",
+        run: |context, matches| Box::pin(show(context, matches)),
+    },
+    Command {
+        path: "node update",
+        aliases: &[],
+        usage: "[OPTIONS] NODE",
+        about: "Change a node's labels, role or availability",
+        arity: Arity::Exactly(1),
+        stops_at_argument: false,
+        flags: "--availability string\n--label-add list\n--label-rm list\n--role string",
+        run: |context, matches| Box::pin(update(context, matches)),
+    },
+    Command {
+        path: "node promote",
+        aliases: &[],
+        usage: "NODE [NODE...]",
+        about: "Make nodes managers",
+        arity: Arity::AtLeast(1),
+        stops_at_argument: false,
+        flags: "",
+        run: |context, matches| Box::pin(set_role(context, matches, "manager", "promoted to a manager in the swarm.")),
+    },
+    Command {
+        path: "node demote",
+        aliases: &[],
+        usage: "NODE [NODE...]",
+        about: "Make managers workers",
+        arity: Arity::AtLeast(1),
+        stops_at_argument: false,
+        flags: "",
+        run: |context, matches| Box::pin(set_role(context, matches, "worker", "demoted in the swarm.")),
+    },
+    Command {
+        path: "node rm",
+        aliases: &["node remove"],
+        usage: "[OPTIONS] NODE [NODE...]",
+        about: "Remove nodes from the swarm",
+        arity: Arity::AtLeast(1),
+        stops_at_argument: false,
+        flags: "-f, --force",
+        run: |context, matches| Box::pin(rm(context, matches)),
+    },
+];
+
+async fn ls(context: &Context, matches: &Matches) -> Result<(), CliError> {
+    let query = filters(matches.list("filter"))?;
+    let mut nodes = list(context.client.get(&url("/nodes", &[("filters", &query)])).await?);
+    nodes.sort_by(|a, b| natural_cmp(text(a, "/Description/Hostname"), text(b, "/Description/Hostname")));
+    let given = matches.text("format");
+    if matches.flag("quiet") && given.is_empty() {
+        for node in &nodes {
+            println!("{}", text(node, "/ID"));
+        }
+        return Ok(());
+    }
+    let info = context.client.get("/info").await?;
+    let own = text(&info, "/Swarm/NodeID");
+    let rows: Vec<Row> = nodes.iter().map(|node| row(node, own)).collect();
+    let given = if given.is_empty() { context.setting("nodesFormat").unwrap_or_default() } else { given };
+    print_rows(&Format::read(given), &COLUMNS, &rows)
+}
+
+fn row(node: &Value, own: &str) -> Row {
+    let id = text(node, "/ID");
+    let is_self = id == own;
+    let status = title(text(node, "/Status/State"));
+    let manager = &node["ManagerStatus"];
+    let manager_status = match manager {
+        Value::Object(_) if manager["Leader"] == true => "Leader".to_owned(),
+        Value::Object(_) => title(text(manager, "/Reachability")),
+        _ => String::new(),
+    };
+    Row::from([
+        ("ID", id.to_owned()),
+        ("Cell", if is_self { format!("{id} *") } else { format!("{id}  ") }),
+        ("Self", is_self.to_string()),
+        ("Hostname", text(node, "/Description/Hostname").to_owned()),
+        ("Status", status),
+        ("Availability", title(text(node, "/Spec/Availability"))),
+        ("ManagerStatus", manager_status),
+        ("TLSStatus", "Ready".to_owned()),
+        ("EngineVersion", text(node, "/Description/Engine/EngineVersion").to_owned()),
+    ])
+}
+
+async fn show(context: &Context, matches: &Matches) -> Result<(), CliError> {
+    inspect(matches.args(), matches.text("format"), |name| find(context, name)).await
+}
+
+/// A node by name or id; `self` is the one that is asked.
+async fn find(context: &Context, name: &str) -> Result<Value, CliError> {
+    if name != "self" {
+        return context.client.get(&format!("/nodes/{}", escape(name))).await;
+    }
+    let info = context.client.get("/info").await?;
+    let id = text(&info, "/Swarm/NodeID");
+    if id.is_empty() {
+        // The daemon says why better than we could.
+        context.client.get("/nodes").await?;
+        return Err(CliError::new("node ID not found in /info"));
+    }
+    context.client.get(&format!("/nodes/{id}")).await
+}
+
+async fn update(context: &Context, matches: &Matches) -> Result<(), CliError> {
+    change(context, matches.arg(0), |spec| {
+        if let Some(role) = matches.given_text("role") {
+            spec["Role"] = role.into();
+        }
+        if let Some(availability) = matches.given_text("availability") {
+            spec["Availability"] = availability.into();
+        }
+        for label in matches.list("label-add") {
+            let (key, value) = label.split_once('=').unwrap_or((label, ""));
+            spec["Labels"][key] = value.into();
+        }
+        for key in matches.list("label-rm") {
+            let removed = spec["Labels"].as_object_mut().and_then(|labels| labels.remove(key));
+            if removed.is_none() {
+                return Err(CliError::new(format!("key {key} doesn't exist in node's labels")));
+            }
+        }
+        Ok(true)
+    })
+    .await?;
+    println!("{}", matches.arg(0));
+    Ok(())
+}
+
+async fn set_role(context: &Context, matches: &Matches, role: &str, done: &str) -> Result<(), CliError> {
+    each(matches.args(), |name| async move {
+        let changed = change(context, name, |spec| {
+            let changes = spec["Role"] != role;
+            spec["Role"] = role.into();
+            Ok(changes)
+        })
+        .await?;
+        if changed {
+            println!("Node {name} {done}");
+        } else {
+            println!("Node {name} is already a {role}.");
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Reads a node's spec, changes it, and writes it back where the change says so.
+async fn change(
+    context: &Context,
+    name: &str,
+    change: impl FnOnce(&mut Value) -> Result<bool, CliError>,
+) -> Result<bool, CliError> {
+    let node = find(context, name).await?;
+    let mut spec = node["Spec"].clone();
+    if !change(&mut spec)? {
+        return Ok(false);
+    }
+    let version = node["Version"]["Index"].to_string();
+    let path = format!("/nodes/{}/update", text(&node, "/ID"));
+    context.client.post(&url(&path, &[("version", &version)]), &spec).await?;
+    Ok(true)
+}
+
+async fn rm(context: &Context, matches: &Matches) -> Result<(), CliError> {
+    let force = if matches.flag("force") { "1" } else { "" };
+    each(matches.args(), |name| async move {
+        context.client.delete(&url(&format!("/nodes/{}", escape(name)), &[("force", force)])).await?;
+        println!("{name}");
+        Ok(())
+    })
+    .await
+}
+
+fn list(value: Value) -> Vec<Value> {
+    match value {
+        Value::Array(items) => items,
+        _ => Vec::new(),
+    }
+}
+
+fn title(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}

@@ -1,0 +1,77 @@
+//! What commands on several objects have in common.
+
+use std::future::Future;
+
+use serde_json::Value;
+
+use crate::error::{CliError, join};
+use crate::output::Template;
+
+/// Does something for each argument, goes on after errors, and reports them together.
+pub(super) async fn each<'a, F>(args: &'a [String], act: impl Fn(&'a str) -> F) -> Result<(), CliError>
+where
+    F: Future<Output = Result<(), CliError>>,
+{
+    let mut errors = Vec::new();
+    for arg in args {
+        if let Err(error) = act(arg).await {
+            errors.push(error);
+        }
+    }
+    join(errors)
+}
+
+/// Prints what `inspect` found: an indented array, JSON in lines, or through a template; then errors.
+pub(super) async fn inspect<'a, F>(
+    args: &'a [String],
+    format: &str,
+    find: impl Fn(&'a str) -> F,
+) -> Result<(), CliError>
+where
+    F: Future<Output = Result<Value, CliError>>,
+{
+    let template = match format {
+        "" | "json" => None,
+        text => Some(
+            Template::compile(text)
+                .map_err(|error| CliError::new(format!("template parsing error: {error}")).with_code(64))?,
+        ),
+    };
+    let mut found = Vec::new();
+    let mut errors = Vec::new();
+    for arg in args {
+        match find(arg).await {
+            Ok(value) => found.push(value),
+            Err(error) => errors.push(error),
+        }
+    }
+    match &template {
+        None if format == "json" => println!("{}", Value::Array(found)),
+        None => println!("{}", indented(&Value::Array(found))),
+        Some(template) => {
+            for value in &found {
+                match template.render(value) {
+                    Ok(text) => println!("{text}"),
+                    Err(error) => errors.push(CliError::new(format!("template parsing error: {error}"))),
+                }
+            }
+        }
+    }
+    join(errors)
+}
+
+/// JSON with four spaces, as Docker's `inspect` prints it.
+pub(super) fn indented(value: &Value) -> String {
+    use serde::Serialize as _;
+    let mut bytes = Vec::new();
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, formatter);
+    // Writing a value to memory cannot fail.
+    let _ = value.serialize(&mut serializer);
+    String::from_utf8(bytes).unwrap_or_default()
+}
+
+/// A text within a value; empty where it is absent.
+pub(super) fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}

@@ -1,0 +1,56 @@
+//! What ends a command, and with which exit code.
+
+/// Why a command ended early. The message goes to standard error as it is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct CliError {
+    /// What the user is told; empty where everything has been said.
+    pub message: String,
+    /// The exit code.
+    pub code: u8,
+    /// The HTTP status, where the daemon refused.
+    pub status: Option<u16>,
+}
+
+impl CliError {
+    /// An error of the command's own: exit code 1.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), code: 1, status: None }
+    }
+
+    /// Only an exit code: everything has been said.
+    pub fn silent(code: u8) -> Self {
+        Self { message: String::new(), code, status: None }
+    }
+
+    /// Another exit code.
+    pub fn with_code(mut self, code: u8) -> Self {
+        self.code = code;
+        self
+    }
+
+    /// What the daemon answered.
+    pub fn from_daemon(status: u16, message: &str) -> Self {
+        Self { message: format!("Error response from daemon: {message}"), code: 1, status: Some(status) }
+    }
+
+    /// Whether the daemon does not know the object.
+    pub fn is_not_found(&self) -> bool {
+        self.status == Some(404)
+    }
+}
+
+impl From<std::io::Error> for CliError {
+    fn from(error: std::io::Error) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
+/// One error out of many, a line each; success where there is none.
+pub fn join(errors: Vec<CliError>) -> Result<(), CliError> {
+    if errors.is_empty() {
+        return Ok(());
+    }
+    let messages: Vec<_> = errors.into_iter().map(|error| error.message).collect();
+    Err(CliError::new(messages.join("\n")))
+}
