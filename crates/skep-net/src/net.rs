@@ -12,7 +12,8 @@ use crate::host::HostRules;
 use crate::netlink::nft::NftSocket;
 use crate::netlink::route::RouteSocket;
 use crate::netns::Netns;
-use crate::overlay::Warning;
+use crate::overlay::table::NetworkTable;
+use crate::overlay::{Overlay, SwarmSpec, Warning};
 use crate::publish::Ports;
 use crate::sandbox::Sandbox;
 
@@ -45,6 +46,10 @@ pub(crate) struct State {
     pub sandboxes: BTreeMap<String, Sandbox>,
     pub endpoints: BTreeMap<String, Attached>,
     pub ports: Ports,
+    pub swarm: Option<SwarmSpec>,
+    pub overlays: BTreeMap<String, Overlay>,
+    /// Endpoint tables by network; they may come before their networks.
+    pub tables: BTreeMap<String, NetworkTable>,
     pub warnings: BTreeSet<Warning>,
 }
 
@@ -101,6 +106,9 @@ impl Net {
             sandboxes: BTreeMap::new(),
             endpoints: BTreeMap::new(),
             ports: Ports::new(ephemeral_range()),
+            swarm: None,
+            overlays: BTreeMap::new(),
+            tables: BTreeMap::new(),
             warnings: BTreeSet::new(),
         };
         let inner = Inner {
@@ -193,13 +201,11 @@ fn ephemeral_range() -> (u16, u16) {
 mod pending {
     use std::collections::BTreeSet;
 
-    use skep_objects::skep_v1::EndpointsMessage;
-
     use super::Net;
     use crate::dns::DnsSpec;
     use crate::error::NetError;
     use crate::ingress::IngressSpec;
-    use crate::overlay::{OverlaySpec, SwarmSpec, Warning};
+    use crate::overlay::Warning;
 
     fn not_yet<T>() -> Result<T, NetError> {
         Err(NetError::Invalid {
@@ -209,32 +215,6 @@ mod pending {
     }
 
     impl Net {
-        /// Sets this node's place in the swarm, or `None` when it left (overlays and ingress go).
-        pub fn set_swarm(&self, swarm: Option<SwarmSpec>) -> Result<(), NetError> {
-            let _ = swarm;
-            not_yet()
-        }
-
-        /// Makes an overlay network known. Kernel objects come with the first endpoint and go with the
-        /// last.
-        pub fn ensure_overlay(&self, spec: &OverlaySpec) -> Result<(), NetError> {
-            let _ = spec;
-            not_yet()
-        }
-
-        /// Forgets an overlay network; its endpoints were detached before.
-        pub fn remove_overlay(&self, network_id: &str) -> Result<(), NetError> {
-            let _ = network_id;
-            not_yet()
-        }
-
-        /// Merges a message of the managers into the endpoint tables and brings the kernel and the
-        /// names to them. When this returns, traffic follows the tables.
-        pub fn apply_endpoints(&self, message: &EndpointsMessage) -> Result<(), NetError> {
-            let _ = message;
-            not_yet()
-        }
-
         /// Puts this node on the ingress network and serves published ports on it. The reply to a
         /// changed address is a move.
         pub fn ensure_ingress(&self, spec: &IngressSpec) -> Result<(), NetError> {
@@ -244,7 +224,7 @@ mod pending {
 
         /// Takes this node off the ingress network.
         pub fn remove_ingress(&self) -> Result<(), NetError> {
-            not_yet()
+            Ok(())
         }
 
         /// This node's WireGuard public key, for `NodeEndpoint.wireguard_public_key`.

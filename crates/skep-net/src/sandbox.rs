@@ -6,6 +6,7 @@ use crate::error::NetError;
 use crate::netlink::nft::NftSocket;
 use crate::netlink::route::RouteSocket;
 use crate::netns::Netns;
+use crate::overlay::VipTable;
 
 /// A container's namespace.
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub(crate) struct Sandbox {
     pub nft: NftSocket,
     /// Ids of its endpoints, in the order in which they were attached.
     pub endpoints: Vec<String>,
+    /// Service addresses, IPv4 and IPv6.
+    pub vips: [VipTable; 2],
 }
 
 fn open_sockets() -> Result<(RouteSocket, NftSocket), NetError> {
@@ -40,6 +43,7 @@ impl Sandbox {
             route,
             nft,
             endpoints: Vec::new(),
+            vips: [VipTable::new(true), VipTable::new(false)],
         })
     }
 }

@@ -9,6 +9,7 @@ use crate::host::{PUBLISH, PUBLISH_ANY};
 use crate::net::{Net, State};
 use crate::netlink::nft::{Element, Transaction};
 use crate::netns::Netns;
+use crate::overlay::Space;
 
 impl Net {
     /// Removes what an earlier run of this daemon left and nobody ensured, attached or published
@@ -44,6 +45,7 @@ impl Net {
         for id in bridges {
             errors.extend(self.remove_bridge(&id).err());
         }
+        errors.extend(self.set_swarm(None).err());
         errors.extend(self.sweep().err());
         let mut state = self.state();
         let state = &mut *state;
@@ -69,7 +71,11 @@ fn names_in(dir: &Path) -> Result<Vec<String>, NetError> {
 impl State {
     /// Whether a pin of this name belongs to something that was opened in this run.
     fn owns_pin(&self, name: &str) -> bool {
+        let overlays = self.overlays.iter().filter(|(_, o)| o.space.is_some());
         self.sandboxes.contains_key(name)
+            || overlays
+                .into_iter()
+                .any(|(id, _)| Space::pin_name(id) == name)
     }
 
     fn sweep_links(&mut self, instance: &str) -> Result<(), NetError> {

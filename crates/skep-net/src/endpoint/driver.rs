@@ -5,6 +5,7 @@ use super::{Endpoint, EndpointSpec};
 use crate::addr::Mac;
 use crate::error::NetError;
 use crate::netlink::route::{LinkKind, NewLink, Route, RouteSocket};
+use crate::overlay::table::mac_for;
 use crate::sandbox::Sandbox;
 
 /// Where the outer end of a pair goes.
@@ -32,7 +33,7 @@ pub(crate) struct Attached {
 }
 
 fn mac_of(spec: &EndpointSpec) -> Mac {
-    let derived = || spec.addresses.first().map(|c| Mac::from_ip(c.addr));
+    let derived = || mac_for(spec.addresses.iter().map(|c| c.addr));
     spec.mac.or_else(derived).unwrap_or_else(|| {
         let [a, b, c, d] = rand::random::<[u8; 4]>();
         Mac([0x02, 0x42, a, b, c, d])

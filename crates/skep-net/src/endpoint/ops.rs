@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{Attached, Endpoint, EndpointSpec, InterfaceStats, Port, attach, set_default_routes};
 use crate::error::NetError;
 use crate::net::{Net, State};
+use crate::overlay::Overlay;
 
 impl Net {
     /// Joins a container's namespace to a network.
@@ -16,13 +17,22 @@ impl Net {
         {
             return Ok(known.endpoint.clone());
         }
-        let attached = state.attach_to_bridge(self.instance(), spec)?;
+        let overlay = state.overlays.contains_key(&spec.network_id);
+        let attached = if overlay {
+            state.attach_to_overlay(self, spec)?
+        } else {
+            state.attach_to_bridge(self.instance(), spec)?
+        };
         let endpoint = attached.endpoint.clone();
         state.endpoints.insert(spec.endpoint_id.clone(), attached);
         let sandbox = state.sandbox(&spec.netns)?;
         sandbox.endpoints.retain(|e| *e != spec.endpoint_id);
         sandbox.endpoints.push(spec.endpoint_id.clone());
         state.set_default_routes(&spec.netns)?;
+        if overlay {
+            state.sync_peers(&spec.network_id)?;
+            state.sync_vips(&spec.netns)?;
+        }
         Ok(endpoint)
     }
 
@@ -38,10 +48,13 @@ impl Net {
             sandbox.endpoints.retain(|e| e != endpoint_id);
         }
         let mut errors = Vec::new();
-        let peer = &attached.endpoint.peer_ifname;
-        let failed = NetError::netlink(format!("remove interface {peer}"));
-        errors.extend(state.route.delete_link(peer).map_err(failed).err());
+        errors.extend(state.remove_pair(&attached).err());
         errors.extend(state.set_default_routes(&netns).err());
+        if state.overlays.contains_key(&attached.spec.network_id) {
+            errors.extend(state.sync_vips(&netns).err());
+            errors.extend(state.close_space_if_unused(&attached.spec.network_id).err());
+            errors.extend(state.sync_peers(&attached.spec.network_id).err());
+        }
         NetError::collect(errors)
     }
 
@@ -84,6 +97,20 @@ impl State {
             hairpin: bridge.filtered,
         };
         attach(instance, spec, sandbox, &mut port)
+    }
+
+    fn remove_pair(&mut self, attached: &Attached) -> Result<(), NetError> {
+        let peer = &attached.endpoint.peer_ifname;
+        let route = match self.overlays.get_mut(&attached.spec.network_id) {
+            Some(Overlay {
+                space: Some(space), ..
+            }) => &mut space.route,
+            Some(_) => return Ok(()),
+            None => &mut self.route,
+        };
+        route
+            .delete_link(peer)
+            .map_err(NetError::netlink(format!("remove interface {peer}")))
     }
 
     fn set_default_routes(&mut self, netns: &str) -> Result<(), NetError> {

@@ -1,5 +1,12 @@
 //! Overlay networks: VXLAN between nodes, one network namespace for each network on a node.
 
+mod ops;
+mod space;
 mod spec;
+pub(crate) mod table;
+mod vip;
 
+pub(crate) use ops::Overlay;
+pub(crate) use space::Space;
 pub use spec::{OverlaySpec, OverlaySubnet, SwarmSpec, Warning};
+pub(crate) use vip::VipTable;

@@ -78,6 +78,19 @@ pub enum Warning {
     },
 }
 
+impl Warning {
+    /// The network that it is about.
+    pub(crate) fn network(&self) -> Option<&str> {
+        match self {
+            Warning::VniTaken { network_id, .. }
+            | Warning::EncryptionUnavailable { network_id, .. } => Some(network_id),
+            Warning::DataPathPortTaken { .. }
+            | Warning::ForwardDropped { .. }
+            | Warning::IngressPortBusy { .. } => None,
+        }
+    }
+}
+
 impl std::fmt::Display for Warning {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

@@ -52,6 +52,15 @@ pub fn open(dir: &Path, instance: &str) -> Net {
     Net::open(NetConfig::new(dir.join(instance), instance)).unwrap()
 }
 
+/// Opens the network of a daemon on another host.
+pub fn open_in(space: &Space, dir: &Path, instance: &str) -> Net {
+    let handle = tokio::runtime::Handle::current();
+    space.run(|| {
+        let _guard = handle.enter();
+        open(dir, instance)
+    })
+}
+
 pub fn up(name: &str) {
     let mut route = RouteSocket::open().unwrap();
     let index = route.link(name).unwrap().unwrap().index;
@@ -130,7 +139,7 @@ impl AsFd for Space {
     }
 }
 
-fn address(name: &str, addresses: &[&str]) {
+pub fn address(name: &str, addresses: &[&str]) {
     let mut route = RouteSocket::open().unwrap();
     let index = route.link(name).unwrap().unwrap().index;
     for address in addresses {

@@ -1,0 +1,279 @@
+//! Overlay networks as the agent drives them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use skep_objects::skep_v1::EndpointsMessage;
+
+use super::space::{Space, Tunnel};
+use super::table::Balanced;
+use super::{OverlaySpec, SwarmSpec, Warning};
+use crate::addr::Cidr;
+use crate::endpoint::{Attached, EndpointSpec, Port, attach};
+use crate::error::NetError;
+use crate::net::{Net, State};
+
+/// An overlay network that was made known.
+#[derive(Debug)]
+pub(crate) struct Overlay {
+    pub spec: OverlaySpec,
+    /// In the kernel, from the first endpoint to the last.
+    pub space: Option<Space>,
+}
+
+impl Net {
+    /// Sets this node's place in the swarm, or `None` when it left (overlays and ingress go).
+    pub fn set_swarm(&self, swarm: Option<SwarmSpec>) -> Result<(), NetError> {
+        let mut state = self.state();
+        if state.swarm == swarm {
+            return Ok(());
+        }
+        state.swarm = swarm;
+        if state.swarm.is_some() {
+            for overlay in state.overlays.values_mut() {
+                overlay.space.iter_mut().for_each(Space::disconnect);
+            }
+            let ids: Vec<String> = state.overlays.keys().cloned().collect();
+            let errors = ids
+                .iter()
+                .filter_map(|id| state.sync_network(id).err())
+                .collect();
+            return NetError::collect(errors);
+        }
+        drop(state);
+        self.leave_swarm()
+    }
+
+    fn leave_swarm(&self) -> Result<(), NetError> {
+        let mut errors: Vec<NetError> = self.remove_ingress().err().into_iter().collect();
+        let ids: Vec<String> = self.state().overlays.keys().cloned().collect();
+        for id in &ids {
+            errors.extend(self.remove_overlay(id).err());
+        }
+        self.state().tables.clear();
+        NetError::collect(errors)
+    }
+
+    /// Makes an overlay network known. Kernel objects come with the first endpoint and go with the
+    /// last.
+    pub fn ensure_overlay(&self, spec: &OverlaySpec) -> Result<(), NetError> {
+        if spec.subnets.is_empty() {
+            return Err(NetError::Invalid {
+                what: "overlay network without subnet",
+                value: spec.network_id.clone(),
+            });
+        }
+        let mut state = self.state();
+        let known = state.overlays.entry(spec.network_id.clone());
+        let overlay = known.or_insert_with(|| Overlay {
+            spec: spec.clone(),
+            space: None,
+        });
+        overlay.spec = spec.clone();
+        Ok(())
+    }
+
+    /// Forgets an overlay network with the endpoints that are left on it.
+    pub fn remove_overlay(&self, network_id: &str) -> Result<(), NetError> {
+        let mut errors = Vec::new();
+        let state = self.state();
+        let left = state
+            .endpoints
+            .values()
+            .filter(|e| e.spec.network_id == network_id);
+        let left: Vec<String> = left.map(|e| e.spec.endpoint_id.clone()).collect();
+        drop(state);
+        for endpoint in left {
+            errors.extend(self.detach(&endpoint).err());
+        }
+        let mut state = self.state();
+        let space = state.overlays.remove(network_id).and_then(|o| o.space);
+        errors.extend(space.and_then(|s| s.close().err()));
+        state.warnings.retain(|w| w.network() != Some(network_id));
+        NetError::collect(errors)
+    }
+
+    /// Merges a message of the managers into the endpoint tables and brings the kernel and the
+    /// names to them. When this returns, traffic follows the tables.
+    pub fn apply_endpoints(&self, message: &EndpointsMessage) -> Result<(), NetError> {
+        let mut state = self.state();
+        let mut changed: BTreeSet<String> = BTreeSet::new();
+        if message.complete {
+            let named: BTreeSet<&str> = message
+                .networks
+                .iter()
+                .map(|n| n.network_id.as_str())
+                .collect();
+            let lost = state
+                .tables
+                .keys()
+                .filter(|id| !named.contains(id.as_str()));
+            changed.extend(lost.cloned());
+            state.tables.retain(|id, _| named.contains(id.as_str()));
+        }
+        for network in &message.networks {
+            changed.insert(network.network_id.clone());
+            if network.gone {
+                state.tables.remove(&network.network_id);
+            } else {
+                state
+                    .tables
+                    .entry(network.network_id.clone())
+                    .or_default()
+                    .merge(network);
+            }
+        }
+        let errors = changed.iter().filter_map(|id| state.sync_network(id).err());
+        NetError::collect(errors.collect())
+    }
+}
+
+impl State {
+    pub(crate) fn attach_to_overlay(
+        &mut self,
+        net: &Net,
+        spec: &EndpointSpec,
+    ) -> Result<Attached, NetError> {
+        self.open_space(net, &spec.network_id)?;
+        let unknown = || NetError::UnknownNetwork(spec.network_id.clone());
+        let swarm = self.swarm.as_ref().ok_or(NetError::NoSwarm)?;
+        let overlay = self
+            .overlays
+            .get_mut(&spec.network_id)
+            .ok_or_else(unknown)?;
+        let tunnel = Tunnel::plain(&overlay.spec, swarm);
+        let space = overlay.space.as_mut().ok_or_else(unknown)?;
+        let bridge = space.bridge_for(&spec.addresses).ok_or_else(unknown)?;
+        let unknown = || NetError::UnknownNetns(spec.netns.clone());
+        let sandbox = self.sandboxes.get_mut(&spec.netns).ok_or_else(unknown)?;
+        let mut port = Port {
+            route: &mut space.route,
+            bridge,
+            mtu: tunnel.mtu,
+            isolated: false,
+            hairpin: false,
+        };
+        attach(net.instance(), spec, sandbox, &mut port)
+    }
+
+    /// The network's namespace, with its tunnels where they can be had.
+    pub(crate) fn open_space(&mut self, net: &Net, network_id: &str) -> Result<(), NetError> {
+        let unknown = || NetError::UnknownNetwork(network_id.to_owned());
+        let swarm = self.swarm.as_ref().ok_or(NetError::NoSwarm)?;
+        let overlay = self.overlays.get_mut(network_id).ok_or_else(unknown)?;
+        if overlay.space.is_none() {
+            let pin = net.netns_path(&Space::pin_name(network_id));
+            let mtu = Tunnel::plain(&overlay.spec, swarm).mtu;
+            overlay.space = Some(Space::open(&pin, &overlay.spec, mtu)?);
+        }
+        Ok(())
+    }
+
+    /// Closes the network's namespace if nothing is attached to it.
+    pub(crate) fn close_space_if_unused(&mut self, network_id: &str) -> Result<(), NetError> {
+        let used = self
+            .endpoints
+            .values()
+            .any(|e| e.spec.network_id == network_id);
+        if used || self.ingress_uses(network_id) {
+            return Ok(());
+        }
+        self.warnings.retain(|w| w.network() != Some(network_id));
+        match self
+            .overlays
+            .get_mut(network_id)
+            .and_then(|o| o.space.take())
+        {
+            Some(space) => space.close(),
+            None => Ok(()),
+        }
+    }
+
+    /// Brings tunnels, peers and service addresses of a network to its table.
+    pub(crate) fn sync_network(&mut self, network_id: &str) -> Result<(), NetError> {
+        let mut errors = Vec::new();
+        errors.extend(self.sync_peers(network_id).err());
+        errors.extend(self.sync_ingress(network_id).err());
+        let of_network = |e: &&Attached| e.spec.network_id == network_id;
+        let endpoints = self.endpoints.values().filter(of_network);
+        let sandboxes: BTreeSet<String> = endpoints.map(|e| e.spec.netns.clone()).collect();
+        for id in sandboxes {
+            errors.extend(self.sync_vips(&id).err());
+        }
+        NetError::collect(errors)
+    }
+
+    fn local_addresses(&self, network_id: &str) -> BTreeSet<IpAddr> {
+        let of_network = |e: &&Attached| e.spec.network_id == network_id;
+        let endpoints = self.endpoints.values().filter(of_network);
+        let mut out: BTreeSet<IpAddr> = endpoints
+            .flat_map(|e| e.spec.addresses.iter().map(|c| c.addr))
+            .collect();
+        out.extend(
+            self.ingress_addresses(network_id)
+                .iter()
+                .map(|c: &Cidr| c.addr),
+        );
+        out
+    }
+
+    pub(crate) fn sync_peers(&mut self, network_id: &str) -> Result<(), NetError> {
+        let local = self.local_addresses(network_id);
+        let Some(swarm) = self.swarm.clone() else {
+            return Ok(());
+        };
+        let Some(overlay) = self.overlays.get_mut(network_id) else {
+            return Ok(());
+        };
+        let Some(space) = overlay.space.as_mut() else {
+            return Ok(());
+        };
+        self.warnings.retain(|w| w.network() != Some(network_id));
+        if overlay.spec.encrypted {
+            let reason = "WireGuard is not available".to_owned();
+            let network_id = network_id.to_owned();
+            self.warnings
+                .insert(Warning::EncryptionUnavailable { network_id, reason });
+            return space.cut();
+        }
+        let tunnel = Tunnel::plain(&overlay.spec, &swarm);
+        let warning = space.connect(network_id, &tunnel, &mut self.route)?;
+        if warning.is_none() {
+            self.warnings
+                .retain(|w| !matches!(w, Warning::DataPathPortTaken { .. }));
+        }
+        self.warnings.extend(warning);
+        let (neighbours, fdb) = match self.tables.get(network_id) {
+            Some(table) => table.peers(&swarm.node_id, &local, |_, node| Some(node)),
+            None => Default::default(),
+        };
+        space.set_peers(&neighbours, &fdb)
+    }
+
+    /// Brings the service addresses of a namespace to the tables of its networks.
+    pub(crate) fn sync_vips(&mut self, netns: &str) -> Result<(), NetError> {
+        let Some(sandbox) = self.sandboxes.get_mut(netns) else {
+            return Ok(());
+        };
+        let networks: BTreeSet<&str> = sandbox
+            .endpoints
+            .iter()
+            .filter_map(|id| Some(self.endpoints.get(id)?.spec.network_id.as_str()))
+            .filter(|id| self.overlays.get(*id).is_some_and(|o| !o.spec.ingress))
+            .collect();
+        for (v4, vips) in [true, false].into_iter().zip(&mut sandbox.vips) {
+            let mut wanted: BTreeMap<String, Balanced> = BTreeMap::new();
+            for id in &networks {
+                let Some(table) = self.tables.get(*id) else {
+                    continue;
+                };
+                let short = id.get(..12).unwrap_or(id);
+                let services = table.balanced(v4).into_iter();
+                wanted.extend(services.map(|(service, b)| (format!("svc-{short}-{service}"), b)));
+            }
+            let failed = NetError::netlink(format!("set service addresses of {netns}"));
+            vips.apply(&mut sandbox.nft, wanted).map_err(failed)?;
+        }
+        Ok(())
+    }
+}

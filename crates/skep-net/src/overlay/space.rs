@@ -1,0 +1,327 @@
+//! One overlay network's namespace on this node: a bridge and a VXLAN device for each VNI.
+//!
+//! The namespace keeps bridged frames away from the host's firewall and lets subnets overlap. The
+//! VXLAN devices' sockets stay in the host's namespace.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use super::{OverlaySpec, SwarmSpec, Warning};
+use crate::addr::Cidr;
+use crate::error::NetError;
+use crate::netlink::NetlinkError;
+use crate::netlink::route::{FdbEntry, LinkKind, Neighbour, NewLink, RouteSocket, Vxlan};
+use crate::netns::{Netns, sysctl};
+
+/// VXLAN's part of a packet over IPv4 and over IPv6.
+const OVERHEAD_V4: u32 = 50;
+const OVERHEAD_V6: u32 = 70;
+
+/// The kernel's side of an overlay network.
+#[derive(Debug)]
+pub(crate) struct Space {
+    pin: PathBuf,
+    netns: Netns,
+    pub route: RouteSocket,
+    segments: Vec<Segment>,
+    /// Whether the network lacks VXLAN devices for now.
+    incomplete: bool,
+}
+
+/// One VNI.
+#[derive(Debug)]
+struct Segment {
+    vni: u32,
+    subnets: Vec<Cidr>,
+    bridge: u32,
+    vxlan: Option<u32>,
+    /// What the kernel has; `None` until read.
+    known: Option<(BTreeSet<Neighbour>, BTreeSet<FdbEntry>)>,
+}
+
+/// Where the tunnels of a network start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tunnel {
+    pub local: IpAddr,
+    pub port: u16,
+    pub mtu: u32,
+}
+
+impl Tunnel {
+    /// Plain VXLAN over the data path.
+    pub fn plain(spec: &OverlaySpec, swarm: &SwarmSpec) -> Tunnel {
+        let underlay = if spec.underlay_mtu == 0 {
+            1500
+        } else {
+            spec.underlay_mtu
+        };
+        let local = swarm.data_path_addr;
+        let overhead = if local.is_ipv4() {
+            OVERHEAD_V4
+        } else {
+            OVERHEAD_V6
+        };
+        Tunnel {
+            local,
+            port: swarm.data_path_port,
+            mtu: underlay.saturating_sub(overhead),
+        }
+    }
+
+    fn mark(&self) -> String {
+        format!("{}#{}", self.local, self.port)
+    }
+}
+
+/// The VNIs of a network with their subnets; IPv6 subnets go with the first IPv4 one.
+fn segments_of(spec: &OverlaySpec) -> Vec<(u32, Vec<Cidr>)> {
+    let mut out: Vec<(u32, Vec<Cidr>)> = Vec::new();
+    let (v4, v6): (Vec<_>, Vec<_>) = spec.subnets.iter().partition(|s| s.subnet.is_ipv4());
+    for s in v4 {
+        out.push((s.vni, vec![s.subnet]));
+    }
+    for s in v6 {
+        match out.first_mut() {
+            Some((_, subnets)) => subnets.push(s.subnet),
+            None => out.push((s.vni, vec![s.subnet])),
+        }
+    }
+    out
+}
+
+impl Space {
+    /// Opens the namespace, or makes it with its bridges.
+    pub fn open(pin: &Path, spec: &OverlaySpec, mtu: u32) -> Result<Space, NetError> {
+        let sockets = || {
+            // Frames between containers are no business of a firewall.
+            for name in ["iptables", "ip6tables", "arptables"] {
+                sysctl(&format!("bridge/bridge-nf-call-{name}"), "0")?;
+            }
+            RouteSocket::open().map_err(NetError::netlink("open rtnetlink socket"))
+        };
+        let (netns, mut route) = match Netns::open(pin)? {
+            Some(netns) => {
+                let route = netns.run(sockets)?;
+                (netns, route)
+            }
+            None => Netns::create(pin, sockets)?,
+        };
+        let mut segments = Vec::new();
+        for (vni, subnets) in segments_of(spec) {
+            let bridge = ensure_bridge(&mut route, &format!("br{vni}"), mtu)?;
+            segments.push(Segment {
+                vni,
+                subnets,
+                bridge,
+                vxlan: None,
+                known: None,
+            });
+        }
+        Ok(Space {
+            pin: pin.to_owned(),
+            netns,
+            route,
+            segments,
+            incomplete: true,
+        })
+    }
+
+    /// Removes the VXLAN devices, whose numbers others may want at once, and the namespace.
+    pub fn close(mut self) -> Result<(), NetError> {
+        let mut errors = Vec::new();
+        for segment in &self.segments {
+            let name = vxlan_name(segment.vni);
+            let failed = NetError::netlink(format!("remove {name}"));
+            errors.extend(self.route.delete_link(&name).map_err(failed).err());
+        }
+        let pin = self.pin.clone();
+        drop(self);
+        errors.extend(Netns::unpin(&pin).err());
+        NetError::collect(errors)
+    }
+
+    /// The file name of the pin.
+    pub fn pin_name(network_id: &str) -> String {
+        format!("ov-{}", network_id.get(..16).unwrap_or(network_id))
+    }
+
+    /// Index of the bridge for an endpoint with these addresses.
+    pub fn bridge_for(&self, addresses: &[Cidr]) -> Option<u32> {
+        let of = |a: &Cidr| self.segments.iter().find(|s| s.has(a.addr));
+        let found = addresses.iter().find_map(of).or(self.segments.first());
+        found.map(|s| s.bridge)
+    }
+
+    /// Makes the VXLAN devices that are missing. What stands in the way is a warning: the network
+    /// then works on this host only.
+    pub fn connect(
+        &mut self,
+        network_id: &str,
+        tunnel: &Tunnel,
+        host: &mut RouteSocket,
+    ) -> Result<Option<Warning>, NetError> {
+        if !self.incomplete {
+            return Ok(None);
+        }
+        let mut warning = None;
+        for i in 0..self.segments.len() {
+            let vni = self.segments[i].vni;
+            match self.connect_segment(i, tunnel, host) {
+                Ok(()) => {}
+                Err(e) if e.exists() => {
+                    warning = Some(Warning::VniTaken {
+                        network_id: network_id.to_owned(),
+                        vni,
+                    });
+                }
+                Err(e) if e.is(libc::EADDRINUSE) => {
+                    warning = Some(Warning::DataPathPortTaken { port: tunnel.port });
+                }
+                Err(e) => {
+                    return Err(NetError::netlink(format!("make {}", vxlan_name(vni)))(e));
+                }
+            }
+        }
+        self.incomplete = warning.is_some();
+        Ok(warning)
+    }
+
+    fn connect_segment(
+        &mut self,
+        i: usize,
+        tunnel: &Tunnel,
+        host: &mut RouteSocket,
+    ) -> Result<(), NetlinkError> {
+        let segment = &mut self.segments[i];
+        let name = vxlan_name(segment.vni);
+        let mark = tunnel.mark();
+        if let Some(link) = self.route.link(&name)? {
+            if link.alias == mark && link.is_up {
+                segment.vxlan = Some(link.index);
+                return Ok(());
+            }
+            self.route.delete_link(&name)?;
+        }
+        segment.known = None;
+        segment.vxlan = None;
+        let vxlan = Vxlan {
+            vni: segment.vni,
+            port: tunnel.port,
+            local: tunnel.local,
+        };
+        let new = NewLink {
+            mtu: Some(tunnel.mtu),
+            master: Some(segment.bridge),
+            netns: Some(std::os::fd::AsFd::as_fd(&self.netns)),
+            ..NewLink::new(&name, LinkKind::Vxlan(vxlan))
+        };
+        host.create_link(&new)?;
+        let made = self.route.link(&name)?.ok_or(NetlinkError::Malformed)?;
+        // The socket is bound when the device is set up.
+        if let Err(e) = self.route.set_up_without_ipv6(made.index) {
+            self.route.delete_link(&name)?;
+            return Err(e);
+        }
+        self.route.set_alias(&name, &mark)?;
+        segment.vxlan = Some(made.index);
+        Ok(())
+    }
+
+    /// The tunnels start elsewhere now: the devices are made anew at the next [`Space::connect`].
+    pub fn disconnect(&mut self) {
+        self.incomplete = true;
+    }
+
+    /// Removes the VXLAN devices: the network must not leave this host.
+    pub fn cut(&mut self) -> Result<(), NetError> {
+        self.incomplete = true;
+        for segment in &mut self.segments {
+            let name = vxlan_name(segment.vni);
+            let failed = NetError::netlink(format!("remove {name}"));
+            self.route.delete_link(&name).map_err(failed)?;
+            (segment.vxlan, segment.known) = (None, None);
+        }
+        Ok(())
+    }
+
+    /// Brings neighbours and forwarding entries to these. Stale ones go first: an address that
+    /// moved must not be in two places.
+    pub fn set_peers(
+        &mut self,
+        neighbours: &BTreeSet<Neighbour>,
+        fdb: &BTreeSet<FdbEntry>,
+    ) -> Result<(), NetError> {
+        let failed = || NetError::netlink("set peers of an overlay network");
+        let first = self.segments.first().map_or(0, |s| s.vni);
+        for segment in &mut self.segments {
+            let Some(index) = segment.vxlan else { continue };
+            let alone = segment.vni == first;
+            let mine = |n: &&Neighbour| segment.has(n.ip) || alone;
+            let neighbours: BTreeSet<Neighbour> = neighbours.iter().filter(mine).copied().collect();
+            let macs: BTreeSet<_> = neighbours.iter().map(|n| n.mac).collect();
+            let fdb: BTreeSet<FdbEntry> = fdb
+                .iter()
+                .filter(|e| macs.contains(&e.mac))
+                .copied()
+                .collect();
+            // Until this succeeds the kernel's state is unknown.
+            let known = segment.known.take();
+            let route = &mut self.route;
+            let (had_n, had_f) = match known {
+                Some(known) => known,
+                None => (
+                    route
+                        .neighbours(index)
+                        .map_err(failed())?
+                        .into_iter()
+                        .collect(),
+                    route.fdb(index).map_err(failed())?.into_iter().collect(),
+                ),
+            };
+            let minus = |a: &BTreeSet<Neighbour>, b| a.difference(b).copied().collect::<Vec<_>>();
+            route
+                .delete_neighbours(index, &minus(&had_n, &neighbours))
+                .map_err(failed())?;
+            let stale: Vec<FdbEntry> = had_f
+                .difference(&fdb)
+                .filter(|e| !macs.contains(&e.mac))
+                .copied()
+                .collect();
+            route.delete_fdb(index, &stale).map_err(failed())?;
+            let new: Vec<FdbEntry> = fdb.difference(&had_f).copied().collect();
+            route.set_fdb(index, &new).map_err(failed())?;
+            route
+                .set_neighbours(index, &minus(&neighbours, &had_n))
+                .map_err(failed())?;
+            segment.known = Some((neighbours, fdb));
+        }
+        Ok(())
+    }
+}
+
+impl Segment {
+    fn has(&self, ip: IpAddr) -> bool {
+        self.subnets.iter().any(|s| s.contains(ip))
+    }
+}
+
+fn vxlan_name(vni: u32) -> String {
+    format!("vx{vni}")
+}
+
+fn ensure_bridge(route: &mut RouteSocket, name: &str, mtu: u32) -> Result<u32, NetError> {
+    let failed = || NetError::netlink(format!("make bridge {name} of an overlay network"));
+    if route.link(name).map_err(failed())?.is_none() {
+        let new = NewLink {
+            mtu: Some(mtu),
+            ..NewLink::new(name, LinkKind::Bridge)
+        };
+        route.create_link(&new).map_err(failed())?;
+    }
+    let link = route.link(name).map_err(failed())?.unwrap_or_default();
+    if !link.is_up {
+        route.set_up_without_ipv6(link.index).map_err(failed())?;
+    }
+    Ok(link.index)
+}

@@ -1,0 +1,322 @@
+//! Overlay networks and service addresses, on hosts that are namespaces.
+
+mod support;
+#[path = "support/swarm.rs"]
+mod swarm;
+
+use std::collections::BTreeMap;
+use std::net::UdpSocket;
+
+use skep_net::{SwarmSpec, Warning};
+use support::{Server, Space, ask, ask_in_vain, ask_udp, ask_udp_in_vain, on_host, open_in, shell};
+use swarm::{Swarm, overlay};
+
+/// Answers of so many questions, counted.
+fn tally(times: usize, mut ask: impl FnMut() -> String) -> BTreeMap<String, usize> {
+    let mut out = BTreeMap::new();
+    for _ in 0..times {
+        *out.entry(ask()).or_default() += 1;
+    }
+    out
+}
+
+/// Two tasks of `web`, on two nodes, and a client on the first.
+fn web(dir: &std::path::Path) -> (Swarm, [Space; 3]) {
+    let mut swarm = Swarm::new(dir, 2);
+    swarm.ensure(&overlay("n1", "10.0.1.0/24", 4097));
+    swarm.service("n1", "web", &["10.0.1.2"]);
+    swarm.task("n1", "web", "a", 0, &["10.0.1.3"]);
+    swarm.task("n1", "web", "b", 1, &["10.0.1.4"]);
+    swarm.task("n1", "", "c", 0, &["10.0.1.5"]);
+    let a = swarm.container(0, "a", &[("n1", &["10.0.1.3/24"])]);
+    let b = swarm.container(1, "b", &[("n1", &["10.0.1.4/24"])]);
+    let c = swarm.container(0, "c", &[("n1", &["10.0.1.5/24"])]);
+    swarm.apply();
+    (swarm, [a, b, c])
+}
+
+#[test]
+fn containers_reach_each_other_across_hosts() {
+    on_host(|dir| {
+        let (_swarm, [a, b, c]) = web(dir);
+        let _a = Server::tcp(&a, "0.0.0.0:80", "a");
+        let _b = Server::tcp(&b, "0.0.0.0:80", "b");
+        assert_eq!(ask(&a, "10.0.1.4:80"), "b 10.0.1.3");
+        assert_eq!(ask(&b, "10.0.1.3:80"), "a 10.0.1.4");
+        assert_eq!(ask(&c, "10.0.1.3:80"), "a 10.0.1.5");
+        let seen = a.run(|| shell("ip addr show eth0"));
+        assert!(
+            seen.contains("02:42:0a:00:01:03") && seen.contains("mtu 1450"),
+            "{seen}"
+        );
+    });
+}
+
+#[test]
+fn networks_are_isolated_even_with_the_same_subnet() {
+    on_host(|dir| {
+        let (mut swarm, [a, ..]) = web(dir);
+        swarm.ensure(&overlay("n2", "10.0.1.0/24", 4098));
+        swarm.task("n2", "", "d", 1, &["10.0.1.4"]);
+        swarm.task("n2", "", "e", 0, &["10.0.1.9"]);
+        let d = swarm.container(1, "d", &[("n2", &["10.0.1.4/24"])]);
+        let e = swarm.container(0, "e", &[("n2", &["10.0.1.9/24"])]);
+        swarm.apply();
+        let _d = Server::tcp(&d, "0.0.0.0:80", "d");
+        assert_eq!(ask(&e, "10.0.1.4:80"), "d 10.0.1.9");
+        ask_in_vain(&a, "10.0.1.9:80");
+        ask_in_vain(&a, "10.0.1.4:80");
+    });
+}
+
+#[test]
+fn a_service_address_is_balanced_over_all_tasks() {
+    on_host(|dir| {
+        let (_swarm, [a, b, c]) = web(dir);
+        let _servers = [
+            Server::tcp(&a, "0.0.0.0:80", "a"),
+            Server::tcp(&b, "0.0.0.0:80", "b"),
+            Server::udp(&a, "0.0.0.0:80", "a"),
+            Server::udp(&b, "0.0.0.0:80", "b"),
+        ];
+        let even: BTreeMap<String, usize> =
+            [("a 10.0.1.5".to_owned(), 10), ("b 10.0.1.5".to_owned(), 10)].into();
+        assert_eq!(tally(20, || ask(&c, "10.0.1.2:80")), even);
+        assert_eq!(tally(20, || ask_udp(&c, "10.0.1.2:80")), even);
+        // A task that is its own backend half the time.
+        let hairpin = tally(20, || ask(&a, "10.0.1.2:80"));
+        assert_eq!(hairpin["b 10.0.1.3"], 10, "{hairpin:?}");
+        assert_eq!(hairpin.values().sum::<usize>(), 20);
+        assert!(
+            hairpin
+                .keys()
+                .all(|k| k.starts_with("a ") || k.starts_with("b ")),
+            "{hairpin:?}"
+        );
+    });
+}
+
+#[test]
+fn a_task_out_of_rotation_takes_no_new_traffic() {
+    on_host(|dir| {
+        let (mut swarm, [a, b, c]) = web(dir);
+        let _a = Server::tcp(&a, "0.0.0.0:80", "a");
+        let _b = Server::tcp(&b, "0.0.0.0:80", "b");
+        swarm.set_rotation("n1", "b", false);
+        swarm.apply();
+        assert_eq!(tally(10, || ask(&c, "10.0.1.2:80")).len(), 1);
+        // It is still reached by its own address.
+        assert_eq!(ask(&c, "10.0.1.4:80"), "b 10.0.1.5");
+        swarm.set_rotation("n1", "a", false);
+        swarm.apply();
+        ask_in_vain(&c, "10.0.1.2:80");
+        swarm.set_rotation("n1", "b", true);
+        swarm.apply();
+        assert_eq!(ask(&c, "10.0.1.2:80"), "b 10.0.1.5");
+    });
+}
+
+#[test]
+fn an_active_udp_flow_leaves_a_removed_backend_at_once() {
+    on_host(|dir| {
+        let (mut swarm, [a, b, c]) = web(dir);
+        let _a = Server::udp(&a, "0.0.0.0:80", "a");
+        let _b = Server::udp(&b, "0.0.0.0:80", "b");
+        let socket = c.run(|| UdpSocket::bind("0.0.0.0:0").unwrap());
+        socket.set_read_timeout(Some(support::PATIENCE)).unwrap();
+        let ask = || {
+            let mut buf = [0; 64];
+            socket.send_to(b"?", "10.0.1.2:80").unwrap();
+            let (n, _) = socket.recv_from(&mut buf).unwrap();
+            String::from_utf8_lossy(&buf[..n]).into_owned()
+        };
+        let first = ask();
+        assert_eq!(tally(5, ask).len(), 1);
+        let (gone, other) = if first.starts_with('a') {
+            ("a", "b")
+        } else {
+            ("b", "a")
+        };
+        swarm.remove_task("n1", gone);
+        swarm.apply();
+        assert_eq!(
+            tally(5, ask).into_keys().next().unwrap(),
+            format!("{other} 10.0.1.5")
+        );
+    });
+}
+
+#[test]
+fn a_task_that_moves_is_followed() {
+    on_host(|dir| {
+        let (mut swarm, [_a, b, c]) = web(dir);
+        swarm.set_rotation("n1", "a", false);
+        let server = Server::tcp(&b, "0.0.0.0:80", "b");
+        assert_eq!(ask(&c, "10.0.1.4:80"), "b 10.0.1.5");
+        drop(server);
+        swarm.nodes[1].net.remove_netns("b").unwrap();
+        swarm.task("n1", "web", "b", 0, &["10.0.1.4"]);
+        let moved = swarm.container(0, "b2", &[("n1", &["10.0.1.4/24"])]);
+        swarm.apply();
+        let _server = Server::tcp(&moved, "0.0.0.0:80", "moved");
+        c.run(|| shell("ip neigh flush all"));
+        assert_eq!(ask(&c, "10.0.1.4:80"), "moved 10.0.1.5");
+        assert_eq!(ask(&c, "10.0.1.2:80"), "moved 10.0.1.5");
+    });
+}
+
+#[test]
+fn a_network_is_in_the_kernel_from_its_first_endpoint_to_its_last() {
+    on_host(|dir| {
+        let swarm = Swarm::new(dir, 1);
+        let (net, host) = (&swarm.nodes[0].net, &swarm.nodes[0].host);
+        let pins = || {
+            std::fs::read_dir(net.netns_path("x").parent().unwrap())
+                .unwrap()
+                .count()
+        };
+        swarm.ensure(&overlay("n1", "10.0.1.0/24", 4097));
+        assert_eq!(pins(), 0);
+        for _ in 0..3 {
+            swarm.container(0, "a", &[("n1", &["10.0.1.3/24"])]);
+            assert_eq!(pins(), 2);
+            assert!(net.warnings().is_empty());
+            net.remove_netns("a").unwrap();
+            assert_eq!(pins(), 0);
+        }
+        net.destroy().unwrap();
+        assert_eq!(host.run(|| shell("nft list ruleset")), "");
+        assert_eq!(host.run(|| shell("ip -o link")).lines().count(), 2);
+    });
+}
+
+#[test]
+fn a_taken_data_path_port_costs_cross_host_traffic_only() {
+    on_host(|dir| {
+        let swarm = Swarm::new(dir, 1);
+        let host = &swarm.nodes[0].host;
+        let taken = host.run(|| UdpSocket::bind("0.0.0.0:4789").unwrap());
+        swarm.ensure(&overlay("n1", "10.0.1.0/24", 4097));
+        let a = swarm.container(0, "a", &[("n1", &["10.0.1.3/24"])]);
+        let b = swarm.container(0, "b", &[("n1", &["10.0.1.4/24"])]);
+        let _a = Server::tcp(&a, "0.0.0.0:80", "a");
+        assert_eq!(ask(&b, "10.0.1.3:80"), "a 10.0.1.4");
+        let net = &swarm.nodes[0].net;
+        assert_eq!(
+            net.warnings(),
+            [Warning::DataPathPortTaken { port: 4789 }].into()
+        );
+        drop(taken);
+        swarm.container(0, "c", &[("n1", &["10.0.1.5/24"])]);
+        assert_eq!(net.warnings(), [].into());
+    });
+}
+
+#[test]
+fn a_second_daemon_on_a_host_works_locally_and_says_so() {
+    on_host(|dir| {
+        let swarm = Swarm::new(dir, 1);
+        let second = open_in(&swarm.nodes[0].host, dir, "second");
+        second
+            .set_swarm(Some(SwarmSpec {
+                node_id: "other".into(),
+                data_path_addr: "192.0.2.1".parse().unwrap(),
+                data_path_port: 4789,
+            }))
+            .unwrap();
+        let spec = overlay("n1", "10.0.1.0/24", 4097);
+        swarm.ensure(&spec);
+        second.ensure_overlay(&spec).unwrap();
+        swarm.container(0, "a", &[("n1", &["10.0.1.3/24"])]);
+        let path = second.create_netns("b").unwrap();
+        let mut endpoint = skep_net::EndpointSpec::new("b", "n1", "b");
+        endpoint.addresses = vec!["10.0.1.4/24".parse().unwrap()];
+        second.attach(&endpoint).unwrap();
+        assert!(
+            Space::at(&path)
+                .run(|| shell("ip addr show eth0"))
+                .contains("10.0.1.4")
+        );
+        let taken = Warning::VniTaken {
+            network_id: "n1".into(),
+            vni: 4097,
+        };
+        assert_eq!(second.warnings(), [taken].into());
+        assert_eq!(swarm.nodes[0].net.warnings(), [].into());
+    });
+}
+
+#[test]
+fn a_restarted_daemon_takes_its_overlays_over() {
+    on_host(|dir| {
+        let (mut swarm, [a, b, c]) = web(dir);
+        let _a = Server::tcp(&a, "0.0.0.0:80", "a");
+        let _b = Server::tcp(&b, "0.0.0.0:80", "b");
+        let node = &mut swarm.nodes[0];
+        // The same instance again on the same directory.
+        node.net = open_in(&node.host, dir, "h1");
+        assert_eq!(tally(4, || ask(&c, "10.0.1.2:80")).len(), 2);
+        let net = &node.net;
+        net.set_swarm(Some(SwarmSpec {
+            node_id: "node1".into(),
+            data_path_addr: "192.0.2.1".parse().unwrap(),
+            data_path_port: 4789,
+        }))
+        .unwrap();
+        net.ensure_overlay(&overlay("n1", "10.0.1.0/24", 4097))
+            .unwrap();
+        swarm.container(0, "a", &[("n1", &["10.0.1.3/24"])]);
+        swarm.container(0, "c", &[("n1", &["10.0.1.5/24"])]);
+        swarm.apply();
+        swarm.nodes[0].net.sweep().unwrap();
+        assert_eq!(tally(4, || ask(&c, "10.0.1.2:80")).len(), 2);
+        assert_eq!(swarm.nodes[0].net.warnings(), [].into());
+        swarm.remove_task("n1", "b");
+        swarm.apply();
+        assert_eq!(tally(4, || ask(&c, "10.0.1.2:80")).len(), 1);
+    });
+}
+
+#[test]
+fn both_families_work_where_the_network_has_both() {
+    on_host(|dir| {
+        let mut swarm = Swarm::new(dir, 2);
+        let mut spec = overlay("n1", "10.0.1.0/24", 4097);
+        let v6 = overlay("n1", "fd10:1::/64", 4097).subnets;
+        spec.subnets.extend(v6);
+        swarm.ensure(&spec);
+        swarm.service("n1", "web", &["10.0.1.2", "fd10:1::2"]);
+        swarm.task("n1", "web", "a", 0, &["10.0.1.3", "fd10:1::3"]);
+        swarm.task("n1", "web", "b", 1, &["10.0.1.4", "fd10:1::4"]);
+        let a = swarm.container(0, "a", &[("n1", &["10.0.1.3/24", "fd10:1::3/64"])]);
+        let b = swarm.container(1, "b", &[("n1", &["10.0.1.4/24", "fd10:1::4/64"])]);
+        swarm.apply();
+        let _a = Server::tcp(&a, "[::]:80", "a");
+        let _b = Server::tcp(&b, "[::]:80", "b");
+        assert_eq!(ask(&a, "[fd10:1::4]:80"), "b fd10:1::3");
+        let seen = tally(4, || ask(&b, "[fd10:1::2]:80"));
+        assert_eq!(seen["a fd10:1::4"], 2, "{seen:?}");
+        assert_eq!(ask(&a, "10.0.1.4:80"), "b ::ffff:10.0.1.3");
+    });
+}
+
+#[test]
+fn an_encrypted_network_never_leaves_the_host_in_the_clear() {
+    on_host(|dir| {
+        let mut swarm = Swarm::new(dir, 2);
+        let mut spec = overlay("n1", "10.0.1.0/24", 4097);
+        spec.encrypted = true;
+        swarm.ensure(&spec);
+        swarm.task("n1", "", "a", 0, &["10.0.1.3"]);
+        swarm.task("n1", "", "b", 1, &["10.0.1.4"]);
+        let a = swarm.container(0, "a", &[("n1", &["10.0.1.3/24"])]);
+        let _b = swarm.container(1, "b", &[("n1", &["10.0.1.4/24"])]);
+        swarm.apply();
+        ask_udp_in_vain(&a, "10.0.1.4:80");
+        let warnings = swarm.nodes[0].net.warnings();
+        assert!(matches!(
+            warnings.first(),
+            Some(Warning::EncryptionUnavailable { network_id, .. }) if network_id == "n1"
+        ));
+    });
+}
