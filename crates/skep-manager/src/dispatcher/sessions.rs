@@ -1,0 +1,263 @@
+//! Which nodes are in touch. Pure: times come in as arguments.
+//!
+//! Each node has at most one session; a new one ends the one before. A node that stays silent for
+//! its grace is down; after a day its tasks are given up for lost.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use skep_objects::ids::new_id;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::timing::Timing;
+
+/// Registrations allowed to a node within [`RATE_WINDOW`].
+const RATE_LIMIT: usize = 3;
+const RATE_WINDOW: Duration = Duration::from_secs(8);
+/// How long a node is down before its tasks are orphans.
+pub const ORPHAN_AFTER: Duration = Duration::from_secs(24 * 3600);
+/// The manager itself was held up if it looks at its watch this much later than it meant to.
+const STALL: Duration = Duration::from_millis(400);
+
+/// Why a node's call is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SessionError {
+    /// The node has no session with this manager.
+    #[error("node not registered")]
+    NotRegistered,
+    /// The session named is not the node's session of the moment.
+    #[error("session invalid")]
+    Invalid,
+    /// The node asks for sessions in quick succession.
+    #[error("node exceeded rate limit count of registrations")]
+    TooMany,
+}
+
+/// What time brought about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Expired {
+    /// The node was silent for its grace.
+    Down(Arc<str>),
+    /// The node has been down for so long that its tasks will not come back.
+    Orphaned(Arc<str>),
+}
+
+/// A node's session.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// Its id.
+    pub id: Arc<str>,
+    /// Ends with it.
+    pub ended: CancellationToken,
+}
+
+/// What the silence of a node has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Up,
+    Down,
+    /// Its tasks have been given up.
+    Lost,
+}
+
+#[derive(Debug)]
+struct Entry {
+    session: Option<Session>,
+    state: State,
+    deadline: Instant,
+    /// The one entry of the queue that counts for this node; never later than the deadline.
+    queued: Option<Instant>,
+    registrations: VecDeque<Instant>,
+}
+
+/// All nodes that this leader listens to.
+#[derive(Debug)]
+pub struct Sessions {
+    nodes: BTreeMap<Arc<str>, Entry>,
+    /// Deadlines as they were when pushed: a node's true one may be later, never earlier.
+    queue: BinaryHeap<Reverse<(Instant, Arc<str>)>>,
+    timing: Timing,
+}
+
+impl Sessions {
+    /// Nobody yet.
+    pub fn new(timing: Timing) -> Self {
+        Self { nodes: BTreeMap::new(), queue: BinaryHeap::new(), timing }
+    }
+
+    /// Takes over from another leader a node that was in touch, or down.
+    pub fn expect(&mut self, node: &str, down: bool, now: Instant) {
+        let (state, wait) =
+            if down { (State::Down, ORPHAN_AFTER) } else { (State::Up, self.timing.unknown) };
+        if !self.nodes.contains_key(node) {
+            self.nodes.insert(node.into(), Entry::new(state, now + wait));
+            self.arm(node);
+        }
+    }
+
+    /// Times to follow from now on.
+    pub fn set_timing(&mut self, timing: Timing) {
+        self.timing = timing;
+    }
+
+    /// Gives a node a session: the one it offers if that is still its own, else a new one.
+    pub fn register(&mut self, node: &str, offered: &str, now: Instant) -> Result<Session, SessionError> {
+        let deadline = now + self.timing.grace;
+        let entry = self.nodes.entry(node.into()).or_insert_with(|| Entry::new(State::Up, deadline));
+        let current = entry.session.clone().filter(|session| *session.id == *offered);
+        let session = match current {
+            Some(session) => session,
+            None => {
+                entry.admit(now)?;
+                let session = Session { id: new_id().into(), ended: CancellationToken::new() };
+                if let Some(old) = entry.session.replace(session.clone()) {
+                    old.ended.cancel();
+                }
+                session
+            }
+        };
+        entry.state = State::Up;
+        entry.deadline = deadline;
+        self.arm(node);
+        Ok(session)
+    }
+
+    /// Notes a sign of life; answers when the next is wanted.
+    pub fn beat(&mut self, node: &str, session: &str, now: Instant) -> Result<Duration, SessionError> {
+        let timing = self.timing;
+        let entry = self.nodes.get_mut(node).ok_or(SessionError::NotRegistered)?;
+        let current = entry.session.as_ref().ok_or(SessionError::NotRegistered)?;
+        if *current.id != *session {
+            return Err(SessionError::Invalid);
+        }
+        let deadline = now + timing.grace;
+        if deadline > entry.deadline {
+            entry.deadline = deadline;
+        }
+        Ok(timing.jittered_period())
+    }
+
+    /// The node's session, if it is the one named.
+    pub fn find(&self, node: &str, session: &str) -> Result<Session, SessionError> {
+        let current = self.nodes.get(node).and_then(|entry| entry.session.as_ref());
+        let current = current.ok_or(SessionError::NotRegistered)?;
+        if *current.id == *session { Ok(current.clone()) } else { Err(SessionError::Invalid) }
+    }
+
+    /// Whether the node was silent for its grace and has not come back.
+    pub fn is_down(&self, node: &str) -> bool {
+        self.nodes.get(node).is_some_and(|entry| entry.state != State::Up)
+    }
+
+    /// The session's connection ended: the host is there, its daemon is not.
+    pub fn disconnected(&mut self, node: &str, session: &str, now: Instant) {
+        let Some(entry) = self.nodes.get_mut(node) else { return };
+        let current = entry.session.as_ref().is_some_and(|current| *current.id == *session);
+        if current && entry.state == State::Up {
+            entry.deadline = entry.deadline.max(now + self.timing.reconnect);
+        }
+    }
+
+    /// The node was removed: its session ends.
+    pub fn forget(&mut self, node: &str) {
+        if let Some(Entry { session: Some(session), .. }) = self.nodes.remove(node) {
+            session.ended.cancel();
+        }
+    }
+
+    /// Ends every session.
+    pub fn end_all(&mut self) {
+        for entry in self.nodes.values_mut() {
+            if let Some(session) = entry.session.take() {
+                session.ended.cancel();
+            }
+        }
+    }
+
+    /// When to call [`Sessions::expire`].
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.queue.peek().map(|Reverse((deadline, _))| *deadline)
+    }
+
+    /// Whose time is up. `planned` is when the caller meant to ask: if it is late, it was held up
+    /// itself, beats wait unread in its sockets, and everybody gets their grace anew.
+    pub fn expire(&mut self, planned: Instant, now: Instant) -> Vec<Expired> {
+        if now > planned + STALL {
+            for entry in self.nodes.values_mut().filter(|entry| entry.state == State::Up) {
+                entry.deadline = entry.deadline.max(now + self.timing.grace);
+            }
+        }
+        let mut expired = Vec::new();
+        while let Some(Reverse((queued, _))) = self.queue.peek()
+            && *queued <= now
+        {
+            let Some(Reverse((queued, node))) = self.queue.pop() else { break };
+            let Some(entry) = self.nodes.get_mut(&node) else { continue };
+            if entry.queued != Some(queued) {
+                continue;
+            }
+            entry.queued = None;
+            if entry.deadline <= now {
+                expired.extend(entry.pass_deadline(&node, now));
+            }
+            self.arm(&node);
+        }
+        expired
+    }
+
+    /// Sees to it that the queue names the node no later than its deadline.
+    fn arm(&mut self, node: &str) {
+        let Some((node, entry)) = self.nodes.get_key_value(node) else { return };
+        let (node, deadline) = (node.clone(), entry.deadline);
+        if entry.state == State::Lost || entry.queued.is_some_and(|queued| queued <= deadline) {
+            return;
+        }
+        if let Some(entry) = self.nodes.get_mut(&node) {
+            entry.queued = Some(deadline);
+            self.queue.push(Reverse((deadline, node)));
+        }
+    }
+}
+
+impl Entry {
+    fn new(state: State, deadline: Instant) -> Self {
+        Self { session: None, state, deadline, queued: None, registrations: VecDeque::new() }
+    }
+
+    fn admit(&mut self, now: Instant) -> Result<(), SessionError> {
+        while self.registrations.front().is_some_and(|at| now.duration_since(*at) > RATE_WINDOW) {
+            self.registrations.pop_front();
+        }
+        if self.registrations.len() >= RATE_LIMIT {
+            return Err(SessionError::TooMany);
+        }
+        self.registrations.push_back(now);
+        Ok(())
+    }
+
+    fn pass_deadline(&mut self, node: &Arc<str>, now: Instant) -> Option<Expired> {
+        match self.state {
+            State::Up => {
+                self.state = State::Down;
+                self.deadline = now + ORPHAN_AFTER;
+                if let Some(session) = self.session.take() {
+                    session.ended.cancel();
+                }
+                Some(Expired::Down(node.clone()))
+            }
+            State::Down => {
+                self.state = State::Lost;
+                Some(Expired::Orphaned(node.clone()))
+            }
+            State::Lost => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
