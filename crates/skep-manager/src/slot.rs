@@ -13,14 +13,20 @@ pub struct Slot<T> {
 
 impl<T> Clone for Slot<T> {
     fn clone(&self) -> Self {
-        Self { name: self.name, part: self.part.clone() }
+        Self {
+            name: self.name,
+            part: self.part.clone(),
+        }
     }
 }
 
 impl<T> Slot<T> {
     /// An empty slot; `name` is what callers are told is not there.
     pub fn new(name: &'static str) -> Self {
-        Self { name, part: Arc::default() }
+        Self {
+            name,
+            part: Arc::default(),
+        }
     }
 
     /// Puts a part in, or takes it out.
@@ -30,7 +36,11 @@ impl<T> Slot<T> {
 
     /// The part; callers find another manager when there is none.
     pub fn get(&self) -> Result<Arc<T>, Status> {
-        let part = self.part.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let part = self
+            .part
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         part.ok_or_else(|| Status::aborted(format!("{} is stopped", self.name)))
     }
 }

@@ -13,6 +13,8 @@ use super::{
     filter::{any, name_filter},
 };
 
+use crate::orchestrator::service::is_dirty;
+
 type Answer<T> = Result<T, ControlError>;
 
 /// One task, by id.
@@ -111,5 +113,6 @@ fn is_up_to_date(view: &View, task: &Task) -> bool {
     let Some(service) = view.service(&task.service_id) else {
         return true;
     };
-    task.spec_version == service.spec_version
+    let node = view.node(&task.node_id).map(|node| &**node);
+    !is_dirty(service, task, node)
 }

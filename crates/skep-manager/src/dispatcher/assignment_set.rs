@@ -50,19 +50,26 @@ impl AssignmentSet {
             Some(_) if state > TaskState::Running => self.release(task, changes),
             _ => {}
         }
-        let worth_telling = known.is_none_or(|known| {
-            state <= TaskState::Assigned || !same_but_for_status(&known, task)
-        });
+        let worth_telling = known
+            .is_none_or(|known| state <= TaskState::Assigned || !same_but_for_status(&known, task));
         if worth_telling {
-            changes.push(change(AssignmentAction::Update, Item::Task(Task::clone(task))));
+            changes.push(change(
+                AssignmentAction::Update,
+                Item::Task(Task::clone(task)),
+            ));
         }
     }
 
     /// A task of the node was deleted.
     pub fn remove_task(&mut self, id: &str, changes: &mut Vec<AssignmentChange>) {
-        let Some(task) = self.tasks.remove(id) else { return };
+        let Some(task) = self.tasks.remove(id) else {
+            return;
+        };
         self.release(&task, changes);
-        let only_id = Task { id: id.to_owned(), ..Task::default() };
+        let only_id = Task {
+            id: id.to_owned(),
+            ..Task::default()
+        };
         changes.push(change(AssignmentAction::Remove, Item::Task(only_id)));
     }
 
@@ -80,7 +87,9 @@ impl AssignmentSet {
     /// The last user of a dependency takes it away.
     fn release(&mut self, task: &Task, changes: &mut Vec<AssignmentChange>) {
         for dependency in dependencies(task) {
-            let Some(users) = self.users.get_mut(&dependency) else { continue };
+            let Some(users) = self.users.get_mut(&dependency) else {
+                continue;
+            };
             if users.remove(&task.id) && users.is_empty() {
                 self.users.remove(&dependency);
                 changes.push(dependency.removal());
@@ -101,8 +110,14 @@ impl Dependency {
 
     fn removal(self) -> AssignmentChange {
         let item = match self {
-            Self::Secret(id) => Item::Secret(Secret { id, ..Secret::default() }),
-            Self::Config(id) => Item::Config(Config { id, ..Config::default() }),
+            Self::Secret(id) => Item::Secret(Secret {
+                id,
+                ..Secret::default()
+            }),
+            Self::Config(id) => Item::Config(Config {
+                id,
+                ..Config::default()
+            }),
         };
         change(AssignmentAction::Remove, item)
     }
@@ -110,7 +125,9 @@ impl Dependency {
 
 fn dependencies(task: &Task) -> BTreeSet<Dependency> {
     let mut needed = BTreeSet::new();
-    let Some(spec) = &task.spec else { return needed };
+    let Some(spec) = &task.spec else {
+        return needed;
+    };
     for reference in &spec.resource_references {
         let id = reference.resource_id.clone();
         match reference.resource_type() {
@@ -120,9 +137,15 @@ fn dependencies(task: &Task) -> BTreeSet<Dependency> {
         }
     }
     if let Some(Runtime::Container(container)) = &spec.runtime {
-        let secrets = container.secrets.iter().map(|reference| reference.secret_id.clone());
+        let secrets = container
+            .secrets
+            .iter()
+            .map(|reference| reference.secret_id.clone());
         needed.extend(secrets.map(Dependency::Secret));
-        let configs = container.configs.iter().map(|reference| reference.config_id.clone());
+        let configs = container
+            .configs
+            .iter()
+            .map(|reference| reference.config_id.clone());
         needed.extend(configs.map(Dependency::Config));
     }
     needed
@@ -130,12 +153,19 @@ fn dependencies(task: &Task) -> BTreeSet<Dependency> {
 
 /// Agents know the status: they report it.
 fn same_but_for_status(a: &Task, b: &Task) -> bool {
-    let bare = |task: &Task| Task { status: None::<TaskStatus>, meta: None, ..task.clone() };
+    let bare = |task: &Task| Task {
+        status: None::<TaskStatus>,
+        meta: None,
+        ..task.clone()
+    };
     bare(a) == bare(b)
 }
 
 fn change(action: AssignmentAction, item: Item) -> AssignmentChange {
-    AssignmentChange { action: action.into(), assignment: Some(Assignment { item: Some(item) }) }
+    AssignmentChange {
+        action: action.into(),
+        assignment: Some(Assignment { item: Some(item) }),
+    }
 }
 
 #[cfg(test)]

@@ -98,6 +98,11 @@ impl AssignmentStream {
         };
         self.sequence += 1;
         let results_in = self.sequence.to_string();
-        AssignmentsMessage { r#type: kind.into(), applies_to, results_in, changes }
+        AssignmentsMessage {
+            r#type: kind.into(),
+            applies_to,
+            results_in,
+            changes,
+        }
     }
 }

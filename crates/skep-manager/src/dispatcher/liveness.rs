@@ -35,7 +35,11 @@ async fn write(dispatcher: &Dispatcher, expired: Vec<Expired>) {
                 warn!(node.id = %node, "node is silent and taken for down");
                 let write = |tx: &mut Tx| {
                     // It may have come back while this write waited for its turn.
-                    if dispatcher.sessions().is_down(node) { mark_down(tx, node) } else { Ok(()) }
+                    if dispatcher.sessions().is_down(node) {
+                        mark_down(tx, node)
+                    } else {
+                        Ok(())
+                    }
                 };
                 dispatcher.store.update(write).await
             }
@@ -65,9 +69,9 @@ pub fn mark_down(tx: &mut Tx, node: &str) -> Result<(), TxError> {
 
 /// The tasks of a node that will not come back.
 pub fn orphan_tasks(tx: &mut Tx, node: &str) -> Result<(), TxError> {
-    let lost = tx.tasks_by_node(node).filter(|task| {
-        (TaskState::Assigned..=TaskState::Running).contains(&task.observed_state())
-    });
+    let lost = tx
+        .tasks_by_node(node)
+        .filter(|task| (TaskState::Assigned..=TaskState::Running).contains(&task.observed_state()));
     let ids: Vec<String> = lost.map(|task| task.id.clone()).collect();
     let now = tx.now();
     for id in ids {

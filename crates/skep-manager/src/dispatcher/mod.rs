@@ -45,7 +45,9 @@ pub struct ClusterInfo {
 
 impl ClusterInfo {
     fn of(cluster: Option<&Cluster>) -> Self {
-        let Some(cluster) = cluster else { return Self::default() };
+        let Some(cluster) = cluster else {
+            return Self::default();
+        };
         let root = cluster.root_ca.as_ref();
         Self {
             keys: cluster.network_bootstrap_keys.clone(),
@@ -83,7 +85,9 @@ impl Dispatcher {
             sessions: Mutex::new(known_nodes(&view, Instant::now())),
             rearm: Notify::new(),
             router: Router::new(view.clone()),
-            cluster: watch::Sender::new(Arc::new(ClusterInfo::of(view.the_cluster().map(|c| &**c)))),
+            cluster: watch::Sender::new(Arc::new(ClusterInfo::of(
+                view.the_cluster().map(|c| &**c),
+            ))),
             managers,
             statuses: StatusWriter::default(),
             stop: CancellationToken::new(),
@@ -93,9 +97,18 @@ impl Dispatcher {
         });
         let stop = &dispatcher.stop;
         let tasks = &dispatcher.tasks;
-        tasks.spawn(stop.clone().run_until_cancelled_owned(router::run(dispatcher.clone(), watch)));
-        tasks.spawn(stop.clone().run_until_cancelled_owned(liveness::run(dispatcher.clone())));
-        tasks.spawn(stop.clone().run_until_cancelled_owned(statuses::run(dispatcher.clone())));
+        tasks.spawn(
+            stop.clone()
+                .run_until_cancelled_owned(router::run(dispatcher.clone(), watch)),
+        );
+        tasks.spawn(
+            stop.clone()
+                .run_until_cancelled_owned(liveness::run(dispatcher.clone())),
+        );
+        tasks.spawn(
+            stop.clone()
+                .run_until_cancelled_owned(statuses::run(dispatcher.clone())),
+        );
         dispatcher
     }
 

@@ -46,8 +46,14 @@ struct State {
 impl Router {
     /// Starts at this state of the store.
     pub fn new(view: View) -> Self {
-        let state = State { view, tasks: BTreeMap::new(), nodes: BTreeMap::new() };
-        Self { state: Mutex::new(state) }
+        let state = State {
+            view,
+            tasks: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+        };
+        Self {
+            state: Mutex::new(state),
+        }
     }
 
     /// The tasks of a node: how the store is, and everything after that.
@@ -62,7 +68,10 @@ impl Router {
     pub fn follow_node(&self, node: &str) -> watch::Receiver<Option<Arc<Node>>> {
         let mut state = self.state();
         let current = state.view.node(node).cloned();
-        let sender = state.nodes.entry(node.to_owned()).or_insert_with(|| watch::Sender::new(current));
+        let sender = state
+            .nodes
+            .entry(node.to_owned())
+            .or_insert_with(|| watch::Sender::new(current));
         sender.subscribe()
     }
 
@@ -72,13 +81,27 @@ impl Router {
         let mut state = self.state();
         for event in commit.events.iter() {
             match event {
-                Event::Created(Object::Task(task)) | Event::Updated { new: Object::Task(task), .. } => {
-                    tasks.entry(&task.node_id).or_default().push(TaskChange::Set(task.clone()));
+                Event::Created(Object::Task(task))
+                | Event::Updated {
+                    new: Object::Task(task),
+                    ..
+                } => {
+                    tasks
+                        .entry(&task.node_id)
+                        .or_default()
+                        .push(TaskChange::Set(task.clone()));
                 }
                 Event::Removed(Object::Task(task)) => {
-                    tasks.entry(&task.node_id).or_default().push(TaskChange::Removed(task.clone()));
+                    tasks
+                        .entry(&task.node_id)
+                        .or_default()
+                        .push(TaskChange::Removed(task.clone()));
                 }
-                Event::Created(Object::Node(node)) | Event::Updated { new: Object::Node(node), .. } => {
+                Event::Created(Object::Node(node))
+                | Event::Updated {
+                    new: Object::Node(node),
+                    ..
+                } => {
                     state.tell_node(&node.id, Some(node));
                 }
                 Event::Removed(Object::Node(node)) => state.tell_node(&node.id, None),
@@ -98,9 +121,14 @@ impl Router {
 
 impl State {
     fn tell_tasks(&mut self, node: &str, changes: Vec<TaskChange>, view: &View) {
-        let Some(streams) = self.tasks.get_mut(node) else { return };
+        let Some(streams) = self.tasks.get_mut(node) else {
+            return;
+        };
         streams.retain(|stream| {
-            let change = NodeChange { tasks: changes.clone(), view: view.clone() };
+            let change = NodeChange {
+                tasks: changes.clone(),
+                view: view.clone(),
+            };
             stream.send(change).is_ok()
         });
         if streams.is_empty() {
@@ -109,7 +137,9 @@ impl State {
     }
 
     fn tell_node(&mut self, id: &str, node: Option<&Arc<Node>>) {
-        let Some(sender) = self.nodes.get(id) else { return };
+        let Some(sender) = self.nodes.get(id) else {
+            return;
+        };
         sender.send_replace(node.cloned());
         if node.is_none() || sender.receiver_count() == 0 {
             self.nodes.remove(id);
@@ -123,7 +153,10 @@ pub async fn run(dispatcher: Arc<Dispatcher>, mut watch: Watch) {
         for event in commit.events.iter() {
             match event {
                 Event::Created(Object::Cluster(cluster))
-                | Event::Updated { new: Object::Cluster(cluster), .. } => {
+                | Event::Updated {
+                    new: Object::Cluster(cluster),
+                    ..
+                } => {
                     follow_cluster(&dispatcher, cluster);
                 }
                 Event::Removed(Object::Node(node)) => dispatcher.sessions().forget(&node.id),

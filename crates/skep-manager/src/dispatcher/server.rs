@@ -65,8 +65,15 @@ impl Dispatcher {
         }
         let session = self.sessions().register(node, offered, Instant::now())?;
         self.rearm.notify_one();
-        let address = caller.remote_addr.as_deref().map(host_of).unwrap_or_default();
-        let result = self.store.update(|tx| mark_ready(tx, node, address, description)).await;
+        let address = caller
+            .remote_addr
+            .as_deref()
+            .map(host_of)
+            .unwrap_or_default();
+        let result = self
+            .store
+            .update(|tx| mark_ready(tx, node, address, description))
+            .await;
         match result {
             Ok(()) => {}
             Err(UpdateError::Refused(error)) => return Err(Status::not_found(error.to_string())),
@@ -129,8 +136,14 @@ impl dispatcher_server::Dispatcher for DispatcherServer {
         let dispatcher = self.dispatcher.get()?;
         let caller = caller_of(&request)?;
         let request = request.into_inner();
-        let session = dispatcher.register(&caller, request.description, &request.session_id).await?;
-        Ok(Response::new(Box::pin(session_stream(dispatcher, caller.node_id, session))))
+        let session = dispatcher
+            .register(&caller, request.description, &request.session_id)
+            .await?;
+        Ok(Response::new(Box::pin(session_stream(
+            dispatcher,
+            caller.node_id,
+            session,
+        ))))
     }
 
     async fn heartbeat(
@@ -140,7 +153,9 @@ impl dispatcher_server::Dispatcher for DispatcherServer {
         let dispatcher = self.dispatcher.get()?;
         let caller = caller_of(&request)?;
         let period = dispatcher.beat(&caller.node_id, &request.into_inner().session_id)?;
-        Ok(Response::new(HeartbeatResponse { period: Some(duration_message(period)) }))
+        Ok(Response::new(HeartbeatResponse {
+            period: Some(duration_message(period)),
+        }))
     }
 
     async fn update_task_status(
@@ -172,7 +187,9 @@ impl dispatcher_server::Dispatcher for DispatcherServer {
         &self,
         _request: Request<TasksRequest>,
     ) -> Result<Response<Self::TasksStream>, Status> {
-        Err(Status::unimplemented("agents of Docker 1.12 are not served: use Assignments"))
+        Err(Status::unimplemented(
+            "agents of Docker 1.12 are not served: use Assignments",
+        ))
     }
 
     async fn assignments(
@@ -182,6 +199,10 @@ impl dispatcher_server::Dispatcher for DispatcherServer {
         let dispatcher: Arc<Dispatcher> = self.dispatcher.get()?;
         let caller = caller_of(&request)?;
         let session = dispatcher.session(&caller.node_id, &request.into_inner().session_id)?;
-        Ok(Response::new(Box::pin(assignment_stream(dispatcher, &caller.node_id, session))))
+        Ok(Response::new(Box::pin(assignment_stream(
+            dispatcher,
+            &caller.node_id,
+            session,
+        ))))
     }
 }

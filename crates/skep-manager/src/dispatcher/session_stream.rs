@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use futures::{Stream, stream};
-use skep_objects::swarmkit::{
-    Node, NodeStatus, SessionMessage, WeightedPeer,
-};
+use skep_objects::swarmkit::{Node, NodeStatus, SessionMessage, WeightedPeer};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tonic::Status;
@@ -105,5 +103,10 @@ impl Drop for SessionStream {
 
 /// The node without what it reported itself.
 fn agent_view(node: &Node) -> Node {
-    Node { meta: None, status: None::<NodeStatus>, description: None, ..node.clone() }
+    Node {
+        meta: None,
+        status: None::<NodeStatus>,
+        description: None,
+        ..node.clone()
+    }
 }

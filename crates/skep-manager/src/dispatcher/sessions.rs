@@ -87,15 +87,23 @@ pub struct Sessions {
 impl Sessions {
     /// Nobody yet.
     pub fn new(timing: Timing) -> Self {
-        Self { nodes: BTreeMap::new(), queue: BinaryHeap::new(), timing }
+        Self {
+            nodes: BTreeMap::new(),
+            queue: BinaryHeap::new(),
+            timing,
+        }
     }
 
     /// Takes over from another leader a node that was in touch, or down.
     pub fn expect(&mut self, node: &str, down: bool, now: Instant) {
-        let (state, wait) =
-            if down { (State::Down, ORPHAN_AFTER) } else { (State::Up, self.timing.unknown) };
+        let (state, wait) = if down {
+            (State::Down, ORPHAN_AFTER)
+        } else {
+            (State::Up, self.timing.unknown)
+        };
         if !self.nodes.contains_key(node) {
-            self.nodes.insert(node.into(), Entry::new(state, now + wait));
+            self.nodes
+                .insert(node.into(), Entry::new(state, now + wait));
             self.arm(node);
         }
     }
@@ -106,15 +114,29 @@ impl Sessions {
     }
 
     /// Gives a node a session: the one it offers if that is still its own, else a new one.
-    pub fn register(&mut self, node: &str, offered: &str, now: Instant) -> Result<Session, SessionError> {
+    pub fn register(
+        &mut self,
+        node: &str,
+        offered: &str,
+        now: Instant,
+    ) -> Result<Session, SessionError> {
         let deadline = now + self.timing.grace;
-        let entry = self.nodes.entry(node.into()).or_insert_with(|| Entry::new(State::Up, deadline));
-        let current = entry.session.clone().filter(|session| *session.id == *offered);
+        let entry = self
+            .nodes
+            .entry(node.into())
+            .or_insert_with(|| Entry::new(State::Up, deadline));
+        let current = entry
+            .session
+            .clone()
+            .filter(|session| *session.id == *offered);
         let session = match current {
             Some(session) => session,
             None => {
                 entry.admit(now)?;
-                let session = Session { id: new_id().into(), ended: CancellationToken::new() };
+                let session = Session {
+                    id: new_id().into(),
+                    ended: CancellationToken::new(),
+                };
                 if let Some(old) = entry.session.replace(session.clone()) {
                     old.ended.cancel();
                 }
@@ -128,9 +150,17 @@ impl Sessions {
     }
 
     /// Notes a sign of life; answers when the next is wanted.
-    pub fn beat(&mut self, node: &str, session: &str, now: Instant) -> Result<Duration, SessionError> {
+    pub fn beat(
+        &mut self,
+        node: &str,
+        session: &str,
+        now: Instant,
+    ) -> Result<Duration, SessionError> {
         let timing = self.timing;
-        let entry = self.nodes.get_mut(node).ok_or(SessionError::NotRegistered)?;
+        let entry = self
+            .nodes
+            .get_mut(node)
+            .ok_or(SessionError::NotRegistered)?;
         let current = entry.session.as_ref().ok_or(SessionError::NotRegistered)?;
         if *current.id != *session {
             return Err(SessionError::Invalid);
@@ -144,20 +174,34 @@ impl Sessions {
 
     /// The node's session, if it is the one named.
     pub fn find(&self, node: &str, session: &str) -> Result<Session, SessionError> {
-        let current = self.nodes.get(node).and_then(|entry| entry.session.as_ref());
+        let current = self
+            .nodes
+            .get(node)
+            .and_then(|entry| entry.session.as_ref());
         let current = current.ok_or(SessionError::NotRegistered)?;
-        if *current.id == *session { Ok(current.clone()) } else { Err(SessionError::Invalid) }
+        if *current.id == *session {
+            Ok(current.clone())
+        } else {
+            Err(SessionError::Invalid)
+        }
     }
 
     /// Whether the node was silent for its grace and has not come back.
     pub fn is_down(&self, node: &str) -> bool {
-        self.nodes.get(node).is_some_and(|entry| entry.state != State::Up)
+        self.nodes
+            .get(node)
+            .is_some_and(|entry| entry.state != State::Up)
     }
 
     /// The session's connection ended: the host is there, its daemon is not.
     pub fn disconnected(&mut self, node: &str, session: &str, now: Instant) {
-        let Some(entry) = self.nodes.get_mut(node) else { return };
-        let current = entry.session.as_ref().is_some_and(|current| *current.id == *session);
+        let Some(entry) = self.nodes.get_mut(node) else {
+            return;
+        };
+        let current = entry
+            .session
+            .as_ref()
+            .is_some_and(|current| *current.id == *session);
         if current && entry.state == State::Up {
             entry.deadline = entry.deadline.max(now + self.timing.reconnect);
         }
@@ -165,7 +209,11 @@ impl Sessions {
 
     /// The node was removed: its session ends.
     pub fn forget(&mut self, node: &str) {
-        if let Some(Entry { session: Some(session), .. }) = self.nodes.remove(node) {
+        if let Some(Entry {
+            session: Some(session),
+            ..
+        }) = self.nodes.remove(node)
+        {
             session.ended.cancel();
         }
     }
@@ -188,7 +236,11 @@ impl Sessions {
     /// itself, beats wait unread in its sockets, and everybody gets their grace anew.
     pub fn expire(&mut self, planned: Instant, now: Instant) -> Vec<Expired> {
         if now > planned + STALL {
-            for entry in self.nodes.values_mut().filter(|entry| entry.state == State::Up) {
+            for entry in self
+                .nodes
+                .values_mut()
+                .filter(|entry| entry.state == State::Up)
+            {
                 entry.deadline = entry.deadline.max(now + self.timing.grace);
             }
         }
@@ -196,8 +248,12 @@ impl Sessions {
         while let Some(Reverse((queued, _))) = self.queue.peek()
             && *queued <= now
         {
-            let Some(Reverse((queued, node))) = self.queue.pop() else { break };
-            let Some(entry) = self.nodes.get_mut(&node) else { continue };
+            let Some(Reverse((queued, node))) = self.queue.pop() else {
+                break;
+            };
+            let Some(entry) = self.nodes.get_mut(&node) else {
+                continue;
+            };
             if entry.queued != Some(queued) {
                 continue;
             }
@@ -212,7 +268,9 @@ impl Sessions {
 
     /// Sees to it that the queue names the node no later than its deadline.
     fn arm(&mut self, node: &str) {
-        let Some((node, entry)) = self.nodes.get_key_value(node) else { return };
+        let Some((node, entry)) = self.nodes.get_key_value(node) else {
+            return;
+        };
         let (node, deadline) = (node.clone(), entry.deadline);
         if entry.state == State::Lost || entry.queued.is_some_and(|queued| queued <= deadline) {
             return;
@@ -226,11 +284,21 @@ impl Sessions {
 
 impl Entry {
     fn new(state: State, deadline: Instant) -> Self {
-        Self { session: None, state, deadline, queued: None, registrations: VecDeque::new() }
+        Self {
+            session: None,
+            state,
+            deadline,
+            queued: None,
+            registrations: VecDeque::new(),
+        }
     }
 
     fn admit(&mut self, now: Instant) -> Result<(), SessionError> {
-        while self.registrations.front().is_some_and(|at| now.duration_since(*at) > RATE_WINDOW) {
+        while self
+            .registrations
+            .front()
+            .is_some_and(|at| now.duration_since(*at) > RATE_WINDOW)
+        {
             self.registrations.pop_front();
         }
         if self.registrations.len() >= RATE_LIMIT {

@@ -30,7 +30,9 @@ impl StatusWriter {
         }
         let mut pending = self.pending();
         for (task, status) in updates {
-            let newer = pending.get(&task).is_none_or(|known| known.state <= status.state);
+            let newer = pending
+                .get(&task)
+                .is_none_or(|known| known.state <= status.state);
             if newer {
                 pending.insert(task, status);
             }
@@ -56,10 +58,16 @@ pub fn check(
 ) -> Result<Vec<(String, TaskStatus)>, Status> {
     let mut checked = Vec::with_capacity(updates.len());
     for update in updates {
-        let Some(status) = update.status else { continue };
-        let Some(task) = view.task(&update.task_id) else { continue };
+        let Some(status) = update.status else {
+            continue;
+        };
+        let Some(task) = view.task(&update.task_id) else {
+            continue;
+        };
         if task.node_id != node {
-            return Err(Status::permission_denied("cannot update a task not assigned this node"));
+            return Err(Status::permission_denied(
+                "cannot update a task not assigned this node",
+            ));
         }
         checked.push((update.task_id, status));
     }
@@ -68,7 +76,9 @@ pub fn check(
 
 /// Writes a report, unless the store knows more already: a state never goes back.
 pub fn apply(tx: &mut Tx, task: &str, mut status: TaskStatus, by: &str) -> Result<(), TxError> {
-    let Some(stored) = tx.task(task) else { return Ok(()) };
+    let Some(stored) = tx.task(task) else {
+        return Ok(());
+    };
     let known = stored.status.as_ref();
     let mut bare = known.cloned().unwrap_or_default();
     bare.applied_by.clear();

@@ -10,9 +10,7 @@ use skep_objects::swarmkit::{
 use skep_rpc::Caller;
 use skep_store::{Tx, TxError};
 
-use super::{
-    assignments::assignment_stream, session_stream::session_stream, sessions::Session, *,
-};
+use super::{assignments::assignment_stream, session_stream::session_stream, sessions::Session, *};
 
 struct World {
     store: Store,
@@ -31,17 +29,30 @@ impl World {
             store.update(|tx| tx.create_task(task)).await.unwrap();
         }
         for id in ["n1", "n2"] {
-            let node = Node { id: id.to_owned(), ..Default::default() };
+            let node = Node {
+                id: id.to_owned(),
+                ..Default::default()
+            };
             store.update(|tx| tx.create_node(node)).await.unwrap();
         }
         let managers = watch::Sender::new(Vec::new());
         let dispatcher = Dispatcher::spawn(store.clone(), "m1".to_owned(), managers.subscribe());
-        Self { store, dispatcher, managers }
+        Self {
+            store,
+            dispatcher,
+            managers,
+        }
     }
 
     async fn register(&self, node: &str) -> Session {
-        let description = NodeDescription { hostname: node.to_owned(), ..Default::default() };
-        self.dispatcher.register(&caller(node), Some(description), "").await.unwrap()
+        let description = NodeDescription {
+            hostname: node.to_owned(),
+            ..Default::default()
+        };
+        self.dispatcher
+            .register(&caller(node), Some(description), "")
+            .await
+            .unwrap()
     }
 
     async fn put<T>(&self, change: impl FnOnce(&mut Tx) -> Result<T, TxError>) {
@@ -50,7 +61,11 @@ impl World {
 
     fn state(&self, node: &str) -> node_status::State {
         let view = self.store.view();
-        view.node(node).unwrap().status.as_ref().map_or(node_status::State::Unknown, |s| s.state())
+        view.node(node)
+            .unwrap()
+            .status
+            .as_ref()
+            .map_or(node_status::State::Unknown, |s| s.state())
     }
 
     /// Waits until the store's node is in this state.
@@ -76,7 +91,10 @@ fn task(id: &str, node: &str, state: TaskState) -> Task {
     Task {
         id: id.to_owned(),
         node_id: node.to_owned(),
-        status: Some(TaskStatus { state: state.into(), ..Default::default() }),
+        status: Some(TaskStatus {
+            state: state.into(),
+            ..Default::default()
+        }),
         desired_state: TaskState::Running.into(),
         ..Default::default()
     }
@@ -99,7 +117,11 @@ async fn a_node_is_ready_with_its_address_once_it_has_a_session() {
     assert_eq!(world.state("n1"), node_status::State::Ready);
     let version = view.version();
     world.register("n1").await;
-    assert_eq!(world.store.view().version(), version, "a return writes nothing new");
+    assert_eq!(
+        world.store.view().version(),
+        version,
+        "a return writes nothing new"
+    );
     let unknown = world.dispatcher.register(&caller("x"), None, "").await;
     assert_eq!(unknown.unwrap_err().message(), "node not found");
 }
@@ -136,17 +158,32 @@ async fn a_session_tells_what_changed_and_only_that() {
     assert_eq!(first.session_id, *session.id);
     assert_eq!(first.node.unwrap().id, "n1");
 
-    world.put(|tx| tx.edit_node("n1", |node| node.status.get_or_insert_default().message.push('x'))).await;
-    world.put(|tx| tx.edit_node("n1", |node| node.role = 1)).await;
+    world
+        .put(|tx| {
+            tx.edit_node("n1", |node| {
+                node.status.get_or_insert_default().message.push('x')
+            })
+        })
+        .await;
+    world
+        .put(|tx| tx.edit_node("n1", |node| node.role = 1))
+        .await;
     assert_eq!(next(&mut stream).await.node.unwrap().role, 1);
 
-    let peer = WeightedPeer { weight: 10, ..Default::default() };
+    let peer = WeightedPeer {
+        weight: 10,
+        ..Default::default()
+    };
     world.managers.send_replace(vec![peer]);
     assert_eq!(next(&mut stream).await.managers.len(), 1);
 
-    let cluster = Cluster { id: "c".to_owned(), ..Default::default() };
+    let cluster = Cluster {
+        id: "c".to_owned(),
+        ..Default::default()
+    };
     world.put(|tx| tx.create_cluster(cluster)).await;
-    let keys = |cluster: &mut Cluster| cluster.network_bootstrap_keys = vec![EncryptionKey::default()];
+    let keys =
+        |cluster: &mut Cluster| cluster.network_bootstrap_keys = vec![EncryptionKey::default()];
     world.put(|tx| tx.edit_cluster("c", keys)).await;
     assert_eq!(next(&mut stream).await.network_bootstrap_keys.len(), 1);
 
@@ -163,13 +200,31 @@ async fn assignments_are_complete_first_and_then_follow_each_other() {
     let session = world.register("n1").await;
     let mut stream = Box::pin(assignment_stream(world.dispatcher.clone(), "n1", session));
     let first = next(&mut stream).await;
-    assert_eq!((first.r#type(), first.applies_to.as_str(), first.results_in.as_str()), (Type::Complete, "", "1"));
+    assert_eq!(
+        (
+            first.r#type(),
+            first.applies_to.as_str(),
+            first.results_in.as_str()
+        ),
+        (Type::Complete, "", "1")
+    );
     assert_eq!(first.changes.len(), 1);
 
-    world.put(|tx| tx.create_task(task("t3", "n2", TaskState::Assigned))).await;
-    world.put(|tx| tx.create_task(task("t4", "n1", TaskState::Assigned))).await;
+    world
+        .put(|tx| tx.create_task(task("t3", "n2", TaskState::Assigned)))
+        .await;
+    world
+        .put(|tx| tx.create_task(task("t4", "n1", TaskState::Assigned)))
+        .await;
     let second = next(&mut stream).await;
-    assert_eq!((second.r#type(), second.applies_to.as_str(), second.results_in.as_str()), (Type::Incremental, "1", "2"));
+    assert_eq!(
+        (
+            second.r#type(),
+            second.applies_to.as_str(),
+            second.results_in.as_str()
+        ),
+        (Type::Incremental, "1", "2")
+    );
     let Some(Item::Task(told)) = second.changes[0].assignment.clone().unwrap().item else {
         panic!("not a task");
     };
@@ -178,21 +233,38 @@ async fn assignments_are_complete_first_and_then_follow_each_other() {
     world.put(|tx| tx.remove_task("t4")).await;
     assert_eq!(next(&mut stream).await.applies_to, "2");
     world.dispatcher.stop().await;
-    assert_eq!(stream.next().await.unwrap().unwrap_err().message(), "dispatcher is stopped");
+    assert_eq!(
+        stream.next().await.unwrap().unwrap_err().message(),
+        "dispatcher is stopped"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn reports_are_written_and_states_never_go_back() {
     let world = World::new().await;
-    world.put(|tx| tx.create_task(task("t1", "n1", TaskState::Assigned))).await;
+    world
+        .put(|tx| tx.create_task(task("t1", "n1", TaskState::Assigned)))
+        .await;
     let report = |state: TaskState| {
-        let status = TaskStatus { state: state.into(), ..Default::default() };
-        vec![TaskStatusUpdate { task_id: "t1".to_owned(), status: Some(status) }]
+        let status = TaskStatus {
+            state: state.into(),
+            ..Default::default()
+        };
+        vec![TaskStatusUpdate {
+            task_id: "t1".to_owned(),
+            status: Some(status),
+        }]
     };
     let view = world.store.view();
     let other = statuses::check(&view, "n2", report(TaskState::Running)).unwrap_err();
-    assert_eq!(other.message(), "cannot update a task not assigned this node");
-    let gone = TaskStatusUpdate { task_id: "gone".to_owned(), status: Some(TaskStatus::default()) };
+    assert_eq!(
+        other.message(),
+        "cannot update a task not assigned this node"
+    );
+    let gone = TaskStatusUpdate {
+        task_id: "gone".to_owned(),
+        status: Some(TaskStatus::default()),
+    };
     assert!(statuses::check(&view, "n1", vec![gone]).unwrap().is_empty());
 
     let (_, mut watch) = world.store.watch();
@@ -201,13 +273,21 @@ async fn reports_are_written_and_states_never_go_back() {
     watch.recv_commit().await.unwrap();
     let view = world.store.view();
     let status = view.task("t1").unwrap().status.clone().unwrap();
-    assert_eq!((status.task_state(), status.applied_by.as_str()), (TaskState::Running, "m1"));
+    assert_eq!(
+        (status.task_state(), status.applied_by.as_str()),
+        (TaskState::Running, "m1")
+    );
     assert!(status.applied_at.is_some());
 
     let before = world.store.view().version();
     for state in [TaskState::Starting, TaskState::Running] {
-        let status = TaskStatus { state: state.into(), ..Default::default() };
-        world.put(|tx| statuses::apply(tx, "t1", status, "m1")).await;
+        let status = TaskStatus {
+            state: state.into(),
+            ..Default::default()
+        };
+        world
+            .put(|tx| statuses::apply(tx, "t1", status, "m1"))
+            .await;
     }
     assert_eq!(world.store.view().version(), before);
 }
@@ -215,10 +295,17 @@ async fn reports_are_written_and_states_never_go_back() {
 #[tokio::test(start_paused = true)]
 async fn the_tasks_of_a_lost_node_become_orphans() {
     let world = World::new().await;
-    world.put(|tx| tx.create_task(task("t1", "n1", TaskState::Running))).await;
-    world.put(|tx| tx.create_task(task("t2", "n1", TaskState::Failed))).await;
+    world
+        .put(|tx| tx.create_task(task("t1", "n1", TaskState::Running)))
+        .await;
+    world
+        .put(|tx| tx.create_task(task("t2", "n1", TaskState::Failed)))
+        .await;
     world.put(|tx| liveness::orphan_tasks(tx, "n1")).await;
     let view = world.store.view();
-    assert_eq!(view.task("t1").unwrap().observed_state(), TaskState::Orphaned);
+    assert_eq!(
+        view.task("t1").unwrap().observed_state(),
+        TaskState::Orphaned
+    );
     assert_eq!(view.task("t2").unwrap().observed_state(), TaskState::Failed);
 }

@@ -41,7 +41,9 @@ impl Timing {
     /// The times for a cluster's settings.
     pub fn of(cluster: Option<&Cluster>) -> Self {
         let config = cluster.and_then(|cluster| cluster.spec.as_ref()?.dispatcher.as_ref());
-        let period = config.and_then(|config| config.heartbeat_period.as_ref()).map(duration);
+        let period = config
+            .and_then(|config| config.heartbeat_period.as_ref())
+            .map(duration);
         match period {
             Some(period) if !period.is_zero() && period != HEARTBEAT_PERIOD => Timing {
                 period,
@@ -69,15 +71,26 @@ mod tests {
     use super::*;
 
     fn cluster(period: Duration) -> Cluster {
-        let dispatcher = DispatcherConfig { heartbeat_period: Some(duration_message(period)) };
-        let spec = ClusterSpec { dispatcher: Some(dispatcher), ..Default::default() };
-        Cluster { spec: Some(spec), ..Default::default() }
+        let dispatcher = DispatcherConfig {
+            heartbeat_period: Some(duration_message(period)),
+        };
+        let spec = ClusterSpec {
+            dispatcher: Some(dispatcher),
+            ..Default::default()
+        };
+        Cluster {
+            spec: Some(spec),
+            ..Default::default()
+        }
     }
 
     #[test]
     fn the_default_setting_means_skeps_own_times_and_others_are_followed() {
         assert_eq!(Timing::of(None), Timing::DEFAULT);
-        assert_eq!(Timing::of(Some(&cluster(Duration::from_secs(5)))), Timing::DEFAULT);
+        assert_eq!(
+            Timing::of(Some(&cluster(Duration::from_secs(5)))),
+            Timing::DEFAULT
+        );
         assert_eq!(Timing::of(Some(&cluster(Duration::ZERO))), Timing::DEFAULT);
         let eleven = Timing::of(Some(&cluster(Duration::from_secs(11))));
         assert_eq!(eleven.period, Duration::from_secs(11));

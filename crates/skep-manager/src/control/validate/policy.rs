@@ -1,11 +1,12 @@
 //! Restart, update and placement policies.
 
 use skep_objects::{
-    swarmkit::{RestartPolicy, UpdateConfig},
+    swarmkit::{Placement, RestartPolicy, UpdateConfig},
     timestamp::is_negative,
 };
 
 use super::{Validated, refuse};
+use crate::scheduler::constraint::Constraint;
 
 pub(super) fn validate_restart(policy: Option<&RestartPolicy>) -> Validated {
     let Some(policy) = policy else { return Ok(()) };
@@ -30,4 +31,14 @@ pub(super) fn validate_update(config: Option<&UpdateConfig>) -> Validated {
         return refuse("TaskSpec: update-maxfailureratio cannot be less than 0 or bigger than 1");
     }
     Ok(())
+}
+
+pub(super) fn validate_placement(placement: Option<&Placement>) -> Validated {
+    let Some(placement) = placement else {
+        return Ok(());
+    };
+    match Constraint::parse_all(&placement.constraints) {
+        Ok(_) => Ok(()),
+        Err(error) => refuse(error.to_string()),
+    }
 }

@@ -9,7 +9,7 @@ use super::{
     annotations::validate_service_name,
     container::validate_container,
     endpoint::validate_endpoint,
-    policy::{validate_restart, validate_update},
+    policy::{validate_placement, validate_restart, validate_update},
     refuse,
     resources::validate_resource_requirements,
 };
@@ -31,6 +31,7 @@ fn validate_task(task: Option<&TaskSpec>) -> Validated {
     };
     validate_resource_requirements(task.resources.as_ref())?;
     validate_restart(task.restart.as_ref())?;
+    validate_placement(task.placement.as_ref())?;
     match &task.runtime {
         None => refuse("TaskSpec: missing runtime"),
         Some(Runtime::Container(container)) => validate_container(container),

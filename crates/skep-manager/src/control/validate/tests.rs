@@ -2,7 +2,7 @@ use prost_types::{Any, Duration};
 use skep_objects::swarmkit::{
     Annotations, ConfigReference, ContainerSpec, DiscreteGenericResource, EndpointSpec, FileTarget,
     GenericResource, GenericRuntimeSpec, GlobalJob, HealthConfig, IpamConfig, IpamOptions, Mount,
-    NamedGenericResource, NetworkAttachmentSpec, NetworkSpec, PortConfig, Privileges,
+    NamedGenericResource, NetworkAttachmentSpec, NetworkSpec, Placement, PortConfig, Privileges,
     ReplicatedJob, ReplicatedService, ResourceRequirements, Resources, RestartPolicy,
     RuntimeTarget, SecretReference, ServiceSpec, TaskSpec, UpdateConfig, config_reference,
     generic_resource::Resource, privileges::CredentialSpec, privileges::credential_spec::Source,
@@ -229,6 +229,23 @@ fn policies_hold_no_negative_durations() {
             ..Default::default()
         });
     });
+}
+
+#[test]
+fn constraints_are_comparisons() {
+    let constraint = |text: &str| {
+        let placement = Placement {
+            constraints: vec![text.to_owned()],
+            ..Default::default()
+        };
+        move |task: &mut TaskSpec| task.placement = Some(placement)
+    };
+    check_task("", constraint("node.labels.disk == ssd"));
+    check_task(
+        "constraint expected one operator from ==, !=",
+        constraint("node.role=manager"),
+    );
+    check_task("key '?' is invalid", constraint("? == 1"));
 }
 
 #[test]

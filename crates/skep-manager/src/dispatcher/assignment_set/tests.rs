@@ -6,17 +6,31 @@ use super::*;
 async fn store() -> Store {
     let store = Store::in_memory();
     for id in ["s1", "s2"] {
-        let secret = Secret { id: id.to_owned(), ..Default::default() };
-        store.update(|tx| tx.create_secret(named(secret))).await.unwrap();
+        let secret = Secret {
+            id: id.to_owned(),
+            ..Default::default()
+        };
+        store
+            .update(|tx| tx.create_secret(named(secret)))
+            .await
+            .unwrap();
     }
-    let config = Config { id: "c1".to_owned(), ..Default::default() };
+    let config = Config {
+        id: "c1".to_owned(),
+        ..Default::default()
+    };
     store.update(|tx| tx.create_config(config)).await.unwrap();
     store
 }
 
 fn named(mut secret: Secret) -> Secret {
     let name = secret.id.clone();
-    secret.spec.get_or_insert_default().annotations.get_or_insert_default().name = name;
+    secret
+        .spec
+        .get_or_insert_default()
+        .annotations
+        .get_or_insert_default()
+        .name = name;
     secret
 }
 
@@ -36,8 +50,14 @@ fn task(id: &str, state: TaskState, secrets: &[&str], configs: &[&str]) -> Arc<T
     };
     Arc::new(Task {
         id: id.to_owned(),
-        spec: Some(TaskSpec { runtime: Some(Runtime::Container(container)), ..Default::default() }),
-        status: Some(TaskStatus { state: state.into(), ..Default::default() }),
+        spec: Some(TaskSpec {
+            runtime: Some(Runtime::Container(container)),
+            ..Default::default()
+        }),
+        status: Some(TaskStatus {
+            state: state.into(),
+            ..Default::default()
+        }),
         ..Default::default()
     })
 }
@@ -76,8 +96,22 @@ fn remove(set: &mut AssignmentSet, id: &str) -> String {
 async fn a_task_is_told_once_it_is_assigned() {
     let view = store().await.view();
     let mut node = AssignmentSet::default();
-    assert_eq!(set(&mut node, &view, task("a", TaskState::Pending, &["s1"], &[])), "");
-    assert_eq!(set(&mut node, &view, task("a", TaskState::Assigned, &["s1"], &[])), "+s:s1 +t:a");
+    assert_eq!(
+        set(
+            &mut node,
+            &view,
+            task("a", TaskState::Pending, &["s1"], &[])
+        ),
+        ""
+    );
+    assert_eq!(
+        set(
+            &mut node,
+            &view,
+            task("a", TaskState::Assigned, &["s1"], &[])
+        ),
+        "+s:s1 +t:a"
+    );
     assert_eq!(remove(&mut node, "b"), "");
 }
 
@@ -86,7 +120,10 @@ async fn reports_are_not_sent_back_and_new_wishes_are_told() {
     let view = store().await.view();
     let mut node = AssignmentSet::default();
     set(&mut node, &view, task("a", TaskState::Assigned, &[], &[]));
-    assert_eq!(set(&mut node, &view, task("a", TaskState::Running, &[], &[])), "");
+    assert_eq!(
+        set(&mut node, &view, task("a", TaskState::Running, &[], &[])),
+        ""
+    );
     let mut wish = Task::clone(&task("a", TaskState::Running, &[], &[]));
     wish.desired_state = TaskState::Shutdown.into();
     assert_eq!(set(&mut node, &view, Arc::new(wish)), "+t:a");
@@ -98,9 +135,23 @@ async fn dependencies_come_with_their_first_user_and_go_with_the_last() {
     let mut node = AssignmentSet::default();
     let first = task("a", TaskState::Assigned, &["s1"], &["c1"]);
     assert_eq!(set(&mut node, &view, first), "+s:s1 +c:c1 +t:a");
-    assert_eq!(set(&mut node, &view, task("b", TaskState::Assigned, &["s1", "s2"], &[])), "+s:s2 +t:b");
+    assert_eq!(
+        set(
+            &mut node,
+            &view,
+            task("b", TaskState::Assigned, &["s1", "s2"], &[])
+        ),
+        "+s:s2 +t:b"
+    );
     assert_eq!(remove(&mut node, "a"), "-c:c1 -t:a");
-    assert_eq!(set(&mut node, &view, task("b", TaskState::Failed, &["s1", "s2"], &[])), "-s:s1 -s:s2");
+    assert_eq!(
+        set(
+            &mut node,
+            &view,
+            task("b", TaskState::Failed, &["s1", "s2"], &[])
+        ),
+        "-s:s1 -s:s2"
+    );
     assert_eq!(remove(&mut node, "b"), "-t:b");
     assert!(node.users.is_empty());
 }
@@ -109,14 +160,24 @@ async fn dependencies_come_with_their_first_user_and_go_with_the_last() {
 async fn a_task_that_has_ended_brings_no_secrets() {
     let view = store().await.view();
     let mut node = AssignmentSet::default();
-    assert_eq!(set(&mut node, &view, task("a", TaskState::Failed, &["s1"], &[])), "+t:a");
+    assert_eq!(
+        set(&mut node, &view, task("a", TaskState::Failed, &["s1"], &[])),
+        "+t:a"
+    );
 }
 
 #[tokio::test]
 async fn a_dependency_that_is_gone_is_left_out() {
     let view = store().await.view();
     let mut node = AssignmentSet::default();
-    assert_eq!(set(&mut node, &view, task("a", TaskState::Assigned, &["gone"], &[])), "+t:a");
+    assert_eq!(
+        set(
+            &mut node,
+            &view,
+            task("a", TaskState::Assigned, &["gone"], &[])
+        ),
+        "+t:a"
+    );
 }
 
 #[tokio::test]

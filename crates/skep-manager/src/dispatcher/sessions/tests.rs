@@ -44,7 +44,10 @@ fn a_new_session_ends_the_one_before() {
     let first = sessions.register("n", "", start).unwrap();
     let second = sessions.register("n", "other", start).unwrap();
     assert!(first.ended.is_cancelled());
-    assert_eq!(sessions.beat("n", &first.id, start), Err(SessionError::Invalid));
+    assert_eq!(
+        sessions.beat("n", &first.id, start),
+        Err(SessionError::Invalid)
+    );
     assert!(sessions.beat("n", &second.id, start).is_ok());
     let again = sessions.register("n", &second.id, start).unwrap();
     assert_eq!(again.id, second.id);
@@ -58,7 +61,10 @@ fn a_node_that_is_down_has_no_session_and_may_come_back() {
     let at = start + GRACE;
     sessions.expire(at, at);
     assert!(session.ended.is_cancelled());
-    assert_eq!(sessions.beat("n", &session.id, at), Err(SessionError::NotRegistered));
+    assert_eq!(
+        sessions.beat("n", &session.id, at),
+        Err(SessionError::NotRegistered)
+    );
     let session = sessions.register("n", &session.id, at).unwrap();
     assert!(sessions.beat("n", &session.id, at).is_ok());
     let at = at + GRACE;
@@ -71,7 +77,10 @@ fn registrations_in_quick_succession_are_limited() {
     for _ in 0..3 {
         sessions.register("n", "", start).unwrap();
     }
-    assert_eq!(sessions.register("n", "", start).unwrap_err(), SessionError::TooMany);
+    assert_eq!(
+        sessions.register("n", "", start).unwrap_err(),
+        SessionError::TooMany
+    );
     assert!(sessions.register("other", "", start).is_ok());
     assert!(sessions.register("n", "", start + RATE_WINDOW + MS).is_ok());
 }
