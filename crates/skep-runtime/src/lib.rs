@@ -21,4 +21,6 @@ pub mod shim;
 mod sys;
 pub mod user;
 
+pub use sys::names::use_built_in_name_sources;
+
 pub use container::{CreateError, available_capabilities};

@@ -2,6 +2,7 @@
 
 pub(crate) mod clone;
 pub(crate) mod mount;
+pub(crate) mod names;
 pub(crate) mod privilege;
 pub(crate) mod proc;
 pub(crate) mod socket;
