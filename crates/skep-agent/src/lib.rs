@@ -13,13 +13,14 @@ mod dependencies;
 pub mod disk;
 mod drain;
 mod endpoints;
-
+pub mod engine;
 pub mod executor;
 mod logs;
 mod reporter;
 mod session;
 pub mod step;
 mod task;
+pub mod template;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod worker;
@@ -27,4 +28,5 @@ mod worker;
 pub use agent::{Agent, AgentConfig, DRAIN_DEADLINE, SessionState};
 pub use dependencies::Dependencies;
 
+pub use engine::{EngineExecutor, EngineExecutorConfig};
 pub use executor::{Controller, Executor, TaskError};

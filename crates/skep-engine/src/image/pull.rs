@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::PathBuf;
 
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{FutureExt, StreamExt as _, TryStreamExt as _, stream};
 use oci_client::client::BlobResponse;
 use oci_spec::image::{Descriptor, ImageManifest};
 use sha2::{Digest as _, Sha256};
@@ -128,8 +128,12 @@ impl Images {
         for layer in manifest.layers() {
             progress.step(&short(layer.digest().as_ref()), "Pulling fs layer");
         }
-        let layers: Vec<LayerRecord> = stream::iter(manifest.layers().iter().zip(diff_ids))
-            .map(|(layer, diff_id)| self.layer(session, layer, diff_id, progress))
+        // Boxed, since a closure over references would keep the whole pull from being `Send`.
+        let mut fetches = Vec::new();
+        for (layer, diff_id) in manifest.layers().iter().zip(diff_ids) {
+            fetches.push(self.layer(session, layer, diff_id, progress).boxed());
+        }
+        let layers: Vec<LayerRecord> = stream::iter(fetches)
             .buffered(PARALLEL_LAYERS)
             .try_collect()
             .await?;

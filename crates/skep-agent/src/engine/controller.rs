@@ -1,0 +1,347 @@
+//! The hands on one task's container. The container's name follows from the task, so that after a
+//! crash every phase finds what an earlier one left.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use skep_engine::{
+    ContainerStatus as EngineStatus, EngineError, HealthState, LogOptions, Phase, RemoveOptions,
+    StreamKind,
+};
+use skep_objects::ErrorKind;
+use skep_objects::swarmkit::{
+    ContainerStatus, LogAttr, LogMessage, LogStream as WireStream, LogSubscriptionOptions,
+    PortConfig, PortStatus, Task, port_config,
+};
+use skep_objects::timestamp;
+use tokio::sync::watch;
+use tracing::debug;
+
+use super::Host;
+use super::container::{container, container_spec};
+use super::expansion::task_name;
+use super::files::files;
+use crate::dependencies::Dependencies;
+use crate::executor::{Controller, LogStream, RuntimeStatus, TaskError};
+
+const UNHEALTHY: &str = "dockerexec: unhealthy container";
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Hands on one container.
+pub(super) struct EngineController {
+    host: Arc<Host>,
+    task: Mutex<Arc<Task>>,
+    name: String,
+    dependencies: Dependencies,
+    /// Whether the container was seen to exist; log readers wait for it.
+    is_created: watch::Sender<bool>,
+}
+
+impl EngineController {
+    pub(super) fn new(host: Arc<Host>, task: &Task, dependencies: &Dependencies) -> Self {
+        let name = task_name(task);
+        let is_created = host.engine.watch_container(&name).is_ok();
+        Self {
+            host,
+            task: Mutex::new(Arc::new(task.clone())),
+            name,
+            dependencies: dependencies.clone(),
+            is_created: watch::Sender::new(is_created),
+        }
+    }
+
+    fn task(&self) -> Arc<Task> {
+        Arc::clone(&self.task.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn watch(&self) -> Result<watch::Receiver<EngineStatus>, TaskError> {
+        self.host.engine.watch_container(&self.name).map_err(fatal)
+    }
+
+    fn grace(&self) -> Duration {
+        let task = self.task();
+        let spec = container_spec(&task).and_then(|s| s.stop_grace_period.as_ref());
+        spec.map_or(GRACE, timestamp::duration)
+    }
+
+    async fn stop(&self) -> Result<(), TaskError> {
+        let seconds = i64::try_from(self.grace().as_secs()).unwrap_or(i64::MAX);
+        let engine = self.host.engine.clone();
+        let name = self.name.clone();
+        let stopped = unabandoned(async move { engine.stop(&name, None, Some(seconds)).await });
+        match stopped.await {
+            Ok(()) => Ok(()),
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotModified) => Ok(()),
+            Err(e) => Err(TaskError::Temporary(e.to_string())),
+        }
+    }
+
+    async fn create(&self, task: &Task) -> Result<(), TaskError> {
+        let Some(spec) = container_spec(task) else {
+            return Err(TaskError::Fatal("unsupported runtime".to_owned()));
+        };
+        let node = self.host.engine.describe();
+        let files = files(task, spec, &node, &self.dependencies)?;
+        let request = container(task, spec, &node, files)?;
+        let engine = self.host.engine.clone();
+        match unabandoned(async move { engine.create_container(request).await }).await {
+            Ok(_) => Ok(()),
+            // The name is the task's own: an earlier try got this far.
+            Err(e) if e.kind() == ErrorKind::Conflict && self.watch().is_ok() => Ok(()),
+            Err(e) => Err(fatal(e)),
+        }
+    }
+}
+
+fn fatal(error: EngineError) -> TaskError {
+    TaskError::Fatal(error.to_string())
+}
+
+/// Runs to its end even if the caller turns to something else: half a create helps nobody.
+async fn unabandoned<T: Send + 'static>(
+    work: impl Future<Output = Result<T, EngineError>> + Send + 'static,
+) -> Result<T, EngineError> {
+    match tokio::spawn(work).await {
+        Ok(outcome) => outcome,
+        Err(error) => Err(EngineError::NotSupported(format!(
+            "interrupted operation ({error})"
+        ))),
+    }
+}
+
+fn has_ended(status: &EngineStatus) -> bool {
+    match status.phase {
+        Phase::Exited | Phase::Dead | Phase::Removing | Phase::Removed => true,
+        Phase::Created => !status.error.is_empty(),
+        Phase::Running | Phase::Paused | Phase::Restarting => false,
+    }
+}
+
+fn exit(status: &EngineStatus, cause: Option<&str>) -> Result<(), TaskError> {
+    if matches!(status.phase, Phase::Removing | Phase::Removed) && status.starts == 0 {
+        return Err(TaskError::Fatal("container was removed".to_owned()));
+    }
+    if status.exit_code == 0 && cause.is_none() && status.error.is_empty() {
+        return Ok(());
+    }
+    let error = (!status.error.is_empty()).then(|| status.error.clone());
+    Err(TaskError::Exit {
+        code: status.exit_code,
+        cause: cause.map(str::to_owned).or(error),
+    })
+}
+
+#[async_trait]
+impl Controller for EngineController {
+    async fn update(&self, task: &Task) {
+        *self.task.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(task.clone());
+    }
+
+    async fn prepare(&self) -> Result<(), TaskError> {
+        let task = self.task();
+        if self.host.engine.watch_container(&self.name).is_ok() {
+            self.is_created.send_replace(true);
+            self.host.use_networks(&task).await?;
+            return Ok(());
+        }
+        let Some(spec) = container_spec(&task) else {
+            return Err(TaskError::Fatal("unsupported runtime".to_owned()));
+        };
+        let (networks, image) =
+            tokio::join!(self.host.use_networks(&task), self.host.puller.ensure(spec));
+        networks?;
+        if let Err(error) = image {
+            // As Docker: what is told is the missing image, why it could not be pulled is logged.
+            debug!(%error, image = %spec.image, task.id = %task.id, "image cannot be pulled");
+            let is_missing = error.kind() == ErrorKind::NotFound || error.is_unreachable();
+            return Err(TaskError::Fatal(if is_missing {
+                format!("No such image: {}", spec.image)
+            } else {
+                error.to_string()
+            }));
+        }
+        self.create(&task).await?;
+        self.is_created.send_replace(true);
+        Ok(())
+    }
+
+    async fn start(&self) -> Result<(), TaskError> {
+        let mut status = self.watch()?;
+        if status.borrow().starts == 0 {
+            let engine = self.host.engine.clone();
+            let name = self.name.clone();
+            match unabandoned(async move { engine.start(&name).await }).await {
+                Err(e) if e.kind() != ErrorKind::NotModified => {
+                    return Err(TaskError::Fatal(format!("starting container failed: {e}")));
+                }
+                _ => {}
+            }
+        }
+        let decided = |s: &EngineStatus| has_ended(s) || s.health != HealthState::Starting;
+        let status = match status.wait_for(decided).await {
+            Ok(status) => status.clone(),
+            Err(_) => return Err(TaskError::Fatal("container was removed".to_owned())),
+        };
+        // An ended container passes through RUNNING: its exit is what `wait` reports.
+        if !has_ended(&status) && status.health == HealthState::Unhealthy {
+            self.stop().await?;
+            return Err(TaskError::Fatal(UNHEALTHY.to_owned()));
+        }
+        Ok(())
+    }
+
+    async fn wait(&self) -> Result<(), TaskError> {
+        let mut status = self.watch()?;
+        let decided = |s: &EngineStatus| has_ended(s) || s.health == HealthState::Unhealthy;
+        let seen = match status.wait_for(decided).await {
+            Ok(seen) => seen.clone(),
+            Err(_) => return Err(TaskError::Fatal("container was removed".to_owned())),
+        };
+        if has_ended(&seen) {
+            return exit(&seen, None);
+        }
+        self.stop().await?;
+        let ended = status
+            .wait_for(has_ended)
+            .await
+            .map(|s| s.clone())
+            .unwrap_or(seen);
+        exit(&ended, Some(UNHEALTHY))
+    }
+
+    async fn shutdown(&self) -> Result<(), TaskError> {
+        self.stop().await
+    }
+
+    async fn remove(&self) -> Result<(), TaskError> {
+        let stopped = self.stop().await;
+        let options = RemoveOptions {
+            force: true,
+            volumes: true,
+            link: false,
+        };
+        let removed = match self.host.engine.remove(&self.name, options).await {
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(fatal(e)),
+            _ => Ok(()),
+        };
+        self.is_created.send_replace(false);
+        self.host.release(&self.task().id).await;
+        removed.and(stopped)
+    }
+
+    async fn status(&self) -> RuntimeStatus {
+        let Ok(inspect) = self.host.engine.inspect(&self.name, false).await else {
+            return RuntimeStatus::default();
+        };
+        let container = ContainerStatus {
+            container_id: inspect.id,
+            pid: inspect.state.pid,
+            exit_code: i32::try_from(inspect.state.exit_code).unwrap_or(i32::MAX),
+        };
+        let ports = published(inspect.network_settings.ports.unwrap_or_default());
+        let ports = (!ports.is_empty()).then_some(PortStatus { ports });
+        RuntimeStatus {
+            container: Some(container),
+            ports,
+        }
+    }
+
+    async fn logs(&self, options: &LogSubscriptionOptions) -> Result<LogStream, TaskError> {
+        if options.follow {
+            let mut created = self.is_created.subscribe();
+            let gone = |_| TaskError::Fatal("task is gone".to_owned());
+            created
+                .wait_for(|is_created| *is_created)
+                .await
+                .map_err(gone)?;
+        }
+        let log = self
+            .host
+            .engine
+            .logs(&self.name, &log_options(options))
+            .await
+            .map_err(fatal)?;
+        let lines = log.records.filter_map(|record| async move {
+            let record = record.ok()?;
+            let stream = match record.stream {
+                StreamKind::Stderr => WireStream::Stderr,
+                StreamKind::Stdin | StreamKind::Stdout => WireStream::Stdout,
+            };
+            let attrs = record
+                .attributes
+                .into_iter()
+                .map(|(key, value)| LogAttr { key, value });
+            Some(LogMessage {
+                context: None,
+                timestamp: Some(timestamp::timestamp(record.time)),
+                stream: stream.into(),
+                data: record.bytes.to_vec(),
+                attrs: attrs.collect(),
+            })
+        });
+        Ok(Box::pin(lines))
+    }
+}
+
+fn log_options(options: &LogSubscriptionOptions) -> LogOptions {
+    let wants = |stream: WireStream| {
+        options.streams.is_empty() || options.streams.contains(&i32::from(stream))
+    };
+    LogOptions {
+        stdout: wants(WireStream::Stdout),
+        stderr: wants(WireStream::Stderr),
+        since: options.since.as_ref().map(timestamp::system_time),
+        until: None,
+        tail: tail(options.tail),
+        follow: options.follow,
+    }
+}
+
+/// On the wire 0 is everything, -1 nothing, and -1-n the last n lines.
+fn tail(tail: i64) -> Option<usize> {
+    if tail < 0 {
+        usize::try_from(-(tail + 1)).ok()
+    } else {
+        None
+    }
+}
+
+fn published(
+    ports: std::collections::BTreeMap<
+        String,
+        Option<Vec<skep_objects::api::container::PortBinding>>,
+    >,
+) -> Vec<PortConfig> {
+    let mut out = Vec::new();
+    for (key, bindings) in ports {
+        let Some((target, protocol)) = key.split_once('/') else {
+            continue;
+        };
+        let protocol = match protocol {
+            "udp" => port_config::Protocol::Udp,
+            "sctp" => port_config::Protocol::Sctp,
+            _ => port_config::Protocol::Tcp,
+        };
+        for binding in bindings.into_iter().flatten() {
+            let (Ok(target_port), Ok(published_port)) = (target.parse(), binding.host_port.parse())
+            else {
+                continue;
+            };
+            let port = PortConfig {
+                name: String::new(),
+                protocol: protocol.into(),
+                target_port,
+                published_port,
+                publish_mode: port_config::PublishMode::Host.into(),
+            };
+            // One for each address family the engine binds.
+            if !out.contains(&port) {
+                out.push(port);
+            }
+        }
+    }
+    out
+}
