@@ -1,10 +1,12 @@
 //! What a watcher is told.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use imbl::ordmap::DiffItem;
 
-use crate::object::{Object, StoreObject, sealed::Stored};
+use crate::object::{Kind, Object, StoreObject, sealed::Stored};
 use crate::table::{Table, Tables};
 use crate::view::View;
 
@@ -36,6 +38,21 @@ impl Event {
         }
     }
 
+    /// Both changes of one object as one; none when they cancel out.
+    fn then(self, next: Event) -> Option<Event> {
+        Some(match (self, next) {
+            (Event::Created(_), Event::Removed(_)) => return None,
+            (Event::Created(_), Event::Created(new) | Event::Updated { new, .. }) => {
+                Event::Created(new)
+            }
+            (Event::Updated { old, .. }, Event::Updated { new, .. }) => Event::Updated { old, new },
+            (Event::Removed(old), Event::Created(new) | Event::Updated { new, .. }) => {
+                Event::Updated { old, new }
+            }
+            (_, next) => next,
+        })
+    }
+
     /// Brings tables to where the change left them.
     pub(crate) fn apply(&self, tables: &mut Tables) {
         match self {
@@ -46,6 +63,32 @@ impl Event {
             Event::Committed(_) => {}
         }
     }
+}
+
+/// One event for each object, in the order of the first: neither the log nor watchers see states
+/// that lasted for a part of a transaction only.
+pub(crate) fn net(events: Vec<Event>) -> Vec<Event> {
+    let mut places: BTreeMap<(Kind, String), usize> = BTreeMap::new();
+    let mut net: Vec<Option<Event>> = Vec::with_capacity(events.len());
+    for event in events {
+        let Some(object) = event.object() else {
+            continue;
+        };
+        match places.entry((object.kind(), object.id().to_owned())) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(net.len());
+                net.push(Some(event));
+            }
+            Entry::Occupied(place) => {
+                let first = &mut net[*place.get()];
+                *first = match first.take() {
+                    Some(first) => first.then(event),
+                    None => Some(event),
+                };
+            }
+        }
+    }
+    net.into_iter().flatten().collect()
 }
 
 /// One transaction as watchers see it: its changes in order, and the store right after them.

@@ -9,7 +9,7 @@ use skep_objects::swarmkit::{
     Cluster, Config, Extension, Network, Node, Resource, Secret, Service, Task, Volume,
 };
 
-use crate::event::Event;
+use crate::event::{self, Event};
 use crate::object::{Kind, StoreObject, stamp};
 use crate::view::View;
 
@@ -229,7 +229,7 @@ impl Tx {
     }
 
     pub(crate) fn into_parts(self) -> (View, Vec<Event>, u64) {
-        (self.view, self.events, self.version)
+        (self.view, event::net(self.events), self.version)
     }
 
     fn existing<T: StoreObject>(&self, id: &str) -> Result<Arc<T>, TxError> {

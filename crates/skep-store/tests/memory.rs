@@ -8,7 +8,7 @@ use skep_objects::swarmkit::{
     NodeDescription, Resource, SecretReference, Service, ServiceSpec, Task, TaskSpec, TaskState,
     task_spec,
 };
-use skep_store::{BACKLOG, Event, Store, Tx, TxError, UpdateError};
+use skep_store::{BACKLOG, Event, Object, Store, Tx, TxError, UpdateError};
 
 fn named(name: &str) -> Option<Annotations> {
     Some(Annotations {
@@ -279,20 +279,18 @@ async fn a_watch_tells_each_change_once_and_ends_each_transaction() {
     write(&store, |tx| tx.create_task(task("before", "s", 1, ""))).await;
     let (view, mut watch) = store.watch();
     assert_eq!(ids(view.tasks()), ["before"]);
-    write(&store, |tx| {
-        tx.create_task(task("t", "s", 1, ""))?;
-        tx.edit_task("t", |task| task.slot = 2)
-    })
-    .await;
+    write(&store, |tx| tx.create_task(task("t", "s", 1, ""))).await;
+    write(&store, |tx| tx.edit_task("t", |task| task.slot = 2)).await;
     write(&store, |tx| tx.remove_task("t")).await;
     assert!(matches!(watch.recv().await, Some(Event::Created(_))));
+    assert!(matches!(watch.recv().await, Some(Event::Committed(2))));
     let Some(Event::Updated { old, new }) = watch.recv().await else {
         panic!("not an update")
     };
     assert_ne!(old, new);
-    assert!(matches!(watch.recv().await, Some(Event::Committed(2))));
-    assert!(matches!(watch.recv().await, Some(Event::Removed(_))));
     assert!(matches!(watch.recv().await, Some(Event::Committed(3))));
+    assert!(matches!(watch.recv().await, Some(Event::Removed(_))));
+    assert!(matches!(watch.recv().await, Some(Event::Committed(4))));
     assert!(watch.try_recv().is_none());
 }
 
@@ -357,4 +355,29 @@ async fn updates_run_one_after_the_other() {
         writer.await.unwrap();
     }
     assert_eq!(store.view().task("t").unwrap().slot, 50);
+}
+
+#[tokio::test]
+async fn watchers_see_what_a_transaction_did_in_the_end() {
+    let store = Store::in_memory();
+    let (_, mut watch) = store.watch();
+    let update = store.update(|tx: &mut Tx| {
+        tx.create_task(Task {
+            id: "a".into(),
+            ..Task::default()
+        })?;
+        tx.create_task(Task {
+            id: "b".into(),
+            ..Task::default()
+        })?;
+        tx.edit_task("a", |task| task.slot = 7)?;
+        tx.remove_task("b")
+    });
+    update.await.unwrap();
+    let events = watch.recv_commit().await.unwrap().events;
+    assert!(
+        matches!(&events[..], [Event::Created(Object::Task(task))] if task.slot == 7),
+        "{events:?}"
+    );
+    assert_eq!(store.view().tasks().count(), 1);
 }

@@ -103,7 +103,11 @@ impl Allocator {
         let mut network = Network::clone(network);
         match self.networks.allocate(&mut network) {
             Ok(()) => {
-                pass.tx.update_network(network)?;
+                let network = pass.tx.update_network(network)?;
+                if network.spec.as_ref().is_some_and(|spec| spec.ingress) {
+                    let nodes = pass.tx.nodes().map(|node| node.id.clone());
+                    self.pending.nodes.extend(nodes);
+                }
                 self.retry_blocked();
             }
             Err(error) => {
@@ -207,6 +211,11 @@ impl Stage for Allocator {
     }
 
     fn plan(&mut self, pass: &mut Pass<'_>) -> Result<(), TxError> {
+        // The routing mesh's network is the first in every swarm.
+        let ingress = ingress_network(pass.tx).map(|ingress| ingress.id.clone());
+        if let Some(id) = ingress.and_then(|id| self.pending.networks.take(&id)) {
+            self.plan_network(&id, pass)?;
+        }
         while let Some(id) = self.pending.networks.pop_first() {
             self.plan_network(&id, pass)?;
         }

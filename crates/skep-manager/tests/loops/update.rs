@@ -1,0 +1,224 @@
+//! Rolling updates and rollbacks.
+
+use std::time::Duration;
+
+use skep_objects::swarmkit::{
+    ServiceSpec, TaskState, UpdateConfig, UpdateStatus,
+    update_config::{FailureAction, UpdateOrder},
+    update_status::UpdateState,
+};
+use skep_objects::timestamp::duration_message;
+
+use crate::sim::{Sim, image, service, set_image};
+
+fn status(sim: &Sim) -> UpdateStatus {
+    let service = sim.view().service("web").cloned().unwrap();
+    service.update_status.clone().unwrap_or_default()
+}
+
+fn swarm(image: &str, replicas: u64, change: impl FnOnce(&mut ServiceSpec)) -> Sim {
+    let mut sim = Sim::new(3);
+    let mut web = service("web", image, replicas);
+    change(web.spec.as_mut().unwrap());
+    sim.write(|tx| tx.create_service(web));
+    sim.settle();
+    sim
+}
+
+fn config(change: impl FnOnce(&mut UpdateConfig)) -> Option<UpdateConfig> {
+    let mut config = UpdateConfig {
+        parallelism: 1,
+        ..Default::default()
+    };
+    change(&mut config);
+    Some(config)
+}
+
+fn seconds(seconds: u64) -> Option<prost_types::Duration> {
+    Some(duration_message(Duration::from_secs(seconds)))
+}
+
+fn new_and_old(sim: &Sim, new: &str) -> (usize, usize) {
+    let live = sim.live("web");
+    let new = live.iter().filter(|task| image(task) == new).count();
+    (new, live.len() - new)
+}
+
+#[test]
+fn parallelism_and_delay_set_the_pace() {
+    let mut sim = swarm("nginx:1", 6, |spec| {
+        spec.update = config(|update| {
+            update.parallelism = 2;
+            update.delay = seconds(10);
+        });
+    });
+    sim.update_service("web", |spec| set_image(spec, "nginx:2"));
+    sim.settle();
+    assert_eq!(new_and_old(&sim, "nginx:2"), (2, 4));
+    sim.advance(Duration::from_secs(9));
+    assert_eq!(new_and_old(&sim, "nginx:2"), (2, 4));
+    sim.advance(Duration::from_secs(2));
+    assert_eq!(new_and_old(&sim, "nginx:2"), (4, 2));
+    sim.advance(Duration::from_secs(10));
+    assert_eq!(new_and_old(&sim, "nginx:2"), (6, 0));
+    assert_eq!(status(&sim).state(), UpdateState::Updating);
+    sim.advance(Duration::from_secs(12));
+    assert_eq!(status(&sim).state(), UpdateState::Completed);
+    assert!(status(&sim).completed_at.is_some());
+}
+
+#[test]
+fn stop_first_starts_the_new_task_when_the_old_one_has_stopped() {
+    let mut sim = swarm("nginx:1", 1, |_| ());
+    sim.update_service("web", |spec| set_image(spec, "nginx:2"));
+    sim.pass();
+    let new = sim.live("web").remove(0);
+    assert_eq!(new.wanted_state(), TaskState::Ready);
+    sim.silent.insert(
+        sim.tasks("web")
+            .iter()
+            .find(|t| t.id != new.id)
+            .unwrap()
+            .node_id
+            .clone(),
+    );
+    sim.advance(Duration::from_secs(50));
+    assert_eq!(sim.live("web")[0].wanted_state(), TaskState::Ready);
+    sim.advance(Duration::from_secs(11));
+    assert_eq!(
+        sim.live("web")[0].wanted_state(),
+        TaskState::Running,
+        "waits a minute at most"
+    );
+}
+
+#[test]
+fn start_first_stops_the_old_task_when_the_new_one_runs() {
+    let mut sim = swarm("nginx:1", 2, |spec| {
+        spec.update = config(|update| update.set_order(UpdateOrder::StartFirst));
+    });
+    sim.update_service("web", |spec| set_image(spec, "nginx:2"));
+    let mut fewest = usize::MAX;
+    for _ in 0..40 {
+        sim.pass();
+        sim.agents_step();
+        fewest = fewest.min(sim.count_running("web"));
+    }
+    assert_eq!(fewest, 2, "never fewer running than wanted");
+    assert_eq!(new_and_old(&sim, "nginx:2"), (2, 0));
+}
+
+#[test]
+fn failing_updates_pause() {
+    let mut sim = swarm("nginx:1", 4, |_| ());
+    sim.update_service("web", |spec| set_image(spec, "fails:2"));
+    sim.advance(Duration::from_secs(60));
+    assert_eq!(status(&sim).state(), UpdateState::Paused);
+    let text = status(&sim).message;
+    assert!(
+        text.starts_with("update paused due to failure or early termination of task "),
+        "{text}"
+    );
+    assert_eq!(new_and_old(&sim, "fails:2"), (1, 3));
+    sim.update_service("web", |spec| set_image(spec, "nginx:3"));
+    sim.advance(Duration::from_secs(20));
+    assert_eq!(new_and_old(&sim, "nginx:3"), (4, 0));
+    assert_eq!(status(&sim).state(), UpdateState::Completed);
+}
+
+#[test]
+fn failing_updates_roll_back_when_asked() {
+    let mut sim = swarm("nginx:1", 4, |spec| {
+        spec.update = config(|update| update.set_failure_action(FailureAction::Rollback));
+    });
+    sim.update_service("web", |spec| set_image(spec, "missing:2"));
+    sim.settle();
+    assert_eq!(status(&sim).state(), UpdateState::RollbackStarted);
+    sim.advance(Duration::from_secs(20));
+    assert_eq!(status(&sim).state(), UpdateState::RollbackCompleted);
+    assert_eq!(status(&sim).message, "rollback completed");
+    assert_eq!(new_and_old(&sim, "nginx:1"), (4, 0));
+    assert_eq!(sim.count_running("web"), 4);
+    assert!(sim.view().service("web").unwrap().previous_spec.is_none());
+}
+
+#[test]
+fn a_failing_rollback_pauses() {
+    let mut sim = swarm("fails:1", 2, |spec| {
+        spec.update = config(|update| update.set_failure_action(FailureAction::Rollback));
+    });
+    sim.update_service("web", |spec| set_image(spec, "missing:2"));
+    sim.advance(Duration::from_secs(60));
+    assert_eq!(status(&sim).state(), UpdateState::RollbackPaused);
+}
+
+#[test]
+fn failures_below_the_ratio_are_borne() {
+    let mut sim = swarm("nginx:1", 4, |spec| {
+        spec.update = config(|update| {
+            update.max_failure_ratio = 1.0;
+            update.monitor = seconds(1);
+        });
+    });
+    sim.update_service("web", |spec| set_image(spec, "fails:2"));
+    sim.advance(Duration::from_secs(30));
+    assert_eq!(new_and_old(&sim, "fails:2"), (4, 0));
+    assert_eq!(status(&sim).state(), UpdateState::Completed);
+}
+
+#[test]
+fn changed_constraints_move_only_the_tasks_that_break_them() {
+    let mut sim = swarm("nginx:1", 3, |_| ());
+    let before: Vec<String> = sim.live("web").iter().map(|task| task.id.clone()).collect();
+    sim.update_service("web", |spec| {
+        let placement = spec
+            .task
+            .get_or_insert_default()
+            .placement
+            .get_or_insert_default();
+        placement.constraints = vec!["node.hostname!=n1".into()];
+    });
+    sim.advance(Duration::from_secs(10));
+    assert!(!sim.running("web").contains_key("n1"));
+    assert_eq!(sim.count_running("web"), 3);
+    let kept = sim
+        .live("web")
+        .iter()
+        .filter(|task| before.contains(&task.id))
+        .count();
+    assert_eq!(kept, 2);
+}
+
+#[test]
+fn an_update_survives_a_change_of_leader() {
+    let mut sim = swarm("nginx:1", 6, |spec| {
+        spec.update = config(|update| update.delay = seconds(5));
+    });
+    sim.update_service("web", |spec| set_image(spec, "nginx:2"));
+    sim.advance(Duration::from_secs(6));
+    let (new, old) = new_and_old(&sim, "nginx:2");
+    assert_eq!((new, old), (2, 4));
+    sim.change_leader();
+    sim.settle();
+    assert_eq!(new_and_old(&sim, "nginx:2").0, 2, "the delay is kept");
+    sim.advance(Duration::from_secs(60));
+    assert_eq!(new_and_old(&sim, "nginx:2"), (6, 0));
+    assert_eq!(status(&sim).state(), UpdateState::Completed);
+}
+
+#[test]
+fn the_newest_spec_wins_over_an_update_that_is_under_way() {
+    let mut sim = swarm("nginx:1", 4, |spec| {
+        spec.update = config(|update| update.delay = seconds(30));
+    });
+    sim.update_service("web", |spec| set_image(spec, "hangs:2"));
+    sim.settle();
+    assert_eq!(sim.count_running("web"), 3);
+    sim.update_service("web", |spec| {
+        set_image(spec, "nginx:3");
+        spec.update = None;
+    });
+    sim.advance(Duration::from_secs(20));
+    assert_eq!(new_and_old(&sim, "nginx:3"), (4, 0));
+    assert_eq!(sim.count_running("web"), 4);
+}
