@@ -5,6 +5,8 @@
 //! - [`View`] is an immutable snapshot with all lookups; [`Tx`] is a transaction: a view that can
 //!   also write.
 //! - [`Event`] is a change, [`Commit`] a transaction's changes as a whole.
+//! - [`raft::RaftNode`] is the member of the quorum below it; [`disk`] and [`seal`] are what its log
+//!   lies on and is encrypted with.
 //!
 //! ```no_run
 //! use skep_objects::swarmkit::Node;
@@ -29,9 +31,14 @@
 //! through [`Clock`] and arguments, and opens no socket.
 
 mod clock;
+mod codec;
+pub mod disk;
 mod event;
 mod index;
+mod log;
 mod object;
+pub mod raft;
+pub mod seal;
 mod state;
 mod store;
 mod table;
@@ -43,7 +50,9 @@ mod watch;
 #[cfg(feature = "testing")]
 pub use clock::ManualClock;
 pub use clock::{Clock, SystemClock};
+pub use codec::CodecError;
 pub use event::{Commit, Event};
+pub use log::LogError;
 pub use object::{Kind, Object, StoreObject};
 pub use store::{MAX_CHANGES_PER_ENTRY, Store};
 pub use tx::{Tx, TxError};

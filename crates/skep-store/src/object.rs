@@ -117,6 +117,13 @@ macro_rules! objects {
                 match self { $(Object::$type(object) => tables.$table.insert(object.clone()),)* }
             }
 
+            /// The version of the object that the tables hold.
+            pub(crate) fn stored_in(&self, tables: &Tables) -> Option<Object> {
+                match self { $(Object::$type(object) => {
+                    tables.$table.get(&object.id).cloned().map(Object::$type)
+                })* }
+            }
+
             /// Takes the object of this id out of its table.
             pub(crate) fn remove_from(&self, tables: &mut Tables) {
                 match self { $(Object::$type(object) => { tables.$table.remove(&object.id); })* }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use crate::codec::{CodecError, decode_request};
 use crate::event::{Commit, Event};
 use crate::update::CommitError;
 use crate::view::View;
@@ -54,6 +55,8 @@ pub(crate) struct Encoded {
 pub(crate) struct Pending {
     pub(crate) id: u64,
     pub(crate) events: Arc<[Event]>,
+    /// The store once it is committed.
+    pub(crate) after: View,
     pub(crate) waiters: Vec<oneshot::Sender<Result<(), CommitError>>>,
     /// Its place among the proposals in flight, free again when it is dropped.
     #[allow(dead_code)]
@@ -114,9 +117,9 @@ impl State {
     }
 
     /// Notes a proposal in flight, and what the store is once it commits.
-    pub(crate) fn push(&mut self, pending: Pending, view: View, version: u64) {
+    pub(crate) fn push(&mut self, pending: Pending, version: u64) {
+        self.speculative = pending.after.clone();
         self.pending.push_back(pending);
-        self.speculative = view;
         self.last_version = version;
     }
 
@@ -126,6 +129,88 @@ impl State {
         view.version = self.committed.version + 1;
         self.speculative = view.clone();
         self.committed = view.clone();
+        self.watchers.publish(&Commit {
+            events: events.into(),
+            view,
+        });
+    }
+
+    /// Takes writes from now on.
+    pub(crate) fn lead(&mut self, proposer: Arc<dyn Proposer>) {
+        self.speculative = self.committed.clone();
+        self.access = Access::Leader(proposer);
+    }
+
+    /// Takes no more writes, and fails those in flight.
+    pub(crate) fn refuse(&mut self, why: CommitError) {
+        let lost = match &why {
+            CommitError::NotLeader => CommitError::LeadershipLost,
+            other => other.clone(),
+        };
+        self.access = Access::Refused(why);
+        if let Some(first) = self.pending.front().map(|pending| pending.id) {
+            self.fail_from(first, &lost);
+        }
+        self.failures += 1;
+    }
+
+    /// Fails the proposal of this id and all that came after it: they were built on it.
+    pub(crate) fn fail_from(&mut self, id: u64, why: &CommitError) {
+        let Some(place) = self.pending.iter().position(|pending| pending.id == id) else {
+            return;
+        };
+        self.failures += 1;
+        for pending in self.pending.drain(place..) {
+            pending.finish(&Err(why.clone()));
+        }
+        let rest = self.pending.back().map(|pending| pending.after.clone());
+        self.speculative = rest.unwrap_or_else(|| self.committed.clone());
+    }
+
+    /// Commits the oldest proposal in flight, if the entry is that one.
+    pub(crate) fn commit_own(&mut self, index: u64, id: u64) -> bool {
+        if self.pending.front().is_none_or(|pending| pending.id != id) {
+            return false;
+        }
+        let Some(pending) = self.pending.pop_front() else {
+            return false;
+        };
+        // The state after it was worked out when it was proposed, on top of those before it.
+        self.committed = View {
+            tables: pending.after.tables.clone(),
+            version: index,
+        };
+        self.watchers.publish(&Commit {
+            events: pending.events.clone(),
+            view: self.committed.clone(),
+        });
+        pending.finish(&Ok(()));
+        true
+    }
+
+    /// Commits an entry that another member proposed, or this one before it lost track of it.
+    pub(crate) fn commit_foreign(&mut self, index: u64, data: &[u8]) -> Result<(), CodecError> {
+        let events = decode_request(data, &self.committed.tables)?;
+        let tables = Arc::make_mut(&mut self.committed.tables);
+        events.iter().for_each(|event| event.apply(tables));
+        self.committed.version = index;
+        self.watchers.publish(&Commit {
+            events: events.into(),
+            view: self.committed.clone(),
+        });
+        Ok(())
+    }
+
+    /// Notes an entry that is nothing to the store.
+    pub(crate) fn commit_nothing(&mut self, index: u64) {
+        self.committed.version = index;
+    }
+
+    /// Puts another state in place of everything; watchers see the difference.
+    pub(crate) fn restore(&mut self, view: View) {
+        let events = self.committed.changes_to(&view);
+        self.committed = view.clone();
+        self.speculative = view.clone();
         self.watchers.publish(&Commit {
             events: events.into(),
             view,

@@ -189,13 +189,17 @@ impl Store {
         let (waiter, done) = oneshot::channel();
         let id = encoded.id;
         proposer.propose(encoded);
-        let pending = Pending {
-            id,
-            events: events.into(),
-            waiters: vec![waiter],
-            room,
-        };
-        state.push(pending, view, version);
+        let waiters = vec![waiter];
+        state.push(
+            Pending {
+                id,
+                events: events.into(),
+                after: view,
+                waiters,
+                room,
+            },
+            version,
+        );
         Ok(Submitted(Some(done)))
     }
 }

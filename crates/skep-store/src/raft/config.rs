@@ -1,0 +1,85 @@
+//! How a raft member is set up.
+
+use std::time::Duration;
+
+use super::membership::Member;
+use crate::seal::DekSet;
+
+/// A raft member's settings.
+#[derive(Debug, Clone)]
+pub struct RaftConfig {
+    /// What to do when the disk holds no log yet. Otherwise the log says who the member is.
+    pub start: Start,
+    /// Node id of this manager.
+    pub node_id: String,
+    /// Where the other managers reach this one.
+    pub addr: String,
+    /// What the log and the snapshots are sealed with.
+    pub keys: DekSet,
+    /// Make this manager the only member, whatever the log says, and lose what only the others had.
+    /// For a quorum that is gone for good.
+    pub force_new_cluster: bool,
+    /// Length of a tick.
+    pub tick: Duration,
+    /// Ticks between a leader's heartbeats.
+    pub heartbeat_ticks: usize,
+    /// Ticks without a leader before an election; each member draws between this and twice this.
+    pub election_ticks: usize,
+    /// Ask before standing for election, so that a member that comes back disturbs nobody.
+    /// Off in a quorum shared with dockerd.
+    pub pre_vote: bool,
+    /// Entries between snapshots.
+    pub snapshot_interval: u64,
+    /// Bytes of entries between snapshots, at least; also no less than the last snapshot's size.
+    pub snapshot_bytes: u64,
+    /// Entries kept behind a snapshot, for members that are a little behind.
+    pub keep_entries: u64,
+    /// Seeds election timeouts: a random number for each member.
+    pub seed: u64,
+}
+
+/// What a member without a log does.
+#[derive(Debug, Clone)]
+pub enum Start {
+    /// Begins a cluster of its own, under this raft id.
+    Bootstrap {
+        /// A random number from 1 to 2^63.
+        raft_id: u64,
+    },
+    /// Waits for the leader that gave it this raft id.
+    Join {
+        /// What the leader's answer says.
+        raft_id: u64,
+        /// The members in the leader's answer, to have their addresses before the log does.
+        members: Vec<Member>,
+    },
+}
+
+impl RaftConfig {
+    /// The settings for a quorum of skep managers: an election in 1 to 2 seconds.
+    pub fn new(start: Start, node_id: String, addr: String, keys: DekSet, seed: u64) -> Self {
+        RaftConfig {
+            start,
+            node_id,
+            addr,
+            keys,
+            force_new_cluster: false,
+            tick: Duration::from_millis(100),
+            heartbeat_ticks: 1,
+            election_ticks: 10,
+            pre_vote: true,
+            snapshot_interval: 10_000,
+            snapshot_bytes: 16 << 20,
+            keep_entries: 500,
+            seed,
+        }
+    }
+
+    /// The settings for a quorum that dockerd managers share: an election in 10 to 20 seconds.
+    #[must_use]
+    pub fn for_mixed_quorum(mut self) -> Self {
+        self.tick = Duration::from_secs(1);
+        self.pre_vote = false;
+        self
+    }
+}

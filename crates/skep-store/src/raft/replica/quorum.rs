@@ -1,0 +1,180 @@
+//! Changing who the members are, and who leads.
+
+use skep_objects::ErrorKind;
+use skep_objects::raftpb::ConfChange;
+use tokio::sync::oneshot;
+
+use super::{Leadership, Replica};
+use crate::raft::core::Role;
+use crate::raft::membership::{Member, MembershipError, removal};
+use crate::update::CommitError;
+
+/// Why the members, or the leader, could not be changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfError {
+    /// Only the leader can, and this member does not lead.
+    #[error("this manager is not the leader of the swarm")]
+    NotLeader,
+    /// Leadership was lost on the way: the change may or may not come about.
+    #[error("leadership was lost before the change of managers was known to be committed")]
+    LeadershipLost,
+    /// The change makes no sense.
+    #[error(transparent)]
+    Membership(#[from] MembershipError),
+    /// Nobody else can lead.
+    #[error("no other manager is reachable and up to date enough to lead")]
+    NoTarget,
+    /// The chosen member did not take over within an election timeout.
+    #[error("the chosen manager did not take over the leadership in time")]
+    HandoverTimeout,
+    /// The member was stopped.
+    #[error("this manager's store is stopped")]
+    Stopped,
+}
+
+impl ConfError {
+    /// The sort of failure.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            ConfError::Membership(MembershipError::NotFound(_)) => ErrorKind::NotFound,
+            ConfError::Membership(MembershipError::Exists(_)) => ErrorKind::AlreadyExists,
+            ConfError::Membership(MembershipError::Removed(_)) => ErrorKind::NotAllowed,
+            ConfError::Membership(_) => ErrorKind::InvalidArgument,
+            ConfError::NotLeader
+            | ConfError::LeadershipLost
+            | ConfError::NoTarget
+            | ConfError::HandoverTimeout
+            | ConfError::Stopped => ErrorKind::Unavailable,
+        }
+    }
+}
+
+/// Where the answer goes.
+pub(crate) type ConfReply = oneshot::Sender<Result<(), ConfError>>;
+
+/// A wanted change of the members.
+#[derive(Debug)]
+pub(crate) struct ConfRequest {
+    what: Wanted,
+    reply: ConfReply,
+}
+
+/// What is wanted.
+#[derive(Debug, Clone)]
+pub(crate) enum Wanted {
+    Add(Member),
+    Update(Member),
+    Remove(u64),
+}
+
+/// Leadership on its way to another member.
+#[derive(Debug)]
+pub(crate) struct Handover(ConfReply);
+
+impl Replica {
+    /// Asks for a change of the members; answered when it is applied here.
+    pub(crate) fn request_conf(&mut self, what: Wanted, reply: ConfReply) {
+        if !matches!(self.leadership, Leadership::Announced { .. }) {
+            let _ = reply.send(Err(ConfError::NotLeader));
+            return;
+        }
+        self.conf_queue.push_back(ConfRequest { what, reply });
+    }
+
+    /// Proposes the next change, when no other is under way: raft turns a second one into nothing.
+    pub(super) fn propose_conf(&mut self) {
+        if !self.conf_waiting.is_empty() {
+            return;
+        }
+        let Some(outbox) = self.outbox.clone() else {
+            return;
+        };
+        while let Some(request) = self.conf_queue.pop_front() {
+            let id = outbox.next_id();
+            let change = change_of(&request.what, id);
+            if let Err(error) = self.membership.check(&change) {
+                let _ = request.reply.send(Err(error.into()));
+                continue;
+            }
+            if self.core.propose_conf(&change).is_ok() {
+                self.conf_waiting.insert(id, request);
+            } else {
+                self.conf_queue.push_front(request);
+            }
+            return;
+        }
+    }
+
+    pub(super) fn answer_conf(&mut self, id: u64, result: Result<(), MembershipError>) {
+        if let Some(request) = self.conf_waiting.remove(&id) {
+            let _ = request.reply.send(result.map_err(ConfError::from));
+        }
+    }
+
+    pub(super) fn fail_conf_requests(&mut self) {
+        let waiting = std::mem::take(&mut self.conf_waiting).into_values();
+        for request in waiting {
+            let _ = request.reply.send(Err(ConfError::LeadershipLost));
+        }
+        for request in self.conf_queue.drain(..) {
+            let _ = request.reply.send(Err(ConfError::NotLeader));
+        }
+    }
+
+    /// Hands leadership to a member, or to the one whose log reaches furthest.
+    pub(crate) fn transfer(&mut self, to: Option<u64>, reply: ConfReply) {
+        let status = self.core.status();
+        if !self.is_running() || status.role != Role::Leader {
+            let _ = reply.send(Err(ConfError::NotLeader));
+            return;
+        }
+        let Some(target) = to.or_else(|| self.best_successor()) else {
+            let _ = reply.send(Err(ConfError::NoTarget));
+            return;
+        };
+        if target == self.me.raft_id {
+            let _ = reply.send(Ok(()));
+            return;
+        }
+        self.core.transfer_to(target);
+        self.handover = Some(Handover(reply));
+        self.advance();
+    }
+
+    fn best_successor(&self) -> Option<u64> {
+        let others = self
+            .membership
+            .members()
+            .filter(|member| member.raft_id != self.me.raft_id);
+        let reach = others.filter_map(|member| {
+            let (active, matched) = self.core.progress(member.raft_id)?;
+            active.then_some((matched, member.raft_id))
+        });
+        reach.max().map(|(_, raft_id)| raft_id)
+    }
+
+    /// Answers a transfer that is over, one way or the other.
+    pub(super) fn watch_handover(&mut self) {
+        let status = self.core.status();
+        let over = |handover: &mut Handover| {
+            status.role != Role::Leader || status.term != handover.term || !status.transferring
+        };
+        if let Some(handover) = self.handover.take_if(over) {
+            let gone = status.role != Role::Leader || status.term != handover.term;
+            let _ = handover.reply.send(if gone {
+                Ok(())
+            } else {
+                Err(ConfError::HandoverTimeout)
+            });
+        }
+    }
+}
+
+fn change_of(what: &Wanted, id: u64) -> ConfChange {
+    use skep_objects::raftpb::ConfChangeType;
+    match what {
+        Wanted::Add(member) => member.change(ConfChangeType::AddNode, id),
+        Wanted::Update(member) => member.change(ConfChangeType::UpdateNode, id),
+        Wanted::Remove(raft_id) => removal(*raft_id, id),
+    }
+}

@@ -1,0 +1,286 @@
+//! From what is on disk, or from nothing, to a member's first state.
+
+use std::sync::Arc;
+
+use prost::Message as _;
+use skep_objects::raftpb::{
+    ConfChange, ConfChangeType, Entry, EntryType, HardState, SnapshotMetadata,
+};
+
+use super::{OpenError, Salts};
+use crate::codec::decode_snapshot;
+use crate::disk::Disk;
+use crate::log::{AppendError, Base, Identity, Log, LogError, Recovered, snapshot_file};
+use crate::raft::config::{RaftConfig, Start};
+use crate::raft::membership::{Member, Membership, removal};
+use crate::raft::raft_rs::CoreStart;
+use crate::view::View;
+
+/// A member's first state.
+pub(super) struct Opened {
+    pub(super) identity: Identity,
+    pub(super) log: Log,
+    pub(super) view: View,
+    pub(super) membership: Membership,
+    pub(super) snapshot: Option<SnapshotMetadata>,
+    pub(super) core: CoreStart,
+}
+
+/// Reads the disk, or begins as the configuration says; the log is open for appending afterwards.
+pub(super) fn open(
+    config: &RaftConfig,
+    disk: Arc<dyn Disk>,
+    salts: Salts,
+) -> Result<Opened, OpenError> {
+    let (log, recovered) = Log::recover(disk, config.keys.clone(), salts)?;
+    let fresh = recovered == Recovered::default();
+    let mut opened = if fresh {
+        begin(config, log)
+    } else {
+        restart(config, log, recovered)?
+    };
+    let forced = if config.force_new_cluster {
+        force_alone(&mut opened)?
+    } else {
+        Vec::new()
+    };
+    let mut entries = if fresh {
+        opened.core.entries.clone()
+    } else {
+        Vec::new()
+    };
+    entries.extend(forced);
+    let base = Base {
+        identity: opened.identity.clone(),
+        hard_state: opened.core.hard_state,
+        snapshot: opened.snapshot.clone(),
+    };
+    opened
+        .log
+        .roll(&base, &entries)
+        .map_err(|error| match error {
+            AppendError::Full(error) | AppendError::Broken(error) => error,
+        })?;
+    Ok(opened)
+}
+
+/// A member without a past.
+fn begin(config: &RaftConfig, log: Log) -> Opened {
+    let identity = |raft_id| Identity {
+        raft_id,
+        node_id: config.node_id.clone(),
+        addr: config.addr.clone(),
+        status: None,
+    };
+    let (identity, membership, core) = match &config.start {
+        Start::Bootstrap { raft_id } => {
+            let identity = identity(*raft_id);
+            // The first entry of every cluster adds its first member.
+            let add = Member::from_message(identity.clone()).change(ConfChangeType::AddNode, 0);
+            let core = CoreStart {
+                hard_state: HardState {
+                    term: Some(1),
+                    vote: Some(0),
+                    commit: Some(1),
+                },
+                entries: vec![conf_entry(1, 1, &add)],
+                ..CoreStart::default()
+            };
+            (identity, Membership::default(), core)
+        }
+        Start::Join { raft_id, .. } => (
+            identity(*raft_id),
+            Membership::default(),
+            CoreStart::default(),
+        ),
+    };
+    Opened {
+        identity,
+        log,
+        view: View::default(),
+        membership,
+        snapshot: None,
+        core,
+    }
+}
+
+/// A member with a past.
+fn restart(config: &RaftConfig, log: Log, recovered: Recovered) -> Result<Opened, OpenError> {
+    let disk = log.disk().clone();
+    let place = disk.describe("");
+    let inconsistent = |what: String| OpenError::Inconsistent {
+        place: place.clone(),
+        what,
+    };
+    let identity = recovered
+        .identity
+        .ok_or_else(|| inconsistent("the log has no owner".into()))?;
+    if identity.node_id != config.node_id {
+        return Err(inconsistent(format!(
+            "the log belongs to node {}",
+            identity.node_id
+        )));
+    }
+    let newest = snapshot_file::newest(&disk)?;
+    let marked = recovered
+        .snapshot
+        .as_ref()
+        .map(|mark| (mark.index(), mark.term()));
+    if marked > newest {
+        let (index, term) = marked.unwrap_or_default();
+        return Err(LogError::Missing {
+            file: disk.describe(&snapshot_file::name_of(index, term)),
+            needed_by: "the log".to_owned(),
+        }
+        .into());
+    }
+    let (mut view, mut membership, mut snapshot) = (View::default(), Membership::default(), None);
+    if let Some((index, term)) = newest {
+        let (metadata, data) = snapshot_file::read(&disk, log.keys(), index, term)?;
+        let decoded = decode_snapshot(&data, index);
+        let file = || disk.describe(&snapshot_file::name_of(index, term));
+        (view, membership) = decoded.map_err(|source| OpenError::Codec {
+            file: file(),
+            source,
+        })?;
+        snapshot = Some(metadata);
+    }
+    let core = core_start(recovered.hard_state, recovered.entries, snapshot.as_ref())
+        .map_err(inconsistent)?;
+    Ok(Opened {
+        identity,
+        log,
+        view,
+        membership,
+        snapshot,
+        core,
+    })
+}
+
+/// Fits hard state, entries and snapshot together. The snapshot may be newer than the log knows, by
+/// a crash between the two; what it holds is committed in any case.
+fn core_start(
+    mut hard_state: HardState,
+    mut entries: Vec<Entry>,
+    snapshot: Option<&SnapshotMetadata>,
+) -> Result<CoreStart, String> {
+    let (applied, snapshot_term) =
+        snapshot.map_or((0, 0), |snapshot| (snapshot.index(), snapshot.term()));
+    let leads_up = entries
+        .iter()
+        .any(|entry| entry.index() == applied && entry.term() == snapshot_term);
+    let follows_on = entries
+        .first()
+        .is_some_and(|first| first.index() == applied + 1);
+    let mut before = (applied, snapshot_term);
+    if leads_up {
+        // The entry before the first is known by its term only.
+        let first = entries.remove(0);
+        before = (first.index(), first.term());
+    } else if !follows_on {
+        let first = entries.first().map_or(0, Entry::index);
+        if first > applied + 1 {
+            return Err(format!(
+                "the log begins at entry {first}, the snapshot ends at {applied}"
+            ));
+        }
+        entries.clear();
+    }
+    let last = entries
+        .last()
+        .map_or(before, |entry| (entry.index(), entry.term()));
+    if hard_state.commit() > last.0.max(applied) {
+        let commit = hard_state.commit();
+        return Err(format!(
+            "entry {commit} was committed and the log ends at {}",
+            last.0
+        ));
+    }
+    let term = last.1.max(snapshot_term);
+    if hard_state.term() < term {
+        hard_state = HardState {
+            term: Some(term),
+            vote: Some(0),
+            commit: hard_state.commit,
+        };
+    }
+    hard_state.commit = Some(hard_state.commit().max(applied));
+    let conf_state = snapshot
+        .and_then(|snapshot| snapshot.conf_state.clone())
+        .unwrap_or_default();
+    Ok(CoreStart {
+        hard_state,
+        conf_state,
+        applied,
+        before,
+        entries,
+    })
+}
+
+/// Makes this member the only one: appends the removal of everybody else, and takes all that the
+/// log has for committed. What of it was not cannot be told any more, and whoever asked for it was
+/// not told that it failed. Answers the entries appended.
+fn force_alone(opened: &mut Opened) -> Result<Vec<Entry>, OpenError> {
+    let core = &mut opened.core;
+    let last = core.entries.last().map_or(core.before.0, Entry::index);
+    let me = Member::from_message(opened.identity.clone());
+    let members = members_after(&opened.membership, core);
+    if members.is_removed(me.raft_id) {
+        return Err(OpenError::Inconsistent {
+            place: opened.log.disk().describe(""),
+            what: "this manager was removed from the swarm, it cannot become a new one".into(),
+        });
+    }
+    let others = members
+        .members()
+        .filter(|member| member.raft_id != me.raft_id);
+    let mut changes: Vec<ConfChange> = others.map(|member| removal(member.raft_id, 0)).collect();
+    if members.get(me.raft_id).is_none() {
+        changes.insert(0, me.change(ConfChangeType::AddNode, 0));
+    }
+    let term = core.hard_state.term().max(1);
+    let forced: Vec<Entry> = changes
+        .iter()
+        .zip(last + 1..)
+        .map(|(change, index)| conf_entry(index, term, change))
+        .collect();
+    core.entries.extend(forced.iter().cloned());
+    let commit = last + forced.len() as u64;
+    core.hard_state = HardState {
+        term: Some(term),
+        vote: Some(0),
+        commit: Some(commit),
+    };
+    tracing::warn!(
+        removed = forced.len(),
+        "new cluster forced: this manager is the only member"
+    );
+    Ok(forced)
+}
+
+/// The members once all entries of the log are applied.
+fn members_after(members: &Membership, core: &CoreStart) -> Membership {
+    let mut members = members.clone();
+    for entry in core
+        .entries
+        .iter()
+        .filter(|entry| entry.index() > core.applied)
+    {
+        if entry.r#type() == EntryType::ConfChange
+            && let Ok(change) = ConfChange::decode(entry.data())
+            && let Ok(change) = members.check(&change)
+        {
+            members.apply(&change);
+        }
+    }
+    members
+}
+
+fn conf_entry(index: u64, term: u64, change: &ConfChange) -> Entry {
+    Entry {
+        r#type: Some(EntryType::ConfChange as i32),
+        term: Some(term),
+        index: Some(index),
+        data: Some(change.encode_to_vec().into()),
+    }
+}
