@@ -153,18 +153,23 @@ impl Replica {
         reach.max().map(|(_, raft_id)| raft_id)
     }
 
-    /// Answers a transfer that is over, one way or the other.
+    /// Answers a transfer that raft gave up.
     pub(super) fn watch_handover(&mut self) {
-        let status = self.core.status();
-        let over = |handover: &mut Handover| {
-            status.role != Role::Leader || status.term != handover.term || !status.transferring
-        };
-        if let Some(handover) = self.handover.take_if(over) {
-            let gone = status.role != Role::Leader || status.term != handover.term;
-            let _ = handover.reply.send(if gone {
+        if !self.core.status().transferring
+            && let Some(Handover(reply)) = self.handover.take()
+        {
+            let _ = reply.send(Err(ConfError::HandoverTimeout));
+        }
+    }
+
+    /// Answers a transfer when leadership is gone, for whatever reason.
+    pub(super) fn end_handover(&mut self, why: &CommitError) {
+        if let Some(Handover(reply)) = self.handover.take() {
+            let gone = *why == CommitError::NotLeader;
+            let _ = reply.send(if gone {
                 Ok(())
             } else {
-                Err(ConfError::HandoverTimeout)
+                Err(ConfError::Stopped)
             });
         }
     }
