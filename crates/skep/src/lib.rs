@@ -2,15 +2,21 @@
 //!
 //! - [`daemon`]: flags, daemon.json, sockets, signals; builds engine, swarm node and HTTP server.
 //! - [`http`]: the Engine API: routes, streams, conversion between JSON and messages.
+//! - [`playground`]: a swarm of several hosts on this machine, to try things on.
 
 pub mod daemon;
 pub mod http;
+pub mod playground;
 
 /// What this process is, told by its arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// `skep daemon`: the engine, the node and the API.
     Daemon,
+    /// `skep playground`: several hosts on this machine.
+    Playground,
+    /// `skep demo-web`: the page that the playground serves.
+    DemoWeb,
     /// Any other verb, or being called `docker`: the command line.
     Cli,
 }
@@ -26,6 +32,8 @@ impl Role {
         }
         match args.get(1).map(String::as_str) {
             Some("daemon") => Role::Daemon,
+            Some("playground") => Role::Playground,
+            Some("demo-web") => Role::DemoWeb,
             _ => Role::Cli,
         }
     }

@@ -9,6 +9,8 @@ fn main() -> ExitCode {
         .collect();
     match skep::Role::of(&args) {
         skep::Role::Daemon => skep::daemon::main(&args[2..]),
+        skep::Role::Playground => skep::playground::main(&args[2..]),
+        skep::Role::DemoWeb => skep::playground::demo_main(),
         skep::Role::Cli => skep_cli::main(&args),
     }
 }

@@ -209,6 +209,11 @@ impl Host {
         http::request(&self.socket(), method, path, body)
     }
 
+    /// Sends the API a body that is no JSON.
+    pub fn upload(&self, path: &str, body: &[u8]) -> Result<Answer> {
+        http::upload(&self.socket(), path, body)
+    }
+
     /// The last lines of the daemon's log.
     pub fn log_tail(&self) -> String {
         let text = fs::read_to_string(self.dir.join("daemon.log")).unwrap_or_default();

@@ -41,14 +41,22 @@ pub fn request(socket: &Path, method: &str, path: &str, body: Option<&Value>) ->
     let stream = UnixStream::connect(socket).with_context(|| format!("connect {}", socket.display()))?;
     stream.set_read_timeout(Some(DEADLINE))?;
     stream.set_write_timeout(Some(DEADLINE))?;
-    exchange(stream, method, path, "skep", body)
+    exchange(stream, method, path, "skep", &json_body(body))
+}
+
+/// POSTs bytes over a unix socket.
+pub fn upload(socket: &Path, path: &str, body: &[u8]) -> Result<Answer> {
+    let stream = UnixStream::connect(socket).with_context(|| format!("connect {}", socket.display()))?;
+    stream.set_read_timeout(Some(DEADLINE))?;
+    stream.set_write_timeout(Some(DEADLINE))?;
+    exchange(stream, "POST", path, "skep", &("application/x-tar", body.to_vec()))
 }
 
 /// Asks over TCP from this namespace.
 pub fn get(address: SocketAddr, path: &str) -> Result<Answer> {
     let stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    exchange(stream, "GET", path, &address.to_string(), None)
+    exchange(stream, "GET", path, &address.to_string(), &json_body(None))
 }
 
 /// Asks over TCP from another network namespace, on a thread that enters it.
@@ -65,14 +73,22 @@ pub fn get_in(namespace: &Path, address: SocketAddr, path: &str) -> Result<Answe
     }
 }
 
-fn exchange(mut stream: impl Read + Write, method: &str, path: &str, host: &str, body: Option<&Value>) -> Result<Answer> {
-    let body = body.map(Value::to_string).unwrap_or_default();
-    let kind = if body.is_empty() { "" } else { "Content-Type: application/json\r\n" };
+/// Media type and bytes.
+type Body = (&'static str, Vec<u8>);
+
+fn json_body(body: Option<&Value>) -> Body {
+    ("application/json", body.map(|body| body.to_string().into_bytes()).unwrap_or_default())
+}
+
+fn exchange(mut stream: impl Read + Write, method: &str, path: &str, host: &str, body: &Body) -> Result<Answer> {
+    let (kind, body) = body;
+    let kind = if body.is_empty() { String::new() } else { format!("Content-Type: {kind}\r\n") };
     write!(
         stream,
-        "{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{kind}Content-Length: {}\r\n\r\n{body}",
+        "{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{kind}Content-Length: {}\r\n\r\n",
         body.len()
     )?;
+    stream.write_all(body)?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;
     let split = bytes.windows(4).position(|window| window == b"\r\n\r\n").context("no HTTP answer")?;

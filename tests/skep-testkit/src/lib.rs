@@ -17,6 +17,6 @@ mod wait;
 pub use clean::leaks;
 pub use cluster::{Cluster, ClusterBuilder};
 pub use host::{Host, Output};
-pub use http::{Answer, get, get_in, request};
+pub use http::{Answer, get, get_in, request, upload};
 pub use lab::{Lab, LabSpec};
 pub use wait::{PATIENCE, eventually, eventually_within};
