@@ -11,6 +11,7 @@ pub mod decode;
 pub mod encode;
 pub mod events;
 pub mod exec;
+pub mod image;
 pub mod network;
 pub mod node;
 mod omit;

@@ -143,10 +143,17 @@ fn gid_of(group: Option<&str>) -> Result<Option<u32>, ListenError> {
     if let Ok(number) = name.parse() {
         return Ok(Some(number));
     }
-    match nix::unistd::Group::from_name(name) {
-        Ok(Some(found)) => Ok(Some(found.gid.as_raw())),
-        Ok(None) | Err(_) if group.is_none() => Ok(None),
-        Ok(None) | Err(_) => Err(ListenError::Group(name.to_owned())),
+    // Read here: the C library's look-up loads plugins, which a static program must not.
+    let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
+    let entry = groups
+        .lines()
+        .map(|line| line.split(':'))
+        .find_map(|mut fields| {
+            (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok())?
+        });
+    match entry {
+        None if group.is_some() => Err(ListenError::Group(name.to_owned())),
+        found => Ok(found),
     }
 }
 

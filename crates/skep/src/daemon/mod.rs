@@ -48,6 +48,9 @@ pub enum StartError {
     /// The engine.
     #[error("failed to start the engine: {0}")]
     Engine(#[from] skep_engine::EngineError),
+    /// The image store.
+    #[error("failed to open the image store: {0}")]
+    Images(#[from] skep_engine::image::ImageError),
     /// Threads, signals.
     #[error("{0}: {1}")]
     System(&'static str, std::io::Error),

@@ -70,6 +70,15 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Client<I> {
     }
 }
 
+impl<I> Client<I> {
+    /// Whether the first request is to take the connection over.
+    pub fn hijacks(&self) -> bool {
+        let end = find(&self.greeting, END).unwrap_or(self.greeting.len());
+        let head = self.greeting[..end].to_ascii_lowercase();
+        find(&head, b"\r\nupgrade:").is_some()
+    }
+}
+
 impl<I: AsyncWrite + Unpin> Client<I> {
     /// Sends what is due before the stream's own bytes.
     fn send_rest(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {

@@ -8,6 +8,7 @@ pub mod call;
 pub mod convert;
 pub mod error;
 mod frames;
+mod images;
 mod legacy;
 pub mod query;
 pub mod server;
@@ -38,6 +39,7 @@ use error::ApiError;
 pub struct Api {
     /// This host's containers, images, volumes and networks.
     pub engine: skep_engine::Engine,
+    images: skep_engine::image::Images,
     /// What does not change while the daemon runs.
     pub facts: system::Facts,
 }
@@ -93,6 +95,7 @@ async fn route(call: Call, path: &str) -> error::Result<Response> {
         "exec" => exec::route(call, &path).await,
         "volumes" => volumes::route(call, &path).await,
         "networks" => networks::route(call, &path).await,
+        "images" | "distribution" => images::route(call, &path).await,
         "events" => events::route(call, &path).await,
         "_ping" | "version" | "info" | "system" | "auth" => system::route(call, &path).await,
         "build" | "plugins" | "session" | "grpc" => unsupported::route(call, &path).await,
@@ -101,6 +104,19 @@ async fn route(call: Call, path: &str) -> error::Result<Response> {
 }
 
 impl Api {
+    /// The API of these parts.
+    pub fn new(
+        engine: skep_engine::Engine,
+        images: skep_engine::image::Images,
+        facts: system::Facts,
+    ) -> Self {
+        Self {
+            engine,
+            images,
+            facts,
+        }
+    }
+
     /// The header `Swarm` of `_ping`.
     fn swarm_header(&self) -> String {
         "inactive".to_owned()
@@ -111,13 +127,28 @@ impl Api {
         system::inactive()
     }
 
-    /// How many images there are.
-    async fn count_images(&self) -> usize {
-        0
+    /// This host's images.
+    pub fn images(&self) -> &skep_engine::image::Images {
+        &self.images
     }
 
-    /// The bytes of all layers, and each image with its share.
-    async fn image_usage(&self) -> error::Result<(i64, serde_json::Value)> {
-        Ok((0, serde_json::Value::Array(Vec::new())))
+    /// How many images there are.
+    async fn count_images(&self) -> usize {
+        self.images().list().map_or(0, |images| images.len())
+    }
+
+    /// The bytes of all layers, and each image with its share and the number of its users.
+    async fn image_usage(
+        &self,
+    ) -> error::Result<(i64, Vec<skep_objects::api::image::ImageSummary>)> {
+        let all = skep_engine::ListOptions {
+            all: true,
+            ..skep_engine::ListOptions::default()
+        };
+        let mut users = std::collections::BTreeMap::new();
+        for container in self.engine.list(&all).await? {
+            *users.entry(container.image_id).or_insert(0) += 1;
+        }
+        images::usage(self.images(), &users)
     }
 }

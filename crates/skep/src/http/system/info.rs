@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use serde::Serialize;
 use skep_engine::ListOptions;
 use skep_objects::api::container::ContainerSummary;
+use skep_objects::api::image::ImageSummary;
 use skep_objects::api::volume::Volume;
 use skep_objects::api::{encode, swarm, system as api};
 
@@ -251,7 +252,7 @@ pub struct DiskUsage {
     #[serde(skip_serializing_if = "Option::is_none")]
     layers_size: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    images: Option<serde_json::Value>,
+    images: Option<Vec<ImageSummary>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     containers: Option<Vec<ContainerSummary>>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,0 +1,180 @@
+//! `docker import -c`: Dockerfile instructions on an image's configuration.
+
+use serde_json::{Map, Value, json};
+
+use crate::http::error::{ApiError, Result};
+
+/// Applies one instruction: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME
+/// or WORKDIR.
+pub fn apply(config: &mut Map<String, Value>, change: &str) -> Result<()> {
+    let change = change.trim();
+    let (word, rest) = change
+        .split_once(char::is_whitespace)
+        .unwrap_or((change, ""));
+    let rest = rest.trim();
+    let wrong = |why: &str| ApiError::invalid(format!("{}: {why}", word.to_uppercase()));
+    match word.to_uppercase().as_str() {
+        "CMD" => set(config, "Cmd", command(rest)),
+        "ENTRYPOINT" => set(config, "Entrypoint", command(rest)),
+        "USER" => set(config, "User", rest.into()),
+        "WORKDIR" => set(config, "WorkingDir", rest.into()),
+        "STOPSIGNAL" => set(config, "StopSignal", rest.into()),
+        "ENV" => {
+            for (key, value) in pairs(rest).ok_or_else(|| wrong("must have two arguments"))? {
+                let list = config.entry("Env").or_insert_with(|| json!([]));
+                let Some(list) = list.as_array_mut() else {
+                    continue;
+                };
+                let begin = format!("{key}=");
+                list.retain(|old| !old.as_str().is_some_and(|old| old.starts_with(&begin)));
+                list.push(format!("{key}={value}").into());
+            }
+        }
+        "LABEL" => {
+            for (key, value) in pairs(rest).ok_or_else(|| wrong("must have two arguments"))? {
+                insert(config, "Labels", key, value.into());
+            }
+        }
+        "EXPOSE" => {
+            for port in rest.split_whitespace() {
+                let port = if port.contains('/') {
+                    port.to_owned()
+                } else {
+                    format!("{port}/tcp")
+                };
+                insert(config, "ExposedPorts", port, json!({}));
+            }
+        }
+        "VOLUME" => {
+            let paths: Vec<String> = serde_json::from_str(rest).unwrap_or_else(|_| words(rest));
+            for path in paths {
+                insert(config, "Volumes", path, json!({}));
+            }
+        }
+        "ONBUILD" => {
+            let list = config.entry("OnBuild").or_insert_with(|| json!([]));
+            if let Some(list) = list.as_array_mut() {
+                list.push(rest.into());
+            }
+        }
+        "" => return Err(ApiError::invalid("file with no instructions")),
+        _ => {
+            return Err(ApiError::invalid(format!(
+                "{word} is not a valid change command"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn set(config: &mut Map<String, Value>, key: &str, value: Value) {
+    config.insert(key.to_owned(), value);
+}
+
+fn insert(config: &mut Map<String, Value>, key: &str, name: String, value: Value) {
+    let map = config.entry(key).or_insert_with(|| json!({}));
+    if let Some(map) = map.as_object_mut() {
+        map.insert(name, value);
+    }
+}
+
+/// `["a","b"]`, or a line for the shell.
+fn command(text: &str) -> Value {
+    match serde_json::from_str::<Vec<String>>(text) {
+        Ok(words) => words.into(),
+        Err(_) => json!(["/bin/sh", "-c", text]),
+    }
+}
+
+/// `a=b "c d"=e`, or the old `a b c`.
+fn pairs(text: &str) -> Option<Vec<(String, String)>> {
+    let all = words(text);
+    if !all.first()?.contains('=') {
+        let (key, value) = text.split_once(char::is_whitespace)?;
+        return Some(vec![(key.to_owned(), value.trim().to_owned())]);
+    }
+    let pair = |word: &String| {
+        word.split_once('=')
+            .map(|(k, v)| (k.to_owned(), v.to_owned()))
+    };
+    all.iter().map(pair).collect()
+}
+
+/// Words, with quotes and backslashes as in a Dockerfile.
+fn words(text: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word = String::new();
+    let mut begun = false;
+    let mut quote = None;
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match (c, quote) {
+            ('\\', None | Some('"')) => word.extend(chars.next()),
+            ('"' | '\'', None) => {
+                quote = Some(c);
+                begun = true;
+            }
+            (c, Some(q)) if c == q => quote = None,
+            (c, None) if c.is_whitespace() => {
+                if begun || !word.is_empty() {
+                    words.push(std::mem::take(&mut word));
+                }
+                begun = false;
+            }
+            (c, _) => word.push(c),
+        }
+    }
+    if begun || !word.is_empty() {
+        words.push(word);
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(changes: &[&str], expect: Value) {
+        let mut config = Map::new();
+        for change in changes {
+            apply(&mut config, change).expect(change);
+        }
+        assert_eq!(Value::Object(config), expect, "{changes:?}");
+    }
+
+    #[test]
+    fn instructions_change_the_configuration() {
+        check(&[r#"CMD ["a","b"]"#], json!({"Cmd": ["a", "b"]}));
+        check(
+            &["cmd echo hi"],
+            json!({"Cmd": ["/bin/sh", "-c", "echo hi"]}),
+        );
+        check(
+            &["ENV A=1 B=\"x y\"", "ENV A=2"],
+            json!({"Env": ["B=x y", "A=2"]}),
+        );
+        check(&["ENV A old style"], json!({"Env": ["A=old style"]}));
+        check(
+            &["EXPOSE 80 53/udp"],
+            json!({"ExposedPorts": {"80/tcp": {}, "53/udp": {}}}),
+        );
+        check(
+            &["LABEL a=b", "LABEL c=d"],
+            json!({"Labels": {"a": "b", "c": "d"}}),
+        );
+        check(
+            &[r#"VOLUME ["/a","/b"]"#, "VOLUME /c"],
+            json!({"Volumes": {"/a": {}, "/b": {}, "/c": {}}}),
+        );
+        check(
+            &["USER 1:2", "WORKDIR /w", "STOPSIGNAL SIGINT"],
+            json!({"User": "1:2", "WorkingDir": "/w", "StopSignal": "SIGINT"}),
+        );
+    }
+
+    #[test]
+    fn other_instructions_are_refused() {
+        let refusal = apply(&mut Map::new(), "RUN rm -rf /").expect_err("refused");
+        assert_eq!(refusal.message, "RUN is not a valid change command");
+    }
+}

@@ -1,0 +1,231 @@
+//! Images on their way in and out: pull, push, import, load, save. Progress streams as it happens.
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt, stream};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use skep_engine::image::{ImageError, ImportOptions, Progress, ProgressMessage, PullOptions};
+use skep_objects::reference::Reference;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::task::JoinHandle;
+use tokio_util::io::SyncIoBridge;
+
+use super::{auth, reference};
+use crate::http::call::{self, Call, Response};
+use crate::http::error::{ApiError, Result};
+
+/// Bytes between the archive's writer and the connection.
+const PIPE: usize = 256 * 1024;
+
+/// The last line of a stream that failed.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Failure {
+    error_detail: Detail,
+    error: String,
+}
+
+#[derive(Serialize)]
+struct Detail {
+    message: String,
+}
+
+fn line<T: Serialize>(value: &T) -> Bytes {
+    let mut line = serde_json::to_vec(value).unwrap_or_default();
+    line.extend_from_slice(b"\r\n");
+    line.into()
+}
+
+fn failure(error: String) -> Bytes {
+    line(&Failure {
+        error_detail: Detail {
+            message: error.clone(),
+        },
+        error,
+    })
+}
+
+/// An operation under way and what it says.
+struct Work {
+    messages: UnboundedReceiver<ProgressMessage>,
+    /// The operation goes on when the client goes away, as Docker's does not: a pull is not lost.
+    task: JoinHandle<Result<(), ImageError>>,
+}
+
+impl Work {
+    /// Starts an operation that reports to the progress it is given.
+    fn spawn<F>(work: impl FnOnce(Progress) -> F) -> Self
+    where
+        F: Future<Output = Result<(), ImageError>> + Send + 'static,
+    {
+        let (sender, messages) = unbounded_channel();
+        Self {
+            messages,
+            task: tokio::spawn(work(Progress::to(sender))),
+        }
+    }
+
+    /// A refusal before the first line has a status of its own; a later one is the last line.
+    async fn respond(mut self) -> Result<Response> {
+        let first = self.messages.recv().await;
+        let Some(first) = first else {
+            finish(self.task.await)?;
+            return Ok(call::stream(
+                "application/json",
+                stream::empty::<Result<Bytes, Infallible>>(),
+            ));
+        };
+        let lines = stream::iter([line(&first)]).chain(self.rest());
+        Ok(call::stream(
+            "application/json",
+            lines.map(Ok::<_, Infallible>),
+        ))
+    }
+
+    fn rest(self) -> impl Stream<Item = Bytes> {
+        stream::unfold(Some(self), |work| async move {
+            let mut work = work?;
+            match work.messages.recv().await {
+                Some(message) => Some((line(&message), Some(work))),
+                None => match finish(work.task.await) {
+                    Ok(()) => None,
+                    Err(error) => Some((failure(error.message), None)),
+                },
+            }
+        })
+    }
+}
+
+fn finish(done: Result<Result<(), ImageError>, tokio::task::JoinError>) -> Result<()> {
+    match done {
+        Ok(result) => Ok(result?),
+        Err(error) => Err(ApiError::internal(format!("a worker broke: {error}"))),
+    }
+}
+
+/// `POST /images/create`: a pull, or an import of the body.
+pub async fn create(call: Call) -> Result<Response> {
+    if call.query.given("fromSrc").is_some() {
+        return import(call).await;
+    }
+    let reference = reference(call.query.get("fromImage"), call.query.get("tag"))?;
+    let options = PullOptions {
+        platform: call.query.given("platform").map(str::to_owned),
+        auth: auth(&call),
+    };
+    let images = call.api.images().clone();
+    let work =
+        |progress| async move { images.pull(&reference, &options, &progress).await.map(drop) };
+    Work::spawn(work).respond().await
+}
+
+/// `POST /images/{name}/push`. Without a tag every tag of the repository goes.
+pub async fn push(call: &Call, name: &str) -> Result<Response> {
+    let images = call.api.images().clone();
+    let auth = auth(call);
+    let tag = call.query.get("tag");
+    let parsed = Reference::parse(name)?;
+    let references = if tag.is_empty() && parsed.tag().is_none() {
+        let all = images.list()?;
+        let tags = all.iter().flat_map(|image| &image.tags);
+        let ours = tags.filter(|tag| tag.canonical_name() == parsed.canonical_name());
+        let ours: Vec<Reference> = ours.cloned().collect();
+        if ours.is_empty() {
+            vec![parsed.or_latest()]
+        } else {
+            ours
+        }
+    } else {
+        vec![reference(name, tag)?]
+    };
+    let work = |progress| async move {
+        for reference in references {
+            images.push(&reference, &auth, &progress).await?;
+        }
+        Ok(())
+    };
+    Work::spawn(work).respond().await
+}
+
+/// `POST /images/load`.
+pub async fn load(call: Call) -> Result<Response> {
+    let images = call.api.images().clone();
+    let platform = call.query.given("platform").map(str::to_owned);
+    let quiet = call.query.flag("quiet");
+    let reader = SyncIoBridge::new(call.into_reader());
+    let work = |progress: Progress| async move {
+        let load = move || {
+            let _ = quiet; // Nothing but what was loaded is said anyway.
+            images
+                .load(reader, platform.as_deref(), &progress)
+                .map(drop)
+        };
+        tokio::task::spawn_blocking(load)
+            .await
+            .unwrap_or(Err(ImageError::Interrupted))
+    };
+    Work::spawn(work).respond().await
+}
+
+/// An import: the body is a root file system.
+async fn import(call: Call) -> Result<Response> {
+    let query = &call.query;
+    if query.get("fromSrc") != "-" {
+        let text = "importing from a URL is not supported by skep: fetch it and import the file";
+        return Err(ApiError::not_implemented(text));
+    }
+    let tag = match query.given("repo") {
+        Some(repo) => Some(reference(repo, query.get("tag"))?),
+        None => None,
+    };
+    let changes: Vec<String> = query.all("changes").map(str::to_owned).collect();
+    let options = ImportOptions {
+        config: changed(&changes)?,
+        message: query
+            .given("message")
+            .unwrap_or("Imported from -")
+            .to_owned(),
+        platform: query.given("platform").map(str::to_owned),
+        ..ImportOptions::default()
+    };
+    let images = call.api.images().clone();
+    let reader = SyncIoBridge::new(call.into_reader());
+    let work = |progress: Progress| async move {
+        let import = move || {
+            let image = images.import(reader, tag.as_ref(), &options)?;
+            progress.status(image.id());
+            Ok(())
+        };
+        tokio::task::spawn_blocking(import)
+            .await
+            .unwrap_or(Err(ImageError::Interrupted))
+    };
+    Work::spawn(work).respond().await
+}
+
+/// The image configuration that Dockerfile instructions make.
+fn changed(changes: &[String]) -> Result<Map<String, Value>> {
+    let mut config = Map::new();
+    for change in changes {
+        super::changes::apply(&mut config, change)?;
+    }
+    Ok(config)
+}
+
+/// `GET /images/get`: images as one archive.
+pub async fn save(call: &Call, names: Vec<String>) -> Result<Response> {
+    let images = call.api.images().clone();
+    for name in &names {
+        images.resolve(name)?;
+    }
+    let (writer, reader) = tokio::io::duplex(PIPE);
+    tokio::task::spawn_blocking(move || {
+        // An archive that ends early is what tells the client.
+        if let Err(error) = images.save(&names, SyncIoBridge::new(writer)) {
+            tracing::warn!(%error, "an image archive was cut short");
+        }
+    });
+    Ok(call::reader("application/x-tar", reader))
+}

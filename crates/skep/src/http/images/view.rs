@@ -1,0 +1,340 @@
+//! Images as the API shows them: rows, details, history, disk usage; and the filters of lists.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+use skep_engine::Filters;
+use skep_engine::image::{Image, Images};
+use skep_objects::api::encode::{ZERO_TIME, parse_time, rfc3339_nano};
+use skep_objects::api::image::{
+    GraphDriver, HistoryItem, ImageInspect, ImageSummary, Metadata, RootFs,
+};
+
+use crate::http::call::Call;
+use crate::http::error::{ApiError, Result};
+use crate::http::logs::time_parameter;
+use crate::http::version::ApiVersion;
+
+fn labels(image: &Image) -> Option<BTreeMap<String, String>> {
+    let labels = image.config.config.as_ref()?.get("Labels")?.as_object()?;
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    Some(
+        labels
+            .iter()
+            .map(|(key, value)| (key.clone(), text(value)))
+            .collect(),
+    )
+}
+
+fn created(image: &Image) -> i64 {
+    unix(image.config.created.as_deref())
+}
+
+fn unix(time: Option<&str>) -> i64 {
+    time.and_then(parse_time)
+        .map_or(0, |time| time.unix_timestamp())
+}
+
+fn bytes(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// Images that pass the filters, newest first.
+pub fn list(images: &Images, filters: &Filters) -> Result<Vec<Image>> {
+    let bound = |name: &str| -> Result<Option<i64>> {
+        let Some(reference) = filters.get(name).next() else {
+            return Ok(None);
+        };
+        Ok(Some(created(&images.resolve(reference)?)))
+    };
+    let (before, since) = (bound("before")?, bound("since")?);
+    let until = until(filters)?;
+    let dangling = filters.flag("dangling")?;
+    let passes = |image: &Image| {
+        let at = created(image);
+        let labels = labels(image).unwrap_or_default();
+        dangling.is_none_or(|wanted| wanted == image.tags.is_empty())
+            && before.is_none_or(|before| at < before)
+            && since.is_none_or(|since| at > since)
+            && until.is_none_or(|until| at < until)
+            && filters.labels("label", &labels)
+            && filters.labels_absent(&labels)
+            && names_match(filters, image)
+    };
+    let mut chosen: Vec<Image> = images.list()?.into_iter().filter(passes).collect();
+    chosen.sort_by_key(|image| (std::cmp::Reverse(created(image)), image.id().to_owned()));
+    Ok(chosen)
+}
+
+/// `until` as seconds since 1970: a time, or how long ago (`24h`).
+fn until(filters: &Filters) -> Result<Option<i64>> {
+    let Some(text) = filters.get("until").next() else {
+        return Ok(None);
+    };
+    let at = match go_duration(text) {
+        Some(ago) => SystemTime::now().checked_sub(ago),
+        None => time_parameter("until", text)?,
+    };
+    let since = at.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
+    Ok(Some(since.map_or(0, |since| bytes(since.as_secs()))))
+}
+
+/// `1h30m`, `24h`, `10s`; none for anything else.
+fn go_duration(text: &str) -> Option<Duration> {
+    let mut seconds = 0u64;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest
+            .find(|c: char| !c.is_ascii_digit())
+            .filter(|at| *at > 0)?;
+        let number: u64 = rest[..digits].parse().ok()?;
+        let unit = match rest.as_bytes()[digits] {
+            b'h' => 3600,
+            b'm' => 60,
+            b's' => 1,
+            _ => return None,
+        };
+        seconds = seconds.checked_add(number.checked_mul(unit)?)?;
+        rest = &rest[digits + 1..];
+    }
+    (!text.is_empty()).then(|| Duration::from_secs(seconds))
+}
+
+/// `reference=nginx:*` against every name of an image, with tag and without.
+fn names_match(filters: &Filters, image: &Image) -> bool {
+    if !filters.contains("reference") {
+        return true;
+    }
+    let names = image.tags.iter().chain(&image.digests);
+    let names: Vec<String> = names
+        .flat_map(|name| [name.familiar(), name.familiar_name()])
+        .collect();
+    filters
+        .get("reference")
+        .any(|pattern| names.iter().any(|name| glob(pattern, name)))
+}
+
+/// Shell patterns: `*` and `?` do not match a slash.
+fn glob(pattern: &str, text: &str) -> bool {
+    let mut rest = pattern.chars();
+    match rest.next() {
+        None => text.is_empty(),
+        Some('*') => {
+            let end = text.find('/').unwrap_or(text.len());
+            let mut starts = text[..end].char_indices().map(|(at, _)| at).chain([end]);
+            starts.any(|at| glob(rest.as_str(), &text[at..]))
+        }
+        Some(wanted) => {
+            let mut chars = text.chars();
+            let fits = chars
+                .next()
+                .is_some_and(|c| c == wanted || (wanted == '?' && c != '/'));
+            fits && glob(rest.as_str(), chars.as_str())
+        }
+    }
+}
+
+/// What a prune must not take: images that the filters do not mean.
+pub struct Keep {
+    filters: Filters,
+    until: Option<i64>,
+}
+
+impl Keep {
+    /// Reads the filters.
+    pub fn new(filters: &Filters) -> Result<Self> {
+        Ok(Self {
+            filters: filters.clone(),
+            until: until(filters)?,
+        })
+    }
+
+    /// Whether the image stays.
+    pub fn keeps(&self, image: &Image) -> bool {
+        let labels = labels(image).unwrap_or_default();
+        self.until.is_some_and(|until| created(image) >= until)
+            || !self.filters.labels("label", &labels)
+            || !self.filters.labels_absent(&labels)
+    }
+}
+
+/// Rows of `GET /images/json`.
+pub fn summaries(call: &Call, images: &[Image]) -> Vec<ImageSummary> {
+    let old = call.version < ApiVersion(1, 44);
+    images
+        .iter()
+        .map(|image| {
+            let mut row = summary(image);
+            row.virtual_size = old.then_some(row.size);
+            if call.query.flag("shared-size") {
+                row.shared_size = shared(image, images);
+            }
+            if call.version < ApiVersion(1, 43) {
+                // What has no name had one in old answers.
+                let none = |list: &mut Option<Vec<String>>, word: &str| {
+                    if list.as_ref().is_some_and(Vec::is_empty) {
+                        *list = Some(vec![word.to_owned()]);
+                    }
+                };
+                none(&mut row.repo_tags, "<none>:<none>");
+                none(&mut row.repo_digests, "<none>@<none>");
+            }
+            row
+        })
+        .collect()
+}
+
+fn summary(image: &Image) -> ImageSummary {
+    ImageSummary {
+        containers: -1,
+        created: created(image),
+        id: image.id().to_owned(),
+        labels: labels(image),
+        parent_id: image.record.parent.clone().unwrap_or_default(),
+        repo_digests: Some(image.repo_digests()),
+        repo_tags: Some(image.repo_tags()),
+        shared_size: -1,
+        size: bytes(image.size_bytes()),
+        ..ImageSummary::default()
+    }
+}
+
+/// Bytes of the layers that another image has too.
+fn shared(image: &Image, all: &[Image]) -> i64 {
+    let others = || all.iter().filter(|other| other.id() != image.id());
+    let is_shared = |diff_id: &str| {
+        others().any(|other| {
+            other
+                .record
+                .layers
+                .iter()
+                .any(|layer| layer.diff_id == diff_id)
+        })
+    };
+    let layers = image
+        .record
+        .layers
+        .iter()
+        .filter(|layer| is_shared(&layer.diff_id));
+    bytes(layers.map(|layer| layer.size_bytes).sum())
+}
+
+/// Bytes of all layers, each counted once, and the images with the number of their users.
+pub fn usage(images: &Images, users: &BTreeMap<String, i64>) -> Result<(i64, Vec<ImageSummary>)> {
+    let all = list(images, &Filters::default())?;
+    let layers: BTreeMap<&str, u64> = all
+        .iter()
+        .flat_map(|image| &image.record.layers)
+        .map(|layer| (layer.diff_id.as_str(), layer.size_bytes))
+        .collect();
+    let rows = all.iter().map(|image| {
+        let mut row = summary(image);
+        row.shared_size = shared(image, &all);
+        row.containers = users.get(image.id()).copied().unwrap_or(0);
+        row.repo_digests = row.repo_digests.filter(|list| !list.is_empty());
+        row
+    });
+    Ok((bytes(layers.values().sum()), rows.collect()))
+}
+
+/// `GET /images/{name}/json`.
+pub fn inspect(call: &Call, image: &Image) -> ImageInspect {
+    let config = &image.config;
+    let size = bytes(image.size_bytes());
+    let time = |text: &str| parse_time(text).map(rfc3339_nano);
+    ImageInspect {
+        id: image.id().to_owned(),
+        repo_tags: image.repo_tags(),
+        repo_digests: image.repo_digests(),
+        parent: image.record.parent.clone().unwrap_or_default(),
+        comment: config.comment.clone(),
+        created: config.created.as_deref().and_then(time).unwrap_or_default(),
+        docker_version: config.docker_version.clone(),
+        author: config.author.clone(),
+        config: config.config.clone(),
+        architecture: config.architecture.clone(),
+        variant: config.variant.clone(),
+        os: config.os.clone(),
+        os_version: String::new(),
+        size,
+        virtual_size: (call.version < ApiVersion(1, 44)).then_some(size),
+        graph_driver: GraphDriver {
+            data: None,
+            name: "overlay2".to_owned(),
+        },
+        root_fs: RootFs {
+            kind: config.rootfs.kind.clone(),
+            layers: config.rootfs.diff_ids.clone(),
+        },
+        metadata: Metadata {
+            last_tag_time: image
+                .record
+                .last_tagged
+                .as_deref()
+                .and_then(time)
+                .unwrap_or_else(|| ZERO_TIME.to_owned()),
+        },
+    }
+}
+
+/// `GET /images/{name}/history`, newest step first.
+pub fn history(image: &Image) -> Vec<HistoryItem> {
+    let mut layers = image.record.layers.iter();
+    let mut steps: Vec<HistoryItem> = image
+        .config
+        .history
+        .iter()
+        .map(|step| HistoryItem {
+            comment: step.comment.clone(),
+            created: unix(step.created.as_deref()),
+            created_by: step.created_by.clone(),
+            id: "<missing>".to_owned(),
+            size: match step.empty_layer {
+                true => 0,
+                false => layers.next().map_or(0, |layer| bytes(layer.size_bytes)),
+            },
+            tags: None,
+        })
+        .collect();
+    // Layers that no step speaks of.
+    steps.extend(layers.map(|layer| HistoryItem {
+        id: "<missing>".to_owned(),
+        size: bytes(layer.size_bytes),
+        ..HistoryItem::default()
+    }));
+    steps.reverse();
+    if let Some(newest) = steps.first_mut() {
+        newest.id = image.id().to_owned();
+        newest.tags = Some(image.repo_tags()).filter(|tags| !tags.is_empty());
+    }
+    steps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_as_in_a_shell() {
+        for (pattern, text, expect) in [
+            ("nginx", "nginx", true),
+            ("nginx*", "nginx:latest", true),
+            ("*:latest", "nginx:latest", true),
+            ("*", "a/b", false),
+            ("a/*", "a/b", true),
+            ("?", "a", true),
+            ("nginx:1", "nginx:2", false),
+        ] {
+            assert_eq!(glob(pattern, text), expect, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn durations_are_go_s() {
+        assert_eq!(go_duration("1h30m"), Some(Duration::from_secs(5400)));
+        assert_eq!(go_duration("24h"), Some(Duration::from_secs(86_400)));
+        assert_eq!(go_duration("2026-01-01"), None);
+        assert_eq!(go_duration("1795414622"), None);
+    }
+}
