@@ -48,8 +48,11 @@ impl Images {
         }
         let image = self.compressed(image).await?;
         let _pins = self.pin(image.record.layers.iter().map(|layer| layer.blob.clone()));
-        stream::iter(&image.record.layers)
+        // Made before they are streamed: a closure over references is not general enough to be sent.
+        let pushes: Vec<_> = (image.record.layers.iter())
             .map(|layer| self.push_blob(&session, &layer.blob, short(&layer.diff_id), progress))
+            .collect();
+        stream::iter(pushes)
             .buffer_unordered(PARALLEL_LAYERS)
             .try_collect::<Vec<_>>()
             .await?;

@@ -123,10 +123,13 @@ async fn daemon(
     let listeners = listener::bind_all(&config).await?;
     let engine = skep_engine::Engine::open(config.engine.clone()).await?;
     let facts = Facts::gather(&config);
-    let api = Arc::new(Api {
-        engine: engine.clone(),
-        facts,
-    });
+    let registry = skep_engine::image::RegistryConfig {
+        insecure: config.engine.insecure_registries.clone(),
+        mirrors: config.engine.registry_mirrors.clone(),
+    };
+    let images =
+        skep_engine::image::Images::open(&config.engine.data_root.join("image"), registry)?;
+    let api = Arc::new(Api::new(engine.clone(), images, facts));
     let stop = CancellationToken::new();
     let server = serve::Server::spawn(api.clone(), listeners, stop.clone());
     let metrics = metrics::spawn(&config, api.clone(), stop.clone()).await;

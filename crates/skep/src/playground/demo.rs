@@ -12,7 +12,9 @@ pub(super) const PORT: u16 = 80;
 
 /// Serves until it is told to end.
 pub fn main() -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     match runtime.and_then(|runtime| runtime.block_on(serve())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -29,7 +31,9 @@ async fn serve() -> std::io::Result<()> {
         Err(_) => tokio::net::TcpListener::bind(("0.0.0.0", PORT)).await?,
     };
     let mut terminate = signal(SignalKind::terminate())?;
-    let pages = Router::new().fallback(page).into_make_service_with_connect_info::<SocketAddr>();
+    let pages = Router::new()
+        .fallback(page)
+        .into_make_service_with_connect_info::<SocketAddr>();
     // What is being answered is answered to the end.
     axum::serve(listener, pages)
         .with_graceful_shutdown(async move {
@@ -40,5 +44,10 @@ async fn serve() -> std::io::Result<()> {
 
 async fn page(ConnectInfo(client): ConnectInfo<SocketAddr>) -> String {
     let said = |name: &str| std::env::var(name).unwrap_or_else(|_| "unknown".to_owned());
-    format!("task {} on {} answers {}\n", said("TASK"), said("NODE"), client.ip().to_canonical())
+    format!(
+        "task {} on {} answers {}\n",
+        said("TASK"),
+        said("NODE"),
+        client.ip().to_canonical()
+    )
 }

@@ -57,7 +57,13 @@ pub fn main(args: &[String]) -> ExitCode {
 }
 
 fn options(args: &[String]) -> Result<Options> {
-    let mut options = Options { managers: 1, workers: 2, replicas: 3, port: 8080, once: false };
+    let mut options = Options {
+        managers: 1,
+        workers: 2,
+        replicas: 3,
+        port: 8080,
+        once: false,
+    };
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         let (name, value) = match arg.split_once('=') {
@@ -71,7 +77,9 @@ fn options(args: &[String]) -> Result<Options> {
         if !["--managers", "--workers", "--replicas", "--port"].contains(&name) {
             bail!("unknown flag: {name}\n\n{USAGE}");
         }
-        let value = value.or_else(|| args.next().cloned()).with_context(|| format!("flag needs an argument: {name}"))?;
+        let value = value
+            .or_else(|| args.next().cloned())
+            .with_context(|| format!("flag needs an argument: {name}"))?;
         let bad = || format!("invalid argument {value:?} for {name:?} flag");
         match name {
             "--managers" => options.managers = value.parse().with_context(bad)?,
@@ -87,11 +95,16 @@ fn options(args: &[String]) -> Result<Options> {
 }
 
 fn run(options: &Options) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     // Caught from the start: an interrupted start is tidied up too.
     let (mut interrupt, mut terminate) = {
         let _guard = runtime.enter();
-        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+        (
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+        )
     };
     let program = std::env::current_exe().context("find this program's file")?;
     println!("Starting {} hosts ...", options.managers + options.workers);
@@ -149,23 +162,38 @@ fn create_service(host: &Host, options: &Options) -> Result<()> {
 fn await_page(cluster: &Cluster, options: &Options) -> Result<()> {
     let first = cluster.hosts.first().context("a cluster without hosts")?;
     eventually("all tasks of the web service run", || {
-        let answer = first.api("GET", "/services?status=true", None).map_err(|error| error.to_string())?;
-        let status = answer.json().pointer("/0/ServiceStatus").cloned().unwrap_or(Value::Null);
-        if status["RunningTasks"] == json!(options.replicas) { Ok(()) } else { Err(status.to_string()) }
+        let answer = first
+            .api("GET", "/services?status=true", None)
+            .map_err(|error| error.to_string())?;
+        let status = answer
+            .json()
+            .pointer("/0/ServiceStatus")
+            .cloned()
+            .unwrap_or(Value::Null);
+        if status["RunningTasks"] == json!(options.replicas) {
+            Ok(())
+        } else {
+            Err(status.to_string())
+        }
     });
     for host in &cluster.hosts {
         let address = SocketAddr::from((host.address, options.port));
         let page = eventually("the page answers", || {
             skep_testkit::get(address, "/").map_err(|error| error.to_string())
         });
-        print!("http://{address}/  {}", page.text().lines().next().unwrap_or_default());
+        print!(
+            "http://{address}/  {}",
+            page.text().lines().next().unwrap_or_default()
+        );
         println!();
     }
     Ok(())
 }
 
 fn print_guide(cluster: &Cluster, options: &Options, program: &str) {
-    let Some(first) = cluster.hosts.first() else { return };
+    let Some(first) = cluster.hosts.first() else {
+        return;
+    };
     println!("\nThe swarm is up. Every host answers for every task:\n");
     println!("    curl http://{}:{}/\n", first.address, options.port);
     println!("Talk to it with docker or with skep itself:\n");
@@ -174,12 +202,24 @@ fn print_guide(cluster: &Cluster, options: &Options, program: &str) {
     println!("    {program} service ps web");
     println!("    {program} service scale web=6");
     if let Some(last) = cluster.hosts.last().filter(|last| last.name != first.name) {
-        println!("    {program} node update --availability drain {}", last.name);
-        println!("    {program} node update --availability active {}", last.name);
+        println!(
+            "    {program} node update --availability drain {}",
+            last.name
+        );
+        println!(
+            "    {program} node update --availability active {}",
+            last.name
+        );
         if let Some(pid) = last.pid() {
-            println!("\nKill a daemon: its tasks go on. Cut its host off: they move within seconds.\n");
+            println!(
+                "\nKill a daemon: its tasks go on. Cut its host off: they move within seconds.\n"
+            );
             println!("    kill -9 {pid}");
-            println!("    ip -n {}-switch link set p{} down", cluster.name(), cluster.hosts.len());
+            println!(
+                "    ip -n {}-switch link set p{} down",
+                cluster.name(),
+                cluster.hosts.len()
+            );
         }
     }
     println!("\nCtrl-C removes everything.");
@@ -191,11 +231,34 @@ mod tests {
 
     #[test]
     fn flags_have_defaults_and_refusals() {
-        let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let words = |line: &str| {
+            line.split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
         let given = options(&words("--managers 3 --workers=0 --port 80")).unwrap();
-        assert_eq!(given, Options { managers: 3, workers: 0, replicas: 3, port: 80, once: false });
-        assert!(options(&words("--managers 0")).unwrap_err().to_string().contains("at least one"));
-        assert!(options(&words("--nope 1")).unwrap_err().to_string().starts_with("unknown flag: --nope"));
+        assert_eq!(
+            given,
+            Options {
+                managers: 3,
+                workers: 0,
+                replicas: 3,
+                port: 80,
+                once: false
+            }
+        );
+        assert!(
+            options(&words("--managers 0"))
+                .unwrap_err()
+                .to_string()
+                .contains("at least one")
+        );
+        assert!(
+            options(&words("--nope 1"))
+                .unwrap_err()
+                .to_string()
+                .starts_with("unknown flag: --nope")
+        );
         assert!(options(&words("--port x")).is_err());
     }
 }

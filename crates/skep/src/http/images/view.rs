@@ -12,7 +12,7 @@ use skep_objects::api::image::{
 };
 
 use crate::http::call::Call;
-use crate::http::error::{ApiError, Result};
+use crate::http::error::Result;
 use crate::http::logs::time_parameter;
 use crate::http::version::ApiVersion;
 
