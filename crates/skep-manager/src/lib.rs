@@ -6,6 +6,8 @@ pub mod clock;
 pub mod control;
 pub mod defaults;
 pub mod dispatcher;
+pub mod founding;
+pub mod leader;
 pub mod loops;
 pub mod orchestrator;
 pub mod pass;

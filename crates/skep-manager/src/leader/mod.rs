@@ -1,0 +1,84 @@
+//! What runs on the leader and nowhere else, started and stopped as one set.
+
+pub mod keys;
+pub mod roles;
+pub mod seed;
+
+use std::sync::Arc;
+
+use skep_objects::swarmkit::WeightedPeer;
+use skep_store::Store;
+use tokio::sync::watch;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    ca::{reconcile, signing},
+    dispatcher::Dispatcher,
+    loops::{LeaderLoops, LoopsConfig},
+    slot::Slot,
+};
+
+pub use roles::Quorum;
+
+/// Where servers find the parts of a leader.
+#[derive(Debug, Clone)]
+pub struct Slots {
+    /// The dispatcher.
+    pub dispatcher: Slot<Dispatcher>,
+}
+
+impl Default for Slots {
+    fn default() -> Self {
+        Self {
+            dispatcher: Slot::new("dispatcher"),
+        }
+    }
+}
+
+/// The parts of a leader.
+#[derive(Debug)]
+pub struct Leader {
+    slots: Slots,
+    dispatcher: Arc<Dispatcher>,
+    loops: LeaderLoops,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Leader {
+    /// Starts all parts. The store must be seeded.
+    pub fn start(
+        store: &Store,
+        node_id: &str,
+        quorum: Arc<dyn Quorum>,
+        managers: watch::Receiver<Vec<WeightedPeer>>,
+        slots: Slots,
+    ) -> Self {
+        let stop = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let dispatcher = Dispatcher::spawn(store.clone(), node_id.to_owned(), managers);
+        slots.dispatcher.set(Some(dispatcher.clone()));
+        let loops = LeaderLoops::spawn(store.clone(), LoopsConfig::default());
+        tasks.spawn(signing::run(store.clone(), stop.clone()));
+        tasks.spawn(reconcile::run(store.clone(), stop.clone()));
+        tasks.spawn(keys::run(store.clone(), stop.clone()));
+        tasks.spawn(roles::run(store.clone(), quorum, stop.clone()));
+        tasks.close();
+        Self {
+            slots,
+            dispatcher,
+            loops,
+            stop,
+            tasks,
+        }
+    }
+
+    /// Stops all parts: first what takes new work in, then what works it off.
+    pub async fn stop(self) {
+        self.slots.dispatcher.set(None);
+        self.stop.cancel();
+        self.dispatcher.stop().await;
+        self.loops.stop().await;
+        self.tasks.wait().await;
+    }
+}
