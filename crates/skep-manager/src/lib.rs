@@ -6,6 +6,7 @@ pub mod clock;
 pub mod control;
 pub mod defaults;
 pub mod dispatcher;
+pub mod endpoints;
 pub mod founding;
 pub mod leader;
 pub mod loops;

@@ -14,6 +14,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     ca::{reconcile, signing},
     dispatcher::Dispatcher,
+    endpoints::EndpointTables,
     loops::{LeaderLoops, LoopsConfig},
     slot::Slot,
 };
@@ -25,12 +26,15 @@ pub use roles::Quorum;
 pub struct Slots {
     /// The dispatcher.
     pub dispatcher: Slot<Dispatcher>,
+    /// The endpoint tables.
+    pub endpoints: Slot<EndpointTables>,
 }
 
 impl Default for Slots {
     fn default() -> Self {
         Self {
             dispatcher: Slot::new("dispatcher"),
+            endpoints: Slot::new("endpoint tables"),
         }
     }
 }
@@ -40,6 +44,7 @@ impl Default for Slots {
 pub struct Leader {
     slots: Slots,
     dispatcher: Arc<Dispatcher>,
+    endpoints: Arc<EndpointTables>,
     loops: LeaderLoops,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -57,6 +62,8 @@ impl Leader {
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         let dispatcher = Dispatcher::spawn(store.clone(), node_id.to_owned(), managers);
+        let endpoints = EndpointTables::spawn(store);
+        slots.endpoints.set(Some(endpoints.clone()));
         slots.dispatcher.set(Some(dispatcher.clone()));
         let loops = LeaderLoops::spawn(store.clone(), LoopsConfig::default());
         tasks.spawn(signing::run(store.clone(), stop.clone()));
@@ -67,6 +74,7 @@ impl Leader {
         Self {
             slots,
             dispatcher,
+            endpoints,
             loops,
             stop,
             tasks,
@@ -76,8 +84,10 @@ impl Leader {
     /// Stops all parts: first what takes new work in, then what works it off.
     pub async fn stop(self) {
         self.slots.dispatcher.set(None);
+        self.slots.endpoints.set(None);
         self.stop.cancel();
         self.dispatcher.stop().await;
+        self.endpoints.stop().await;
         self.loops.stop().await;
         self.tasks.wait().await;
     }
