@@ -1,6 +1,33 @@
 //! System call filters: Docker's default profile, profiles of users, and their compiled form.
+//!
+//! Compiling costs more than starting a container, so it is done once for each set of capabilities and
+//! kept in a file:
+//!
+//! ```text
+//! +----------+------------------------------------+
+//! | SKEPBPF1 | struct sock_filter, 8 bytes each … |
+//! +----------+------------------------------------+
+//! ```
+//!
+//! We compile by ourselves rather than with a library: users' profiles mix actions and architectures in
+//! one filter, and bisection keeps the filter cheap.
 
+mod compile;
+mod profile;
+
+use std::fs;
+use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::{LinuxSeccomp, Process};
+use profile::Profile;
+
+use crate::sys::privilege::Instruction;
+
+const MAGIC: &[u8; 8] = b"SKEPBPF1";
+
+/// The kernel's own limit.
+const MAX_INSTRUCTIONS: usize = 4096;
 
 /// What goes wrong with a filter.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +42,12 @@ pub enum SeccompError {
         /// The cause.
         source: std::io::Error,
     },
+    /// The file holds something else.
+    #[error("{} is not a compiled filter", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+    },
     /// The profile is not valid.
     #[error("Decoding seccomp profile failed: {0}")]
     Profile(String),
@@ -26,8 +59,12 @@ pub fn default_filter<'a>(
     capabilities: impl IntoIterator<Item = &'a str>,
     cache_dir: &Path,
 ) -> Result<PathBuf, SeccompError> {
-    let _ = capabilities.into_iter().count();
-    Ok(cache_dir.join("default.bpf"))
+    let capabilities = sorted(capabilities);
+    cached(
+        cache_dir,
+        &("default", env!("CARGO_PKG_VERSION"), &capabilities),
+        || Ok(Profile::docker_default(&capabilities)),
+    )
 }
 
 /// A profile in Docker's JSON form (`--security-opt seccomp=FILE`), compiled and kept like the default.
@@ -36,16 +73,139 @@ pub fn profile_filter<'a>(
     capabilities: impl IntoIterator<Item = &'a str>,
     cache_dir: &Path,
 ) -> Result<PathBuf, SeccompError> {
-    let _ = (profile, capabilities.into_iter().count());
-    Ok(cache_dir.join("profile.bpf"))
+    let capabilities = sorted(capabilities);
+    cached(
+        cache_dir,
+        &(profile, env!("CARGO_PKG_VERSION"), &capabilities),
+        || Profile::parse(profile, &capabilities),
+    )
+}
+
+fn sorted<'a>(capabilities: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut list: Vec<&str> = capabilities.into_iter().collect();
+    list.sort_unstable();
+    list.dedup();
+    list
+}
+
+fn cached(
+    dir: &Path,
+    key: &impl Hash,
+    profile: impl FnOnce() -> Result<Profile, SeccompError>,
+) -> Result<PathBuf, SeccompError> {
+    let mut hasher = std::hash::DefaultHasher::new();
+    key.hash(&mut hasher);
+    let path = dir.join(format!("seccomp-{:016x}.bpf", hasher.finish()));
+    if path.exists() {
+        return Ok(path);
+    }
+    let program = compile::compile(&profile()?);
+    if program.len() > MAX_INSTRUCTIONS {
+        return Err(SeccompError::Profile(format!(
+            "{} instructions are too many",
+            program.len()
+        )));
+    }
+    // Each writer its own file first: two may compile the same at once.
+    let tmp = dir.join(format!(
+        "seccomp-{:016x}.{}.{:?}.tmp",
+        hasher.finish(),
+        std::process::id(),
+        std::thread::current().id()
+    ));
+    let fail = |op: &'static str, path: &Path| {
+        let path = path.to_owned();
+        move |source| SeccompError::File { op, path, source }
+    };
+    fs::create_dir_all(dir).map_err(fail("create", dir))?;
+    fs::write(&tmp, encode(&program)).map_err(fail("write", &tmp))?;
+    fs::rename(&tmp, &path).map_err(fail("rename", &tmp))?;
+    Ok(path)
+}
+
+fn encode(program: &[Instruction]) -> Vec<u8> {
+    let mut bytes = MAGIC.to_vec();
+    for i in program {
+        bytes.extend_from_slice(&i.code.to_ne_bytes());
+        bytes.extend_from_slice(&[i.jt, i.jf]);
+        bytes.extend_from_slice(&i.k.to_ne_bytes());
+    }
+    bytes
+}
+
+fn decode(bytes: &[u8]) -> Option<Vec<Instruction>> {
+    let (chunks, rest) = bytes.strip_prefix(MAGIC)?.as_chunks::<8>();
+    if !rest.is_empty() || chunks.is_empty() || chunks.len() > MAX_INSTRUCTIONS {
+        return None;
+    }
+    let instruction = |c: &[u8; 8]| Instruction {
+        code: u16::from_ne_bytes([c[0], c[1]]),
+        jt: c[2],
+        jf: c[3],
+        k: u32::from_ne_bytes([c[4], c[5], c[6], c[7]]),
+    };
+    Some(chunks.iter().map(instruction).collect())
 }
 
 /// The filter for a process: a compiled file, or else a profile out of `config.json`.
 pub(crate) fn load(
     file: Option<&Path>,
-    profile: Option<&oci_spec::runtime::LinuxSeccomp>,
-    process: &oci_spec::runtime::Process,
-) -> Result<Option<Vec<crate::sys::privilege::Instruction>>, SeccompError> {
-    let _ = (file, profile, process);
-    Ok(None)
+    profile: Option<&LinuxSeccomp>,
+    process: &Process,
+) -> Result<Option<Vec<Instruction>>, SeccompError> {
+    if let Some(path) = file {
+        let bytes = fs::read(path).map_err(|source| SeccompError::File {
+            op: "read",
+            path: path.into(),
+            source,
+        })?;
+        return decode(&bytes)
+            .map(Some)
+            .ok_or_else(|| SeccompError::Format { path: path.into() });
+    }
+    let Some(profile) = profile else {
+        return Ok(None);
+    };
+    let names: Vec<String> = process
+        .capabilities()
+        .as_ref()
+        .and_then(|c| c.bounding().clone())
+        .into_iter()
+        .flatten()
+        .map(|cap| format!("CAP_{cap}"))
+        .collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let json = serde_json::to_vec(profile).map_err(|e| SeccompError::Profile(e.to_string()))?;
+    Ok(Some(compile::compile(&Profile::parse(&json, &names)?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_is_compiled_once_and_read_back() {
+        let dir = std::env::temp_dir().join(format!("skep-seccomp-{}", std::process::id()));
+        let path = default_filter(["CAP_CHOWN", "CAP_KILL"], &dir).unwrap();
+        let written = fs::metadata(&path).unwrap().modified().unwrap();
+        assert_eq!(
+            default_filter(["CAP_KILL", "CAP_CHOWN"], &dir).unwrap(),
+            path
+        );
+        assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), written);
+        assert_ne!(default_filter(["CAP_KILL"], &dir).unwrap(), path);
+        let program = load(Some(&path), None, &Process::default())
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            program,
+            compile::compile(&Profile::docker_default(&["CAP_CHOWN", "CAP_KILL"]))
+        );
+        fs::write(&path, b"SKEPBPF1half").unwrap();
+        assert!(matches!(
+            load(Some(&path), None, &Process::default()),
+            Err(SeccompError::Format { .. })
+        ));
+        fs::remove_dir_all(&dir).unwrap();
+    }
 }

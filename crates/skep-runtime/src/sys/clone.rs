@@ -108,6 +108,17 @@ pub(crate) fn block_signals() {
     }
 }
 
+/// Waits for any (blocked) signal.
+pub(crate) fn wait_signal() -> Option<i32> {
+    // SAFETY: the set is initialised by sigfillset; no information is asked back.
+    unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigfillset(&raw mut set);
+        let signal = libc::sigwaitinfo(&raw const set, std::ptr::null_mut());
+        (signal > 0).then_some(signal)
+    }
+}
+
 /// Nothing blocked and nothing ignored, as a new program expects.
 pub(crate) fn default_signals() {
     // SAFETY: handlers are set to the default, the set is initialised by sigemptyset.
