@@ -20,8 +20,43 @@ struct Rule {
     access: u8,
 }
 
-fn rules(rules: &[LinuxDeviceCgroup]) -> Result<Vec<Rule>, CgroupError> {
-    rules.iter().map(rule).collect()
+/// Nodes that every container has, beside the right to make (not to use) any node: type, major, minor.
+const ALWAYS: [(char, Option<u32>, Option<u32>); 12] = [
+    ('c', None, None),
+    ('b', None, None),
+    ('c', Some(1), Some(3)),
+    ('c', Some(1), Some(5)),
+    ('c', Some(1), Some(7)),
+    ('c', Some(1), Some(8)),
+    ('c', Some(1), Some(9)),
+    ('c', Some(5), Some(0)),
+    ('c', Some(5), Some(1)),
+    ('c', Some(5), Some(2)),
+    ('c', Some(10), Some(200)),
+    ('c', Some(136), None),
+];
+
+/// The rules as asked, and those which the default devices need, as runc adds them too.
+fn rules(list: &[LinuxDeviceCgroup]) -> Result<Vec<Rule>, CgroupError> {
+    let mut rules = list.iter().map(rule).collect::<Result<Vec<_>, _>>()?;
+    // A container that may use everything needs no more.
+    if rules.last().is_some_and(|r| r.allow && r.kind == 'a') {
+        return Ok(rules);
+    }
+    for (kind, major, minor) in ALWAYS {
+        let access = if major.is_none() { 1 } else { 7 };
+        let rule = Rule {
+            allow: true,
+            kind,
+            major,
+            minor,
+            access,
+        };
+        if !rules.contains(&rule) {
+            rules.push(rule);
+        }
+    }
+    Ok(rules)
 }
 
 fn rule(rule: &LinuxDeviceCgroup) -> Result<Rule, CgroupError> {
@@ -312,7 +347,12 @@ mod tests {
             ("devices.allow", "b 8:* r"),
             ("devices.allow", "c *:* m"),
         ];
-        assert_eq!(lines, want.map(|(f, l)| (f, l.to_owned())));
+        assert_eq!(lines[..4], want.map(|(f, l)| (f, l.to_owned())));
+        assert!(
+            lines.contains(&("devices.allow", "c 136:* rwm".into())),
+            "the default devices too"
+        );
+        assert_eq!(lines.iter().filter(|(_, l)| l == "c 1:3 rwm").count(), 1);
     }
 
     /// Runs the program as the kernel would.
@@ -346,7 +386,8 @@ mod tests {
         let (block, char) = (1, 2);
         assert!(run(&program, 2, char, 1, 3), "read null");
         assert!(run(&program, 7, char, 1, 3), "all of null");
-        assert!(!run(&program, 2, char, 1, 5), "read zero");
+        assert!(run(&program, 2, char, 1, 5), "read zero, a default device");
+        assert!(!run(&program, 2, char, 10, 1), "read a mouse");
         assert!(
             run(&program, 1, char, 9, 9),
             "mknod of any character device"

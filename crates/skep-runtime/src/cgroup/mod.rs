@@ -270,6 +270,26 @@ impl Cgroup {
     }
 }
 
+/// Removes the cgroup `cgroups_path` (a parent of containers' ones) from every hierarchy, if nothing is
+/// left in it. For the daemon's last deed.
+pub fn remove_empty(cgroups_path: &Path) -> Result<(), CgroupError> {
+    let paths = layout::Layout::detect()?.paths_for(cgroups_path)?;
+    for dir in paths.directories() {
+        match fs::remove_dir(dir) {
+            Err(e)
+                if !matches!(
+                    e.raw_os_error(),
+                    Some(libc::ENOENT | libc::EBUSY | libc::ENOTEMPTY)
+                ) =>
+            {
+                return Err(fail("remove", dir)(e));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 fn collect_pids(dir: &Path, pids: &mut Vec<i32>) -> io::Result<()> {
     let text = match fs::read_to_string(dir.join("cgroup.procs")) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),

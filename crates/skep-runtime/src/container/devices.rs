@@ -62,6 +62,10 @@ pub(crate) fn make(root: &Root, devices: &[LinuxDevice], binds: bool) -> Result<
         .find(Path::new("/dev"))
         .context(|| "open /dev".into())?;
     for (path, target) in LINKS {
+        // Not every kernel has it.
+        if target == "/proc/kcore" && !Path::new(target).exists() {
+            continue;
+        }
         let name = &path["/dev/".len()..];
         ignore_existing(rustix::fs::symlinkat(target, &dev, name))
             .context(|| format!("link {path}"))?;

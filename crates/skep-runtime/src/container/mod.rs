@@ -33,3 +33,4 @@ pub(crate) use create::{Creation, create};
 pub use credentials::available_capabilities;
 pub use error::CreateError;
 pub(crate) use exec::{Entry, enter};
+pub(crate) use hooks::run as run_hooks;

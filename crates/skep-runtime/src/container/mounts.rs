@@ -66,16 +66,15 @@ fn file_system(
     options: &MountOptions,
 ) -> io::Result<Option<Deferred>> {
     let target = entry.destination();
+    let is_new = root.find(target).is_err();
+    let at = place(root, target, Want::Directory)?;
     let at = match fs_type {
         // A link here would put the mount where masked paths do not look.
-        "proc" | "sysfs" => {
-            place(root, target, Want::Directory)?;
-            root.find_plain(target)?
-        }
-        _ => place(root, target, Want::Directory)?,
+        "proc" | "sysfs" => root.find_plain(target)?,
+        _ => at,
     };
     let mut data = options.data.clone();
-    if fs_type == "tmpfs" && !data.iter().any(|d| d.starts_with("mode=")) {
+    if fs_type == "tmpfs" && !is_new && !data.iter().any(|d| d.starts_with("mode=")) {
         // Shows the same permissions as the directory that it covers.
         data.push(format!(
             "mode={:o}",

@@ -10,6 +10,7 @@ mod exec;
 mod external;
 mod log;
 mod peer;
+mod program;
 pub mod protocol;
 mod recover;
 mod requests;
@@ -25,9 +26,12 @@ use std::process::ExitCode;
 
 pub(crate) use crate::container::resize as container_resize;
 pub use client::{Connection, Found, Spawned, connect, find, spawn};
+pub use program::Program;
 pub use recover::recover;
 pub use spec::{ExternalRuntime, LogFile, LogSpec, OverlaySpec, ShimSpec, files};
 pub use state::{ExitRecord, ShimState};
+pub(crate) use state::{load_json, save_json};
+pub(crate) use time::timestamp;
 
 /// What goes wrong around a shim.
 #[derive(Debug, thiserror::Error)]

@@ -37,6 +37,11 @@ impl Stamp {
     }
 }
 
+/// The time as text.
+pub(crate) fn timestamp() -> String {
+    Stamp::default().now()
+}
+
 fn seconds_text(second: i64) -> String {
     let t = time::OffsetDateTime::from_unix_timestamp(second)
         .unwrap_or(time::OffsetDateTime::UNIX_EPOCH);

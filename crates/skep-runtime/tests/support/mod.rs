@@ -301,7 +301,7 @@ fn make_rootfs(root: &Path) {
         "sh", "true", "false", "cat", "echo", "sleep", "id", "ls", "mount", "mkdir", "mknod",
         "hostname", "stat", "tty", "stty", "pwd", "env", "kill", "head", "dd", "yes", "grep", "ps",
         "touch", "readlink", "ip", "dmesg", "unshare", "chroot", "wc", "sysctl", "umount", "rm",
-        "seq", "date", "test", "ulimit", "od", "tr",
+        "seq", "date", "test", "ulimit", "od", "tr", "sort",
     ] {
         let _ = std::os::unix::fs::symlink("busybox", root.join("bin").join(name));
     }

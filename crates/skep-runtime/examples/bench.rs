@@ -1,0 +1,157 @@
+//! Figures of the runtime alone: `bench [ROUNDS]`, in a release build, as root, with busybox-static.
+//!
+//! Prints wall and CPU time to create, start and see the end of `true`, of an exec, and the memory of
+//! a shim at rest. Plays the shim's role itself.
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use skep_runtime::shim::protocol::{Reply, Request};
+use skep_runtime::shim::{self, Program};
+use support::Bundle;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().collect();
+    if args.get(1).map(String::as_str) == Some("shim") {
+        return skep_runtime::shim::main(Path::new(&args[2]));
+    }
+    let rounds = args.get(1).and_then(|n| n.parse().ok()).unwrap_or(30);
+    let program = Program::seal(&std::env::current_exe().expect("own path"));
+    starts(&program, rounds, false);
+    starts(&program, rounds, true);
+    execs(&program, rounds);
+    memory(&program);
+    ExitCode::SUCCESS
+}
+
+/// CPU time of this process and of every descendant that it has seen the end of, in microseconds.
+fn cpu() -> u128 {
+    let stat = std::fs::read_to_string("/proc/stat").expect("/proc/stat");
+    let busy: u128 = stat
+        .lines()
+        .next()
+        .unwrap_or("")
+        .split_whitespace()
+        .skip(1)
+        .enumerate()
+        .filter(|(i, _)| matches!(i, 0 | 1 | 2 | 5 | 6))
+        .filter_map(|(_, n)| n.parse::<u128>().ok())
+        .sum();
+    busy * 10_000
+}
+
+struct Series {
+    what: &'static str,
+    wall: Vec<Duration>,
+    cpu_before: u128,
+}
+
+impl Series {
+    fn new(what: &'static str) -> Self {
+        Self {
+            what,
+            wall: Vec::new(),
+            cpu_before: cpu(),
+        }
+    }
+
+    fn print(mut self) {
+        self.wall.sort();
+        let n = self.wall.len();
+        let cpu = (cpu() - self.cpu_before) / n as u128;
+        println!(
+            "{:<44} wall min {:>6.2} ms  median {:>6.2} ms   machine's cpu {:>6.2} ms each",
+            self.what,
+            self.wall[0].as_secs_f64() * 1e3,
+            self.wall[n / 2].as_secs_f64() * 1e3,
+            cpu as f64 / 1e3
+        );
+    }
+}
+
+fn starts(program: &Program, rounds: usize, has_seccomp: bool) {
+    let mut series = Series::new(if has_seccomp {
+        "create+start+exit of true, default seccomp"
+    } else {
+        "create+start+exit of true"
+    });
+    for _ in 0..rounds {
+        let mut bundle = Bundle::new(&["/bin/true"]);
+        if has_seccomp {
+            let filter =
+                skep_runtime::seccomp::default_filter(["CAP_CHOWN"], &std::env::temp_dir());
+            bundle.spec.seccomp_filter = Some(filter.expect("filter"));
+        }
+        bundle.write();
+        let begin = Instant::now();
+        shim::spawn(&bundle.dir, program.path())
+            .expect("spawn")
+            .wait_ready()
+            .expect("create");
+        let mut connection = bundle.attach();
+        connection.call(&Request::Start).expect("start");
+        bundle.wait(connection);
+        series.wall.push(begin.elapsed());
+    }
+    series.print();
+}
+
+fn running(program: &Program) -> Bundle {
+    let bundle = Bundle::new(&["/bin/sleep", "1000"]);
+    bundle.write();
+    shim::spawn(&bundle.dir, program.path())
+        .expect("spawn")
+        .wait_ready()
+        .expect("create");
+    let reply = bundle.connect().call(&Request::Start).expect("start");
+    assert!(matches!(reply, Reply::Started { .. }));
+    bundle
+}
+
+fn execs(program: &Program, rounds: usize) {
+    let bundle = running(program);
+    let mut series = Series::new("exec of true");
+    for n in 0..rounds {
+        let begin = Instant::now();
+        let connection = bundle.exec(&format!("e{n}"), &["/bin/true"]).expect("exec");
+        bundle.wait(connection);
+        series.wall.push(begin.elapsed());
+    }
+    series.print();
+    print_memory("shim after these execs", &[bundle]);
+}
+
+fn memory(program: &Program) {
+    let bundles: Vec<Bundle> = (0..20).map(|_| running(program)).collect();
+    print_memory("shim, 20 at once", &bundles);
+}
+
+fn print_memory(what: &str, bundles: &[Bundle]) {
+    let mut sums = [0u64; 3];
+    for bundle in bundles {
+        let state = shim::ShimState::load(&bundle.dir)
+            .expect("state")
+            .expect("state");
+        let rollup = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", state.shim_pid))
+            .expect("smaps");
+        for (sum, key) in sums.iter_mut().zip(["Rss:", "Pss:", "Private_Dirty:"]) {
+            let line = rollup.lines().find(|l| l.starts_with(key)).unwrap_or("");
+            *sum += line
+                .split_whitespace()
+                .nth(1)
+                .and_then(|n| n.parse::<u64>().ok())
+                .unwrap_or(0);
+        }
+    }
+    let n = bundles.len() as u64;
+    println!(
+        "{what:<44} rss {} kB  pss {} kB  private dirty {} kB",
+        sums[0] / n,
+        sums[1] / n,
+        sums[2] / n
+    );
+}

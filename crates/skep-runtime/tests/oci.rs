@@ -1,0 +1,490 @@
+//! `skep oci` against the specification, and beside Debian's runc. Needs root, busybox-static and runc.
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+use support::{Bundle, harness, wait_until};
+
+/// A runtime's command line.
+struct Runtime {
+    program: PathBuf,
+    leading: Vec<String>,
+    root: PathBuf,
+}
+
+impl Runtime {
+    fn ours(bundle: &Bundle) -> Self {
+        Self {
+            program: harness(),
+            leading: vec!["oci".into()],
+            root: bundle.dir.join("root"),
+        }
+    }
+
+    fn runc(bundle: &Bundle) -> Self {
+        let program = ["/usr/sbin/runc", "/usr/bin/runc"]
+            .into_iter()
+            .map(PathBuf::from)
+            .find(|p| p.exists());
+        Self {
+            program: program.expect("install runc"),
+            leading: vec![],
+            root: bundle.dir.join("runc-root"),
+        }
+    }
+
+    fn call(&self, args: &[&str]) -> Output {
+        Command::new(&self.program)
+            .args(&self.leading)
+            .arg("--root")
+            .arg(&self.root)
+            .args(args)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+
+    fn ok(&self, args: &[&str]) -> String {
+        let output = self.call(args);
+        assert!(
+            output.status.success(),
+            "{args:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn fails(&self, args: &[&str]) -> String {
+        let output = self.call(args);
+        assert!(!output.status.success(), "{args:?} succeeded");
+        String::from_utf8_lossy(&output.stderr).trim().to_owned()
+    }
+
+    fn run(&self, bundle: &Bundle) -> (i32, String, String) {
+        bundle.write();
+        let output = self.call(&["run", "--bundle", bundle.dir.to_str().unwrap(), &bundle.id]);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (
+            output.status.code().unwrap(),
+            text(&output.stdout),
+            text(&output.stderr),
+        )
+    }
+
+    fn status(&self, id: &str) -> Value {
+        serde_json::from_str(&self.ok(&["state", id])).unwrap()
+    }
+}
+
+/// Runs the same bundle with both runtimes and compares output and exit code.
+fn check(bundle: Bundle) {
+    let ours = Runtime::ours(&bundle).run(&bundle);
+    let theirs = Runtime::runc(&bundle).run(&bundle);
+    assert_eq!(ours, theirs);
+    assert_eq!(bundle.cgroups(), Vec::<PathBuf>::new());
+}
+
+fn check_script(script: &str) {
+    check(Bundle::shell(script));
+}
+
+#[test]
+fn exit_codes_and_streams_match_runc() {
+    check_script("echo out; echo err >&2; exit 42");
+    check_script("kill -9 $$");
+    check_script("kill -TERM $$; exit 3");
+}
+
+#[test]
+fn the_mounted_file_systems_match_runc() {
+    check_script(
+        "cat /proc/mounts | grep -v '^/dev/root\\|^/dev/[a-z]* / ' | grep -v /proc/ | while read a b c d e; do echo $b $c; done | sort",
+    );
+    check_script(
+        "for i in acpi kcore keys timer_list scsi; do ls -ld /proc/$i | head -c 10; wc -c < /proc/$i; done 2>&1; ls /sys/firmware",
+    );
+    check_script(
+        "echo 1 > /proc/sys/kernel/panic; echo b > /proc/sysrq-trigger; mkdir /sys/x; mkdir /proc/irq/x",
+    );
+}
+
+#[test]
+fn devices_match_runc() {
+    check_script(
+        "ls -l /dev | while read m n u g rest; do echo $m $u $g; done; ls /dev; readlink /dev/ptmx; readlink /dev/fd",
+    );
+    check_script(
+        "rm -f /tmp/disk /tmp/null; mknod /tmp/disk b 8 0 && cat /tmp/disk; mknod /tmp/null c 1 3 && echo x > /tmp/null && echo wrote",
+    );
+    check(Bundle::shell("ls -l /dev/fuse /dev/sub/x").set(
+        "/linux/devices",
+        json!([
+            { "path": "/dev/fuse", "type": "c", "major": 10, "minor": 229, "fileMode": 0o640, "uid": 3, "gid": 4 },
+            { "path": "/dev/sub/x", "type": "c", "major": 1, "minor": 3 },
+        ]),
+    ));
+}
+
+#[test]
+fn users_groups_and_capabilities_match_runc() {
+    check_script("cat /proc/self/status | grep -E 'Cap|Uid|Gid|Groups|NoNew|Seccomp:'");
+    let user = json!({ "uid": 1000, "gid": 1000, "additionalGids": [5, 7], "umask": 0o27 });
+    let script = "cat /proc/self/status | grep -E 'Cap|Uid|Gid|Groups|NoNew'; touch /tmp/f; id; echo x > /dev/stdout";
+    let bundle = || Bundle::shell(script).set("/process/user", user.clone());
+    fs::set_permissions(
+        bundle().rootfs().join("tmp"),
+        std::os::unix::fs::PermissionsExt::from_mode(0o777),
+    )
+    .unwrap();
+    check(bundle());
+    check(bundle().set("/process/noNewPrivileges", true.into()));
+    let caps = json!(["CAP_NET_BIND_SERVICE", "CAP_CHOWN"]);
+    check(bundle().set(
+        "/process/capabilities",
+        json!({ "bounding": caps, "effective": caps, "permitted": caps, "inheritable": caps, "ambient": ["CAP_CHOWN"] }),
+    ));
+}
+
+#[test]
+fn a_seccomp_profile_matches_runc() {
+    let profile = json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"],
+        "syscalls": [
+            { "names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 13 },
+            { "names": ["chroot"], "action": "SCMP_ACT_ERRNO" },
+            { "names": ["kill"], "action": "SCMP_ACT_ERRNO", "errnoRet": 11,
+              "args": [{ "index": 1, "value": 15, "op": "SCMP_CMP_EQ" }] },
+        ],
+    });
+    let script = "mkdir /x; chroot / true; kill -0 $$ && echo zero; kill -15 $$; grep Seccomp: /proc/self/status";
+    check(Bundle::shell(script).set("/linux/seccomp", profile.clone()));
+    check(
+        Bundle::shell(script)
+            .set("/linux/seccomp", profile.clone())
+            .set("/process/noNewPrivileges", true.into()),
+    );
+    check(
+        Bundle::shell(script)
+            .set("/linux/seccomp", profile)
+            .set("/process/user", json!({ "uid": 1000, "gid": 1000 })),
+    );
+}
+
+#[test]
+fn mount_options_match_runc() {
+    let bundle = |options: Value| {
+        let bundle = Bundle::shell(
+            "cat /proc/mounts | grep /mnt | while read a b c d e; do echo $b $d; done; touch /mnt/x; ls /mnt",
+        );
+        let source = bundle.dir.join("volume");
+        fs::create_dir(&source).unwrap();
+        fs::write(source.join("file"), "").unwrap();
+        bundle.add_mount(
+            json!({ "destination": "/mnt", "type": "bind", "source": source, "options": options }),
+        )
+    };
+    check(bundle(json!(["rbind", "ro"])));
+    check(bundle(json!([
+        "bind", "rw", "nosuid", "nodev", "noexec", "rprivate"
+    ])));
+    check(bundle(json!(["rbind", "rslave"])));
+    let tmpfs = |options: Value| {
+        Bundle::shell("cat /proc/mounts | grep /run/t").add_mount(
+            json!({ "destination": "/run/t", "type": "tmpfs", "source": "tmpfs", "options": options }),
+        )
+    };
+    check(tmpfs(json!(["noexec", "size=1m", "mode=1770"])));
+    check(tmpfs(json!(["ro"])));
+}
+
+#[test]
+fn a_read_only_root_and_hidden_paths_match_runc() {
+    check(
+        Bundle::shell("touch /x; touch /tmp/x; touch /dev/shm/x && ls /dev/shm")
+            .set("/root/readonly", true.into()),
+    );
+}
+
+#[test]
+fn hostname_sysctl_rlimits_and_cwd_match_runc() {
+    let bundle = Bundle::shell("hostname; sysctl net.ipv4.ip_forward kernel.shm_rmid_forced; ulimit -n; ulimit -c; pwd; ls -ld /new/dir | head -c 10")
+        .set("/linux/sysctl", json!({ "net.ipv4.ip_forward": "1", "kernel.shm_rmid_forced": "1" }))
+        .set("/process/rlimits", json!([
+            { "type": "RLIMIT_NOFILE", "soft": 100, "hard": 200 }, { "type": "RLIMIT_CORE", "soft": 0, "hard": 0 },
+        ]))
+        .set("/process/cwd", "/new/dir".into());
+    check(bundle);
+}
+
+#[test]
+fn limits_match_runc() {
+    let files = "for f in memory/memory.limit_in_bytes memory/memory.soft_limit_in_bytes cpu/cpu.shares cpu/cpu.cfs_quota_us \
+                 cpu/cpu.cfs_period_us cpuset/cpuset.cpus pids/pids.max devices/devices.list; do cat /sys/fs/cgroup/$f | sort; done; \
+                 echo 1 > /sys/fs/cgroup/memory/memory.limit_in_bytes; cat /proc/self/cgroup | grep -v unified | wc -l";
+    let mut bundle = Bundle::shell(files);
+    let resources = bundle.config.pointer_mut("/linux/resources").unwrap();
+    resources["memory"] = json!({ "limit": 67_108_864, "reservation": 33_554_432 });
+    resources["cpu"] = json!({ "shares": 512, "quota": 50_000, "period": 100_000, "cpus": "0" });
+    resources["pids"] = json!({ "limit": 50 });
+    check(bundle);
+}
+
+#[test]
+fn namespaces_by_path_match_runc() {
+    let holder = Command::new("unshare")
+        .args(["-n", "-u", "-i", "sleep", "1000"])
+        .spawn()
+        .unwrap();
+    struct Kill(std::process::Child);
+    impl Drop for Kill {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+    let holder = Kill(holder);
+    let path = |kind: &str| format!("/proc/{}/ns/{kind}", holder.0.id());
+    let own = fs::read_link("/proc/self/ns/net").unwrap();
+    wait_until("the holder unshared", || {
+        fs::read_link(path("ipc")).is_ok_and(|l| l != fs::read_link("/proc/self/ns/ipc").unwrap())
+    });
+    assert_ne!(fs::read_link(path("net")).unwrap(), own);
+    let bundle = Bundle::shell(
+        "readlink /proc/self/ns/net; readlink /proc/self/ns/ipc; readlink /proc/self/ns/uts",
+    )
+    .set(
+        "/linux/namespaces",
+        json!([
+            { "type": "mount" }, { "type": "pid" }, { "type": "network", "path": path("net") },
+            { "type": "ipc", "path": path("ipc") }, { "type": "uts", "path": path("uts") },
+        ]),
+    );
+    let ours = Runtime::ours(&bundle).run(&bundle);
+    assert_eq!(
+        ours.1.lines().next(),
+        fs::read_link(path("net")).unwrap().to_str()
+    );
+    check(bundle);
+}
+
+#[test]
+fn a_user_namespace_matches_runc() {
+    let bundle = Bundle::shell("id; cat /proc/self/uid_map | tr -s ' '; ls -ln /etc/passwd | tr -s ' ' | head -c 20; ls /dev")
+        .set(
+            "/linux/namespaces",
+            json!([
+                { "type": "mount" }, { "type": "pid" }, { "type": "network" }, { "type": "ipc" }, { "type": "uts" },
+                { "type": "user" },
+            ]),
+        )
+        .set("/linux/uidMappings", json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]))
+        .set("/linux/gidMappings", json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]));
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(&bundle.dir, mode).unwrap();
+    check(bundle);
+}
+
+#[test]
+fn the_life_cycle_follows_the_specification() {
+    let bundle =
+        Bundle::shell("echo ran > /tmp/ran; sleep 1000").set("/annotations", json!({ "a.b": "c" }));
+    bundle.write();
+    let runtime = Runtime::ours(&bundle);
+    let (id, dir) = (bundle.id.as_str(), bundle.dir.to_str().unwrap());
+    let pid_file = bundle.dir.join("pid");
+    assert_eq!(runtime.fails(&["state", id]), "container does not exist");
+    silent(
+        &runtime,
+        &[
+            "create",
+            "--bundle",
+            dir,
+            "--pid-file",
+            pid_file.to_str().unwrap(),
+            id,
+        ],
+    );
+    let state = runtime.status(id);
+    assert_eq!(
+        (&state["status"], &state["id"], &state["bundle"]),
+        (&json!("created"), &json!(id), &json!(dir))
+    );
+    assert_eq!(state["annotations"]["a.b"], "c");
+    assert_eq!(
+        state["pid"].to_string(),
+        fs::read_to_string(&pid_file).unwrap()
+    );
+    assert_eq!(
+        runtime.fails(&["create", "--bundle", dir, id]),
+        "container with given ID already exists"
+    );
+    assert!(!bundle.rootfs().join("tmp/ran").exists());
+    runtime.ok(&["start", id]);
+    wait_until("it ran", || bundle.rootfs().join("tmp/ran").exists());
+    assert_eq!(runtime.status(id)["status"], "running");
+    assert_eq!(
+        runtime.fails(&["start", id]),
+        "cannot start a container in the running state"
+    );
+    assert!(runtime.fails(&["delete", id]).contains("is not stopped"));
+    assert_eq!(
+        runtime.ok(&["exec", id, "sh", "-c", "echo in $0"]),
+        "in sh\n"
+    );
+    assert_eq!(
+        runtime
+            .call(&["exec", id, "sh", "-c", "exit 9"])
+            .status
+            .code(),
+        Some(9)
+    );
+    assert!(
+        runtime
+            .fails(&["exec", id, "nope"])
+            .contains("exec: \"nope\": executable file not found in $PATH")
+    );
+    runtime.ok(&["pause", id]);
+    assert_eq!(runtime.status(id)["status"], "paused");
+    runtime.ok(&["resume", id]);
+    runtime.ok(&["kill", id, "KILL"]);
+    wait_until("it stopped", || runtime.status(id)["status"] == "stopped");
+    assert_eq!(
+        runtime.fails(&["kill", id, "TERM"]),
+        "container not running"
+    );
+    runtime.ok(&["delete", id]);
+    assert_eq!(runtime.fails(&["delete", id]), "container does not exist");
+    runtime.ok(&["delete", "--force", id]);
+    bundle.assert_clean();
+    assert_eq!(fs::read_dir(&runtime.root).unwrap().count(), 0);
+}
+
+/// Created containers keep the caller's streams, so a pipe to us would not end.
+fn silent(runtime: &Runtime, args: &[&str]) {
+    let status = Command::new(&runtime.program)
+        .args(&runtime.leading)
+        .arg("--root")
+        .arg(&runtime.root)
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    assert!(status.unwrap().success(), "{args:?}");
+}
+
+#[test]
+fn hooks_run_where_the_specification_puts_them() {
+    let mut bundle = Bundle::shell("echo program >> /hooks");
+    let file = bundle.rootfs().join("hooks");
+    fs::write(&file, "").unwrap();
+    let hook = |name: &str, inside: bool| {
+        let target = if inside { Path::new("/hooks") } else { &file };
+        let script = format!(
+            "grep -o 'status.:.[a-z]*' | head -n1 | tr -d '\":' | while read s; do echo {name} $s >> {}; done",
+            target.display()
+        );
+        json!([{ "path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"] }])
+    };
+    bundle.config["hooks"] = json!({
+        "prestart": hook("prestart", false),
+        "createRuntime": hook("createRuntime", false),
+        "createContainer": hook("createContainer", false),
+        "startContainer": hook("startContainer", true),
+        "poststart": hook("poststart", false),
+        "poststop": hook("poststop", false),
+    });
+    let (code, _, err) = Runtime::ours(&bundle).run(&bundle);
+    assert_eq!((code, err.as_str()), (0, ""));
+    let text = fs::read_to_string(&file).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(
+        lines[..4],
+        [
+            "prestart statuscreating",
+            "createRuntime statuscreating",
+            "createContainer statuscreating",
+            "startContainer statuscreated"
+        ]
+    );
+    assert!(lines.contains(&"program") && lines.contains(&"poststart statusrunning"));
+    assert_eq!(lines.last(), Some(&"poststop statusstopped"));
+}
+
+#[test]
+fn a_failing_hook_fails_the_creation_and_leaves_nothing() {
+    let mut bundle = Bundle::shell("true");
+    bundle.config["hooks"] = json!({ "createRuntime": [{ "path": "/bin/sh", "args": ["sh", "-c", "echo no >&2; exit 3"] }] });
+    let (code, _, err) = Runtime::ours(&bundle).run(&bundle);
+    assert_eq!(code, 1);
+    assert!(
+        err.contains("createRuntime hook #0") && err.contains("no"),
+        "{err}"
+    );
+    bundle.assert_clean();
+}
+
+#[test]
+fn a_container_on_another_runtime_by_its_command_line_is_found_by_both() {
+    // The two keep their states apart, but the cgroups are the same: neither disturbs the other.
+    let bundle = Bundle::shell("sleep 1000");
+    bundle.write();
+    let runtime = Runtime::ours(&bundle);
+    silent(
+        &runtime,
+        &[
+            "create",
+            "--bundle",
+            bundle.dir.to_str().unwrap(),
+            &bundle.id,
+        ],
+    );
+    assert!(
+        Runtime::runc(&bundle)
+            .fails(&["state", &bundle.id])
+            .contains("does not exist")
+    );
+    runtime.ok(&["delete", "--force", &bundle.id]);
+    bundle.assert_clean();
+}
+
+#[test]
+fn bad_configurations_are_refused() {
+    let refused = |bundle: Bundle, expect: &str| {
+        let (code, _, err) = Runtime::ours(&bundle).run(&bundle);
+        assert_eq!(code, 1);
+        assert!(err.contains(expect), "{err:?} lacks {expect:?}");
+        bundle.assert_clean();
+    };
+    refused(Bundle::new(&[]), "args must not be empty");
+    refused(
+        Bundle::shell("true").set("/process/cwd", "relative".into()),
+        "Cwd must be an absolute path",
+    );
+    refused(
+        Bundle::shell("true").set("/ociVersion", "2.0.0".into()),
+        "unsupported ociVersion",
+    );
+    refused(
+        Bundle::shell("true").set("/linux/rootfsPropagation", "sideways".into()),
+        "rootfsPropagation=sideways",
+    );
+    refused(
+        Bundle::shell("true").set("/linux/cgroupsPath", "/a/../../b".into()),
+        "leads upwards",
+    );
+    refused(
+        Bundle::shell("true").add_mount(json!({ "destination": "/x", "type": "bind", "source": "/does/not/exist", "options": ["bind"] })),
+        "error mounting \"/does/not/exist\" to rootfs at \"/x\": no such file or directory",
+    );
+    refused(Bundle::new(&["/etc"]), "exec: \"/etc\": is a directory");
+    refused(
+        Bundle::new(&["/etc/passwd"]),
+        "exec: \"/etc/passwd\": permission denied",
+    );
+}
