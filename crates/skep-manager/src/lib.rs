@@ -12,6 +12,7 @@ pub mod leader;
 pub mod loops;
 pub mod orchestrator;
 pub mod pass;
+pub mod raft;
 pub mod scheduler;
 pub mod slot;
 pub mod transitions;

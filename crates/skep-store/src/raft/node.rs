@@ -298,20 +298,20 @@ impl Worker {
 
     /// Carries out what the replica wants done outside.
     fn deliver(&mut self) {
-        let output = self.replica.take_output();
+        let mut output = self.replica.take_output();
         if output.members_changed {
             let membership = self.replica.membership().clone();
             self.transport.members_changed(&membership);
             self.membership.send_replace(membership);
         }
-        for message in output.messages {
+        for message in std::mem::take(&mut output.messages) {
             if message.r#type() == MessageType::Snap {
                 self.send_snapshot(message);
             } else {
                 self.transport.send(message);
             }
         }
-        if let Some(job) = output.job {
+        if let Some(job) = output.job.take() {
             let commands = self.commands.clone();
             self.spawn("raft-snapshot", move || {
                 let _ = commands.send(Command::SnapshotDone(Box::new(job.run())));
@@ -323,6 +323,7 @@ impl Worker {
             *known = status;
             changed
         });
+        output.answer();
     }
 
     /// Reads the snapshot's data beside the work, and sends it.

@@ -35,7 +35,7 @@ use crate::store::Store;
 use crate::update::CommitError;
 
 pub use self::quorum::ConfError;
-pub(crate) use self::quorum::Wanted;
+pub(crate) use self::quorum::{ConfReply, Wanted};
 pub(crate) use self::snapshots::{SnapshotDone, SnapshotJob};
 
 /// Draws the random bytes for a file's nonces.
@@ -50,6 +50,18 @@ pub(crate) struct Output {
     pub(crate) job: Option<SnapshotJob>,
     /// The members changed.
     pub(crate) members_changed: bool,
+    /// To give once everything above has been seen to.
+    pub(crate) answers: Vec<(ConfReply, Result<(), ConfError>)>,
+}
+
+impl Output {
+    /// Gives the answers.
+    pub(crate) fn answer(self) {
+        for (reply, answer) in self.answers {
+            // Who asked may not wait any more.
+            let _ = reply.send(answer);
+        }
+    }
 }
 
 /// One member.
@@ -231,6 +243,7 @@ impl Replica {
     }
 
     /// Index of the last applied entry.
+    #[cfg(feature = "testing")]
     pub(crate) fn applied(&self) -> u64 {
         self.applied
     }

@@ -65,12 +65,13 @@ impl SteppedMember {
 
     /// What it sends, snapshots with their data.
     pub fn take_messages(&mut self) -> Vec<Message> {
-        let output = self.replica.take_output();
+        let mut output = self.replica.take_output();
         if output.job.is_some() {
-            self.job = output.job;
+            self.job = output.job.take();
         }
         let reader = self.replica.snapshot_reader();
-        let mut messages = output.messages;
+        let mut messages = std::mem::take(&mut output.messages);
+        output.answer();
         messages.retain_mut(|message| {
             if message.r#type() != MessageType::Snap {
                 return true;

@@ -75,7 +75,7 @@ impl Replica {
     /// Asks for a change of the members; answered when it is applied here.
     pub(crate) fn request_conf(&mut self, what: Wanted, reply: ConfReply) {
         if !matches!(self.leadership, Leadership::Announced { .. }) {
-            let _ = reply.send(Err(ConfError::NotLeader));
+            self.out.answers.push((reply, Err(ConfError::NotLeader)));
             return;
         }
         self.conf_queue.push_back(ConfRequest { what, reply });
@@ -93,7 +93,7 @@ impl Replica {
             let id = outbox.next_id();
             let change = change_of(&request.what, id);
             if let Err(error) = self.membership.check(&change) {
-                let _ = request.reply.send(Err(error.into()));
+                self.out.answers.push((request.reply, Err(error.into())));
                 continue;
             }
             if self.core.propose_conf(&change).is_ok() {
@@ -107,17 +107,23 @@ impl Replica {
 
     pub(super) fn answer_conf(&mut self, id: u64, result: Result<(), MembershipError>) {
         if let Some(request) = self.conf_waiting.remove(&id) {
-            let _ = request.reply.send(result.map_err(ConfError::from));
+            self.out
+                .answers
+                .push((request.reply, result.map_err(ConfError::from)));
         }
     }
 
     pub(super) fn fail_conf_requests(&mut self) {
         let waiting = std::mem::take(&mut self.conf_waiting).into_values();
         for request in waiting {
-            let _ = request.reply.send(Err(ConfError::LeadershipLost));
+            self.out
+                .answers
+                .push((request.reply, Err(ConfError::LeadershipLost)));
         }
         for request in self.conf_queue.drain(..) {
-            let _ = request.reply.send(Err(ConfError::NotLeader));
+            self.out
+                .answers
+                .push((request.reply, Err(ConfError::NotLeader)));
         }
     }
 
@@ -125,15 +131,15 @@ impl Replica {
     pub(crate) fn transfer(&mut self, to: Option<u64>, reply: ConfReply) {
         let status = self.core.status();
         if !self.is_running() || status.role != Role::Leader {
-            let _ = reply.send(Err(ConfError::NotLeader));
+            self.out.answers.push((reply, Err(ConfError::NotLeader)));
             return;
         }
         let Some(target) = to.or_else(|| self.best_successor()) else {
-            let _ = reply.send(Err(ConfError::NoTarget));
+            self.out.answers.push((reply, Err(ConfError::NoTarget)));
             return;
         };
         if target == self.me.raft_id {
-            let _ = reply.send(Ok(()));
+            self.out.answers.push((reply, Ok(())));
             return;
         }
         self.core.transfer_to(target);
@@ -158,7 +164,9 @@ impl Replica {
         if !self.core.status().transferring
             && let Some(Handover(reply)) = self.handover.take()
         {
-            let _ = reply.send(Err(ConfError::HandoverTimeout));
+            self.out
+                .answers
+                .push((reply, Err(ConfError::HandoverTimeout)));
         }
     }
 
@@ -166,11 +174,12 @@ impl Replica {
     pub(super) fn end_handover(&mut self, why: &CommitError) {
         if let Some(Handover(reply)) = self.handover.take() {
             let gone = *why == CommitError::NotLeader;
-            let _ = reply.send(if gone {
+            let answer = if gone {
                 Ok(())
             } else {
                 Err(ConfError::Stopped)
-            });
+            };
+            self.out.answers.push((reply, answer));
         }
     }
 }

@@ -1,0 +1,405 @@
+//! The handle to this manager's place in the quorum.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use rand::RngCore;
+use skep_objects::swarmkit::raft_member_status::Reachability;
+use skep_objects::swarmkit::{HealthCheckRequest, JoinRequest, health_check_response};
+use skep_rpc::NodeIdentity;
+use skep_rpc::client::ConnectError;
+use skep_rpc::swarmkit::health_client::HealthClient;
+use skep_rpc::swarmkit::health_server::HealthServer;
+use skep_rpc::swarmkit::raft_membership_client::RaftMembershipClient;
+use skep_rpc::swarmkit::raft_membership_server::RaftMembershipServer;
+use skep_rpc::swarmkit::raft_server::RaftServer;
+use skep_store::disk::DirDisk;
+use skep_store::raft::{
+    ConfError, Member as RaftMember, RaftConfig, RaftNode, RaftStatus, Start, StartError,
+};
+use skep_store::seal::DekSet;
+use skep_store::{Store, SystemClock};
+use tonic::Status;
+use tonic::transport::Channel;
+use tracing::info;
+
+use super::health::Health;
+use super::membership::MembershipService;
+use super::peers::{PeerTransport, Peers};
+use super::service::RaftService;
+use crate::control::members::{Member, Members, keeps_quorum};
+
+/// How long a joiner may take to answer the leader's health check.
+const HEALTH_DEADLINE: Duration = Duration::from_secs(5);
+/// How long the leader may take to answer a joiner: it commits the change first.
+const JOIN_DEADLINE: Duration = Duration::from_secs(25);
+/// How long handing leadership over before a stop may take.
+const HANDOVER_DEADLINE: Duration = Duration::from_secs(3);
+
+/// How a manager takes its place in the quorum.
+#[derive(Debug, Clone)]
+pub struct QuorumConfig {
+    /// Where the log and the snapshots lie: `raft` in the swarm's state directory.
+    pub dir: PathBuf,
+    /// `host:port` where the other managers reach this one.
+    pub advertise_addr: String,
+    /// What the log is sealed with: see [`super::keys::load_or_create`].
+    pub keys: DekSet,
+    /// A manager to join by, when there is no log yet; without one, a quorum is founded.
+    pub join_addr: Option<String>,
+    /// Make this manager the only member.
+    pub force_new_cluster: bool,
+    /// The quorum is shared with dockerd managers: their slower timing.
+    pub is_mixed: bool,
+}
+
+/// Why a manager could not take its place.
+#[derive(Debug, thiserror::Error)]
+pub enum QuorumError {
+    /// The directory cannot be used.
+    #[error("open {dir}: {source}")]
+    Dir {
+        /// Which one.
+        dir: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The log cannot be used.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The leader did not let it in.
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    /// It has begun already.
+    #[error("this manager's raft has already begun")]
+    Begun,
+}
+
+/// Why a manager could not join.
+#[derive(Debug, thiserror::Error)]
+pub enum JoinError {
+    /// The manager to join by cannot be reached.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// It, or the leader, refused.
+    #[error("manager {addr} refused: {}", .status.message())]
+    Refused {
+        /// Who was asked.
+        addr: String,
+        /// What it said.
+        status: Status,
+    },
+    /// No answer in time.
+    #[error("manager {0} did not answer in time")]
+    Deadline(String),
+}
+
+/// Why a member could not be removed.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoveError {
+    /// The guard: too few members would be left that answer.
+    #[error("can't remove member from the raft: this would result in a loss of quorum")]
+    LosesQuorum,
+    /// Raft did not do it.
+    #[error(transparent)]
+    Conf(#[from] ConfError),
+    /// It has not begun.
+    #[error("this manager's raft has not begun")]
+    NotBegun,
+}
+
+impl From<RemoveError> for Status {
+    fn from(error: RemoveError) -> Self {
+        let text = error.to_string();
+        match error {
+            RemoveError::LosesQuorum => Status::failed_precondition(text),
+            RemoveError::Conf(error) => Status::new(skep_rpc::status::code_of(error.kind()), text),
+            RemoveError::NotBegun => Status::unavailable(text),
+        }
+    }
+}
+
+/// This manager's place in the quorum. Clones are the same.
+#[derive(Debug, Clone)]
+pub struct Quorum {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    identity: NodeIdentity,
+    peers: Arc<Peers>,
+    health: Health,
+    begun: OnceLock<(Store, RaftNode)>,
+    /// One Join at a time: two of one node must not become two members.
+    admission: tokio::sync::Mutex<()>,
+    leader_channel: Mutex<Option<(u64, String, Channel)>>,
+}
+
+impl Quorum {
+    /// A place that is not taken yet. Its services can be served at once, and must be before
+    /// [`Quorum::begin`] when it is to join. Called on the runtime that its tasks shall run on.
+    pub fn new(identity: NodeIdentity, health: Health) -> Self {
+        health.set_serving("Raft", true);
+        let inner = Inner {
+            peers: Peers::new(identity.clone()),
+            identity,
+            health,
+            begun: OnceLock::new(),
+            admission: tokio::sync::Mutex::new(()),
+            leader_channel: Mutex::new(None),
+        };
+        Quorum {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// The service for raft's messages.
+    pub fn raft_service(&self) -> RaftServer<impl skep_rpc::swarmkit::raft_server::Raft + use<>> {
+        // Pieces of snapshots come near tonic's own limit.
+        RaftServer::new(RaftService(self.clone())).max_decoding_message_size(8 << 20)
+    }
+
+    /// The service for Join and Leave.
+    pub fn membership_service(
+        &self,
+    ) -> RaftMembershipServer<impl skep_rpc::swarmkit::raft_membership_server::RaftMembership + use<>>
+    {
+        RaftMembershipServer::new(MembershipService(self.clone()))
+    }
+
+    /// The service that says what serves.
+    pub fn health_service(&self) -> HealthServer<Health> {
+        HealthServer::new(self.inner.health.clone())
+    }
+
+    /// Takes the place: goes on with the log that is there, or joins, or founds.
+    pub async fn begin(&self, config: QuorumConfig) -> Result<(Store, RaftNode), QuorumError> {
+        let dir = config.dir.clone();
+        let in_dir = move |source| QuorumError::Dir {
+            dir: dir.display().to_string(),
+            source,
+        };
+        let disk = DirDisk::open(&config.dir).map_err(in_dir.clone())?;
+        let resumes = RaftNode::exists(&disk).map_err(in_dir)?;
+        let start = match &config.join_addr {
+            Some(addr) if !resumes => self.join(addr, &config.advertise_addr).await?,
+            _ => Start::Bootstrap {
+                raft_id: new_raft_id(),
+            },
+        };
+        let (own_id, named) = match &start {
+            Start::Bootstrap { raft_id } => (*raft_id, Vec::new()),
+            Start::Join { raft_id, members } => (*raft_id, members.clone()),
+        };
+        self.inner.peers.prepare(own_id, &named);
+        let node_id = self.inner.identity.node_id().to_owned();
+        let seed = rand::rng().next_u64();
+        let mut raft = RaftConfig::new(start, node_id, config.advertise_addr, config.keys, seed);
+        raft.force_new_cluster = config.force_new_cluster;
+        if config.is_mixed {
+            raft = raft.for_mixed_quorum();
+        }
+        let transport = Arc::new(PeerTransport(self.inner.peers.clone()));
+        let started = tokio::task::spawn_blocking(move || {
+            RaftNode::start(raft, transport, Arc::new(disk), Arc::new(SystemClock))
+        });
+        let (store, node) = started.await.map_err(|_| QuorumError::Begun)??;
+        self.inner.peers.attach(node.clone());
+        self.inner
+            .begun
+            .set((store.clone(), node.clone()))
+            .map_err(|_| QuorumError::Begun)?;
+        Ok((store, node))
+    }
+
+    /// The raft member, once begun.
+    pub fn node(&self) -> Option<&RaftNode> {
+        self.inner.begun.get().map(|(_, node)| node)
+    }
+
+    /// The store, once begun.
+    pub fn store(&self) -> Option<&Store> {
+        self.inner.begun.get().map(|(store, _)| store)
+    }
+
+    /// Lets a manager in, on the leader: a new member, or a known one with a new address.
+    pub(super) async fn admit(&self, node_id: &str, addr: &str) -> Result<RaftMember, Status> {
+        let node = self
+            .node()
+            .ok_or_else(|| Status::unavailable("raft has not begun"))?;
+        if !node.status().borrow().is_leading {
+            return Err(Status::failed_precondition(
+                "this manager is not the leader of the swarm",
+            ));
+        }
+        self.check_health(addr).await?;
+        let _one = self.inner.admission.lock().await;
+        let known = node.membership().borrow().by_node(node_id).cloned();
+        let refused = |error: ConfError| {
+            Status::new(skep_rpc::status::code_of(error.kind()), error.to_string())
+        };
+        if let Some(known) = known {
+            if known.addr == addr {
+                return Ok(known);
+            }
+            let moved = RaftMember {
+                addr: addr.to_owned(),
+                ..known
+            };
+            node.update_member(moved.clone()).await.map_err(refused)?;
+            return Ok(moved);
+        }
+        let member = RaftMember {
+            raft_id: new_raft_id(),
+            node_id: node_id.to_owned(),
+            addr: addr.to_owned(),
+        };
+        node.add_member(member.clone()).await.map_err(refused)?;
+        info!(node.id = node_id, addr, "manager joined");
+        Ok(member)
+    }
+
+    /// Takes a member out, if a quorum is left. A leader that is to go hands leadership over, and
+    /// the next leader does the rest.
+    pub async fn remove(&self, raft_id: u64) -> Result<(), RemoveError> {
+        let node = self.node().ok_or(RemoveError::NotBegun)?;
+        if !self.can_remove(raft_id) {
+            return Err(RemoveError::LosesQuorum);
+        }
+        if node.status().borrow().raft_id == raft_id {
+            node.transfer_leadership(None).await?;
+            return Err(ConfError::NotLeader.into());
+        }
+        Ok(node.remove_member(raft_id).await?)
+    }
+
+    /// Hands leadership over, if this manager leads, and stops its member.
+    pub async fn stop(&self) {
+        self.inner.health.set_serving("Raft", false);
+        if let Some(node) = self.node() {
+            let status = node.status().borrow().clone();
+            if status.is_leading && node.membership().borrow().len() > 1 {
+                let handover = node.transfer_leadership(None);
+                // Without a successor the others elect one when they miss us.
+                let _ = tokio::time::timeout(HANDOVER_DEADLINE, handover).await;
+            }
+            node.stop().await;
+        }
+        self.inner.peers.stop();
+    }
+
+    pub(super) fn identity(&self) -> &NodeIdentity {
+        &self.inner.identity
+    }
+
+    pub(super) fn kept_channel(&self) -> MutexGuard<'_, Option<(u64, String, Channel)>> {
+        self.inner
+            .leader_channel
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn forget_leader_channel(&self) {
+        *self.kept_channel() = None;
+    }
+
+    /// Asks the leader, through any manager, for a place.
+    async fn join(&self, addr: &str, own_addr: &str) -> Result<Start, JoinError> {
+        let channel = skep_rpc::connect(addr, &self.inner.identity).await?;
+        let mut client = RaftMembershipClient::new(channel);
+        let request = JoinRequest {
+            addr: own_addr.to_owned(),
+        };
+        let answer = tokio::time::timeout(JOIN_DEADLINE, client.join(request)).await;
+        let answer = answer
+            .map_err(|_| JoinError::Deadline(addr.to_owned()))?
+            .map_err(|status| JoinError::Refused {
+                addr: addr.to_owned(),
+                status,
+            })?
+            .into_inner();
+        let members = answer
+            .members
+            .into_iter()
+            .map(RaftMember::from_message)
+            .collect();
+        Ok(Start::Join {
+            raft_id: answer.raft_id,
+            members,
+        })
+    }
+
+    /// Whether a joiner can be reached where it says.
+    async fn check_health(&self, addr: &str) -> Result<(), Status> {
+        let check = async {
+            let channel = skep_rpc::connect(addr, &self.inner.identity)
+                .await
+                .map_err(|error| Status::unavailable(error.to_string()))?;
+            let request = HealthCheckRequest {
+                service: "Raft".to_owned(),
+            };
+            let answer = HealthClient::new(channel)
+                .check(request)
+                .await?
+                .into_inner();
+            if answer.status() == health_check_response::ServingStatus::Serving {
+                Ok(())
+            } else {
+                Err(Status::unavailable("its raft does not serve"))
+            }
+        };
+        let checked = tokio::time::timeout(HEALTH_DEADLINE, check).await;
+        let checked = checked.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer")));
+        checked.map_err(|status| {
+            Status::unavailable(format!(
+                "could not reach manager at {addr}: {}",
+                status.message()
+            ))
+        })
+    }
+}
+
+impl Members for Quorum {
+    fn all(&self) -> Vec<Member> {
+        let Some(node) = self.node() else {
+            return Vec::new();
+        };
+        let status = node.status().borrow().clone();
+        let membership = node.membership().borrow().clone();
+        membership
+            .members()
+            .map(|member| member_of(member, &status))
+            .collect()
+    }
+
+    fn can_remove(&self, raft_id: u64) -> bool {
+        keeps_quorum(&self.all(), raft_id)
+    }
+}
+
+/// Only the leader knows who answers; a follower knows of itself and the leader.
+fn member_of(member: &RaftMember, status: &RaftStatus) -> Member {
+    let leader = status.leader == Some(member.raft_id);
+    let answers = leader
+        || member.raft_id == status.raft_id
+        || status.active.get(&member.raft_id).copied().unwrap_or(false);
+    let reachability = match (answers, status.active.is_empty()) {
+        (true, _) => Reachability::Reachable,
+        (false, true) => Reachability::Unknown,
+        (false, false) => Reachability::Unreachable,
+    };
+    Member {
+        raft_id: member.raft_id,
+        node_id: member.node_id.clone(),
+        addr: member.addr.clone(),
+        leader,
+        reachability,
+    }
+}
+
+/// A random number from 1 to 2^63.
+fn new_raft_id() -> u64 {
+    (rand::rng().next_u64() >> 1) + 1
+}
