@@ -45,7 +45,10 @@ impl Context {
         let verify = root.flag("tlsverify") || env("DOCKER_TLS_VERIFY").is_some();
         let tls = (verify || root.flag("tls")).then(|| {
             let dir = env("DOCKER_CERT_PATH").map_or_else(|| config_dir.clone(), PathBuf::from);
-            let file = |flag: &str, name: &str| root.given_text(flag).map_or_else(|| dir.join(name), PathBuf::from);
+            let file = |flag: &str, name: &str| {
+                root.given_text(flag)
+                    .map_or_else(|| dir.join(name), PathBuf::from)
+            };
             TlsFiles {
                 ca: verify.then(|| file("tlscacert", "ca.pem")),
                 cert: file("tlscert", "cert.pem"),
@@ -54,25 +57,39 @@ impl Context {
         });
         let endpoint = Endpoint::parse(&host, tls)?;
         let version = env("DOCKER_API_VERSION");
-        Ok(Self { client: Client::new(endpoint, version), config_dir, config })
+        Ok(Self {
+            client: Client::new(endpoint, version),
+            config_dir,
+            config,
+        })
     }
 
     /// A text of `config.json`, such as `psFormat`.
     pub fn setting(&self, name: &str) -> Option<&str> {
-        self.config.get(name)?.as_str().filter(|text| !text.is_empty())
+        self.config
+            .get(name)?
+            .as_str()
+            .filter(|text| !text.is_empty())
     }
 }
 
 fn default_host() -> String {
-    let socket = SOCKETS.iter().find(|socket| Path::new(socket).exists()).unwrap_or(&SOCKETS[1]);
+    let socket = SOCKETS
+        .iter()
+        .find(|socket| Path::new(socket).exists())
+        .unwrap_or(&SOCKETS[1]);
     format!("unix://{socket}")
 }
 
 fn read_config(dir: &Path) -> Result<Value, CliError> {
     let path = dir.join("config.json");
     match std::fs::read(&path) {
-        Ok(text) => serde_json::from_slice(&text)
-            .map_err(|error| CliError::new(format!("WARNING: Error loading config file: {}: {error}", path.display()))),
+        Ok(text) => serde_json::from_slice(&text).map_err(|error| {
+            CliError::new(format!(
+                "WARNING: Error loading config file: {}: {error}",
+                path.display()
+            ))
+        }),
         Err(_) => Ok(Value::Object(serde_json::Map::new())),
     }
 }
@@ -82,8 +99,17 @@ fn context_host(root: &Matches, config: &Value, dir: &Path) -> Result<Option<Str
     let chosen = root
         .given_text("context")
         .map(str::to_owned)
-        .or_else(|| std::env::var("DOCKER_CONTEXT").ok().filter(|name| !name.is_empty()))
-        .or_else(|| config.get("currentContext").and_then(Value::as_str).map(str::to_owned));
+        .or_else(|| {
+            std::env::var("DOCKER_CONTEXT")
+                .ok()
+                .filter(|name| !name.is_empty())
+        })
+        .or_else(|| {
+            config
+                .get("currentContext")
+                .and_then(Value::as_str)
+                .map(str::to_owned)
+        });
     match chosen.as_deref() {
         None | Some("" | "default") => Ok(None),
         Some(name) => crate::cmd::context::host_of(dir, name).map(Some),

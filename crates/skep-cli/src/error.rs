@@ -15,12 +15,20 @@ pub struct CliError {
 impl CliError {
     /// An error of the command's own: exit code 1.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), code: 1, status: None }
+        Self {
+            message: message.into(),
+            code: 1,
+            status: None,
+        }
     }
 
     /// Only an exit code: everything has been said.
     pub fn silent(code: u8) -> Self {
-        Self { message: String::new(), code, status: None }
+        Self {
+            message: String::new(),
+            code,
+            status: None,
+        }
     }
 
     /// Another exit code.
@@ -31,7 +39,11 @@ impl CliError {
 
     /// What the daemon answered.
     pub fn from_daemon(status: u16, message: &str) -> Self {
-        Self { message: format!("Error response from daemon: {message}"), code: 1, status: Some(status) }
+        Self {
+            message: format!("Error response from daemon: {message}"),
+            code: 1,
+            status: Some(status),
+        }
     }
 
     /// Whether the daemon does not know the object.
@@ -53,4 +65,13 @@ pub fn join(errors: Vec<CliError>) -> Result<(), CliError> {
     }
     let messages: Vec<_> = errors.into_iter().map(|error| error.message).collect();
     Err(CliError::new(messages.join("\n")))
+}
+
+/// What went wrong with a file, in the words of the system.
+pub(crate) fn io_text(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "no such file or directory".to_owned(),
+        std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        _ => error.to_string(),
+    }
 }

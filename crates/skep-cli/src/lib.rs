@@ -3,6 +3,7 @@
 //!
 //! - [`grammar`]: commands and flags as data, parsed by pflag's rules.
 //! - [`client`]: requests, streams and hijacked connections over unix sockets and TCP.
+//! - `opts`: values of flags with a grammar of their own: mounts, ports, networks.
 //! - [`output`]: tables, templates, durations and sizes as Docker prints them.
 //! - [`cmd`]: the commands, a file a verb or a noun.
 
@@ -11,6 +12,7 @@ pub mod cmd;
 mod context;
 mod error;
 pub mod grammar;
+mod opts;
 pub mod output;
 mod root;
 
@@ -21,7 +23,10 @@ pub use error::CliError;
 
 /// Runs the command line; `args` begins with the program's name.
 pub fn main(args: &[String]) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("start the runtime: {error}");

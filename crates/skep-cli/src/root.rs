@@ -25,9 +25,8 @@ const USAGE: u8 = 125;
 /// Runs what the words after the program's name say.
 pub(crate) async fn run(words: &[String]) -> Result<(), CliError> {
     let flags: Vec<Flag> = ROOT_FLAGS.lines().filter_map(Flag::decode).collect();
-    let root = crate::grammar::parse_root(&flags, words).map_err(|error| {
-        usage_error(&error.to_string(), "[OPTIONS] COMMAND [ARG...]", "")
-    })?;
+    let root = crate::grammar::parse_root(&flags, words)
+        .map_err(|error| usage_error(&error.to_string(), "[OPTIONS] COMMAND [ARG...]", ""))?;
     if root.flag("version") {
         println!("skep version {}", env!("CARGO_PKG_VERSION"));
         return Ok(());
@@ -41,11 +40,12 @@ pub(crate) async fn run(words: &[String]) -> Result<(), CliError> {
     if words[0] == "help" {
         return help(&words[1..], &all, &flags);
     }
-    let Some((command, used)) = find(&all, &words) else { return unknown(&words, &all) };
+    let Some((command, used)) = find(&all, &words) else {
+        return unknown(&words, &all);
+    };
     let rest = &words[used..];
-    let matches = parse(command, rest).map_err(|error| {
-        usage_error(&error.to_string(), &command_usage(command), command.path)
-    })?;
+    let matches = parse(command, rest)
+        .map_err(|error| usage_error(&error.to_string(), &command_usage(command), command.path))?;
     if matches.flag("help") {
         print!("{}", command_help(command));
         return Ok(());
@@ -58,9 +58,12 @@ pub(crate) async fn run(words: &[String]) -> Result<(), CliError> {
 fn find<'a>(all: &'a [Command], words: &[String]) -> Option<(&'a Command, usize)> {
     let named = |count: usize| {
         let path = words.get(..count)?.join(" ");
-        all.iter().find(|command| command.path == path || command.aliases.contains(&path.as_str()))
+        all.iter()
+            .find(|command| command.path == path || command.aliases.contains(&path.as_str()))
     };
-    named(2).map(|command| (command, 2)).or_else(|| named(1).map(|command| (command, 1)))
+    named(2)
+        .map(|command| (command, 2))
+        .or_else(|| named(1).map(|command| (command, 1)))
 }
 
 fn unknown(words: &[String], all: &[Command]) -> Result<(), CliError> {
@@ -70,15 +73,25 @@ fn unknown(words: &[String], all: &[Command]) -> Result<(), CliError> {
             "docker: unknown command: docker {group}\n\nRun 'docker --help' for more information"
         )));
     };
-    let rest: Vec<_> = words[1..].iter().filter(|word| !word.starts_with('-')).collect();
+    let rest: Vec<_> = words[1..]
+        .iter()
+        .filter(|word| !word.starts_with('-'))
+        .collect();
     let Some(word) = rest.first() else {
-        if let Some(flag) = words[1..].iter().find(|word| *word != "--help" && *word != "-h") {
+        if let Some(flag) = words[1..]
+            .iter()
+            .find(|word| *word != "--help" && *word != "-h")
+        {
             let text = format!("unknown flag: {flag}");
             return Err(usage_error(&text, &format!("{name} COMMAND"), name));
         }
         let text = group_help(name, about, &members(all, name));
         // Asked for, help goes to standard output; for want of a command, to standard error.
-        if words.len() > 1 { print!("{text}") } else { eprint!("{text}") }
+        if words.len() > 1 {
+            print!("{text}")
+        } else {
+            eprint!("{text}")
+        }
         return Ok(());
     };
     Err(CliError::new(format!(
@@ -88,7 +101,9 @@ fn unknown(words: &[String], all: &[Command]) -> Result<(), CliError> {
 
 fn members<'a>(all: &'a [Command], group: &str) -> Vec<&'a Command> {
     let prefix = format!("{group} ");
-    all.iter().filter(|command| command.path.starts_with(&prefix)).collect()
+    all.iter()
+        .filter(|command| command.path.starts_with(&prefix))
+        .collect()
 }
 
 fn help(words: &[String], all: &[Command], flags: &[Flag]) -> Result<(), CliError> {
@@ -119,17 +134,27 @@ fn overview(all: &[Command], flags: &[Flag]) -> String {
 }
 
 fn command_usage(command: &Command) -> String {
-    format!("{} {}", command.path, command.usage).trim_end().to_owned()
+    format!("{} {}", command.path, command.usage)
+        .trim_end()
+        .to_owned()
 }
 
 fn usage_error(text: &str, usage: &str, command: &str) -> CliError {
-    let command = if command.is_empty() { String::new() } else { format!(" {command}") };
-    let more = format!("Usage:  docker {usage}\n\nRun 'docker{command} --help' for more information");
+    let command = if command.is_empty() {
+        String::new()
+    } else {
+        format!(" {command}")
+    };
+    let more =
+        format!("Usage:  docker {usage}\n\nRun 'docker{command} --help' for more information");
     CliError::new(format!("{text}\n\n{more}")).with_code(code_of(text))
 }
 
 /// A wrong number of arguments ends with 1, a wrong flag with 125.
 fn code_of(text: &str) -> u8 {
-    if text.starts_with("docker: ") { 1 } else { USAGE }
+    if text.starts_with("docker: ") {
+        1
+    } else {
+        USAGE
+    }
 }
-

@@ -50,19 +50,26 @@ impl Endpoint {
         if let Some(path) = host.strip_prefix("unix://") {
             return Ok(Self::Unix(PathBuf::from(path)));
         }
-        let address = ["tcp://", "http://", "https://"].iter().find_map(|scheme| host.strip_prefix(scheme));
+        let address = ["tcp://", "http://", "https://"]
+            .iter()
+            .find_map(|scheme| host.strip_prefix(scheme));
         match address {
             Some(address) => {
                 let address = address.trim_end_matches('/');
                 let port = if tls.is_some() { 2376 } else { 2375 };
-                let address =
-                    if has_port(address) { address.to_owned() } else { format!("{address}:{port}") };
+                let address = if has_port(address) {
+                    address.to_owned()
+                } else {
+                    format!("{address}:{port}")
+                };
                 Ok(Self::Tcp { address, tls })
             }
-            None if host.contains("://") => {
-                Err(CliError::new(format!("unable to parse docker host `{host}`: only unix:// and tcp:// are supported")))
-            }
-            None => Err(CliError::new(format!("unable to parse docker host `{host}`"))),
+            None if host.contains("://") => Err(CliError::new(format!(
+                "unable to parse docker host `{host}`: only unix:// and tcp:// are supported"
+            ))),
+            None => Err(CliError::new(format!(
+                "unable to parse docker host `{host}`"
+            ))),
         }
     }
 
@@ -79,7 +86,9 @@ impl Endpoint {
             std::io::ErrorKind::PermissionDenied => CliError::new(format!(
                 "permission denied while trying to connect to the Docker daemon socket at {self}: {error}"
             )),
-            _ => CliError::new(format!("Cannot connect to the Docker daemon at {self}. Is the docker daemon running?")),
+            _ => CliError::new(format!(
+                "Cannot connect to the Docker daemon at {self}. Is the docker daemon running?"
+            )),
         };
         let io: Box<dyn Io> = match self {
             Self::Unix(path) => Box::new(UnixStream::connect(path).await.map_err(refused)?),
@@ -128,24 +137,40 @@ async fn secure(
     let builder = match &files.ca {
         Some(path) => {
             let mut roots = rustls::RootCertStore::empty();
-            for cert in CertificateDer::pem_file_iter(path)
-                .map_err(|error| bad(&format!("could not read CA certificate {}", path.display()), &error))?
-            {
+            for cert in CertificateDer::pem_file_iter(path).map_err(|error| {
+                bad(
+                    &format!("could not read CA certificate {}", path.display()),
+                    &error,
+                )
+            })? {
                 roots
                     .add(cert.map_err(|error| bad("CA certificate", &error))?)
                     .map_err(|error| bad("CA certificate", &error))?;
             }
             builder.with_root_certificates(roots)
         }
-        None => builder.dangerous().with_custom_certificate_verifier(Arc::new(Unchecked(provider))),
+        None => builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Unchecked(provider))),
     };
     let config = if files.cert.exists() {
         let chain = CertificateDer::pem_file_iter(&files.cert)
             .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(|error| bad(&format!("could not load X509 key pair {}", files.cert.display()), &error))?;
-        let key = PrivateKeyDer::from_pem_file(&files.key)
-            .map_err(|error| bad(&format!("could not load X509 key pair {}", files.key.display()), &error))?;
-        builder.with_client_auth_cert(chain, key).map_err(|error| bad("client certificate", &error))?
+            .map_err(|error| {
+                bad(
+                    &format!("could not load X509 key pair {}", files.cert.display()),
+                    &error,
+                )
+            })?;
+        let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| {
+            bad(
+                &format!("could not load X509 key pair {}", files.key.display()),
+                &error,
+            )
+        })?;
+        builder
+            .with_client_auth_cert(chain, key)
+            .map_err(|error| bad("client certificate", &error))?
     } else {
         builder.with_no_client_auth()
     };
@@ -180,7 +205,12 @@ impl rustls::client::danger::ServerCertVerifier for Unchecked {
         cert: &CertificateDer<'_>,
         signature: &rustls::DigitallySignedStruct,
     ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, cert, signature, &self.0.signature_verification_algorithms)
+        rustls::crypto::verify_tls12_signature(
+            message,
+            cert,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -189,7 +219,12 @@ impl rustls::client::danger::ServerCertVerifier for Unchecked {
         cert: &CertificateDer<'_>,
         signature: &rustls::DigitallySignedStruct,
     ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, cert, signature, &self.0.signature_verification_algorithms)
+        rustls::crypto::verify_tls13_signature(
+            message,
+            cert,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {

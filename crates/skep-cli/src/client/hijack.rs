@@ -69,7 +69,10 @@ impl Hijacked {
     pub fn outputs(
         self,
         tty: bool,
-    ) -> (impl Stream<Item = Result<Output, CliError>> + Unpin, impl AsyncWrite + Send + Unpin) {
+    ) -> (
+        impl Stream<Item = Result<Output, CliError>> + Unpin,
+        impl AsyncWrite + Send + Unpin,
+    ) {
         (outputs(self.reader, tty), self.writer)
     }
 }
@@ -78,7 +81,10 @@ fn outputs(
     reader: impl AsyncRead + Send + Unpin + 'static,
     tty: bool,
 ) -> impl Stream<Item = Result<Output, CliError>> + Unpin {
-    frames(ReaderStream::new(reader).map(|part| part.map_err(CliError::from)), tty)
+    frames(
+        ReaderStream::new(reader).map(|part| part.map_err(CliError::from)),
+        tty,
+    )
 }
 
 /// Outputs out of bytes: 8-byte heads (stream, 0, 0, 0, length) unless it is a terminal's.
@@ -86,35 +92,44 @@ pub fn frames(
     bytes: impl Stream<Item = Result<Bytes, CliError>> + Unpin,
     tty: bool,
 ) -> impl Stream<Item = Result<Output, CliError>> + Unpin {
-    Box::pin(futures::stream::unfold((bytes, BytesMut::new()), move |(mut bytes, mut kept)| async move {
-        loop {
-            if tty && !kept.is_empty() {
-                let output = Output { kind: StreamKind::Stdout, bytes: kept.split().freeze() };
-                return Some((Ok(output), (bytes, kept)));
-            }
-            match frame(&mut kept) {
-                Ok(Some(output)) => return Some((Ok(output), (bytes, kept))),
-                Ok(None) => {}
-                Err(error) => {
-                    kept.clear();
-                    return Some((Err(error), (bytes, kept)));
+    Box::pin(futures::stream::unfold(
+        (bytes, BytesMut::new()),
+        move |(mut bytes, mut kept)| async move {
+            loop {
+                if tty && !kept.is_empty() {
+                    let output = Output {
+                        kind: StreamKind::Stdout,
+                        bytes: kept.split().freeze(),
+                    };
+                    return Some((Ok(output), (bytes, kept)));
+                }
+                match frame(&mut kept) {
+                    Ok(Some(output)) => return Some((Ok(output), (bytes, kept))),
+                    Ok(None) => {}
+                    Err(error) => {
+                        kept.clear();
+                        return Some((Err(error), (bytes, kept)));
+                    }
+                }
+                match bytes.next().await? {
+                    Ok(part) => kept.extend_from_slice(&part),
+                    Err(error) => return Some((Err(error), (bytes, kept))),
                 }
             }
-            match bytes.next().await? {
-                Ok(part) => kept.extend_from_slice(&part),
-                Err(error) => return Some((Err(error), (bytes, kept))),
-            }
-        }
-    }))
+        },
+    ))
 }
 
 fn frame(kept: &mut BytesMut) -> Result<Option<Output>, CliError> {
     if kept.len() < 8 {
         return Ok(None);
     }
-    let length = usize::try_from(u32::from_be_bytes([kept[4], kept[5], kept[6], kept[7]])).unwrap_or(usize::MAX);
+    let length = usize::try_from(u32::from_be_bytes([kept[4], kept[5], kept[6], kept[7]]))
+        .unwrap_or(usize::MAX);
     if length > MAX_FRAME_BYTES {
-        return Err(CliError::new("Unrecognized input header: the frame is too large"));
+        return Err(CliError::new(
+            "Unrecognized input header: the frame is too large",
+        ));
     }
     if kept.len() < 8 + length {
         return Ok(None);
@@ -123,9 +138,18 @@ fn frame(kept: &mut BytesMut) -> Result<Option<Output>, CliError> {
     kept.advance(8);
     let bytes = kept.split_to(length).freeze();
     match kind {
-        0 | 1 => Ok(Some(Output { kind: StreamKind::Stdout, bytes })),
-        2 => Ok(Some(Output { kind: StreamKind::Stderr, bytes })),
-        3 => Err(CliError::new(format!("error from daemon in stream: {}", String::from_utf8_lossy(&bytes)))),
+        0 | 1 => Ok(Some(Output {
+            kind: StreamKind::Stdout,
+            bytes,
+        })),
+        2 => Ok(Some(Output {
+            kind: StreamKind::Stderr,
+            bytes,
+        })),
+        3 => Err(CliError::new(format!(
+            "error from daemon in stream: {}",
+            String::from_utf8_lossy(&bytes)
+        ))),
         other => Err(CliError::new(format!("Unrecognized input header: {other}"))),
     }
 }

@@ -34,7 +34,11 @@ pub struct Client {
 impl Client {
     /// A client; `version` pins the API version.
     pub fn new(endpoint: Endpoint, version: Option<String>) -> Self {
-        Self { endpoint, pinned: version, agreed: Mutex::default() }
+        Self {
+            endpoint,
+            pinned: version,
+            agreed: Mutex::default(),
+        }
     }
 
     /// Where the daemon is, for texts.
@@ -47,7 +51,12 @@ impl Client {
         if let Some(version) = &self.pinned {
             return Ok(version.clone());
         }
-        if let Some(version) = self.agreed.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone() {
+        if let Some(version) = self
+            .agreed
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .clone()
+        {
             return Ok(version);
         }
         let answer = self.raw(Method::HEAD, "/_ping", &[], empty()).await?;
@@ -57,8 +66,15 @@ impl Client {
             .and_then(|version| version.to_str().ok())
             .unwrap_or(NEWEST)
             .to_owned();
-        let version = if minor(&theirs) < minor(NEWEST) { theirs } else { NEWEST.to_owned() };
-        *self.agreed.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(version.clone());
+        let version = if minor(&theirs) < minor(NEWEST) {
+            theirs
+        } else {
+            NEWEST.to_owned()
+        };
+        *self
+            .agreed
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(version.clone());
         Ok(version)
     }
 
@@ -83,7 +99,12 @@ impl Client {
     }
 
     /// Any method with JSON both ways.
-    pub async fn json(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, CliError> {
+    pub async fn json(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, CliError> {
         self.json_with(method, path, body, &[]).await
     }
 
@@ -105,8 +126,11 @@ impl Client {
         if bytes.is_empty() {
             return Ok(Value::Null);
         }
-        serde_json::from_slice(&bytes)
-            .map_err(|error| CliError::new(format!("error during connect: decode answer of {path}: {error}")))
+        serde_json::from_slice(&bytes).map_err(|error| {
+            CliError::new(format!(
+                "error during connect: decode answer of {path}: {error}"
+            ))
+        })
     }
 
     /// A request whose answer streams.
@@ -117,7 +141,9 @@ impl Client {
         headers: &[(&str, &str)],
         body: Option<Body>,
     ) -> Result<impl Stream<Item = Result<Bytes, CliError>> + Unpin + use<>, CliError> {
-        let answer = self.send(method, path, headers, body.unwrap_or_else(empty)).await?;
+        let answer = self
+            .send(method, path, headers, body.unwrap_or_else(empty))
+            .await?;
         Ok(data(answer.into_body()))
     }
 
@@ -142,8 +168,9 @@ impl Client {
         body: Body,
     ) -> Result<Response<Incoming>, CliError> {
         let io = self.endpoint.connect().await?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(io).await.map_err(|error| self.lost(&error))?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(io)
+            .await
+            .map_err(|error| self.lost(&error))?;
         tokio::spawn(async move {
             // Its end shows in the answer's body.
             let _ = connection.with_upgrades().await;
@@ -152,12 +179,20 @@ impl Client {
             .method(method)
             .uri(path)
             .header(header::HOST, self.endpoint.host_header())
-            .header(header::USER_AGENT, concat!("skep/", env!("CARGO_PKG_VERSION")));
+            .header(
+                header::USER_AGENT,
+                concat!("skep/", env!("CARGO_PKG_VERSION")),
+            );
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(body).map_err(|error| CliError::new(error.to_string()))?;
-        sender.send_request(request).await.map_err(|error| self.lost(&error))
+        let request = request
+            .body(body)
+            .map_err(|error| CliError::new(error.to_string()))?;
+        sender
+            .send_request(request)
+            .await
+            .map_err(|error| self.lost(&error))
     }
 
     fn lost(&self, error: &hyper::Error) -> CliError {
@@ -168,7 +203,10 @@ impl Client {
 /// An answer that is no error; errors carry the daemon's message.
 async fn checked(answer: Response<Incoming>) -> Result<Response<Incoming>, CliError> {
     let status = answer.status();
-    if status.is_success() || status.is_redirection() || status == http::StatusCode::SWITCHING_PROTOCOLS {
+    if status.is_success()
+        || status.is_redirection()
+        || status == http::StatusCode::SWITCHING_PROTOCOLS
+    {
         return Ok(answer);
     }
     let bytes = collect(answer.into_body()).await?;
@@ -187,14 +225,12 @@ async fn collect(body: Incoming) -> Result<Bytes, CliError> {
 }
 
 fn data(body: Incoming) -> impl Stream<Item = Result<Bytes, CliError>> + Unpin {
-    Box::pin(
-        BodyStream::new(body).filter_map(|frame| async {
-            match frame {
-                Ok(frame) => frame.into_data().ok().map(Ok),
-                Err(error) => Some(Err(CliError::new(format!("error during connect: {error}")))),
-            }
-        }),
-    )
+    Box::pin(BodyStream::new(body).filter_map(|frame| async {
+        match frame {
+            Ok(frame) => frame.into_data().ok().map(Ok),
+            Err(error) => Some(Err(CliError::new(format!("error during connect: {error}")))),
+        }
+    }))
 }
 
 /// No body.
@@ -204,11 +240,15 @@ pub fn empty() -> Body {
 
 /// A body in memory.
 pub fn full(bytes: impl Into<Bytes>) -> Body {
-    Full::new(bytes.into()).map_err(|never| match never {}).boxed()
+    Full::new(bytes.into())
+        .map_err(|never| match never {})
+        .boxed()
 }
 
 /// A body that is read while it is sent.
-pub fn streamed(stream: impl Stream<Item = std::io::Result<Bytes>> + Send + Sync + 'static) -> Body {
+pub fn streamed(
+    stream: impl Stream<Item = std::io::Result<Bytes>> + Send + Sync + 'static,
+) -> Body {
     http_body_util::BodyExt::boxed(StreamBody::new(stream.map_ok(Frame::data)))
 }
 
@@ -216,36 +256,49 @@ pub fn streamed(stream: impl Stream<Item = std::io::Result<Bytes>> + Send + Sync
 pub fn json_lines(
     bytes: impl Stream<Item = Result<Bytes, CliError>> + Unpin,
 ) -> impl Stream<Item = Result<Value, CliError>> + Unpin {
-    Box::pin(futures::stream::unfold((bytes, Vec::new(), false), |(mut bytes, mut kept, mut ended)| async move {
-        loop {
-            let mut values = serde_json::Deserializer::from_slice(&kept).into_iter::<Value>();
-            match values.next() {
-                Some(Ok(value)) => {
-                    let used = values.byte_offset();
-                    kept.drain(..used);
-                    return Some((Ok(value), (bytes, kept, ended)));
+    Box::pin(futures::stream::unfold(
+        (bytes, Vec::new(), false),
+        |(mut bytes, mut kept, mut ended)| async move {
+            loop {
+                let mut values = serde_json::Deserializer::from_slice(&kept).into_iter::<Value>();
+                match values.next() {
+                    Some(Ok(value)) => {
+                        let used = values.byte_offset();
+                        kept.drain(..used);
+                        return Some((Ok(value), (bytes, kept, ended)));
+                    }
+                    Some(Err(error)) if !error.is_eof() || ended => {
+                        let text = String::from_utf8_lossy(&kept).into_owned();
+                        kept.clear();
+                        return Some((
+                            Err(CliError::new(format!("{error}: {text}"))),
+                            (bytes, kept, true),
+                        ));
+                    }
+                    _ if ended => return None,
+                    _ => match bytes.next().await {
+                        Some(Ok(part)) => kept.extend_from_slice(&part),
+                        Some(Err(error)) => return Some((Err(error), (bytes, Vec::new(), true))),
+                        None => ended = true,
+                    },
                 }
-                Some(Err(error)) if !error.is_eof() || ended => {
-                    let text = String::from_utf8_lossy(&kept).into_owned();
-                    kept.clear();
-                    return Some((Err(CliError::new(format!("{error}: {text}"))), (bytes, kept, true)));
-                }
-                _ if ended => return None,
-                _ => match bytes.next().await {
-                    Some(Ok(part)) => kept.extend_from_slice(&part),
-                    Some(Err(error)) => return Some((Err(error), (bytes, Vec::new(), true))),
-                    None => ended = true,
-                },
             }
-        }
-    }))
+        },
+    ))
 }
 
 /// Path and query with what needs it escaped.
 pub fn url(path: &str, query: &[(&str, &str)]) -> String {
-    let query: Vec<_> =
-        query.iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| format!("{name}={}", escape(value))).collect();
-    if query.is_empty() { path.to_owned() } else { format!("{path}?{}", query.join("&")) }
+    let query: Vec<_> = query
+        .iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, value)| format!("{name}={}", escape(value)))
+        .collect();
+    if query.is_empty() {
+        path.to_owned()
+    } else {
+        format!("{path}?{}", query.join("&"))
+    }
 }
 
 /// Percent-encodes all but what is safe anywhere in a URL.
@@ -262,12 +315,17 @@ pub fn escape(text: &str) -> String {
 
 /// `-f key=value` flags as the query parameter `filters`: `{"key":{"value":true}}`.
 pub fn filters(given: &[String]) -> Result<String, CliError> {
-    let mut all: std::collections::BTreeMap<&str, std::collections::BTreeMap<&str, bool>> = Default::default();
+    let mut all: std::collections::BTreeMap<&str, std::collections::BTreeMap<&str, bool>> =
+        Default::default();
     for filter in given {
-        let (key, value) = filter
-            .split_once('=')
-            .ok_or_else(|| CliError::new(format!("invalid argument \"{filter}\" for \"-f, --filter\" flag: invalid filter '{filter}'")))?;
-        all.entry(key.trim()).or_default().insert(value.trim(), true);
+        let (key, value) = filter.split_once('=').ok_or_else(|| {
+            CliError::new(format!(
+                "invalid argument \"{filter}\" for \"-f, --filter\" flag: invalid filter '{filter}'"
+            ))
+        })?;
+        all.entry(key.trim())
+            .or_default()
+            .insert(value.trim(), true);
     }
     if all.is_empty() {
         return Ok(String::new());
@@ -276,5 +334,8 @@ pub fn filters(given: &[String]) -> Result<String, CliError> {
 }
 
 fn minor(version: &str) -> u32 {
-    version.split_once('.').and_then(|(_, minor)| minor.parse().ok()).unwrap_or(0)
+    version
+        .split_once('.')
+        .and_then(|(_, minor)| minor.parse().ok())
+        .unwrap_or(0)
 }

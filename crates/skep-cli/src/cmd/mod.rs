@@ -3,6 +3,7 @@
 pub mod context;
 mod node;
 mod objects;
+mod service;
 mod swarm;
 
 use crate::grammar::Command;
@@ -25,5 +26,5 @@ pub(crate) const GROUPS: &[(&str, &str)] = &[
 
 /// Every command.
 pub(crate) fn commands() -> Vec<Command> {
-    [node::COMMANDS, swarm::COMMANDS].concat()
+    [node::COMMANDS, service::COMMANDS, swarm::COMMANDS].concat()
 }

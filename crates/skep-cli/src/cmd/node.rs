@@ -1,11 +1,12 @@
 //! `node`: the members of a swarm.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::objects::{each, inspect, text};
+use super::service::{given_filters, print_tasks};
 use crate::client::{escape, filters, url};
 use crate::context::Context;
-use crate::error::CliError;
+use crate::error::{CliError, join};
 use crate::grammar::{Arity, Command, Matches};
 use crate::output::{Format, Row, natural_cmp, print_rows};
 
@@ -57,7 +58,14 @@ pub(super) const COMMANDS: &[Command] = &[
         arity: Arity::AtLeast(1),
         stops_at_argument: false,
         flags: "",
-        run: |context, matches| Box::pin(set_role(context, matches, "manager", "promoted to a manager in the swarm.")),
+        run: |context, matches| {
+            Box::pin(set_role(
+                context,
+                matches,
+                "manager",
+                "promoted to a manager in the swarm.",
+            ))
+        },
     },
     Command {
         path: "node demote",
@@ -67,7 +75,24 @@ pub(super) const COMMANDS: &[Command] = &[
         arity: Arity::AtLeast(1),
         stops_at_argument: false,
         flags: "",
-        run: |context, matches| Box::pin(set_role(context, matches, "worker", "demoted in the swarm.")),
+        run: |context, matches| {
+            Box::pin(set_role(
+                context,
+                matches,
+                "worker",
+                "demoted in the swarm.",
+            ))
+        },
+    },
+    Command {
+        path: "node ps",
+        aliases: &[],
+        usage: "[OPTIONS] [NODE...]",
+        about: "List the tasks of nodes",
+        arity: Arity::AtLeast(0),
+        stops_at_argument: false,
+        flags: "-f, --filter filter\n--format string\n--no-resolve\n--no-trunc\n-q, --quiet",
+        run: |context, matches| Box::pin(ps(context, matches)),
     },
     Command {
         path: "node rm",
@@ -83,8 +108,18 @@ pub(super) const COMMANDS: &[Command] = &[
 
 async fn ls(context: &Context, matches: &Matches) -> Result<(), CliError> {
     let query = filters(matches.list("filter"))?;
-    let mut nodes = list(context.client.get(&url("/nodes", &[("filters", &query)])).await?);
-    nodes.sort_by(|a, b| natural_cmp(text(a, "/Description/Hostname"), text(b, "/Description/Hostname")));
+    let mut nodes = list(
+        context
+            .client
+            .get(&url("/nodes", &[("filters", &query)]))
+            .await?,
+    );
+    nodes.sort_by(|a, b| {
+        natural_cmp(
+            text(a, "/Description/Hostname"),
+            text(b, "/Description/Hostname"),
+        )
+    });
     let given = matches.text("format");
     if matches.flag("quiet") && given.is_empty() {
         for node in &nodes {
@@ -95,7 +130,11 @@ async fn ls(context: &Context, matches: &Matches) -> Result<(), CliError> {
     let info = context.client.get("/info").await?;
     let own = text(&info, "/Swarm/NodeID");
     let rows: Vec<Row> = nodes.iter().map(|node| row(node, own)).collect();
-    let given = if given.is_empty() { context.setting("nodesFormat").unwrap_or_default() } else { given };
+    let given = if given.is_empty() {
+        context.setting("nodesFormat").unwrap_or_default()
+    } else {
+        given
+    };
     print_rows(&Format::read(given), &COLUMNS, &rows)
 }
 
@@ -111,25 +150,41 @@ fn row(node: &Value, own: &str) -> Row {
     };
     Row::from([
         ("ID", id.to_owned()),
-        ("Cell", if is_self { format!("{id} *") } else { format!("{id}  ") }),
+        (
+            "Cell",
+            if is_self {
+                format!("{id} *")
+            } else {
+                format!("{id}  ")
+            },
+        ),
         ("Self", is_self.to_string()),
         ("Hostname", text(node, "/Description/Hostname").to_owned()),
         ("Status", status),
         ("Availability", title(text(node, "/Spec/Availability"))),
         ("ManagerStatus", manager_status),
         ("TLSStatus", "Ready".to_owned()),
-        ("EngineVersion", text(node, "/Description/Engine/EngineVersion").to_owned()),
+        (
+            "EngineVersion",
+            text(node, "/Description/Engine/EngineVersion").to_owned(),
+        ),
     ])
 }
 
 async fn show(context: &Context, matches: &Matches) -> Result<(), CliError> {
-    inspect(matches.args(), matches.text("format"), |name| find(context, name)).await
+    inspect(matches.args(), matches.text("format"), |name| {
+        find(context, name)
+    })
+    .await
 }
 
 /// A node by name or id; `self` is the one that is asked.
 async fn find(context: &Context, name: &str) -> Result<Value, CliError> {
     if name != "self" {
-        return context.client.get(&format!("/nodes/{}", escape(name))).await;
+        return context
+            .client
+            .get(&format!("/nodes/{}", escape(name)))
+            .await;
     }
     let info = context.client.get("/info").await?;
     let id = text(&info, "/Swarm/NodeID");
@@ -154,9 +209,13 @@ async fn update(context: &Context, matches: &Matches) -> Result<(), CliError> {
             spec["Labels"][key] = value.into();
         }
         for key in matches.list("label-rm") {
-            let removed = spec["Labels"].as_object_mut().and_then(|labels| labels.remove(key));
+            let removed = spec["Labels"]
+                .as_object_mut()
+                .and_then(|labels| labels.remove(key));
             if removed.is_none() {
-                return Err(CliError::new(format!("key {key} doesn't exist in node's labels")));
+                return Err(CliError::new(format!(
+                    "key {key} doesn't exist in node's labels"
+                )));
             }
         }
         Ok(true)
@@ -166,7 +225,12 @@ async fn update(context: &Context, matches: &Matches) -> Result<(), CliError> {
     Ok(())
 }
 
-async fn set_role(context: &Context, matches: &Matches, role: &str, done: &str) -> Result<(), CliError> {
+async fn set_role(
+    context: &Context,
+    matches: &Matches,
+    role: &str,
+    done: &str,
+) -> Result<(), CliError> {
     each(matches.args(), |name| async move {
         let changed = change(context, name, |spec| {
             let changes = spec["Role"] != role;
@@ -197,14 +261,56 @@ async fn change(
     }
     let version = node["Version"]["Index"].to_string();
     let path = format!("/nodes/{}/update", text(&node, "/ID"));
-    context.client.post(&url(&path, &[("version", &version)]), &spec).await?;
+    context
+        .client
+        .post(&url(&path, &[("version", &version)]), &spec)
+        .await?;
     Ok(true)
+}
+
+async fn ps(context: &Context, matches: &Matches) -> Result<(), CliError> {
+    let own = ["self".to_owned()];
+    let names = if matches.args().is_empty() {
+        &own[..]
+    } else {
+        matches.args()
+    };
+    let mut tasks = Vec::new();
+    let mut errors = Vec::new();
+    for name in names {
+        let node = match find(context, name).await {
+            Ok(node) => node,
+            Err(error) => {
+                errors.push(error);
+                continue;
+            }
+        };
+        let mut wanted = given_filters(context, matches).await?;
+        wanted.insert("node".to_owned(), json!({text(&node, "/ID"): true}));
+        let query = Value::Object(wanted).to_string();
+        tasks.extend(list(
+            context
+                .client
+                .get(&url("/tasks", &[("filters", &query)]))
+                .await?,
+        ));
+    }
+    if errors.len() < names.len() {
+        print_tasks(context, matches, &Value::Array(tasks)).await?;
+    }
+    join(errors)
 }
 
 async fn rm(context: &Context, matches: &Matches) -> Result<(), CliError> {
     let force = if matches.flag("force") { "1" } else { "" };
     each(matches.args(), |name| async move {
-        context.client.delete(&url(&format!("/nodes/{}", escape(name)), &[("force", force)])).await?;
+        context
+            .client
+            .delete(&url(
+                &format!("/nodes/{}", escape(name)),
+                &[("force", force)],
+            ))
+            .await?;
         println!("{name}");
         Ok(())
     })
@@ -220,5 +326,8 @@ fn list(value: Value) -> Vec<Value> {
 
 fn title(text: &str) -> String {
     let mut chars = text.chars();
-    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
+    chars
+        .next()
+        .map(|first| first.to_uppercase().chain(chars).collect())
+        .unwrap_or_default()
 }

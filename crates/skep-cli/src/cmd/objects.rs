@@ -8,7 +8,10 @@ use crate::error::{CliError, join};
 use crate::output::Template;
 
 /// Does something for each argument, goes on after errors, and reports them together.
-pub(super) async fn each<'a, F>(args: &'a [String], act: impl Fn(&'a str) -> F) -> Result<(), CliError>
+pub(super) async fn each<'a, F>(
+    args: &'a [String],
+    act: impl Fn(&'a str) -> F,
+) -> Result<(), CliError>
 where
     F: Future<Output = Result<(), CliError>>,
 {
@@ -32,10 +35,9 @@ where
 {
     let template = match format {
         "" | "json" => None,
-        text => Some(
-            Template::compile(text)
-                .map_err(|error| CliError::new(format!("template parsing error: {error}")).with_code(64))?,
-        ),
+        text => Some(Template::compile(text).map_err(|error| {
+            CliError::new(format!("template parsing error: {error}")).with_code(64)
+        })?),
     };
     let mut found = Vec::new();
     let mut errors = Vec::new();
@@ -52,7 +54,9 @@ where
             for value in &found {
                 match template.render(value) {
                     Ok(text) => println!("{text}"),
-                    Err(error) => errors.push(CliError::new(format!("template parsing error: {error}"))),
+                    Err(error) => {
+                        errors.push(CliError::new(format!("template parsing error: {error}")))
+                    }
                 }
             }
         }
@@ -73,5 +77,8 @@ pub(super) fn indented(value: &Value) -> String {
 
 /// A text within a value; empty where it is absent.
 pub(super) fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
-    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    value
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }

@@ -145,15 +145,29 @@ async fn init(context: &Context, matches: &Matches) -> Result<(), CliError> {
         "DefaultAddrPool": pools(matches),
         "SubnetSize": matches.count("default-addr-pool-mask-length").unwrap_or(24),
     });
-    let node = context.client.post("/swarm/init", &body).await.map_err(|mut error| {
-        if error.message.contains("could not choose an IP address to advertise") {
-            error.message.push_str(" - specify one with --advertise-addr");
-        }
-        error
-    })?;
-    println!("Swarm initialized: current node ({}) is now a manager.\n", node.as_str().unwrap_or_default());
+    let node = context
+        .client
+        .post("/swarm/init", &body)
+        .await
+        .map_err(|mut error| {
+            if error
+                .message
+                .contains("could not choose an IP address to advertise")
+            {
+                error
+                    .message
+                    .push_str(" - specify one with --advertise-addr");
+            }
+            error
+        })?;
+    println!(
+        "Swarm initialized: current node ({}) is now a manager.\n",
+        node.as_str().unwrap_or_default()
+    );
     print_join_command(context, "worker").await?;
-    println!("To add a manager to this swarm, run 'docker swarm join-token manager' and follow the instructions.\n");
+    println!(
+        "To add a manager to this swarm, run 'docker swarm join-token manager' and follow the instructions.\n"
+    );
     if matches.flag("autolock") {
         print_unlock_key(context).await?;
     }
@@ -171,7 +185,11 @@ async fn join(context: &Context, matches: &Matches) -> Result<(), CliError> {
     });
     context.client.post("/swarm/join", &body).await?;
     let info = context.client.get("/info").await?;
-    let role = if info["Swarm"]["ControlAvailable"] == true { "manager" } else { "worker" };
+    let role = if info["Swarm"]["ControlAvailable"] == true {
+        "manager"
+    } else {
+        "worker"
+    };
     println!("This node joined a swarm as a {role}.");
     Ok(())
 }
@@ -199,7 +217,10 @@ async fn join_token(context: &Context, matches: &Matches) -> Result<(), CliError
 
 async fn leave(context: &Context, matches: &Matches) -> Result<(), CliError> {
     let force = if matches.flag("force") { "1" } else { "" };
-    context.client.post_empty(&url("/swarm/leave", &[("force", force)])).await?;
+    context
+        .client
+        .post_empty(&url("/swarm/leave", &[("force", force)]))
+        .await?;
     println!("Node left the swarm.");
     Ok(())
 }
@@ -233,7 +254,10 @@ async fn unlock(context: &Context, _: &Matches) -> Result<(), CliError> {
     let mut key = String::new();
     std::io::stdin().read_line(&mut key)?;
     eprintln!();
-    context.client.post("/swarm/unlock", &json!({"UnlockKey": key.trim()})).await?;
+    context
+        .client
+        .post("/swarm/unlock", &json!({"UnlockKey": key.trim()}))
+        .await?;
     Ok(())
 }
 
@@ -242,7 +266,9 @@ async fn unlock_key(context: &Context, matches: &Matches) -> Result<(), CliError
     if matches.flag("rotate") {
         let swarm = context.client.get("/swarm").await?;
         if swarm["Spec"]["EncryptionConfig"]["AutoLockManagers"] != true {
-            return Err(CliError::new("cannot rotate because autolock is not turned on"));
+            return Err(CliError::new(
+                "cannot rotate because autolock is not turned on",
+            ));
         }
         update_swarm(context, &[("rotateManagerUnlockKey", "true")], |_| Ok(())).await?;
         if !quiet {
@@ -265,7 +291,9 @@ async fn ca(context: &Context, matches: &Matches) -> Result<(), CliError> {
     if !matches.flag("rotate") {
         let alone = ["ca-cert", "ca-key", "cert-expiry", "external-ca"];
         if let Some(flag) = alone.iter().find(|flag| matches.given(flag)) {
-            return Err(CliError::new(format!("`--{flag}` flag requires the `--rotate` flag to update the CA")));
+            return Err(CliError::new(format!(
+                "`--{flag}` flag requires the `--rotate` flag to update the CA"
+            )));
         }
         let swarm = context.client.get("/swarm").await?;
         let root = text(&swarm, "/TLSInfo/TrustRoot");
@@ -320,7 +348,10 @@ async fn update_swarm(
     let version = swarm["Version"]["Index"].to_string();
     let mut all = vec![("version", version.as_str())];
     all.extend(query);
-    context.client.post(&url("/swarm/update", &all), &spec).await?;
+    context
+        .client
+        .post(&url("/swarm/update", &all), &spec)
+        .await?;
     Ok(())
 }
 
@@ -336,7 +367,11 @@ fn apply_spec(spec: &mut Value, matches: &Matches) -> Result<(), CliError> {
         spec["CAConfig"]["NodeCertExpiry"] = expiry.into();
     }
     if matches.given("external-ca") {
-        let all: Result<Vec<_>, _> = matches.list("external-ca").iter().map(|csv| external_ca(csv)).collect();
+        let all: Result<Vec<_>, _> = matches
+            .list("external-ca")
+            .iter()
+            .map(|csv| external_ca(csv))
+            .collect();
         spec["CAConfig"]["ExternalCAs"] = all?.into();
     }
     if let Some(count) = matches.count("max-snapshots") {
@@ -353,12 +388,16 @@ fn external_ca(csv: &str) -> Result<Value, CliError> {
     let mut options = serde_json::Map::new();
     let mut ca = json!({});
     for part in csv.split(',') {
-        let (key, value) = part
-            .split_once('=')
-            .ok_or_else(|| CliError::new(format!("invalid field '{part}' must be a key=value pair")))?;
+        let (key, value) = part.split_once('=').ok_or_else(|| {
+            CliError::new(format!("invalid field '{part}' must be a key=value pair"))
+        })?;
         match key.trim().to_ascii_lowercase().as_str() {
             "protocol" if value.eq_ignore_ascii_case("cfssl") => ca["Protocol"] = "cfssl".into(),
-            "protocol" => return Err(CliError::new(format!("unrecognized external CA protocol {value}"))),
+            "protocol" => {
+                return Err(CliError::new(format!(
+                    "unrecognized external CA protocol {value}"
+                )));
+            }
             "url" => ca["URL"] = value.into(),
             "cacert" => ca["CACert"] = std::fs::read_to_string(value)?.into(),
             other => {
@@ -368,7 +407,9 @@ fn external_ca(csv: &str) -> Result<Value, CliError> {
     }
     for (field, name) in [("Protocol", "protocol"), ("URL", "url")] {
         if ca.get(field).is_none() {
-            return Err(CliError::new(format!("the external-ca option needs a {name}= parameter")));
+            return Err(CliError::new(format!(
+                "the external-ca option needs a {name}= parameter"
+            )));
         }
     }
     ca["Options"] = Value::Object(options);
@@ -386,22 +427,43 @@ fn availability(matches: &Matches) -> Result<&str, CliError> {
 }
 
 fn pools(matches: &Matches) -> Value {
-    let pools: Vec<_> = matches.list("default-addr-pool").iter().flat_map(|list| list.split(',')).collect();
-    if pools.is_empty() { Value::Null } else { json!(pools) }
+    let pools: Vec<_> = matches
+        .list("default-addr-pool")
+        .iter()
+        .flat_map(|list| list.split(','))
+        .collect();
+    if pools.is_empty() {
+        Value::Null
+    } else {
+        json!(pools)
+    }
 }
 
 fn token<'a>(swarm: &'a Value, role: &str) -> &'a str {
-    text(swarm, if role == "manager" { "/JoinTokens/Manager" } else { "/JoinTokens/Worker" })
+    text(
+        swarm,
+        if role == "manager" {
+            "/JoinTokens/Manager"
+        } else {
+            "/JoinTokens/Worker"
+        },
+    )
 }
 
 async fn print_join_command(context: &Context, role: &str) -> Result<(), CliError> {
     let info = context.client.get("/info").await?;
-    let node = context.client.get(&format!("/nodes/{}", text(&info, "/Swarm/NodeID"))).await?;
+    let node = context
+        .client
+        .get(&format!("/nodes/{}", text(&info, "/Swarm/NodeID")))
+        .await?;
     let swarm = context.client.get("/swarm").await?;
     let address = text(&node, "/ManagerStatus/Addr");
     if !address.is_empty() {
         println!("To add a {role} to this swarm, run the following command:\n");
-        println!("    docker swarm join --token {} {address}\n", token(&swarm, role));
+        println!(
+            "    docker swarm join --token {} {address}\n",
+            token(&swarm, role)
+        );
     }
     Ok(())
 }

@@ -54,7 +54,13 @@ impl Flag {
             None => (rest, None),
         };
         let (name, shown) = rest.split_once(' ').unwrap_or((rest, ""));
-        Some(Self { short, name, kind: kind_of(shown), shown, default })
+        Some(Self {
+            short,
+            name,
+            kind: kind_of(shown),
+            shown,
+            default,
+        })
     }
 }
 

@@ -23,14 +23,21 @@ pub fn command_help(command: &Command) -> String {
 
 /// The command's words and what follows them.
 pub(crate) fn usage(command: &Command) -> String {
-    format!("{} {}", command.path, command.usage).trim_end().to_owned()
+    format!("{} {}", command.path, command.usage)
+        .trim_end()
+        .to_owned()
 }
 
 /// Help of a group such as `service`: its commands.
 pub fn group_help(group: &str, about: &str, commands: &[&Command]) -> String {
     let rows: Vec<_> = commands
         .iter()
-        .map(|command| (command.path.rsplit(' ').next().unwrap_or(command.path), command.about))
+        .map(|command| {
+            (
+                command.path.rsplit(' ').next().unwrap_or(command.path),
+                command.about,
+            )
+        })
         .collect();
     format!(
         "Usage:  docker {group} COMMAND\n\n{about}\n\nCommands:\n{}\nRun 'docker {group} COMMAND --help' for more information on a command.\n",
@@ -60,9 +67,18 @@ fn options(flags: &[Flag]) -> String {
     let mut sorted: Vec<_> = flags.iter().collect();
     sorted.sort_by_key(|flag| flag.name);
     sorted.iter().fold(String::new(), |mut text, flag| {
-        let short = flag.short.map_or_else(|| "    ".to_owned(), |short| format!("-{short}, "));
-        let default = flag.default.map(|default| format!(" (default {default})")).unwrap_or_default();
-        let _ = writeln!(text, "  {}", format!("{short}--{} {}{default}", flag.name, flag.shown).trim_end());
+        let short = flag
+            .short
+            .map_or_else(|| "    ".to_owned(), |short| format!("-{short}, "));
+        let default = flag
+            .default
+            .map(|default| format!(" (default {default})"))
+            .unwrap_or_default();
+        let _ = writeln!(
+            text,
+            "  {}",
+            format!("{short}--{} {}{default}", flag.name, flag.shown).trim_end()
+        );
         text
     })
 }

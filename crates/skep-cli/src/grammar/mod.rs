@@ -9,7 +9,7 @@ mod parse;
 mod values;
 
 pub use flags::{Flag, FlagKind};
-pub use help::{group_help, command_help, root_help};
+pub use help::{command_help, group_help, root_help};
 pub use parse::{Matches, UsageError, parse, parse_root};
 pub use values::{parse_bytes, parse_cpus, parse_duration};
 
@@ -58,6 +58,10 @@ pub struct Command {
 impl Command {
     /// Its flags, decoded, with `--help`.
     pub fn flags(&self) -> Vec<Flag> {
-        self.flags.lines().filter_map(Flag::decode).chain(Flag::decode("--help")).collect()
+        self.flags
+            .lines()
+            .filter_map(Flag::decode)
+            .chain(Flag::decode("--help"))
+            .collect()
     }
 }

@@ -35,6 +35,11 @@ impl Matches {
         self.values.contains_key(name)
     }
 
+    /// Names of the flags that the user gave.
+    pub fn given_flags(&self) -> impl Iterator<Item = &str> {
+        self.values.keys().copied()
+    }
+
     /// A flag's last value, or its default; empty without either.
     pub fn text(&self, name: &str) -> &str {
         self.values
@@ -46,7 +51,10 @@ impl Matches {
 
     /// A flag's value where the user gave it.
     pub fn given_text(&self, name: &str) -> Option<&str> {
-        self.values.get(name).and_then(|values| values.last()).map(String::as_str)
+        self.values
+            .get(name)
+            .and_then(|values| values.last())
+            .map(String::as_str)
     }
 
     /// Every value of a flag.
@@ -152,9 +160,10 @@ fn long_flag<'a>(
     let value = match (value, flag.kind) {
         (Some(value), _) => value,
         (None, FlagKind::Bool) => "true".to_owned(),
-        (None, _) => {
-            words.next().cloned().ok_or_else(|| UsageError(format!("flag needs an argument: --{name}")))?
-        }
+        (None, _) => words
+            .next()
+            .cloned()
+            .ok_or_else(|| UsageError(format!("flag needs an argument: --{name}")))?,
     };
     keep(flag, value, matches)
 }
@@ -182,10 +191,9 @@ fn short_flags<'a>(
             continue;
         }
         let value = match rest.strip_prefix('=').unwrap_or(rest) {
-            "" => words
-                .next()
-                .cloned()
-                .ok_or_else(|| UsageError(format!("flag needs an argument: '{letter}' in {word}")))?,
+            "" => words.next().cloned().ok_or_else(|| {
+                UsageError(format!("flag needs an argument: '{letter}' in {word}"))
+            })?,
             value => value.to_owned(),
         };
         return keep(flag, value, matches);
@@ -195,7 +203,8 @@ fn short_flags<'a>(
 
 /// Checks a value and notes it.
 fn keep(flag: &Flag, value: String, matches: &mut Matches) -> Result<(), UsageError> {
-    let number = |function: &str| format!("strconv.{function}: parsing \"{value}\": invalid syntax");
+    let number =
+        |function: &str| format!("strconv.{function}: parsing \"{value}\": invalid syntax");
     let refusal = match flag.kind {
         FlagKind::Bool => (!is_bool(&value)).then(|| number("ParseBool")),
         FlagKind::Int => value.parse::<i64>().is_err().then(|| number("ParseInt")),
@@ -211,7 +220,9 @@ fn keep(flag: &Flag, value: String, matches: &mut Matches) -> Result<(), UsageEr
             Some(short) => format!("-{short}, --{}", flag.name),
             None => format!("--{}", flag.name),
         };
-        return Err(UsageError(format!("invalid argument \"{value}\" for \"{name}\" flag: {refusal}")));
+        return Err(UsageError(format!(
+            "invalid argument \"{value}\" for \"{name}\" flag: {refusal}"
+        )));
     }
     matches.values.entry(flag.name).or_default().push(value);
     Ok(())
@@ -228,12 +239,19 @@ fn check_arity(command: &Command, count: usize) -> Result<(), UsageError> {
     let plural = |count: usize| if count == 1 { "argument" } else { "arguments" };
     let wants = match command.arity {
         Arity::None if count > 0 => "accepts no arguments".to_owned(),
-        Arity::Exactly(wanted) if count != wanted => format!("requires {wanted} {}", plural(wanted)),
-        Arity::AtLeast(least) if count < least => format!("requires at least {least} {}", plural(least)),
+        Arity::Exactly(wanted) if count != wanted => {
+            format!("requires {wanted} {}", plural(wanted))
+        }
+        Arity::AtLeast(least) if count < least => {
+            format!("requires at least {least} {}", plural(least))
+        }
         Arity::AtMost(most) if count > most => format!("requires at most {most} {}", plural(most)),
         _ => return Ok(()),
     };
-    Err(UsageError(format!("docker: 'docker {}' {wants}", command.path)))
+    Err(UsageError(format!(
+        "docker: 'docker {}' {wants}",
+        command.path
+    )))
 }
 
 #[cfg(test)]
@@ -256,7 +274,13 @@ mod tests {
     }
 
     fn refuse(line: &str, text: &str) {
-        assert_eq!(parse_flags(&flags(), &words(line), true).unwrap_err().to_string(), text, "{line}");
+        assert_eq!(
+            parse_flags(&flags(), &words(line), true)
+                .unwrap_err()
+                .to_string(),
+            text,
+            "{line}"
+        );
     }
 
     #[test]
@@ -268,7 +292,10 @@ mod tests {
 
     #[test]
     fn values_come_joined_or_apart() {
-        assert_eq!(check("-eA=1 -e B=2 --env=C --env D", false).list("env"), ["A=1", "B=2", "C", "D"]);
+        assert_eq!(
+            check("-eA=1 -e B=2 --env=C --env D", false).list("env"),
+            ["A=1", "B=2", "C", "D"]
+        );
         assert!(check("-it", false).flag("tty") && check("-it", false).flag("interactive"));
         assert!(!check("--detach=false", false).flag("detach"));
         assert_eq!(check("-d", false).text("delay"), "5s");

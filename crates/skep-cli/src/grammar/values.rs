@@ -15,10 +15,14 @@ pub fn parse_duration(text: &str) -> Result<i64, String> {
     }
     let mut total = 0f64;
     while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let digits = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(rest.len());
         let number: f64 = rest[..digits].parse().map_err(|_| bad())?;
         rest = &rest[digits..];
-        let letters = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
+        let letters = rest
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .unwrap_or(rest.len());
         let unit = &rest[..letters];
         rest = &rest[letters..];
         total += number
@@ -30,13 +34,18 @@ pub fn parse_duration(text: &str) -> Result<i64, String> {
                 "m" => 60e9,
                 "h" => 3600e9,
                 "" => return Err(format!("time: missing unit in duration \"{text}\"")),
-                other => return Err(format!("time: unknown unit \"{other}\" in duration \"{text}\"")),
+                other => {
+                    return Err(format!(
+                        "time: unknown unit \"{other}\" in duration \"{text}\""
+                    ));
+                }
             };
     }
     if total >= i64::MAX as f64 {
         return Err(bad());
     }
-    #[allow(clippy::cast_possible_truncation)] // it is within range, and nanoseconds have no fractions
+    #[allow(clippy::cast_possible_truncation)]
+    // it is within range, and nanoseconds have no fractions
     let total = total.round() as i64;
     Ok(if negative { -total } else { total })
 }
@@ -45,7 +54,9 @@ pub fn parse_duration(text: &str) -> Result<i64, String> {
 pub fn parse_bytes(text: &str) -> Result<i64, String> {
     let bad = || format!("invalid size: '{text}'");
     let lower = text.trim().to_ascii_lowercase();
-    let digits = lower.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(lower.len());
+    let digits = lower
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(lower.len());
     let number: f64 = lower[..digits].parse().map_err(|_| bad())?;
     let unit = lower[digits..].trim_start();
     let power = match unit.trim_end_matches("ib").trim_end_matches('b') {
@@ -61,7 +72,8 @@ pub fn parse_bytes(text: &str) -> Result<i64, String> {
     if bytes >= i64::MAX as f64 {
         return Err(bad());
     }
-    #[allow(clippy::cast_possible_truncation)] // within range; parts of a byte are dropped, as Docker does
+    #[allow(clippy::cast_possible_truncation)]
+    // within range; parts of a byte are dropped, as Docker does
     Ok(bytes as i64)
 }
 
@@ -73,13 +85,20 @@ pub fn parse_cpus(text: &str) -> Result<i64, String> {
         return Err("value is too precise".to_owned());
     }
     let number = |digits: &str| -> Result<i64, String> {
-        if digits.is_empty() { Ok(0) } else { digits.parse().map_err(|_| bad()) }
+        if digits.is_empty() {
+            Ok(0)
+        } else {
+            digits.parse().map_err(|_| bad())
+        }
     };
     if whole.is_empty() && part.is_empty() {
         return Err(bad());
     }
     let nano = number(&format!("{part:0<9}"))?;
-    number(whole)?.checked_mul(1_000_000_000).and_then(|whole| whole.checked_add(nano)).ok_or_else(bad)
+    number(whole)?
+        .checked_mul(1_000_000_000)
+        .and_then(|whole| whole.checked_add(nano))
+        .ok_or_else(bad)
 }
 
 #[cfg(test)]
@@ -92,9 +111,18 @@ mod tests {
         assert_eq!(parse_duration("300ms"), Ok(300_000_000));
         assert_eq!(parse_duration("-2s"), Ok(-2_000_000_000));
         assert_eq!(parse_duration("0"), Ok(0));
-        assert_eq!(parse_duration("5"), Err("time: missing unit in duration \"5\"".into()));
-        assert_eq!(parse_duration("5x"), Err("time: unknown unit \"x\" in duration \"5x\"".into()));
-        assert_eq!(parse_duration(""), Err("time: invalid duration \"\"".into()));
+        assert_eq!(
+            parse_duration("5"),
+            Err("time: missing unit in duration \"5\"".into())
+        );
+        assert_eq!(
+            parse_duration("5x"),
+            Err("time: unknown unit \"x\" in duration \"5x\"".into())
+        );
+        assert_eq!(
+            parse_duration(""),
+            Err("time: invalid duration \"\"".into())
+        );
     }
 
     #[test]

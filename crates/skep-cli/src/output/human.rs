@@ -61,12 +61,20 @@ fn sized(bytes: f64, base: f64, units: &[&str], digits: usize) -> String {
 fn significant(value: f64, digits: usize) -> String {
     let whole = format!("{:.0}", value.trunc()).len();
     let text = format!("{value:.*}", digits.saturating_sub(whole));
-    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+    if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        text
+    }
 }
 
 /// The first 12 characters of an id, without `sha256:`.
 pub fn short_id(id: &str) -> String {
-    id.strip_prefix("sha256:").unwrap_or(id).chars().take(12).collect()
+    id.strip_prefix("sha256:")
+        .unwrap_or(id)
+        .chars()
+        .take(12)
+        .collect()
 }
 
 /// At most so many characters, the last one an ellipsis where something was cut.
@@ -85,9 +93,17 @@ mod tests {
     #[test]
     fn ages_are_coarse() {
         let cases = [
-            (0, "Less than a second"), (1, "1 second"), (59, "59 seconds"), (60, "About a minute"),
-            (180, "3 minutes"), (3700, "About an hour"), (7200, "2 hours"), (200_000, "2 days"),
-            (1_300_000, "2 weeks"), (6_000_000, "2 months"), (64_000_000, "2 years"),
+            (0, "Less than a second"),
+            (1, "1 second"),
+            (59, "59 seconds"),
+            (60, "About a minute"),
+            (180, "3 minutes"),
+            (3700, "About an hour"),
+            (7200, "2 hours"),
+            (200_000, "2 days"),
+            (1_300_000, "2 weeks"),
+            (6_000_000, "2 months"),
+            (64_000_000, "2 years"),
         ];
         for (seconds, text) in cases {
             assert_eq!(coarse_duration(seconds), text);

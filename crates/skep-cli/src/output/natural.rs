@@ -26,7 +26,9 @@ pub fn natural_cmp(a: &str, b: &str) -> Ordering {
 
 /// The number at the beginning, without leading zeros, and what follows it.
 fn number(text: &str) -> (&str, &str) {
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     (text[..end].trim_start_matches('0'), &text[end..])
 }
 

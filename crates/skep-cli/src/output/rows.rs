@@ -53,36 +53,51 @@ fn render(format: &Format, columns: &[(&str, &str)], rows: &[Row]) -> Result<Str
         Format::Table => {
             let heads = columns.iter().map(|(head, _)| (*head).to_owned()).collect();
             let cells = rows.iter().map(|row| {
-                columns.iter().map(|(_, field)| row.get(field).cloned().unwrap_or_default()).collect()
+                columns
+                    .iter()
+                    .map(|(_, field)| row.get(field).cloned().unwrap_or_default())
+                    .collect()
             });
-            Ok(table(&std::iter::once(heads).chain(cells).collect::<Vec<_>>()))
+            Ok(table(
+                &std::iter::once(heads).chain(cells).collect::<Vec<_>>(),
+            ))
         }
         Format::Json => rows.iter().try_fold(String::new(), |text, row| {
             let mut sorted: Vec<_> = row.iter().collect();
             sorted.sort();
-            let object: serde_json::Map<String, Value> =
-                sorted.into_iter().map(|(field, value)| ((*field).to_owned(), Value::from(value.as_str()))).collect();
+            let object: serde_json::Map<String, Value> = sorted
+                .into_iter()
+                .map(|(field, value)| ((*field).to_owned(), Value::from(value.as_str())))
+                .collect();
             Ok(format!("{text}{}\n", Value::Object(object)))
         }),
         Format::Template(template) => {
             let template = compile(template)?;
-            rows.iter().try_fold(String::new(), |text, row| Ok(format!("{text}{}\n", apply(&template, row)?)))
+            rows.iter().try_fold(String::new(), |text, row| {
+                Ok(format!("{text}{}\n", apply(&template, row)?))
+            })
         }
         Format::TableOf(text) => {
             let template = compile(text)?;
-            let heads: Row = columns
-                .iter()
-                .map(|(head, field)| (*field, *head))
-                .fold(Row::new(), |mut row, (field, head)| {
-                    if let Some((known, _)) = rows.first().and_then(|row| row.get_key_value(field)) {
+            let heads: Row = columns.iter().map(|(head, field)| (*field, *head)).fold(
+                Row::new(),
+                |mut row, (field, head)| {
+                    if let Some((known, _)) = rows.first().and_then(|row| row.get_key_value(field))
+                    {
                         row.insert(known, head.to_owned());
                     }
                     row
-                });
+                },
+            );
             let heads = complete(heads, rows.first());
             let lines = std::iter::once(&heads).chain(rows);
             let cells: Result<Vec<Vec<String>>, CliError> = lines
-                .map(|row| Ok(apply(&template, row)?.split('\t').map(str::to_owned).collect()))
+                .map(|row| {
+                    Ok(apply(&template, row)?
+                        .split('\t')
+                        .map(str::to_owned)
+                        .collect())
+                })
                 .collect();
             Ok(table(&cells?))
         }
@@ -98,10 +113,16 @@ fn complete(mut heads: Row, sample: Option<&Row>) -> Row {
 }
 
 fn compile(text: &str) -> Result<Template, CliError> {
-    Template::compile(text).map_err(|error| CliError::new(format!("template parsing error: {error}")).with_code(64))
+    Template::compile(text)
+        .map_err(|error| CliError::new(format!("template parsing error: {error}")).with_code(64))
 }
 
 fn apply(template: &Template, row: &Row) -> Result<String, CliError> {
-    let object = row.iter().map(|(field, value)| ((*field).to_owned(), Value::from(value.as_str()))).collect();
-    template.render(&Value::Object(object)).map_err(|error| CliError::new(format!("template parsing error: {error}")))
+    let object = row
+        .iter()
+        .map(|(field, value)| ((*field).to_owned(), Value::from(value.as_str())))
+        .collect();
+    template
+        .render(&Value::Object(object))
+        .map_err(|error| CliError::new(format!("template parsing error: {error}")))
 }

@@ -10,7 +10,11 @@ pub fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns)
         .map(|column| {
-            let widest = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+            let widest = rows
+                .iter()
+                .filter_map(|row| row.get(column))
+                .map(|cell| cell.chars().count())
+                .max();
             (widest.unwrap_or(0) + GAP).max(LEAST)
         })
         .collect();
@@ -34,7 +38,8 @@ mod tests {
 
     #[test]
     fn columns_are_padded_and_the_last_is_not() {
-        let rows = [["ID", "NAME"], ["abcdefghijkl", "x"]].map(|row| row.map(str::to_owned).to_vec());
+        let rows =
+            [["ID", "NAME"], ["abcdefghijkl", "x"]].map(|row| row.map(str::to_owned).to_vec());
         assert_eq!(table(&rows), "ID             NAME\nabcdefghijkl   x\n");
         let rows = [["A", "B"], ["1", "2"]].map(|row| row.map(str::to_owned).to_vec());
         assert_eq!(table(&rows), "A         B\n1         2\n");

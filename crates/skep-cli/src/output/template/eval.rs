@@ -9,7 +9,11 @@ use super::functions::{call, is_true, print};
 use super::parse::{Node, Pipe, Term};
 
 pub(super) fn render(nodes: &[Node], object: &Value) -> Result<String, TemplateError> {
-    let mut scope = Scope { root: object, variables: BTreeMap::new(), out: String::new() };
+    let mut scope = Scope {
+        root: object,
+        variables: BTreeMap::new(),
+        out: String::new(),
+    };
     scope.nodes(nodes, object)?;
     Ok(scope.out)
 }
@@ -42,19 +46,35 @@ impl Scope<'_> {
             }
             Node::With(pipe, body, otherwise) => {
                 let value = self.pipe(pipe, dot)?;
-                if is_true(&value) { self.nodes(body, &value)? } else { self.nodes(otherwise, dot)? }
+                if is_true(&value) {
+                    self.nodes(body, &value)?
+                } else {
+                    self.nodes(otherwise, dot)?
+                }
             }
             Node::Range(names, pipe, body, otherwise) => {
                 let value = self.pipe(pipe, dot)?;
                 let items: Vec<(Value, &Value)> = match &value {
-                    Value::Array(items) => items.iter().enumerate().map(|(at, item)| (Value::from(at), item)).collect(),
+                    Value::Array(items) => items
+                        .iter()
+                        .enumerate()
+                        .map(|(at, item)| (Value::from(at), item))
+                        .collect(),
                     Value::Object(fields) => {
                         let mut items: Vec<_> = fields.iter().collect();
                         items.sort_by_key(|(name, _)| *name);
-                        items.into_iter().map(|(name, item)| (Value::from(name.as_str()), item)).collect()
+                        items
+                            .into_iter()
+                            .map(|(name, item)| (Value::from(name.as_str()), item))
+                            .collect()
                     }
                     Value::Null => Vec::new(),
-                    other => return Err(TemplateError(format!("range can't iterate over {}", print(other)))),
+                    other => {
+                        return Err(TemplateError(format!(
+                            "range can't iterate over {}",
+                            print(other)
+                        )));
+                    }
                 };
                 if items.is_empty() {
                     return self.nodes(otherwise, dot);
@@ -81,18 +101,29 @@ impl Scope<'_> {
         Ok(last.unwrap_or(Value::Null))
     }
 
-    fn command(&self, command: &[Term], dot: &Value, last: Option<Value>) -> Result<Value, TemplateError> {
+    fn command(
+        &self,
+        command: &[Term],
+        dot: &Value,
+        last: Option<Value>,
+    ) -> Result<Value, TemplateError> {
         match command.split_first() {
             Some((Term::Name(name), rest)) => {
-                let mut args = rest.iter().map(|term| self.term(term, dot)).collect::<Result<Vec<_>, _>>()?;
+                let mut args = rest
+                    .iter()
+                    .map(|term| self.term(term, dot))
+                    .collect::<Result<Vec<_>, _>>()?;
                 args.extend(last);
                 call(name, &args)
             }
             Some((term, [])) if last.is_none() => self.term(term, dot),
-            Some((Term::Field(fields), _)) => {
-                Err(TemplateError(format!("{} has arguments but cannot be invoked as function", fields.join("."))))
-            }
-            _ => Err(TemplateError("can't give argument to non-function".to_owned())),
+            Some((Term::Field(fields), _)) => Err(TemplateError(format!(
+                "{} has arguments but cannot be invoked as function",
+                fields.join(".")
+            ))),
+            _ => Err(TemplateError(
+                "can't give argument to non-function".to_owned(),
+            )),
         }
     }
 
@@ -102,7 +133,11 @@ impl Scope<'_> {
             Term::Variable(name, fields) if name.is_empty() => field(self.root, fields)?,
             Term::Variable(name, fields) => {
                 let value = self.variables.get(name);
-                field(value.ok_or_else(|| TemplateError(format!("undefined variable \"${name}\"")))?, fields)?
+                field(
+                    value
+                        .ok_or_else(|| TemplateError(format!("undefined variable \"${name}\"")))?,
+                    fields,
+                )?
             }
             Term::Text(text) => Value::from(text.as_str()),
             Term::Number(number) => number_value(*number),
@@ -116,7 +151,11 @@ impl Scope<'_> {
 /// Whole numbers stay whole.
 pub(super) fn number_value(number: f64) -> Value {
     #[allow(clippy::cast_possible_truncation)] // checked to be whole and small
-    if number.fract() == 0.0 && number.abs() < 1e15 { Value::from(number as i64) } else { Value::from(number) }
+    if number.fract() == 0.0 && number.abs() < 1e15 {
+        Value::from(number as i64)
+    } else {
+        Value::from(number)
+    }
 }
 
 /// A field of a field; Go's structs have every field, so an absent one is an empty value.
@@ -133,7 +172,10 @@ fn field(value: &Value, fields: &[String]) -> Result<Value, TemplateError> {
             },
             Value::Null => &Value::Null,
             other => {
-                return Err(TemplateError(format!("can't evaluate field {name} in type {}", kind(other))));
+                return Err(TemplateError(format!(
+                    "can't evaluate field {name} in type {}",
+                    kind(other)
+                )));
             }
         };
     }

@@ -11,9 +11,12 @@ use super::eval::number_value;
 pub(super) fn call(name: &str, args: &[Value]) -> Result<Value, TemplateError> {
     let text = |at: usize| args.get(at).map(print).unwrap_or_default();
     let wants = |count: usize| {
-        (args.len() >= count)
-            .then_some(())
-            .ok_or_else(|| TemplateError(format!("wrong number of args for {name}: want {count} got {}", args.len())))
+        (args.len() >= count).then_some(()).ok_or_else(|| {
+            TemplateError(format!(
+                "wrong number of args for {name}: want {count} got {}",
+                args.len()
+            ))
+        })
     };
     Ok(match name {
         "json" => {
@@ -29,20 +32,35 @@ pub(super) fn call(name: &str, args: &[Value]) -> Result<Value, TemplateError> {
         }
         "join" => {
             wants(2)?;
-            let items = args[0].as_array().map(|items| items.iter().map(print).collect::<Vec<_>>());
+            let items = args[0]
+                .as_array()
+                .map(|items| items.iter().map(print).collect::<Vec<_>>());
             Value::from(items.unwrap_or_default().join(&text(1)))
         }
         "pad" => {
             wants(3)?;
-            let spaces = |at: usize| " ".repeat(usize::try_from(args[at].as_u64().unwrap_or(0)).unwrap_or(0).min(4096));
-            Value::from(if text(0).is_empty() { String::new() } else { format!("{}{}{}", spaces(1), text(0), spaces(2)) })
+            let spaces = |at: usize| {
+                " ".repeat(
+                    usize::try_from(args[at].as_u64().unwrap_or(0))
+                        .unwrap_or(0)
+                        .min(4096),
+                )
+            };
+            Value::from(if text(0).is_empty() {
+                String::new()
+            } else {
+                format!("{}{}{}", spaces(1), text(0), spaces(2))
+            })
         }
         "truncate" => {
             wants(2)?;
             let most = usize::try_from(args[1].as_u64().unwrap_or(0)).unwrap_or(usize::MAX);
             Value::from(text(0).chars().take(most).collect::<String>())
         }
-        "println" => Value::from(format!("{}\n", args.iter().map(print).collect::<Vec<_>>().join(" "))),
+        "println" => Value::from(format!(
+            "{}\n",
+            args.iter().map(print).collect::<Vec<_>>().join(" ")
+        )),
         "print" => Value::from(args.iter().map(print).collect::<String>()),
         "printf" => Value::from(printf(&text(0), args.get(1..).unwrap_or_default())),
         "len" => {
@@ -52,22 +70,34 @@ pub(super) fn call(name: &str, args: &[Value]) -> Result<Value, TemplateError> {
                 Value::Object(fields) => fields.len(),
                 Value::String(text) => text.len(),
                 Value::Null => 0,
-                other => return Err(TemplateError(format!("error calling len: len of type {other}"))),
+                other => {
+                    return Err(TemplateError(format!(
+                        "error calling len: len of type {other}"
+                    )));
+                }
             })
         }
         "index" => args.get(1..).unwrap_or_default().iter().fold(
             args.first().cloned().unwrap_or(Value::Null),
             |value, key| match (&value, key) {
-                (Value::Array(items), key) => {
-                    key.as_u64().and_then(|at| items.get(usize::try_from(at).ok()?)).cloned().unwrap_or(Value::Null)
+                (Value::Array(items), key) => key
+                    .as_u64()
+                    .and_then(|at| items.get(usize::try_from(at).ok()?))
+                    .cloned()
+                    .unwrap_or(Value::Null),
+                (Value::Object(fields), key) => {
+                    fields.get(&print(key)).cloned().unwrap_or(Value::from(""))
                 }
-                (Value::Object(fields), key) => fields.get(&print(key)).cloned().unwrap_or(Value::from("")),
                 _ => Value::Null,
             },
         ),
         "eq" => {
             wants(2)?;
-            Value::Bool(args[1..].iter().any(|other| compare(&args[0], other) == Ordering::Equal))
+            Value::Bool(
+                args[1..]
+                    .iter()
+                    .any(|other| compare(&args[0], other) == Ordering::Equal),
+            )
         }
         "ne" | "lt" | "le" | "gt" | "ge" => {
             wants(2)?;
@@ -80,8 +110,18 @@ pub(super) fn call(name: &str, args: &[Value]) -> Result<Value, TemplateError> {
                 _ => order.is_ge(),
             })
         }
-        "and" => args.iter().find(|value| !is_true(value)).or(args.last()).cloned().unwrap_or(Value::Null),
-        "or" => args.iter().find(|value| is_true(value)).or(args.last()).cloned().unwrap_or(Value::Null),
+        "and" => args
+            .iter()
+            .find(|value| !is_true(value))
+            .or(args.last())
+            .cloned()
+            .unwrap_or(Value::Null),
+        "or" => args
+            .iter()
+            .find(|value| is_true(value))
+            .or(args.last())
+            .cloned()
+            .unwrap_or(Value::Null),
         "not" => Value::Bool(!args.first().is_some_and(is_true)),
         other => return Err(TemplateError(format!("function \"{other}\" not defined"))),
     })
@@ -92,9 +132,15 @@ pub(super) fn print(value: &Value) -> String {
     match value {
         Value::Null => "<no value>".to_owned(),
         Value::String(text) => text.clone(),
-        Value::Array(items) => format!("[{}]", items.iter().map(print).collect::<Vec<_>>().join(" ")),
+        Value::Array(items) => format!(
+            "[{}]",
+            items.iter().map(print).collect::<Vec<_>>().join(" ")
+        ),
         Value::Object(fields) => {
-            let mut items: Vec<_> = fields.iter().map(|(name, value)| format!("{name}:{}", print(value))).collect();
+            let mut items: Vec<_> = fields
+                .iter()
+                .map(|(name, value)| format!("{name}:{}", print(value)))
+                .collect();
             items.sort();
             format!("map[{}]", items.join(" "))
         }
@@ -156,9 +202,18 @@ fn printf(format: &str, args: &[Value]) -> String {
                     'd' => print(&number_value(value.as_f64().unwrap_or(0.0))),
                     _ => print(value),
                 };
-                let width = spec.trim_start_matches(['-', '+']).split('.').next().and_then(|w| w.parse().ok()).unwrap_or(0);
+                let width = spec
+                    .trim_start_matches(['-', '+'])
+                    .split('.')
+                    .next()
+                    .and_then(|w| w.parse().ok())
+                    .unwrap_or(0);
                 let width: usize = usize::min(width, 4096);
-                text.push_str(&if spec.starts_with('-') { format!("{shown:<width$}") } else { format!("{shown:>width$}") });
+                text.push_str(&if spec.starts_with('-') {
+                    format!("{shown:<width$}")
+                } else {
+                    format!("{shown:>width$}")
+                });
             }
             None => text.push('%'),
         }

@@ -114,10 +114,15 @@ fn words(action: &str) -> Result<Vec<Word>, TemplateError> {
             '$' => {
                 let end = ident_end(&rest[1..]);
                 let (fields, used) = fields(&rest[1 + end..]);
-                (Word::Variable(rest[1..=end].to_owned(), fields), 1 + end + used)
+                (
+                    Word::Variable(rest[1..=end].to_owned(), fields),
+                    1 + end + used,
+                )
             }
             '-' | '+' | '0'..='9' => {
-                let end = rest[1..].find(|c: char| !c.is_ascii_digit() && c != '.').map_or(rest.len(), |at| at + 1);
+                let end = rest[1..]
+                    .find(|c: char| !c.is_ascii_digit() && c != '.')
+                    .map_or(rest.len(), |at| at + 1);
                 let number = rest[..end].parse().map_err(|_| bad(&rest[..end]))?;
                 (Word::Number(number), end)
             }
@@ -158,7 +163,8 @@ fn fields(text: &str) -> (Vec<String>, usize) {
 }
 
 fn ident_end(text: &str) -> usize {
-    text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len())
+    text.find(|c: char| !c.is_alphanumeric() && c != '_')
+        .unwrap_or(text.len())
 }
 
 fn quoted(text: &str) -> Result<(Word, usize), TemplateError> {

@@ -35,7 +35,11 @@ pub(super) enum Term {
 const MAX_DEPTH: usize = 64;
 
 pub(super) fn parse(pieces: &[Piece]) -> Result<Vec<Node>, TemplateError> {
-    let mut parser = Parser { pieces, at: 0, depth: 0 };
+    let mut parser = Parser {
+        pieces,
+        at: 0,
+        depth: 0,
+    };
     let (nodes, ending) = parser.nodes()?;
     match ending {
         None => Ok(nodes),
@@ -69,7 +73,9 @@ impl Parser<'_> {
                         ending = Some((name.clone(), rest.to_vec()));
                         break;
                     }
-                    Some((Word::Name(name), rest)) if matches!(name.as_str(), "if" | "with" | "range") => {
+                    Some((Word::Name(name), rest))
+                        if matches!(name.as_str(), "if" | "with" | "range") =>
+                    {
                         nodes.push(self.block(name, rest)?);
                     }
                     Some((Word::Variable(name, fields), rest))
@@ -105,7 +111,9 @@ impl Parser<'_> {
         let (body, ending) = self.nodes()?;
         let otherwise = match ending {
             Some((word, rest)) if word == "else" => match rest.split_first() {
-                Some((Word::Name(kind), rest)) if kind == "if" || kind == "with" => vec![self.block(kind, rest)?],
+                Some((Word::Name(kind), rest)) if kind == "if" || kind == "with" => {
+                    vec![self.block(kind, rest)?]
+                }
                 _ => match self.nodes()? {
                     (nodes, Some((word, _))) if word == "end" => nodes,
                     _ => return Err(TemplateError("unexpected EOF".to_owned())),
@@ -167,7 +175,9 @@ fn commands<'a>(
             Word::Text(text) => Term::Text(text.clone()),
             Word::Number(number) => Term::Number(*number),
             Word::Bool(value) => Term::Bool(*value),
-            Word::Assign | Word::Comma => return Err(TemplateError("unexpected \":=\" in operand".to_owned())),
+            Word::Assign | Word::Comma => {
+                return Err(TemplateError("unexpected \":=\" in operand".to_owned()));
+            }
         };
         if let Some(command) = pipe.last_mut() {
             command.push(term);

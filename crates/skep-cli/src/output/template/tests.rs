@@ -8,7 +8,11 @@ fn check(template: &str, expected: &str) {
         "Spec": {"Ports": [{"Port": 80}, {"Port": 443}]},
     });
     let result = Template::compile(template).and_then(|template| template.render(&object));
-    assert_eq!(result.unwrap_or_else(|error| error.to_string()), expected, "{template}");
+    assert_eq!(
+        result.unwrap_or_else(|error| error.to_string()),
+        expected,
+        "{template}"
+    );
 }
 
 #[test]
@@ -16,7 +20,10 @@ fn fields_and_functions() {
     check("{{.Name}}-{{ .Count }}", "web-3");
     check("{{json .Labels}}", r#"{"a":"1","b":"2"}"#);
     check("{{.Name | upper}}", "WEB");
-    check("{{len .Spec.Ports}} {{index .Labels \"a\"}} {{(index .Spec.Ports 1).Port}}", "2 1 443");
+    check(
+        "{{len .Spec.Ports}} {{index .Labels \"a\"}} {{(index .Spec.Ports 1).Port}}",
+        "2 1 443",
+    );
     check("{{printf \"%-5s|%d\" .Name .Count}}", "web  |3");
     check("{{join (split \"a,b\" \",\") \"+\"}}", "a+b");
     check("{{.Missing}}", "<no value>");
@@ -24,17 +31,32 @@ fn fields_and_functions() {
 
 #[test]
 fn control() {
-    check("{{if .Empty}}x{{else if eq .Count 3}}three{{else}}z{{end}}", "three");
+    check(
+        "{{if .Empty}}x{{else if eq .Count 3}}three{{else}}z{{end}}",
+        "three",
+    );
     check("{{range .Spec.Ports}}{{.Port}} {{end}}", "80 443 ");
-    check("{{range $k, $v := .Labels}}{{$k}}={{$v}},{{end}}", "a=1,b=2,");
+    check(
+        "{{range $k, $v := .Labels}}{{$k}}={{$v}},{{end}}",
+        "a=1,b=2,",
+    );
     check("{{with .Spec}}{{len .Ports}}{{end}}{{$.Name}}", "2web");
-    check("a {{- /* gone */ -}} b", "a {{- /* gone */ -}} b".replace("{{- /* gone */ -}}", "").replace("a  b", "ab").as_str());
+    check(
+        "a {{- /* gone */ -}} b",
+        "a {{- /* gone */ -}} b"
+            .replace("{{- /* gone */ -}}", "")
+            .replace("a  b", "ab")
+            .as_str(),
+    );
 }
 
 #[test]
 fn mistakes_are_told() {
     check("{{.Name", "template: :1: unclosed action");
-    check("{{nope .Name}}", "template: :1: function \"nope\" not defined");
+    check(
+        "{{nope .Name}}",
+        "template: :1: function \"nope\" not defined",
+    );
     check("{{if .Name}}", "template: :1: unexpected EOF");
     check("{{end}}", "template: :1: unexpected {{end}}");
 }

@@ -1,0 +1,176 @@
+//! The flags of `service create` and `service update`.
+
+/// Of `service create`.
+pub(super) const CREATE: &str = "
+--cap-add list
+--cap-drop list
+--config config
+--constraint list
+--container-label list
+--credential-spec credential-spec
+-d, --detach
+--dns list
+--dns-option list
+--dns-search list
+--endpoint-mode string=vip
+--entrypoint command
+-e, --env list
+--env-file list
+--generic-resource list
+--group list
+--health-cmd string
+--health-interval duration
+--health-retries int
+--health-start-interval duration
+--health-start-period duration
+--health-timeout duration
+--host list
+--hostname string
+--init
+--isolation string
+-l, --label list
+--limit-cpu decimal
+--limit-memory bytes
+--limit-pids int
+--log-driver string
+--log-opt list
+--max-concurrent uint
+--memory-swap bytes
+--memory-swappiness int64
+--mode string=replicated
+--mount mount
+--name string
+--network network
+--no-healthcheck
+--no-resolve-image
+--oom-score-adj int
+--placement-pref pref
+-p, --publish port
+-q, --quiet
+--read-only
+--replicas uint
+--replicas-max-per-node uint
+--reserve-cpu decimal
+--reserve-memory bytes
+--restart-condition string
+--restart-delay duration
+--restart-max-attempts uint
+--restart-window duration
+--rollback-delay duration
+--rollback-failure-action string
+--rollback-max-failure-ratio float
+--rollback-monitor duration
+--rollback-order string
+--rollback-parallelism uint
+--secret secret
+--stop-grace-period duration
+--stop-signal string
+--sysctl list
+-t, --tty
+--ulimit ulimit
+--update-delay duration
+--update-failure-action string
+--update-max-failure-ratio float
+--update-monitor duration
+--update-order string
+--update-parallelism uint
+-u, --user string
+--with-registry-auth
+-w, --workdir string";
+
+/// Of `service update`.
+pub(super) const UPDATE: &str = "
+--args command
+--cap-add list
+--cap-drop list
+--config-add config
+--config-rm list
+--constraint-add list
+--constraint-rm list
+--container-label-add list
+--container-label-rm list
+--credential-spec credential-spec
+-d, --detach
+--dns-add list
+--dns-option-add list
+--dns-option-rm list
+--dns-rm list
+--dns-search-add list
+--dns-search-rm list
+--endpoint-mode string
+--entrypoint command
+--env-add list
+--env-rm list
+--force
+--generic-resource-add list
+--generic-resource-rm list
+--group-add list
+--group-rm list
+--health-cmd string
+--health-interval duration
+--health-retries int
+--health-start-interval duration
+--health-start-period duration
+--health-timeout duration
+--host-add list
+--host-rm list
+--hostname string
+--image string
+--init
+--isolation string
+--label-add list
+--label-rm list
+--limit-cpu decimal
+--limit-memory bytes
+--limit-pids int
+--log-driver string
+--log-opt list
+--max-concurrent uint
+--memory-swap bytes
+--memory-swappiness int64
+--mount-add mount
+--mount-rm list
+--network-add network
+--network-rm list
+--no-healthcheck
+--no-resolve-image
+--oom-score-adj int
+--placement-pref-add pref
+--placement-pref-rm pref
+--publish-add port
+--publish-rm port
+-q, --quiet
+--read-only
+--replicas uint
+--replicas-max-per-node uint
+--reserve-cpu decimal
+--reserve-memory bytes
+--restart-condition string
+--restart-delay duration
+--restart-max-attempts uint
+--restart-window duration
+--rollback
+--rollback-delay duration
+--rollback-failure-action string
+--rollback-max-failure-ratio float
+--rollback-monitor duration
+--rollback-order string
+--rollback-parallelism uint
+--secret-add secret
+--secret-rm list
+--stop-grace-period duration
+--stop-signal string
+--sysctl-add list
+--sysctl-rm list
+-t, --tty
+--ulimit-add ulimit
+--ulimit-rm list
+--update-delay duration
+--update-failure-action string
+--update-max-failure-ratio float
+--update-monitor duration
+--update-order string
+--update-parallelism uint
+-u, --user string
+--with-registry-auth
+-w, --workdir string";
