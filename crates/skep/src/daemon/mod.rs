@@ -23,6 +23,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::http::Api;
+use crate::http::membership::Outsider;
 use crate::http::system::Facts;
 use config::{Config, ConfigError};
 use flags::Given;
@@ -129,7 +130,7 @@ async fn daemon(
     };
     let images =
         skep_engine::image::Images::open(&config.engine.data_root.join("image"), registry)?;
-    let api = Arc::new(Api::new(engine.clone(), images, facts));
+    let api = Arc::new(Api::new(engine.clone(), images, Arc::new(Outsider), facts));
     let stop = CancellationToken::new();
     let server = serve::Server::spawn(api.clone(), listeners, stop.clone());
     let metrics = metrics::spawn(&config, api.clone(), stop.clone()).await;

@@ -5,11 +5,13 @@
 //! types and back. Every refusal is an [`error::ApiError`]; its status is decided in `error.rs`.
 
 pub mod call;
+pub mod cluster;
 pub mod convert;
 pub mod error;
 mod frames;
 mod images;
 mod legacy;
+pub mod membership;
 pub mod query;
 pub mod server;
 pub mod system;
@@ -20,6 +22,7 @@ mod containers;
 mod events;
 mod exec;
 mod logs;
+mod names;
 mod networks;
 
 mod unsupported;
@@ -40,6 +43,8 @@ pub struct Api {
     /// This host's containers, images, volumes and networks.
     pub engine: skep_engine::Engine,
     images: skep_engine::image::Images,
+    /// This node as a member of a swarm.
+    pub swarm: Arc<dyn membership::Membership>,
     /// What does not change while the daemon runs.
     pub facts: system::Facts,
 }
@@ -96,6 +101,9 @@ async fn route(call: Call, path: &str) -> error::Result<Response> {
         "volumes" => volumes::route(call, &path).await,
         "networks" => networks::route(call, &path).await,
         "images" | "distribution" => images::route(call, &path).await,
+        "swarm" | "nodes" | "services" | "tasks" | "secrets" | "configs" => {
+            cluster::route(call, &path).await
+        }
         "events" => events::route(call, &path).await,
         "_ping" | "version" | "info" | "system" | "auth" => system::route(call, &path).await,
         "build" | "plugins" | "session" | "grpc" => unsupported::route(call, &path).await,
@@ -108,23 +116,20 @@ impl Api {
     pub fn new(
         engine: skep_engine::Engine,
         images: skep_engine::image::Images,
+        swarm: Arc<dyn membership::Membership>,
         facts: system::Facts,
     ) -> Self {
         Self {
             engine,
             images,
+            swarm,
             facts,
         }
     }
 
-    /// The header `Swarm` of `_ping`.
-    fn swarm_header(&self) -> String {
-        "inactive".to_owned()
-    }
-
-    /// The block `Swarm` of `info`.
-    async fn swarm_info(&self) -> skep_objects::api::swarm::Info {
-        system::inactive()
+    /// The control API, or why this node has none.
+    pub fn manager(&self) -> error::Result<cluster::Manager> {
+        self.swarm.manager()
     }
 
     /// This host's images.

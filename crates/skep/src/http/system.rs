@@ -44,7 +44,7 @@ fn ping(call: &Call) -> Result<Response> {
     if call.request.method() == http::Method::GET {
         response = call::text("OK");
     }
-    let swarm = HeaderValue::from_str(&call.api.swarm_header())
+    let swarm = HeaderValue::from_str(&call.api.swarm.header())
         .map_err(|err| ApiError::internal(err.to_string()))?;
     let headers = response.headers_mut();
     headers.insert("builder-version", HeaderValue::from_static("1"));

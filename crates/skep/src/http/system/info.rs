@@ -70,7 +70,7 @@ pub async fn info(api: &Api) -> api::Info {
     let config = facts.config();
     let engine = &config.engine;
     let count = api.count_containers().await;
-    let swarm = api.swarm_info().await;
+    let swarm = api.swarm.info().await;
     let v2 = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
     let warnings = swarm.warnings.clone();
     api::Info {

@@ -1,0 +1,102 @@
+//! What the API asks of this node as a member of a swarm.
+
+use async_trait::async_trait;
+use skep_objects::ErrorKind;
+use skep_objects::api::swarm::{Info, InitRequest, JoinRequest};
+
+use super::cluster::Manager;
+use super::error::{ApiError, Result};
+use super::system;
+
+/// This node's membership; the node itself, or a stand-in for a host outside any swarm.
+#[async_trait]
+pub trait Membership: std::fmt::Debug + Send + Sync + 'static {
+    /// Makes a swarm of this node; its node id.
+    async fn init(&self, request: InitRequest) -> Result<String>;
+    /// Joins the swarm of another node.
+    async fn join(&self, request: JoinRequest) -> Result<()>;
+    /// Leaves the swarm; a manager only by `force`.
+    async fn leave(&self, force: bool) -> Result<()>;
+    /// Unlocks a manager that was started with autolock on.
+    async fn unlock(&self, key: &str) -> Result<()>;
+    /// What unlocks the managers of this swarm; empty without autolock.
+    async fn unlock_key(&self) -> Result<String>;
+    /// The block `Swarm` of `info`.
+    async fn info(&self) -> Info;
+    /// The header `Swarm` of `_ping`: `inactive`, `active/manager`, ...
+    fn header(&self) -> String;
+    /// The control API, or why this node has none.
+    fn manager(&self) -> Result<Manager>;
+    /// Docker's way of asking for logs of tasks on all nodes, or why this node cannot.
+    fn logs(&self) -> Result<LogSource>;
+}
+
+/// Subscribes to logs through the managers.
+pub type LogSource = std::sync::Arc<dyn Logs>;
+
+/// The managers' log broker.
+#[async_trait]
+pub trait Logs: Send + Sync {
+    /// Logs of the tasks selected, as their nodes send them.
+    async fn subscribe(
+        &self,
+        request: skep_objects::swarmkit::SubscribeLogsRequest,
+    ) -> Result<skep_engine::BoxStream<Result<skep_objects::swarmkit::SubscribeLogsMessage>>>;
+}
+
+/// A host that belongs to no swarm and cannot enter one.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Outsider;
+
+fn no_swarm() -> ApiError {
+    let text = "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" \
+                to connect this node to swarm and try again.";
+    ApiError::new(ErrorKind::Unavailable, text)
+}
+
+fn not_a_member() -> ApiError {
+    ApiError::new(ErrorKind::Unavailable, "This node is not part of a swarm")
+}
+
+fn closed() -> ApiError {
+    ApiError::not_implemented("this daemon was built without a swarm")
+}
+
+#[async_trait]
+impl Membership for Outsider {
+    async fn init(&self, _: InitRequest) -> Result<String> {
+        Err(closed())
+    }
+
+    async fn join(&self, _: JoinRequest) -> Result<()> {
+        Err(closed())
+    }
+
+    async fn leave(&self, _: bool) -> Result<()> {
+        Err(not_a_member())
+    }
+
+    async fn unlock(&self, _: &str) -> Result<()> {
+        Err(not_a_member())
+    }
+
+    async fn unlock_key(&self) -> Result<String> {
+        Err(no_swarm())
+    }
+
+    async fn info(&self) -> Info {
+        system::inactive()
+    }
+
+    fn header(&self) -> String {
+        "inactive".to_owned()
+    }
+
+    fn manager(&self) -> Result<Manager> {
+        Err(no_swarm())
+    }
+
+    fn logs(&self) -> Result<LogSource> {
+        Err(no_swarm())
+    }
+}
