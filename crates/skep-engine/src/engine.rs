@@ -318,6 +318,8 @@ pub struct ContainerStatus {
     pub health: HealthState,
     /// How often it was started.
     pub starts: u64,
+    /// How often it ended.
+    pub exits: u64,
 }
 
 /// What this engine must know when its host is a member of a swarm.

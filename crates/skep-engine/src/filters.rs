@@ -1,6 +1,7 @@
 //! The `filters` parameter of list and prune requests.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
 
@@ -135,6 +136,52 @@ impl Filters {
     }
 }
 
+/// The time that `until` names: a date, a unix time, or so long ago.
+///
+/// # Errors
+/// None of these, or more than one.
+pub(crate) fn until(filters: &Filters, now: SystemTime) -> Result<Option<SystemTime>> {
+    let mut values = filters.get("until");
+    let Some(text) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(EngineError::invalid("more than one until filter specified"));
+    }
+    if let Some(at) = crate::timestamp::parse(text) {
+        return Ok(Some(at));
+    }
+    if let Ok(seconds) = text.parse::<f64>() {
+        return Ok(Duration::try_from_secs_f64(seconds).ok().map(|since| UNIX_EPOCH + since));
+    }
+    match go_duration(text) {
+        Some(ago) => Ok(now.checked_sub(ago)),
+        None => Err(EngineError::invalid(format!("failed to parse value as time or duration: \"{text}\""))),
+    }
+}
+
+/// `1h30m`, `10s`, `500ms`.
+fn go_duration(text: &str) -> Option<Duration> {
+    let mut rest = text;
+    let mut total = 0.0;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (number, tail) = rest.split_at(digits);
+        let unit_end = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(unit_end);
+        let factor = match unit {
+            "h" => 3600.0,
+            "m" => 60.0,
+            "s" => 1.0,
+            "ms" => 1e-3,
+            "us" | "µs" => 1e-6,
+            "ns" => 1e-9,
+            _ => return None,
+        };
+        total += number.parse::<f64>().ok()? * factor;
+        rest = tail;
+    }
+    if text.is_empty() { None } else { Duration::try_from_secs_f64(total).ok() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,6 +192,16 @@ mod tests {
         let set = Filters::parse(r#"{"label":{"a":true,"b=c":true}}"#).unwrap();
         assert_eq!(list, set);
         assert!(Filters::parse("[1]").is_err());
+    }
+
+    #[test]
+    fn until_is_a_date_a_number_or_so_long_ago() {
+        let now = UNIX_EPOCH + Duration::from_secs(100_000);
+        let at = |text: &str| until(&Filters::default().with("until", text), now).unwrap();
+        assert_eq!(at("1h30m"), Some(now - Duration::from_secs(5400)));
+        assert_eq!(at("1000"), Some(UNIX_EPOCH + Duration::from_secs(1000)));
+        assert_eq!(at("1970-01-01T00:00:05Z"), Some(UNIX_EPOCH + Duration::from_secs(5)));
+        assert!(until(&Filters::default().with("until", "soon"), now).is_err());
     }
 
     #[test]

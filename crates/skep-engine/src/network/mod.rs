@@ -1,22 +1,159 @@
 //! Networks of one host, and this host's part of the swarm's.
+//!
+//! Local networks are records on disk; those of the swarm come from the managers and live in memory
+//! only. The kernel's side is skep-net's. Addresses of local networks are given out here, at start,
+//! and a running container's state says which it holds.
 
+mod addresses;
+mod connect;
+mod create;
+mod lease;
+mod pools;
+mod prune;
+mod record;
+mod swarm;
+mod view;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+
+use skep_net::{BridgeSpec, BridgeSubnet, Cidr, Net, NetConfig, NetError};
+use skep_objects::ErrorKind;
 use skep_objects::api::network as api;
-use skep_objects::{skep_v1, swarmkit};
 
+use crate::config::EngineConfig;
+use crate::core::Core;
+use crate::engine::SwarmInfo;
 use crate::error::{EngineError, Result};
+use crate::events::Events;
 use crate::filters::Filters;
+use addresses::Addresses;
+pub(crate) use lease::{Joined, Lease, Member};
+pub(crate) use record::NetworkRecord;
+
+/// The network that gives containers on swarm networks their way out.
+pub(crate) const GATEWAY_BRIDGE: &str = "docker_gwbridge";
 
 /// The networks of one host. A cheap clone.
-#[derive(Debug, Clone, Default)]
-pub struct Networks {}
+#[derive(Debug, Clone)]
+pub struct Networks(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    dir: PathBuf,
+    config: Arc<EngineConfig>,
+    net: Net,
+    events: Events,
+    state: Mutex<State>,
+    /// Held while networks are made and removed, so that two never get the same subnet.
+    changes: tokio::sync::Mutex<()>,
+    core: OnceLock<Weak<Core>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    by_id: BTreeMap<String, Arc<NetworkRecord>>,
+    addresses: Addresses,
+    /// By network id, then by container id.
+    members: BTreeMap<String, BTreeMap<String, api::EndpointResource>>,
+    swarm: Option<SwarmInfo>,
+    /// This node's addresses by network id.
+    node_addresses: BTreeMap<String, Vec<String>>,
+    /// This node as an endpoint, by network id; shown, but keeps no network.
+    node_endpoints: BTreeMap<String, api::EndpointResource>,
+}
 
 impl Networks {
-    /// Makes a local network. Swarm networks are made through the manager.
+    /// Reads the local networks and makes the three that every host has.
     ///
     /// # Errors
-    /// The name is taken, or the subnets are not valid.
-    pub async fn create(&self, request: api::NetworkCreate) -> Result<api::NetworkCreateResponse> {
-        Err(EngineError::NotSupported(request.name))
+    /// The directory cannot be used.
+    pub(crate) async fn open(config: Arc<EngineConfig>, events: Events) -> Result<Self> {
+        let dir = config.data_root.join("networks");
+        std::fs::create_dir_all(&dir).map_err(EngineError::io("create", &dir))?;
+        let mut by_id = BTreeMap::new();
+        for entry in std::fs::read_dir(&dir).map_err(EngineError::io("read", &dir))? {
+            let path = entry.map_err(EngineError::io("read", &dir))?.path();
+            if path.extension().is_none_or(|extension| extension != "json") {
+                continue;
+            }
+            match NetworkRecord::load(&path) {
+                Ok(record) => {
+                    by_id.insert(record.id.clone(), Arc::new(record));
+                }
+                Err(error) => tracing::warn!(network.file = %path.display(), %error, "network left out"),
+            }
+        }
+        let mut net = NetConfig::new(&config.exec_root, instance(&config)?);
+        net.upstream_dns = config.dns.iter().filter_map(|ip| ip.parse().ok()).collect();
+        let net = Net::open(net).map_err(|error| refused("open the network", &error))?;
+        let networks = Self(Arc::new(Inner {
+            dir,
+            config,
+            net,
+            events,
+            state: Mutex::new(State { by_id, ..State::default() }),
+            changes: tokio::sync::Mutex::default(),
+            core: OnceLock::new(),
+        }));
+        networks.make_predefined().await?;
+        Ok(networks)
+    }
+
+    /// Tells where containers are found; called once.
+    pub(crate) fn set_core(&self, core: Weak<Core>) {
+        let _ = self.0.core.set(core);
+    }
+
+    fn core(&self) -> Result<Arc<Core>> {
+        self.0
+            .core
+            .get()
+            .and_then(Weak::upgrade)
+            .ok_or_else(|| EngineError::refused(ErrorKind::Unavailable, "the engine is shutting down"))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The kernel's side.
+    pub(crate) fn net(&self) -> &Net {
+        &self.0.net
+    }
+
+    /// Runs a call of skep-net, which blocks, off the async threads.
+    pub(crate) async fn kernel<T: Send + 'static>(
+        &self,
+        doing: &str,
+        call: impl FnOnce(&Net) -> std::result::Result<T, NetError> + Send + 'static,
+    ) -> Result<T> {
+        let net = self.0.net.clone();
+        let result = tokio::task::spawn_blocking(move || call(&net)).await;
+        match result {
+            Ok(result) => result.map_err(|error| refused(doing, &error)),
+            Err(error) => Err(EngineError::refused(ErrorKind::Internal, error.to_string())),
+        }
+    }
+
+    /// A network by id, name, or the unique beginning of an id.
+    pub(crate) fn find(&self, reference: &str) -> Result<Arc<NetworkRecord>> {
+        let state = self.state();
+        if let Some(network) = state.by_id.get(reference) {
+            return Ok(network.clone());
+        }
+        let mut named = state.by_id.values().filter(|network| network.name == reference);
+        let mut begun = state.by_id.values().filter(|network| !reference.is_empty() && network.id.starts_with(reference));
+        let found = match (named.next(), named.next()) {
+            (Some(one), None) => Some(one),
+            (Some(_), Some(_)) => return Err(ambiguous(reference)),
+            _ => match (begun.next(), begun.next()) {
+                (Some(_), Some(_)) => return Err(ambiguous(reference)),
+                (one, _) => one,
+            },
+        };
+        found.cloned().ok_or_else(|| EngineError::not_found(format!("network {reference} not found")))
     }
 
     /// Networks on this host, those of the swarm that tasks here use included.
@@ -24,8 +161,24 @@ impl Networks {
     /// # Errors
     /// An unknown filter.
     pub async fn list(&self, filters: &Filters) -> Result<Vec<api::Network>> {
-        let _ = filters;
-        Ok(Vec::new())
+        filters.validate(&["dangling", "driver", "id", "label", "name", "scope", "type"])?;
+        let dangling = filters.flag("dangling")?;
+        let kind = filters.get("type").next().map(str::to_owned);
+        if let Some(other) = kind.as_deref().filter(|kind| !matches!(*kind, "builtin" | "custom")) {
+            return Err(EngineError::invalid(format!("invalid filter: 'type'='{other}'")));
+        }
+        let state = self.state();
+        let wanted = state.by_id.values().filter(|network| {
+            let unused = state.members.get(&network.id).is_none_or(BTreeMap::is_empty);
+            dangling.is_none_or(|dangling| dangling == (unused && !network.is_predefined()))
+                && kind.as_deref().is_none_or(|kind| (kind == "builtin") == network.is_predefined())
+                && filters.exact("driver", &network.driver)
+                && filters.exact("scope", if network.swarm { "swarm" } else { "local" })
+                && filters.prefix("id", &network.id)
+                && filters.pattern("name", &network.name)
+                && filters.labels("label", &network.labels())
+        });
+        Ok(wanted.map(|network| view::network(network, None)).collect())
     }
 
     /// One network by id, name or unique prefix of an id.
@@ -34,80 +187,71 @@ impl Networks {
     /// `network x not found`.
     pub async fn inspect(&self, reference: &str, verbose: bool) -> Result<api::Network> {
         let _ = verbose;
-        Err(EngineError::not_found(format!(
-            "network {reference} not found"
-        )))
+        let network = self.find(reference)?;
+        let state = self.state();
+        let mut members = state.members.get(&network.id).cloned().unwrap_or_default();
+        if let Some(node) = state.node_endpoints.get(&network.id) {
+            members.insert("ingress-sbox".to_owned(), node.clone());
+        }
+        drop(state);
+        Ok(view::network(&network, Some(members)))
     }
 
-    /// Removes a network.
-    ///
-    /// # Errors
-    /// It is predefined or has endpoints.
-    pub async fn remove(&self, reference: &str) -> Result<()> {
-        Err(EngineError::NotSupported(reference.to_owned()))
+    /// How many containers are on each network, for `info` and `df`.
+    #[must_use]
+    pub fn is_in_use(&self, id: &str) -> bool {
+        self.state().members.get(id).is_some_and(|members| !members.is_empty())
     }
 
-    /// Joins a container, running or not, to a network.
-    ///
-    /// # Errors
-    /// It is joined already.
-    pub async fn connect(&self, reference: &str, request: api::NetworkConnect) -> Result<()> {
-        let _ = request;
-        Err(EngineError::NotSupported(reference.to_owned()))
+    /// Puts a local network in the kernel.
+    async fn ensure_in_kernel(&self, network: &NetworkRecord) -> Result<()> {
+        if network.driver != "bridge" {
+            return Ok(());
+        }
+        let mut spec = BridgeSpec::new(&network.id, &network.bridge);
+        spec.subnets = network
+            .subnets()
+            .iter()
+            .filter_map(|subnet| Some(BridgeSubnet { gateway: Cidr::new(subnet.gateway?, subnet.subnet.prefix) }))
+            .collect();
+        spec.mtu = network.mtu();
+        let flag = |key: &str, default: bool| network.option(key).map_or(default, |value| value == "true" || value == "1");
+        spec.icc = flag("com.docker.network.bridge.enable_icc", true);
+        spec.masquerade = flag("com.docker.network.bridge.enable_ip_masquerade", true);
+        spec.internal = network.internal;
+        self.kernel(&format!("create network {}", network.name), move |net| net.ensure_bridge(&spec)).await
     }
 
-    /// Takes a container off a network.
-    ///
-    /// # Errors
-    /// It is not on it.
-    pub async fn disconnect(&self, reference: &str, request: api::NetworkDisconnect) -> Result<()> {
-        let _ = request;
-        Err(EngineError::NotSupported(reference.to_owned()))
+    fn publish(&self, action: &str, network: &NetworkRecord, container: Option<&str>) {
+        let mut attributes = BTreeMap::from([
+            ("name".to_owned(), network.name.clone()),
+            ("type".to_owned(), network.driver.clone()),
+        ]);
+        if let Some(container) = container {
+            attributes.insert("container".to_owned(), container.to_owned());
+        }
+        self.0.events.publish("network", action, &network.id, attributes);
     }
+}
 
-    /// Removes networks without endpoints.
-    ///
-    /// # Errors
-    /// An unknown filter.
-    pub async fn prune(&self, filters: &Filters) -> Result<api::NetworkPrune> {
-        let _ = filters;
-        Err(EngineError::NotSupported("network prune".to_owned()))
-    }
+fn ambiguous(reference: &str) -> EngineError {
+    EngineError::invalid(format!("network {reference} is ambiguous (2 matches found based on name)"))
+}
 
-    /// Extends a swarm network to this node. Idempotent.
-    ///
-    /// # Errors
-    /// What the kernel refuses.
-    pub async fn ensure_swarm_network(&self, network: &swarmkit::Network) -> Result<()> {
-        Err(EngineError::NotSupported(network.id.clone()))
-    }
+fn refused(doing: &str, error: &NetError) -> EngineError {
+    EngineError::Network { doing: doing.to_owned(), reason: error.to_string(), kind: error.kind() }
+}
 
-    /// Takes a swarm network off this node; refused while containers are on it.
-    ///
-    /// # Errors
-    /// It has endpoints.
-    pub async fn remove_swarm_network(&self, id: &str) -> Result<()> {
-        Err(EngineError::NotSupported(id.to_owned()))
+/// This daemon's short name in the kernel, the same after each restart.
+fn instance(config: &EngineConfig) -> Result<String> {
+    let path = config.data_root.join("instance");
+    if let Ok(name) = std::fs::read_to_string(&path) {
+        let name = name.trim();
+        if (4..=8).contains(&name.len()) && name.chars().all(|c| c.is_ascii_alphanumeric()) {
+            return Ok(name.to_owned());
+        }
     }
-
-    /// This node's own address on a network: the ingress network has one for each node.
-    ///
-    /// # Errors
-    /// What the kernel refuses.
-    pub async fn set_node_attachment(
-        &self,
-        attachment: &swarmkit::NetworkAttachment,
-    ) -> Result<()> {
-        let _ = attachment;
-        Err(EngineError::NotSupported("node attachment".to_owned()))
-    }
-
-    /// Takes over endpoint tables; when this returns the kernel has them.
-    ///
-    /// # Errors
-    /// What the kernel refuses.
-    pub async fn apply_endpoints(&self, message: &skep_v1::EndpointsMessage) -> Result<()> {
-        let _ = message;
-        Err(EngineError::NotSupported("endpoint tables".to_owned()))
-    }
+    let name: String = skep_objects::ids::new_id().chars().take(6).collect();
+    crate::container::write_atomically(&path, name.as_bytes(), true)?;
+    Ok(name)
 }

@@ -1,0 +1,325 @@
+//! A container's networks: joined at start, left at the end, changed while it runs.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use skep_net::DnsSpec;
+use skep_objects::ErrorKind;
+use skep_objects::api::network::EndpointSettings;
+
+use super::etc_files::Resolver;
+use super::record::{Record, RunState};
+use super::{Container, ports};
+use crate::core::Core;
+use crate::error::{EngineError, Result};
+use crate::network::{GATEWAY_BRIDGE, Lease, Member, NetworkRecord};
+
+/// The key, among a running container's endpoints, of its way out of swarm networks.
+pub(super) const GATEWAY_ENDPOINT: &str = "\u{0}gateway";
+
+/// What a container's network will be, before anything is in the kernel.
+pub(super) struct NetworkPlan {
+    /// Path of the namespace; none is the host's.
+    pub netns: Option<PathBuf>,
+    /// Id of the namespace to make; empty when it is the host's or another container's.
+    pub own: String,
+    pub member: Member,
+    pub leases: Vec<(String, Lease)>,
+    pub resolver: Resolver,
+}
+
+impl NetworkPlan {
+    /// The container's own addresses, which `/etc/hosts` names.
+    pub(super) fn addresses(&self) -> Vec<IpAddr> {
+        let visible = self.leases.iter().filter(|(name, _)| name != GATEWAY_ENDPOINT);
+        visible.flat_map(|(_, lease)| lease.addresses.iter().map(|cidr| cidr.addr)).collect()
+    }
+}
+
+impl Core {
+    /// Takes addresses; nothing is in the kernel yet.
+    pub(super) fn plan_network(&self, record: &Record) -> Result<NetworkPlan> {
+        let host = &record.host_config;
+        let member = Member {
+            id: record.id.clone(),
+            name: record.name.clone(),
+            hostname: record.config.hostname.clone(),
+            netns: record.id.clone(),
+        };
+        let mut plan = NetworkPlan { netns: None, own: String::new(), member, leases: Vec::new(), resolver: Resolver::Host };
+        if let Some(other) = super::oci::shared(&host.network_mode) {
+            let other = self.containers.find(other)?;
+            let state = other.state();
+            if !state.running || state.pid == 0 {
+                return Err(EngineError::conflict(format!("cannot join network of a non running container: {}", other.id)));
+            }
+            plan.netns = Some(PathBuf::from(format!("/proc/{}/ns/net", state.pid)));
+            return Ok(plan);
+        }
+        if host.network_mode == "host" {
+            return Ok(plan);
+        }
+        plan.own.clone_from(&record.id);
+        plan.netns = Some(self.networks.net().netns_path(&record.id));
+        plan.resolver = Resolver::Direct;
+        let leased = self.lease_all(record, &mut plan);
+        if let Err(error) = leased {
+            self.give_back(&plan);
+            return Err(error);
+        }
+        Ok(plan)
+    }
+
+    fn lease_all(&self, record: &Record, plan: &mut NetworkPlan) -> Result<()> {
+        let mut swarm = false;
+        for (name, wanted) in &record.endpoints {
+            let network = self.network_of(name, wanted)?;
+            if matches!(network.driver.as_str(), "null" | "host") {
+                continue;
+            }
+            swarm |= network.swarm && !network.internal && !network.ingress || network.ingress;
+            if !network.is_default_bridge() {
+                plan.resolver = Resolver::Embedded;
+            }
+            let mut wanted = wanted.clone();
+            if wanted.mac_address.is_empty() && record.host_config.network_mode == *name {
+                wanted.mac_address.clone_from(&record.config.mac_address);
+            }
+            let lease = self.networks.lease(network, &plan.member, &wanted)?;
+            plan.leases.push((name.clone(), lease));
+        }
+        // Swarm networks lead nowhere else; whoever is on one gets a way out beside it.
+        let has_way_out = plan.leases.iter().any(|(_, lease)| !lease.gateways.is_empty());
+        if swarm && !has_way_out {
+            let network = self.networks.find(GATEWAY_BRIDGE)?;
+            let lease = self.networks.lease(network, &plan.member, &EndpointSettings::default())?;
+            plan.leases.push((GATEWAY_ENDPOINT.to_owned(), lease));
+        }
+        Ok(())
+    }
+
+    pub(super) fn network_of(&self, name: &str, settings: &EndpointSettings) -> Result<Arc<NetworkRecord>> {
+        if !settings.network_id.is_empty() {
+            if let Ok(network) = self.networks.find(&settings.network_id) {
+                return Ok(network);
+            }
+        }
+        self.networks.find(name)
+    }
+
+    pub(super) fn give_back(&self, plan: &NetworkPlan) {
+        plan.leases.iter().for_each(|(_, lease)| self.networks.give_back(lease));
+    }
+
+    /// Makes interfaces, published ports and the name server. What was made before a failure is taken
+    /// down by [`Core::leave_network`].
+    pub(super) async fn join_network(&self, record: &Record, plan: NetworkPlan, state: &mut RunState) -> Result<()> {
+        state.netns.clone_from(&plan.own);
+        let way_out = way_out(&plan.leases);
+        let mut ips = Vec::new();
+        for (name, lease) in plan.leases {
+            let is_way_out = way_out.as_deref() == Some(name.as_str());
+            if is_way_out || (way_out.is_none() && ips.is_empty()) {
+                ips = lease.addresses.iter().map(|cidr| cidr.addr).collect();
+            }
+            let joined = self.networks.join(lease, &plan.member, is_way_out).await?;
+            state.endpoints.insert(name, joined.settings);
+        }
+        if plan.resolver == Resolver::Embedded {
+            self.serve_names(record).await?;
+        }
+        self.publish_ports(record, &ips, state).await
+    }
+
+    async fn serve_names(&self, record: &Record) -> Result<()> {
+        let spec = self.dns_spec(record);
+        let netns = record.id.clone();
+        self.networks.kernel("serve names", move |net| net.serve_dns(&netns, &spec)).await
+    }
+
+    fn dns_spec(&self, record: &Record) -> DnsSpec {
+        let internal = |name: &String, settings: &EndpointSettings| self.network_of(name, settings).is_ok_and(|n| n.internal);
+        DnsSpec {
+            upstreams: record.host_config.dns.iter().flatten().filter_map(|ip| ip.parse().ok()).collect(),
+            extra_names: self.linked(record).into_iter().map(|link| (link.alias, link.ip)).collect(),
+            no_forward: !record.endpoints.is_empty() && record.endpoints.iter().all(|(name, settings)| internal(name, settings)),
+        }
+    }
+
+    async fn publish_ports(&self, record: &Record, ips: &[IpAddr], state: &mut RunState) -> Result<()> {
+        let mappings = ports::mappings(&record.config, &record.host_config, ips)?;
+        let published = if mappings.is_empty() {
+            Vec::new()
+        } else {
+            let owner = record.id.clone();
+            let doing = format!("failed to set up container networking: driver failed programming external connectivity on endpoint {}", record.name);
+            self.networks.kernel(&doing, move |net| net.publish(&owner, &mappings)).await?
+        };
+        state.ports = ports::port_map(&record.config, &published);
+        Ok(())
+    }
+
+    /// Takes a container off all its networks. Every step is tried; the errors are logged here.
+    pub(super) async fn leave_network(&self, id: &str, state: &RunState) {
+        if state.netns.is_empty() {
+            return;
+        }
+        for (name, settings) in &state.endpoints {
+            if let Ok(network) = self.network_of(name, settings) {
+                self.networks.forget(&network, id, settings);
+            }
+        }
+        let (owner, netns) = (id.to_owned(), state.netns.clone());
+        let left = self
+            .networks
+            .kernel("leave the network", move |net| {
+                let unpublished = net.unpublish(&owner);
+                net.remove_netns(&netns).and(unpublished)
+            })
+            .await;
+        if let Err(error) = left {
+            tracing::warn!(container.id = id, %error, "network of a container not taken down whole");
+        }
+    }
+
+    /// Takes up the network of a container that runs on after a restart of the daemon.
+    pub(super) async fn adopt_network(&self, container: &Container) -> Result<()> {
+        let (record, state) = (container.record(), container.state());
+        if state.netns.is_empty() {
+            return Ok(());
+        }
+        let member = Member {
+            id: record.id.clone(),
+            name: record.name.clone(),
+            hostname: record.config.hostname.clone(),
+            netns: state.netns.clone(),
+        };
+        let netns = state.netns.clone();
+        self.networks.kernel("keep a network namespace", move |net| net.create_netns(&netns)).await?;
+        let mut embedded = false;
+        let mut ips = Vec::new();
+        for (name, settings) in &state.endpoints {
+            // A swarm network is not known until the managers tell of it; then the agent asks again.
+            let Ok(network) = self.network_of(name, settings) else { continue };
+            embedded |= !network.is_default_bridge() && name != GATEWAY_ENDPOINT;
+            let is_way_out = !settings.gateway.is_empty();
+            if is_way_out {
+                ips.extend(settings.ip_address.parse::<IpAddr>().ok());
+            }
+            self.networks.adopt(network, &member, settings, is_way_out).await?;
+        }
+        if embedded {
+            self.serve_names(&record).await?;
+        }
+        let mut again = RunState { ports: state.ports.clone(), ..RunState::default() };
+        let fixed = Record { host_config: with_fixed_ports(&record, &state), ..record };
+        self.publish_ports(&fixed, &ips, &mut again).await
+    }
+
+    /// Joins one more network.
+    pub(crate) async fn connect(&self, network: Arc<NetworkRecord>, reference: &str, wanted: EndpointSettings) -> Result<()> {
+        let container = self.containers.find(reference)?;
+        let _operation = container.operation.lock().await;
+        let (record, state) = (container.record(), container.state());
+        refuse_modes(&record, &network)?;
+        if record.endpoints.contains_key(&network.name) {
+            return Err(EngineError::not_allowed(format!(
+                "endpoint with name {} already exists in network {}",
+                record.name, network.name
+            )));
+        }
+        let wanted = EndpointSettings { network_id: network.id.clone(), ..wanted };
+        if state.running {
+            let member = Member { id: record.id.clone(), name: record.name.clone(), hostname: record.config.hostname.clone(), netns: state.netns.clone() };
+            let lease = self.networks.lease(network.clone(), &member, &wanted)?;
+            let first_way_out = state.endpoints.values().all(|settings| settings.gateway.is_empty());
+            let joined = self.networks.join(lease, &member, first_way_out).await?;
+            container.change_state(|state| state.endpoints.insert(network.name.clone(), joined.settings))?;
+            if !network.is_default_bridge() {
+                self.serve_names(&record).await?;
+                let text = super::etc_files::resolv_conf(&record.host_config, &self.config, Resolver::Embedded);
+                super::etc_files::write(&container.dir.join("resolv.conf"), &text)?;
+            }
+        }
+        container.change_record(|record| record.endpoints.insert(network.name.clone(), wanted))?;
+        Ok(())
+    }
+
+    /// Leaves one network.
+    pub(crate) async fn disconnect(&self, network: Arc<NetworkRecord>, reference: &str, force: bool) -> Result<()> {
+        let container = match self.containers.find(reference) {
+            Err(error) if force && error.kind() == ErrorKind::NotFound => return Ok(()),
+            found => found?,
+        };
+        let _operation = container.operation.lock().await;
+        let (record, state) = (container.record(), container.state());
+        if record.host_config.network_mode == "host" {
+            return Err(EngineError::not_allowed("container cannot be disconnected from host network or connected to host network"));
+        }
+        if !record.endpoints.contains_key(&network.name) {
+            return Err(EngineError::not_allowed(format!("container {} is not connected to network {}", container.id, network.name)));
+        }
+        if let Some(settings) = state.endpoints.get(&network.name) {
+            self.networks.leave(&network, &container.id, settings).await?;
+            container.change_state(|state| state.endpoints.remove(&network.name))?;
+        }
+        container.change_record(|record| record.endpoints.remove(&network.name))?;
+        Ok(())
+    }
+
+    /// Containers that this one is linked to.
+    pub(super) fn linked(&self, record: &Record) -> Vec<Link> {
+        let mut links = Vec::new();
+        for text in record.host_config.links.iter().flatten() {
+            let (name, alias) = text.split_once(':').unwrap_or((text, text));
+            let Ok(other) = self.containers.find(name) else { continue };
+            let alias = alias.rsplit('/').next().unwrap_or(alias).to_owned();
+            other.with(|record, state| {
+                let ip = state.endpoints.values().find_map(|settings| settings.ip_address.parse().ok());
+                links.extend(ip.map(|ip| Link { alias, ip, name: record.name.clone(), hostname: record.config.hostname.clone() }));
+            });
+        }
+        links
+    }
+}
+
+/// A container that another is linked to.
+#[derive(Debug, Clone)]
+pub(super) struct Link {
+    pub alias: String,
+    pub ip: IpAddr,
+    pub name: String,
+    pub hostname: String,
+}
+
+/// Which network leads outside: the highest priority, then the gateway's own, then by name.
+fn way_out(leases: &[(String, Lease)]) -> Option<String> {
+    let candidates = leases.iter().filter(|(_, lease)| !lease.gateways.is_empty());
+    let best = candidates.min_by_key(|(name, lease)| (-lease.wanted.gw_priority, name.clone()));
+    best.map(|(name, _)| name.clone())
+}
+
+fn refuse_modes(record: &Record, network: &NetworkRecord) -> Result<()> {
+    let mode = &record.host_config.network_mode;
+    if mode == "host" || network.driver == "host" {
+        return Err(EngineError::not_allowed("container cannot be disconnected from host network or connected to host network"));
+    }
+    if super::oci::shared(mode).is_some() {
+        return Err(EngineError::not_allowed("container sharing network namespace with another container or host cannot be connected to any other network"));
+    }
+    if mode == "none" || network.driver == "null" {
+        return Err(EngineError::not_allowed("container cannot be connected to multiple networks with one of the networks in private (none) mode"));
+    }
+    Ok(())
+}
+
+/// The ports as they were chosen, so that taking them up again gives the same.
+fn with_fixed_ports(record: &Record, state: &RunState) -> skep_objects::api::container::HostConfig {
+    let mut host = record.host_config.clone();
+    host.publish_all_ports = false;
+    let published: BTreeMap<_, _> = state.ports.iter().filter(|(_, bindings)| bindings.is_some()).map(|(k, v)| (k.clone(), v.clone())).collect();
+    host.port_bindings = Some(published);
+    host
+}

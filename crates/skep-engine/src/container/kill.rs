@@ -1,0 +1,167 @@
+//! Signals, stop and restart.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use skep_objects::ErrorKind;
+use skep_runtime::shim::protocol::{RefusalKind, Request};
+
+use super::shim::{Talk, TalkError};
+use super::{Container, signal};
+use crate::core::Core;
+use crate::error::{EngineError, Result};
+
+/// Docker's default for `StopTimeout`.
+const STOP_TIMEOUT: i64 = 10;
+/// After SIGKILL nothing but the kernel stands between a process and its end.
+const KILL_PATIENCE: Duration = Duration::from_secs(10);
+
+impl Core {
+    pub(crate) async fn kill(self: &Arc<Self>, reference: &str, signal: &str) -> Result<()> {
+        let signal = if signal.is_empty() { signal::KILL } else { signal::parse(signal)? };
+        let container = self.containers.find(reference)?;
+        let state = container.state();
+        let refuse = |why: &str| EngineError::conflict(format!("cannot kill container: {reference}: container {} {why}", container.id));
+        if state.restarting {
+            return Err(refuse("is restarting, wait until the container is running"));
+        }
+        if !state.running {
+            return Err(refuse("is not running"));
+        }
+        let own_stop_signal = container.with(|record, _| signal::parse(&record.config.stop_signal).unwrap_or(signal::TERM));
+        if signal == signal::KILL || signal == own_stop_signal {
+            container.change_state(|state| state.manually_stopped = true)?;
+        }
+        self.signal(&container, signal, false).await.map_err(|error| match error {
+            TalkError::Gone(_) => refuse("is not running"),
+            TalkError::Refused(refusal) if matches!(refusal.kind, RefusalKind::NotFound | RefusalKind::Conflict) => refuse("is not running"),
+            TalkError::Refused(refusal) => EngineError::invalid(refusal.message),
+        })?;
+        if signal == signal::KILL {
+            // Docker answers a SIGKILL when the container has ended.
+            self.wait_for_end(&container, state.exits, KILL_PATIENCE).await;
+        }
+        Ok(())
+    }
+
+    /// Sends a signal and publishes it.
+    pub(super) async fn signal(&self, container: &Container, signal: i32, all: bool) -> Result<(), TalkError> {
+        let mut talk = Talk::open(&container.bundle)?;
+        if signal == signal::KILL && container.state().paused {
+            // A frozen process does not even die.
+            let _ = self.thaw(container).await;
+        }
+        talk.call(&Request::Signal { signal, exec: None, all }).await?;
+        self.publish(container, "kill", BTreeMap::from([("signal".to_owned(), signal.to_string())]));
+        Ok(())
+    }
+
+    pub(crate) async fn stop(self: &Arc<Self>, reference: &str, signal: Option<&str>, timeout: Option<i64>) -> Result<()> {
+        let container = self.containers.find(reference)?;
+        if !container.state().running {
+            // A start under way ends first.
+            drop(container.operation.lock().await);
+            if !container.state().running {
+                return Err(EngineError::refused(ErrorKind::NotModified, "container already stopped"));
+            }
+        }
+        self.stop_container(&container, signal, timeout).await
+    }
+
+    /// The stop signal, patience, SIGKILL; a restart that is waited for is called off.
+    pub(super) async fn stop_container(self: &Arc<Self>, container: &Arc<Container>, signal: Option<&str>, timeout: Option<i64>) -> Result<()> {
+        let (own_signal, own_timeout) = container.with(|record, _| (record.config.stop_signal.clone(), record.config.stop_timeout));
+        let wanted = signal.filter(|signal| !signal.is_empty()).unwrap_or(&own_signal);
+        let signal = if wanted.is_empty() { signal::TERM } else { signal::parse(wanted)? };
+        let timeout = timeout.or(own_timeout).unwrap_or(STOP_TIMEOUT);
+        let exits = container.state().exits;
+        container.change_state(|state| state.manually_stopped = true)?;
+        if container.state().restarting {
+            let _operation = container.operation.lock().await;
+            if call_off_restart(container)? {
+                self.publish(container, "stop", BTreeMap::new());
+                return Ok(());
+            }
+        }
+        if container.state().paused {
+            let _ = self.thaw(container).await;
+        }
+        let sent = self.signal(container, signal, false).await;
+        let patience = match u64::try_from(timeout) {
+            Ok(seconds) => Duration::from_secs(seconds),
+            // -1 waits for ever.
+            Err(_) => Duration::from_secs(u64::from(u32::MAX)),
+        };
+        let ended = sent.is_ok() && self.wait_for_end(container, exits, patience).await;
+        if !ended && container.state().exits == exits {
+            let _ = self.signal(container, signal::KILL, false).await;
+            if !self.wait_for_end(container, exits, KILL_PATIENCE).await {
+                self.kill_by_hand(container).await;
+                if !self.wait_for_end(container, exits, KILL_PATIENCE).await {
+                    return Err(EngineError::Shim { doing: "stop", id: container.id.clone(), reason: "it does not end".to_owned() });
+                }
+            }
+        }
+        self.publish(container, "stop", BTreeMap::new());
+        Ok(())
+    }
+
+    /// For a shim that does not answer: the kernel takes the signal all the same.
+    pub(super) async fn kill_by_hand(&self, container: &Container) {
+        let bundle = container.bundle.clone();
+        let _ = self
+            .blocking(move || {
+                let Ok(Some(state)) = skep_runtime::shim::ShimState::load(&bundle) else { return };
+                if let Some(pid) = rustix::process::Pid::from_raw(state.pid).filter(|_| state.is_alive()) {
+                    let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+                }
+                if let Some(pid) = rustix::process::Pid::from_raw(state.shim_pid).filter(|_| state.has_shim()) {
+                    let _ = rustix::process::kill_process(pid, rustix::process::Signal::CONT);
+                }
+            })
+            .await;
+    }
+
+    /// Waits until more ends are recorded than `exits`; false when patience runs out.
+    pub(super) async fn wait_for_end(&self, container: &Container, exits: u64, patience: Duration) -> bool {
+        let mut status = container.watch();
+        let end = status.wait_for(|status| status.exits > exits || status.phase == crate::Phase::Removed);
+        matches!(tokio::time::timeout(patience, end).await, Ok(Ok(_)))
+    }
+
+    pub(crate) async fn restart(self: &Arc<Self>, reference: &str, signal: Option<&str>, timeout: Option<i64>) -> Result<()> {
+        let container = self.containers.find(reference)?;
+        if container.state().running {
+            let auto_remove = container.with(|record, _| record.host_config.auto_remove);
+            if auto_remove {
+                // Docker keeps a --rm container through a restart.
+                container.change_record(|record| record.host_config.auto_remove = false)?;
+            }
+            let stopped = self.stop_container(&container, signal, timeout).await;
+            if auto_remove {
+                container.change_record(|record| record.host_config.auto_remove = true)?;
+            }
+            stopped?;
+        }
+        match self.start(&container.id).await {
+            Err(error) if error.kind() != ErrorKind::NotModified => return Err(error),
+            _ => {}
+        }
+        self.publish(&container, "restart", BTreeMap::new());
+        Ok(())
+    }
+}
+
+/// Ends the wait for a restart; false when the container runs by now.
+pub(super) fn call_off_restart(container: &Container) -> Result<bool> {
+    if !container.state().restarting {
+        return Ok(false);
+    }
+    container.live().run.cancel();
+    container.change_state(|state| {
+        state.running = false;
+        state.restarting = false;
+    })?;
+    Ok(true)
+}

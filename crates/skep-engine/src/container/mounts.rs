@@ -1,0 +1,422 @@
+//! What a container mounts: read from binds, mounts, tmpfs, other containers and the image, checked
+//! as a whole, then made.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use skep_objects::api::container::{Config, HostConfig, Mount, MountPoint};
+use skep_objects::api::volume::VolumeCreate;
+
+use super::record::{MountRecord, Record};
+use crate::core::Core;
+use crate::error::{EngineError, Result};
+
+/// A mount that was checked but not made.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Planned {
+    pub record: MountRecord,
+    /// The volume to make or use; an empty name invents one.
+    pub volume: Option<VolumeCreate>,
+    /// Make the source directory when it is missing.
+    pub make_source: bool,
+}
+
+/// Reads and checks all mounts of a request.
+pub(crate) fn plan(config: &Config, host: &HostConfig, core: &Core) -> Result<Vec<Planned>> {
+    let mut planned: BTreeMap<String, Planned> = BTreeMap::new();
+    for text in host.volumes_from.iter().flatten() {
+        for mount in from_container(text, core)? {
+            planned.insert(mount.record.point.destination.clone(), mount);
+        }
+    }
+    let mut explicit: BTreeMap<String, Planned> = BTreeMap::new();
+    let mut add = |mount: Planned| {
+        let target = mount.record.point.destination.clone();
+        if explicit.insert(target.clone(), mount).is_some() {
+            return Err(EngineError::invalid(format!("Duplicate mount point: {target}")));
+        }
+        Ok(())
+    };
+    for text in host.binds.iter().flatten() {
+        add(bind(text, &host.volume_driver)?)?;
+    }
+    for mount in host.mounts.iter().flatten() {
+        add(explicit_mount(mount, core)?)?;
+    }
+    for (target, options) in host.tmpfs.iter().flatten() {
+        add(tmpfs(target, options)?)?;
+    }
+    planned.extend(explicit);
+    for target in config.volumes.iter().flat_map(BTreeMap::keys) {
+        let target = clean(target);
+        if target == "/" {
+            return Err(EngineError::invalid("invalid volume specification: '/': invalid mount config for type \"volume\": invalid specification: destination can't be '/'"));
+        }
+        planned.entry(target.clone()).or_insert_with(|| volume("", &target, true, ""));
+    }
+    Ok(planned.into_values().collect())
+}
+
+/// `src:dst[:options]`, where a source that is no path names a volume.
+fn bind(text: &str, volume_driver: &str) -> Result<Planned> {
+    let bad = |why: &str| EngineError::invalid(format!("invalid volume specification: '{text}'{why}"));
+    let parts: Vec<&str> = text.split(':').collect();
+    let (source, target, mode) = match parts[..] {
+        [source, target] => (source, target, ""),
+        [source, target, mode] => (source, target, mode),
+        [target] => ("", target, ""),
+        _ => return Err(bad("")),
+    };
+    if target.is_empty() || (parts.len() > 1 && source.is_empty()) {
+        return Err(bad(""));
+    }
+    let is_path = source.starts_with('/');
+    let kind = if is_path { "bind" } else { "volume" };
+    if !target.starts_with('/') {
+        return Err(bad(&format!(": invalid mount config for type \"{kind}\": invalid mount path: '{target}' mount path must be absolute")));
+    }
+    let target = clean(target);
+    if target == "/" {
+        return Err(bad(&format!(": invalid mount config for type \"{kind}\": invalid specification: destination can't be '/'")));
+    }
+    let mode = Mode::parse(mode).ok_or_else(|| EngineError::invalid(format!("invalid mode: {mode}")))?;
+    if !is_path {
+        if !source.is_empty() {
+            crate::volume::validate_name(source)?;
+        }
+        let mut planned = volume(source, &target, !mode.read_only, &mode.text);
+        if mode.text.is_empty() {
+            "z".clone_into(&mut planned.record.point.mode);
+        }
+        planned.record.copy_up = !mode.no_copy;
+        if let Some(volume) = &mut planned.volume {
+            volume_driver.clone_into(&mut volume.driver);
+        }
+        return Ok(planned);
+    }
+    let propagation = if mode.propagation.is_empty() { "rprivate" } else { &mode.propagation };
+    let point = MountPoint {
+        kind: "bind".to_owned(),
+        source: clean(source),
+        destination: target,
+        mode: mode.text.clone(),
+        rw: !mode.read_only,
+        propagation: propagation.to_owned(),
+        ..MountPoint::default()
+    };
+    let record = MountRecord { source: PathBuf::from(clean(source)), point, ..MountRecord::default() };
+    Ok(Planned { record, make_source: true, ..Planned::default() })
+}
+
+#[derive(Debug, Default)]
+struct Mode {
+    text: String,
+    read_only: bool,
+    no_copy: bool,
+    propagation: String,
+}
+
+impl Mode {
+    fn parse(text: &str) -> Option<Self> {
+        let mut mode = Self { text: text.to_owned(), ..Self::default() };
+        for word in text.split(',').filter(|word| !word.is_empty()) {
+            match word {
+                "ro" => mode.read_only = true,
+                "rw" | "z" | "Z" | "consistent" | "cached" | "delegated" => {}
+                "nocopy" => mode.no_copy = true,
+                "private" | "rprivate" | "shared" | "rshared" | "slave" | "rslave" => {
+                    word.clone_into(&mut mode.propagation);
+                }
+                _ => return None,
+            }
+        }
+        Some(mode)
+    }
+}
+
+fn volume(name: &str, target: &str, rw: bool, mode: &str) -> Planned {
+    let point = MountPoint {
+        kind: "volume".to_owned(),
+        name: name.to_owned(),
+        destination: target.to_owned(),
+        driver: "local".to_owned(),
+        mode: mode.to_owned(),
+        rw,
+        ..MountPoint::default()
+    };
+    let record = MountRecord { point, anonymous: name.is_empty(), copy_up: true, ..MountRecord::default() };
+    let volume = VolumeCreate { name: name.to_owned(), ..VolumeCreate::default() };
+    Planned { record, volume: Some(volume), make_source: false }
+}
+
+/// One `--mount`.
+fn explicit_mount(mount: &Mount, core: &Core) -> Result<Planned> {
+    let bad = |why: String| EngineError::invalid(format!("invalid mount config for type \"{}\": {why}", mount.kind));
+    if mount.target.is_empty() {
+        return Err(bad("field Target must not be empty".to_owned()));
+    }
+    if !mount.target.starts_with('/') {
+        return Err(bad(format!("invalid mount path: '{}' mount path must be absolute", mount.target)));
+    }
+    let target = clean(&mount.target);
+    if target == "/" {
+        return Err(bad("invalid specification: destination can't be '/'".to_owned()));
+    }
+    match mount.kind.as_str() {
+        "bind" => explicit_bind(mount, target),
+        "volume" => explicit_volume(mount, &target),
+        "tmpfs" => {
+            if !mount.source.is_empty() {
+                return Err(bad("field Source must not be specified".to_owned()));
+            }
+            explicit_tmpfs(mount, &target)
+        }
+        "image" => {
+            let image = core.images.resolve(&mount.source)?;
+            let subpath = mount.image_options.clone().unwrap_or_default().subpath;
+            let point = MountPoint {
+                kind: "image".to_owned(),
+                name: image.id,
+                source: mount.source.clone(),
+                destination: target,
+                ..MountPoint::default()
+            };
+            let record = MountRecord { point, subpath, lower: image.lower, ..MountRecord::default() };
+            Ok(Planned { record, ..Planned::default() })
+        }
+        "cluster" | "npipe" => Err(EngineError::NotSupported(format!("a mount of type {}", mount.kind))),
+        "" => Err(EngineError::invalid("mount type unknown: \"\"")),
+        other => Err(EngineError::invalid(format!("mount type unknown: \"{other}\""))),
+    }
+}
+
+fn explicit_bind(mount: &Mount, target: String) -> Result<Planned> {
+    let bad = |why: String| EngineError::invalid(format!("invalid mount config for type \"bind\": {why}"));
+    let options = mount.bind_options.clone().unwrap_or_default();
+    if mount.source.is_empty() {
+        return Err(bad("field Source must not be empty".to_owned()));
+    }
+    if !mount.source.starts_with('/') {
+        return Err(bad(format!("invalid mount path: '{}' mount path must be absolute", mount.source)));
+    }
+    let known = ["", "private", "rprivate", "shared", "rshared", "slave", "rslave"];
+    if !known.contains(&options.propagation.as_str()) {
+        return Err(bad(format!("invalid propagation mode: {}", options.propagation)));
+    }
+    if !options.create_mountpoint && !Path::new(&mount.source).exists() {
+        return Err(bad(format!("bind source path does not exist: {}", mount.source)));
+    }
+    let propagation = if options.propagation.is_empty() { "rprivate".to_owned() } else { options.propagation };
+    let point = MountPoint {
+        kind: "bind".to_owned(),
+        source: clean(&mount.source),
+        destination: target,
+        rw: !mount.read_only,
+        propagation,
+        ..MountPoint::default()
+    };
+    let record = MountRecord {
+        source: PathBuf::from(clean(&mount.source)),
+        point,
+        non_recursive: options.non_recursive,
+        recursive_read_only: options.read_only_force_recursive,
+        ..MountRecord::default()
+    };
+    Ok(Planned { record, make_source: options.create_mountpoint, ..Planned::default() })
+}
+
+fn explicit_volume(mount: &Mount, target: &str) -> Result<Planned> {
+    let options = mount.volume_options.clone().unwrap_or_default();
+    if !mount.source.is_empty() {
+        if mount.source.starts_with('/') {
+            return Err(EngineError::invalid(format!(
+                "invalid mount config for type \"volume\": invalid specification: source must not be an absolute path: {}",
+                mount.source
+            )));
+        }
+        crate::volume::validate_name(&mount.source)?;
+    }
+    if options.subpath.starts_with('/') || options.subpath.split('/').any(|part| part == "..") {
+        return Err(EngineError::invalid(format!(
+            "invalid mount config for type \"volume\": subpath must be a relative path within the volume: {}",
+            options.subpath
+        )));
+    }
+    let mut planned = volume(&mount.source, target, !mount.read_only, "z");
+    planned.record.copy_up = !options.no_copy && options.subpath.is_empty();
+    planned.record.subpath = options.subpath;
+    if let Some(volume) = &mut planned.volume {
+        volume.labels = options.labels;
+        let driver = options.driver_config.unwrap_or_default();
+        volume.driver = driver.name;
+        volume.driver_opts = driver.options;
+    }
+    Ok(planned)
+}
+
+const TMPFS: [&str; 3] = ["noexec", "nosuid", "nodev"];
+
+fn explicit_tmpfs(mount: &Mount, target: &str) -> Result<Planned> {
+    let options = mount.tmpfs_options.clone().unwrap_or_default();
+    if options.size_bytes < 0 {
+        return Err(EngineError::invalid("invalid mount config for type \"tmpfs\": size must not be negative"));
+    }
+    let mut list: Vec<String> = TMPFS.iter().map(|option| (*option).to_owned()).collect();
+    if options.size_bytes > 0 {
+        list.push(format!("size={}", options.size_bytes));
+    }
+    if options.mode != 0 {
+        list.push(format!("mode={:o}", options.mode));
+    }
+    list.extend(options.options.iter().flatten().map(|words| words.join("=")));
+    if mount.read_only {
+        list.push("ro".to_owned());
+    }
+    let point = MountPoint { kind: "tmpfs".to_owned(), destination: target.to_owned(), rw: !mount.read_only, ..MountPoint::default() };
+    Ok(Planned { record: MountRecord { point, options: list, ..MountRecord::default() }, ..Planned::default() })
+}
+
+/// One `--tmpfs`, which `inspect` does not list among the mounts.
+fn tmpfs(target: &str, options: &str) -> Result<Planned> {
+    let clean_target = clean(target);
+    if !target.starts_with('/') || clean_target == "/" {
+        return Err(EngineError::invalid(format!("invalid tmpfs mount point: {target}")));
+    }
+    let mut list: Vec<String> = TMPFS.iter().map(|option| (*option).to_owned()).collect();
+    for option in options.split(',').filter(|option| !option.is_empty()) {
+        let opposite = match option {
+            "exec" => "noexec",
+            "suid" => "nosuid",
+            "dev" => "nodev",
+            _ => "",
+        };
+        list.retain(|have| have != opposite && have != option);
+        list.push(option.to_owned());
+    }
+    let rw = !list.iter().any(|option| option == "ro");
+    let point = MountPoint { kind: "tmpfs".to_owned(), destination: clean_target, rw, ..MountPoint::default() };
+    Ok(Planned { record: MountRecord { point, options: list, unlisted: true, ..MountRecord::default() }, ..Planned::default() })
+}
+
+/// The mounts of another container, as `--volumes-from` takes them.
+fn from_container(text: &str, core: &Core) -> Result<Vec<Planned>> {
+    let (name, mode) = text.split_once(':').unwrap_or((text, ""));
+    if name.is_empty() {
+        return Err(EngineError::invalid("malformed volumes-from specification: ".to_owned()));
+    }
+    let mode = Mode::parse(mode).ok_or_else(|| EngineError::invalid(format!("invalid mode for volumes-from: {mode}")))?;
+    let take = |mount: &MountRecord| {
+        let mut record = mount.clone();
+        record.point.rw &= !mode.read_only;
+        record.anonymous = false;
+        let volume = (record.point.kind == "volume").then(|| VolumeCreate { name: record.point.name.clone(), ..VolumeCreate::default() });
+        Planned { record, volume, make_source: false }
+    };
+    let other = core.containers.find(name)?;
+    Ok(other.with(|record, _| record.mounts.iter().filter(|mount| mount.point.kind != "tmpfs").map(take).collect()))
+}
+
+/// Makes volumes and directories. `record` names the container that will hold them.
+pub(crate) fn make(plan: Vec<Planned>, record: &Record, core: &Core) -> Result<Vec<MountRecord>> {
+    let mut made = Vec::new();
+    for mut planned in plan {
+        match make_one(&mut planned, record, core) {
+            Ok(()) => made.push(planned.record),
+            Err(error) => {
+                unmake(&Record { mounts: made, ..record.clone() }, core);
+                return Err(error);
+            }
+        }
+    }
+    Ok(made)
+}
+
+fn make_one(planned: &mut Planned, record: &Record, core: &Core) -> Result<()> {
+    if let Some(request) = planned.volume.take() {
+        let volume = core.volumes.create_now(request, planned.record.anonymous, Some(&record.id))?;
+        planned.record.point.name = volume.name;
+        planned.record.source = PathBuf::from(&volume.mountpoint);
+        planned.record.point.source = volume.mountpoint;
+    }
+    let source = &planned.record.source;
+    if planned.make_source && !source.exists() {
+        std::fs::create_dir_all(source).map_err(|error| {
+            EngineError::invalid(format!("error while creating mount source path '{}': {error}", source.display()))
+        })?;
+    }
+    Ok(())
+}
+
+/// Gives up what [`make`] took: the holds on volumes, and volumes of nobody's name.
+pub(crate) fn unmake(record: &Record, core: &Core) {
+    release(record, core, true);
+}
+
+/// Releases the volumes of a container; anonymous ones are removed when asked to.
+pub(crate) fn release(record: &Record, core: &Core, anonymous_too: bool) {
+    for mount in record.mounts.iter().filter(|mount| mount.point.kind == "volume") {
+        core.volumes.release(&mount.point.name, &record.id);
+        if anonymous_too && mount.anonymous {
+            if let Err(error) = core.volumes.remove_now(&mount.point.name) {
+                tracing::debug!(volume.name = %mount.point.name, %error, "anonymous volume stays");
+            }
+        }
+    }
+}
+
+/// Without `.`, `..` and doubled slashes; absolute.
+pub(crate) fn clean(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    format!("/{}", parts.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bind_is_a_path_or_names_a_volume() {
+        let planned = bind("/srv:/data:ro,rslave", "").unwrap();
+        let point = &planned.record.point;
+        assert_eq!((point.kind.as_str(), point.rw, point.propagation.as_str()), ("bind", false, "rslave"));
+        let planned = bind("vol1:/data", "").unwrap();
+        assert_eq!(planned.record.point.mode, "z");
+        assert!(planned.record.copy_up && !planned.record.anonymous);
+    }
+
+    #[test]
+    fn bad_binds_have_dockers_texts() {
+        let check = |text: &str, expect: &str| {
+            let error = bind(text, "").unwrap_err().to_string();
+            assert!(error.contains(expect), "{error}");
+        };
+        check("a:b:c:d", "invalid volume specification: 'a:b:c:d'");
+        check("/a:b", "invalid mount path: 'b' mount path must be absolute");
+        check("/a:/", "destination can't be '/'");
+        check("/a:/b:foo", "invalid mode: foo");
+        check("a/b:/c", "includes invalid characters for a local volume name");
+    }
+
+    #[test]
+    fn tmpfs_options_undo_the_defaults() {
+        let planned = tmpfs("/tmp/", "exec,size=1m").unwrap();
+        assert_eq!(planned.record.options, ["nosuid", "nodev", "exec", "size=1m"]);
+        assert_eq!(planned.record.point.destination, "/tmp");
+    }
+
+    #[test]
+    fn paths_are_cleaned() {
+        for (path, expect) in [("/a//b/../c/.", "/a/c"), ("/..", "/"), ("a", "/a")] {
+            assert_eq!(clean(path), expect);
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! `--security-opt`.
+
+use std::path::{Path, PathBuf};
+
+use skep_objects::api::container::HostConfig;
+
+use super::CapabilitySet;
+use crate::error::{EngineError, Result};
+
+/// What the options say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct SecurityOptions {
+    pub no_new_privileges: bool,
+    pub seccomp: Seccomp,
+}
+
+/// Which system calls are open.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum Seccomp {
+    /// Docker's own profile.
+    #[default]
+    Default,
+    /// All.
+    Unconfined,
+    /// A profile in Docker's JSON form, which the client has read from its file.
+    Profile(String),
+}
+
+impl SecurityOptions {
+    pub(crate) fn parse(host: &HostConfig) -> Result<Self> {
+        let mut parsed = Self::default();
+        if host.privileged {
+            parsed.seccomp = Seccomp::Unconfined;
+        }
+        for option in host.security_opt.iter().flatten() {
+            let bad = || EngineError::invalid(format!("invalid --security-opt 1: \"{option}\""));
+            if matches!(option.as_str(), "no-new-privileges" | "disable") {
+                parsed.no_new_privileges |= option == "no-new-privileges";
+                continue;
+            }
+            let (key, value) = option.split_once('=').or_else(|| option.split_once(':')).ok_or_else(bad)?;
+            match key {
+                "no-new-privileges" => parsed.no_new_privileges = value.parse().map_err(|_| bad())?,
+                "seccomp" => {
+                    parsed.seccomp = match value {
+                        "unconfined" => Seccomp::Unconfined,
+                        "builtin" | "default" => Seccomp::Default,
+                        profile => Seccomp::Profile(profile.to_owned()),
+                    }
+                }
+                // Kernels without them, and those which mask nothing, are as if unconfined.
+                "apparmor" | "label" | "systempaths" | "writable-cgroups" => {}
+                _ => return Err(EngineError::invalid(format!("invalid --security-opt 2: \"{option}\""))),
+            }
+        }
+        Ok(parsed)
+    }
+}
+
+/// The compiled filter of a container; none when it is unconfined.
+pub(crate) fn seccomp_filter(host: &HostConfig, capabilities: &CapabilitySet, cache: &Path) -> Result<Option<PathBuf>> {
+    let names = capabilities.iter().copied();
+    let filter = match SecurityOptions::parse(host)?.seccomp {
+        Seccomp::Unconfined => return Ok(None),
+        Seccomp::Default => skep_runtime::seccomp::default_filter(names, cache),
+        Seccomp::Profile(json) => skep_runtime::seccomp::profile_filter(json.as_bytes(), names, cache),
+    };
+    filter.map(Some).map_err(|error| EngineError::invalid(error.to_string()))
+}

@@ -1,0 +1,123 @@
+//! A container's root file system from the outside: mounted for a moment where nobody sees it.
+//!
+//! A thread of its own enters a mount namespace of its own, mounts, works and ends; the kernel
+//! unmounts with the namespace. Nothing appears in the host's mount table and nothing can be left.
+
+use std::path::{Path, PathBuf};
+
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+
+use super::record::Record;
+use super::{Container, mounts};
+use crate::core::Core;
+use crate::error::{EngineError, Result};
+
+/// Where a root file system is to be had.
+#[derive(Debug, Clone)]
+pub(crate) enum RootView {
+    /// Layers, topmost first, read only: the writable layer is one of them. Any number of readers.
+    ReadOnly(Vec<PathBuf>),
+    /// With the writable layer: one at a time, and only while the container is stopped.
+    Writable { lower: Vec<PathBuf>, dir: PathBuf },
+    /// A running container's own, with its mounts.
+    Running(i32),
+}
+
+impl Core {
+    /// How a container's files are read now.
+    pub(crate) fn view_to_read(&self, container: &Container) -> Result<RootView> {
+        let state = container.state();
+        if state.running && state.pid > 0 {
+            return Ok(RootView::Running(state.pid));
+        }
+        Ok(RootView::ReadOnly(self.layers(container)?))
+    }
+
+    /// The writable layer and those of the image, topmost first.
+    pub(crate) fn layers(&self, container: &Container) -> Result<Vec<PathBuf>> {
+        let mut layers = vec![container.dir.join("upper")];
+        layers.extend(self.images.by_id(&container.with(|record, _| record.image_id.clone()))?.lower);
+        Ok(layers)
+    }
+}
+
+/// Runs `work` with the path of the root file system. Blocks.
+///
+/// For a root that is mounted the thread's own mount namespace is the only place where it is seen.
+pub(crate) fn with_root<T: Send>(view: &RootView, scratch: &Path, work: impl FnOnce(&Path) -> Result<T> + Send) -> Result<T> {
+    let (options, read_only) = match view {
+        RootView::Running(pid) => return work(&PathBuf::from(format!("/proc/{pid}/root"))),
+        RootView::ReadOnly(layers) => (format!("lowerdir={}", joined(layers)), true),
+        RootView::Writable { lower, dir } => (
+            format!(
+                "lowerdir={},upperdir={},workdir={}",
+                joined(lower),
+                dir.join("upper").display(),
+                dir.join("work").display()
+            ),
+            false,
+        ),
+    };
+    std::thread::scope(|scope| {
+        scope
+            .spawn(|| {
+                enter_private_namespace(scratch)?;
+                let fail = |source: nix::Error| EngineError::Io { doing: "mount", path: scratch.to_owned(), source: source.into() };
+                let flags = if read_only { MsFlags::MS_RDONLY } else { MsFlags::empty() };
+                match view {
+                    // Overlayfs wants two layers at least; one is bound as it is.
+                    RootView::ReadOnly(layers) if layers.len() == 1 => {
+                        mount(Some(&layers[0]), scratch, None::<&str>, MsFlags::MS_BIND, None::<&str>).map_err(fail)?;
+                    }
+                    _ => mount(Some("overlay"), scratch, Some("overlay"), flags, Some(options.as_str())).map_err(fail)?,
+                }
+                work(scratch)
+            })
+            .join()
+            .unwrap_or_else(|_| Err(EngineError::refused(skep_objects::ErrorKind::Internal, "a thread at work in a root file system ended early")))
+    })
+}
+
+fn joined(layers: &[PathBuf]) -> String {
+    layers.iter().map(|layer| layer.display().to_string()).collect::<Vec<_>>().join(":")
+}
+
+fn enter_private_namespace(at: &Path) -> Result<()> {
+    let fail = |doing: &'static str| move |source: nix::Error| EngineError::Io { doing, path: at.to_owned(), source: source.into() };
+    unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_FS).map_err(fail("leave the mount namespace for"))?;
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).map_err(fail("make mounts private for"))
+}
+
+/// Fills new, empty volumes with what the image has at their place.
+pub(crate) fn copy_up(core: &Core, record: &Record) -> Result<()> {
+    let wanted: Vec<_> = record
+        .mounts
+        .iter()
+        .filter(|mount| mount.copy_up && mount.point.kind == "volume" && is_empty(&mount.source))
+        .collect();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let lower = core.images.by_id(&record.image_id)?.lower;
+    let layered = super::layered::Layered::new(lower.clone());
+    let present: Vec<_> = wanted
+        .into_iter()
+        .filter(|mount| layered.lookup(&mount.point.destination).is_some_and(|path| path.is_dir()))
+        .collect();
+    if present.is_empty() {
+        return Ok(());
+    }
+    let scratch = core.config.data_root.join("containers").join(&record.id).join("rootfs");
+    with_root(&RootView::ReadOnly(lower), &scratch, |root| {
+        for mount in present {
+            let source = root.join(mounts::clean(&mount.point.destination).trim_start_matches('/'));
+            crate::copy_tree::copy_content(&source, &mount.source)?;
+        }
+        Ok(())
+    })
+}
+
+fn is_empty(dir: &Path) -> bool {
+    std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none())
+}

@@ -1,0 +1,68 @@
+//! The parts of one host's engine, which the operations are written on.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::EngineConfig;
+use crate::container::{Containers, Execs};
+use crate::events::Events;
+use crate::image_source::ImageSource;
+use crate::network::Networks;
+use crate::volume::Volumes;
+
+/// Everything that an operation may need.
+pub(crate) struct Core {
+    pub config: Arc<EngineConfig>,
+    pub containers: Containers,
+    pub execs: Execs,
+    pub images: Arc<dyn ImageSource>,
+    pub volumes: Volumes,
+    pub networks: Networks,
+    pub events: Events,
+    /// Monitors, health checks, delayed restarts; joined at shutdown.
+    pub tasks: TaskTracker,
+    pub stopping: CancellationToken,
+    /// Held while the daemon lives: two on one directory would be the end of both.
+    _directory: std::fs::File,
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl Core {
+    pub(crate) fn new(
+        config: Arc<EngineConfig>,
+        images: Arc<dyn ImageSource>,
+        volumes: Volumes,
+        networks: Networks,
+        events: Events,
+        directory: std::fs::File,
+    ) -> Arc<Self> {
+        let core = Arc::new(Self {
+            config,
+            containers: Containers::default(),
+            execs: Execs::default(),
+            images,
+            volumes,
+            networks,
+            events,
+            tasks: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+            _directory: directory,
+        });
+        core.networks.set_core(Arc::downgrade(&core));
+        core
+    }
+
+    /// Runs what blocks off the async threads.
+    pub(crate) async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> crate::Result<T> {
+        tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|error| crate::EngineError::refused(skep_objects::ErrorKind::Internal, error.to_string()))
+    }
+}

@@ -1,0 +1,10 @@
+//! Containers' output: how it is kept, and how it is read back.
+//!
+//! The shim writes, whether or not a daemon is there; this side only reads files, so a slow reader
+//! holds up nobody.
+
+mod follow;
+mod options;
+mod read;
+
+pub(crate) use options::LogFileOptions;

@@ -1,0 +1,98 @@
+//! A local network's record on disk: `<data root>/networks/<id>.json`.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use skep_net::Cidr;
+use skep_objects::api::container::StringMap;
+use skep_objects::api::network::Ipam;
+
+use crate::container::write_atomically;
+use crate::error::{EngineError, Result};
+
+/// A network as skep keeps it, local or of the swarm.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct NetworkRecord {
+    pub version: u32,
+    pub id: String,
+    pub name: String,
+    pub created: String,
+    /// `bridge`, `host`, `null` or `overlay`.
+    pub driver: String,
+    pub enable_ipv6: bool,
+    pub internal: bool,
+    pub attachable: bool,
+    pub ingress: bool,
+    pub config_only: bool,
+    pub config_from: String,
+    pub ipam: Ipam,
+    pub options: Option<StringMap>,
+    pub labels: Option<StringMap>,
+    /// The bridge's interface.
+    pub bridge: String,
+    /// Comes from the managers and is not on disk.
+    #[serde(skip)]
+    pub swarm: bool,
+}
+
+impl NetworkRecord {
+    pub(crate) fn load(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(EngineError::io("read", path))?;
+        serde_json::from_slice(&bytes).map_err(|source| EngineError::Record { path: path.to_owned(), source })
+    }
+
+    pub(crate) fn save(&self, dir: &Path) -> Result<()> {
+        let path = dir.join(format!("{}.json", self.id));
+        let record = Self { version: 1, ..self.clone() };
+        let bytes =
+            serde_json::to_vec(&record).map_err(|source| EngineError::Record { path: path.clone(), source })?;
+        write_atomically(&path, &bytes, true)
+    }
+
+    /// Subnets with their gateways.
+    pub(crate) fn subnets(&self) -> Vec<Subnet> {
+        let parse = |config: &skep_objects::api::network::IpamConfig| {
+            let subnet: Cidr = config.subnet.parse().ok()?;
+            Some(Subnet {
+                subnet: subnet.network(),
+                range: config.ip_range.parse().ok(),
+                gateway: config.gateway.split('/').next().and_then(|ip| ip.parse().ok()),
+                reserved: config.aux_address.iter().flatten().filter_map(|(_, ip)| ip.parse().ok()).collect(),
+            })
+        };
+        self.ipam.config.iter().flatten().filter_map(parse).collect()
+    }
+
+    pub(crate) fn option(&self, key: &str) -> Option<&str> {
+        self.options.as_ref().and_then(|options| options.get(key)).map(String::as_str)
+    }
+
+    pub(crate) fn labels(&self) -> BTreeMap<String, String> {
+        self.labels.clone().unwrap_or_default()
+    }
+
+    pub(crate) fn is_default_bridge(&self) -> bool {
+        self.name == "bridge" && self.driver == "bridge"
+    }
+
+    /// One of the three that every host has.
+    pub(crate) fn is_predefined(&self) -> bool {
+        matches!(self.name.as_str(), "bridge" | "host" | "none")
+    }
+
+    pub(crate) fn mtu(&self) -> u32 {
+        self.option("com.docker.network.driver.mtu").and_then(|mtu| mtu.parse().ok()).unwrap_or(0)
+    }
+}
+
+/// One subnet of a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Subnet {
+    pub subnet: Cidr,
+    pub range: Option<Cidr>,
+    pub gateway: Option<IpAddr>,
+    pub reserved: Vec<IpAddr>,
+}

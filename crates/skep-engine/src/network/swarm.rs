@@ -1,0 +1,208 @@
+//! This host's part of the swarm's networks.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use skep_net::{Cidr, IngressSpec, OverlaySpec, OverlaySubnet, SwarmSpec};
+use skep_objects::api::network as api;
+use skep_objects::{skep_v1, swarmkit};
+
+use super::Networks;
+use super::record::NetworkRecord;
+use crate::engine::SwarmInfo;
+use crate::error::{EngineError, Result};
+
+/// Option of an overlay network: its VXLAN numbers, one a subnet.
+const VXLAN_IDS: &str = "com.docker.network.driver.overlay.vxlanid_list";
+
+impl Networks {
+    /// Takes this host into a swarm or out of it.
+    pub(crate) async fn set_swarm(&self, swarm: Option<SwarmInfo>) -> Result<()> {
+        let spec = match &swarm {
+            None => None,
+            Some(info) => {
+                let addr: IpAddr = info.data_path_addr.parse().map_err(|_| {
+                    EngineError::invalid(format!("invalid data path address: {}", info.data_path_addr))
+                })?;
+                let port = if info.data_path_port == 0 { 4789 } else { info.data_path_port };
+                Some(SwarmSpec { node_id: info.node_id.clone(), data_path_addr: addr, data_path_port: port })
+            }
+        };
+        let leaves = spec.is_none();
+        self.kernel("set the swarm's data path", move |net| net.set_swarm(spec)).await?;
+        self.state().swarm = swarm;
+        if leaves {
+            self.forget_swarm().await
+        } else {
+            self.make_gateway_bridge().await.map(|_| ())
+        }
+    }
+
+    async fn forget_swarm(&self) -> Result<()> {
+        self.kernel("leave the ingress network", skep_net::Net::remove_ingress).await?;
+        let ids: Vec<String> = self.state().by_id.values().filter(|n| n.swarm).map(|n| n.id.clone()).collect();
+        for id in ids {
+            self.drop_swarm_network(&id).await?;
+        }
+        self.state().node_addresses.clear();
+        let gateway = self.find(super::GATEWAY_BRIDGE).ok();
+        if let Some(network) = gateway.filter(|network| !self.is_in_use(&network.id)) {
+            let _changes = self.0.changes.lock().await;
+            self.remove_local(&network).await?;
+        }
+        Ok(())
+    }
+
+    /// Extends a swarm network to this node. Idempotent.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub async fn ensure_swarm_network(&self, network: &swarmkit::Network) -> Result<()> {
+        let record = record(network)?;
+        let known = self.state().by_id.get(&record.id).cloned();
+        if known.as_deref() == Some(&record) {
+            return Ok(());
+        }
+        let spec = overlay(&record);
+        self.kernel(&format!("extend network {}", record.name), move |net| net.ensure_overlay(&spec)).await?;
+        let record = Arc::new(record);
+        self.state().by_id.insert(record.id.clone(), record.clone());
+        if known.is_none() {
+            self.publish("create", &record, None);
+        }
+        Ok(())
+    }
+
+    /// Takes a swarm network off this node; refused while containers are on it.
+    ///
+    /// # Errors
+    /// It has endpoints.
+    pub async fn remove_swarm_network(&self, id: &str) -> Result<()> {
+        if self.is_in_use(id) {
+            return Err(EngineError::not_allowed(format!("error while removing network: network {id} has active endpoints")));
+        }
+        self.drop_swarm_network(id).await
+    }
+
+    async fn drop_swarm_network(&self, id: &str) -> Result<()> {
+        let Some(network) = self.state().by_id.get(id).cloned().filter(|network| network.swarm) else { return Ok(()) };
+        if network.ingress {
+            self.kernel("leave the ingress network", skep_net::Net::remove_ingress).await?;
+        }
+        let owned = id.to_owned();
+        self.kernel(&format!("remove network {}", network.name), move |net| net.remove_overlay(&owned)).await?;
+        let mut state = self.state();
+        state.by_id.remove(id);
+        state.members.remove(id);
+        drop(state);
+        self.publish("destroy", &network, None);
+        Ok(())
+    }
+
+    /// This node's own address on a network: the ingress network has one for each node.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub async fn set_node_attachment(&self, attachment: &swarmkit::NetworkAttachment) -> Result<()> {
+        let Some(network) = &attachment.network else { return Ok(()) };
+        self.ensure_swarm_network(network).await?;
+        let record = self.find(&network.id)?;
+        self.state().node_addresses.insert(network.id.clone(), attachment.addresses.clone());
+        if !record.ingress {
+            return Ok(());
+        }
+        let node_addresses = attachment.addresses.iter().filter_map(|text| text.parse::<Cidr>().ok()).collect();
+        let spec = IngressSpec { network_id: network.id.clone(), node_addresses };
+        self.kernel("join the ingress network", move |net| net.ensure_ingress(&spec)).await?;
+        let first = attachment.addresses.first().cloned().unwrap_or_default();
+        let mac = first.parse::<Cidr>().map(|cidr| skep_net::Mac::from_ip(cidr.addr).to_string()).unwrap_or_default();
+        let resource = api::EndpointResource {
+            name: "ingress-endpoint".to_owned(),
+            endpoint_id: String::new(),
+            mac_address: mac,
+            ipv4_address: first,
+            ipv6_address: String::new(),
+        };
+        // Shown by `network inspect ingress`, but no member that would keep the network.
+        self.state().node_endpoint_shown(&network.id, resource);
+        Ok(())
+    }
+
+    /// Takes over endpoint tables; when this returns the kernel has them.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub async fn apply_endpoints(&self, message: &skep_v1::EndpointsMessage) -> Result<()> {
+        let message = message.clone();
+        self.kernel("apply endpoint tables", move |net| net.apply_endpoints(&message)).await
+    }
+
+    /// What works but not wholly, for `info`.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        self.0.net.warnings().iter().map(ToString::to_string).collect()
+    }
+
+    /// This node's WireGuard public key; empty without WireGuard.
+    #[must_use]
+    pub fn wireguard_public_key(&self) -> Vec<u8> {
+        self.0.net.wireguard_public_key()
+    }
+}
+
+impl super::State {
+    fn node_endpoint_shown(&mut self, network: &str, resource: api::EndpointResource) {
+        self.node_endpoints.insert(network.to_owned(), resource);
+    }
+}
+
+/// The managers' description as a record.
+fn record(network: &swarmkit::Network) -> Result<NetworkRecord> {
+    let missing = || EngineError::invalid(format!("network {} has no specification", network.id));
+    let spec = network.spec.as_ref().ok_or_else(missing)?;
+    let annotations = spec.annotations.clone().unwrap_or_default();
+    let driver = network.driver_state.as_ref().or(spec.driver_config.as_ref());
+    let config = |config: &swarmkit::IpamConfig| api::IpamConfig {
+        subnet: config.subnet.clone(),
+        ip_range: config.range.clone(),
+        gateway: config.gateway.clone(),
+        aux_address: None,
+    };
+    let configs = network.ipam.iter().flat_map(|ipam| &ipam.configs).map(config).collect();
+    let created = network.meta.as_ref().and_then(|meta| meta.created_at.as_ref());
+    Ok(NetworkRecord {
+        id: network.id.clone(),
+        name: annotations.name,
+        created: skep_objects::api::encode::timestamp(created),
+        driver: driver.map_or_else(|| "overlay".to_owned(), |driver| driver.name.clone()),
+        enable_ipv6: spec.ipv6_enabled,
+        internal: spec.internal,
+        attachable: spec.attachable,
+        ingress: spec.ingress,
+        ipam: api::Ipam { driver: "default".to_owned(), options: None, config: Some(configs) },
+        options: Some(driver.map(|driver| driver.options.clone()).unwrap_or_default()),
+        labels: Some(annotations.labels),
+        swarm: true,
+        ..NetworkRecord::default()
+    })
+}
+
+fn overlay(record: &NetworkRecord) -> OverlaySpec {
+    let numbers: Vec<u32> = record.option(VXLAN_IDS).unwrap_or_default().split(',').filter_map(|n| n.trim().parse().ok()).collect();
+    let subnets = record.subnets().into_iter().enumerate();
+    OverlaySpec {
+        network_id: record.id.clone(),
+        name: record.name.clone(),
+        subnets: subnets
+            .map(|(at, subnet)| OverlaySubnet {
+                subnet: subnet.subnet,
+                vni: numbers.get(at).or(numbers.last()).copied().unwrap_or(0),
+            })
+            .collect(),
+        underlay_mtu: record.mtu(),
+        encrypted: record.option("encrypted").is_some_and(|value| value != "false"),
+        ingress: record.ingress,
+        internal: record.internal,
+    }
+}
+
