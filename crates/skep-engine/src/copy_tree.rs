@@ -47,40 +47,64 @@ fn copy_entry(source: &Path, target: &Path, links: &mut Links) -> Result<()> {
         return Ok(());
     } else {
         let node = rustix::fs::FileType::from_raw_mode(meta.mode());
-        rustix::fs::mknodat(CWD, target, node, Mode::from_raw_mode(meta.mode() & 0o7777), meta.rdev())
-            .map_err(|error| EngineError::io("make node", target)(error.into()))?;
+        rustix::fs::mknodat(
+            CWD,
+            target,
+            node,
+            Mode::from_raw_mode(meta.mode() & 0o7777),
+            meta.rdev(),
+        )
+        .map_err(|error| EngineError::io("make node", target)(error.into()))?;
     }
     set_attributes(source, target, &meta)
 }
 
 fn set_attributes(source: &Path, target: &Path, meta: &std::fs::Metadata) -> Result<()> {
-    let fail = |doing: &'static str| move |error: rustix::io::Errno| EngineError::io(doing, target)(error.into());
+    let fail = |doing: &'static str| {
+        move |error: rustix::io::Errno| EngineError::io(doing, target)(error.into())
+    };
     let (uid, gid) = (Uid::from_raw(meta.uid()), Gid::from_raw(meta.gid()));
-    rustix::fs::chownat(CWD, target, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW).map_err(fail("chown"))?;
+    rustix::fs::chownat(CWD, target, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+        .map_err(fail("chown"))?;
     copy_xattrs(source, target);
     if !meta.file_type().is_symlink() {
         // After the owner: changing that drops the set-id bits.
-        rustix::fs::chmod(target, Mode::from_raw_mode(meta.mode() & 0o7777)).map_err(fail("chmod"))?;
+        rustix::fs::chmod(target, Mode::from_raw_mode(meta.mode() & 0o7777))
+            .map_err(fail("chmod"))?;
     }
-    let time = |seconds: i64, nanos: i64| Timespec { tv_sec: seconds, tv_nsec: nanos };
+    let time = |seconds: i64, nanos: i64| Timespec {
+        tv_sec: seconds,
+        tv_nsec: nanos,
+    };
     let times = Timestamps {
         last_access: time(meta.atime(), meta.atime_nsec()),
         last_modification: time(meta.mtime(), meta.mtime_nsec()),
     };
-    rustix::fs::utimensat(CWD, target, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(fail("set times of"))
+    rustix::fs::utimensat(CWD, target, &times, AtFlags::SYMLINK_NOFOLLOW)
+        .map_err(fail("set times of"))
 }
 
 /// Attributes that the target's file system refuses are left out, as `cp -a` does.
 fn copy_xattrs(source: &Path, target: &Path) {
     let mut names = vec![0_u8; 4096];
-    let Ok(length) = rustix::fs::llistxattr(source, &mut names[..]) else { return };
-    for name in names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+    let Ok(length) = rustix::fs::llistxattr(source, &mut names[..]) else {
+        return;
+    };
+    for name in names[..length]
+        .split(|byte| *byte == 0)
+        .filter(|name| !name.is_empty())
+    {
         if name.starts_with(b"trusted.overlay.") {
             continue;
         }
         let mut value = vec![0_u8; 64 << 10];
         if let Ok(length) = rustix::fs::lgetxattr(source, name, &mut value[..]) {
-            let _ = rustix::fs::lsetxattr(target, name, &value[..length], rustix::fs::XattrFlags::empty());
+            let _ = rustix::fs::lsetxattr(
+                target,
+                name,
+                &value[..length],
+                rustix::fs::XattrFlags::empty(),
+            );
         }
     }
 }
@@ -103,6 +127,9 @@ mod tests {
         let meta = std::fs::metadata(to.join("sub/a")).unwrap();
         assert_eq!(meta.mode() & 0o7777, 0o4751);
         assert_eq!(meta.ino(), std::fs::metadata(to.join("b")).unwrap().ino());
-        assert_eq!(std::fs::read_link(to.join("link")).unwrap(), Path::new("nowhere"));
+        assert_eq!(
+            std::fs::read_link(to.join("link")).unwrap(),
+            Path::new("nowhere")
+        );
     }
 }

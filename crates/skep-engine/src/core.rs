@@ -30,7 +30,9 @@ pub(crate) struct Core {
 
 impl std::fmt::Debug for Core {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Core").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("Core")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
     }
 }
 
@@ -60,9 +62,12 @@ impl Core {
     }
 
     /// Runs what blocks off the async threads.
-    pub(crate) async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> crate::Result<T> {
-        tokio::task::spawn_blocking(work)
-            .await
-            .map_err(|error| crate::EngineError::refused(skep_objects::ErrorKind::Internal, error.to_string()))
+    pub(crate) async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> crate::Result<T> {
+        tokio::task::spawn_blocking(work).await.map_err(|error| {
+            crate::EngineError::refused(skep_objects::ErrorKind::Internal, error.to_string())
+        })
     }
 }

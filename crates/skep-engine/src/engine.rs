@@ -3,6 +3,7 @@
 //! [`Engine`] is a cheap clone. Each method names a container by full id, name or unique id prefix.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -15,10 +16,13 @@ use skep_objects::swarmkit;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
+use crate::assemble;
 use crate::config::EngineConfig;
+use crate::core::Core;
 use crate::error::{EngineError, Result};
 use crate::events::Events;
 use crate::filters::Filters;
+use crate::image::Images;
 use crate::network::Networks;
 use crate::volume::Volumes;
 
@@ -336,10 +340,8 @@ pub struct SwarmInfo {
 /// One host's containers, images, volumes and networks.
 #[derive(Debug, Clone)]
 pub struct Engine {
-    config: std::sync::Arc<EngineConfig>,
-    events: Events,
-    volumes: Volumes,
-    networks: Networks,
+    core: Arc<Core>,
+    images: Images,
 }
 
 impl Engine {
@@ -350,42 +352,60 @@ impl Engine {
     /// # Errors
     /// A directory that cannot be used, or is used by another daemon.
     pub async fn open(config: EngineConfig) -> Result<Self> {
+        let directory = assemble::take_directories(&config)?;
         let events = Events::new();
-        Ok(Self {
-            volumes: Volumes::default(),
-            networks: Networks::default(),
+        let images = assemble::open_images(&config, &events)?;
+        let config = Arc::new(config);
+        let volumes = Volumes::open(config.data_root.join("volumes"), events.clone())?;
+        let networks = Networks::open(config.clone(), events.clone()).await?;
+        let core = Core::new(
+            config,
+            Arc::new(images.clone()),
+            volumes,
+            networks,
             events,
-            config: std::sync::Arc::new(config),
-        })
+            directory,
+        );
+        images.set_users(Arc::new(assemble::Users(Arc::downgrade(&core))));
+        core.restore().await?;
+        core.networks.sweep().await;
+        core.start_by_policy();
+        Ok(Self { core, images })
+    }
+
+    /// Images.
+    #[must_use]
+    pub fn images(&self) -> &Images {
+        &self.images
     }
 
     /// How it was set up.
     #[must_use]
     pub fn config(&self) -> &EngineConfig {
-        &self.config
+        &self.core.config
     }
 
     /// Ends background work; containers go on unless `stop_containers`.
     pub async fn shutdown(&self, stop_containers: bool) {
-        let _ = stop_containers;
+        self.core.shutdown(stop_containers).await;
     }
 
     /// Volumes.
     #[must_use]
     pub fn volumes(&self) -> &Volumes {
-        &self.volumes
+        &self.core.volumes
     }
 
     /// Networks.
     #[must_use]
     pub fn networks(&self) -> &Networks {
-        &self.networks
+        &self.core.networks
     }
 
     /// Events of this host; the daemon publishes swarm events here too.
     #[must_use]
     pub fn events(&self) -> &Events {
-        &self.events
+        &self.core.events
     }
 
     /// Tells the engine that its host is, or no longer is, a member of a swarm.
@@ -393,14 +413,13 @@ impl Engine {
     /// # Errors
     /// The ingress and gateway networks cannot be set up or taken down.
     pub async fn set_swarm(&self, swarm: Option<SwarmInfo>) -> Result<()> {
-        let _ = swarm;
-        Err(missing("set_swarm"))
+        self.core.networks.set_swarm(swarm).await
     }
 
     /// This host as a swarm node: host name, platform, resources, engine version, labels, plugins.
     #[must_use]
     pub fn describe(&self) -> swarmkit::NodeDescription {
-        swarmkit::NodeDescription::default()
+        crate::node::describe(&self.core.config)
     }
 
     /// Makes a container.
@@ -408,8 +427,7 @@ impl Engine {
     /// # Errors
     /// The name is taken, the image is missing, or the configuration is not valid.
     pub async fn create_container(&self, request: CreateContainer) -> Result<Created> {
-        let _ = request;
-        Err(missing("create_container"))
+        self.core.create(request).await
     }
 
     /// Starts a container.
@@ -417,7 +435,7 @@ impl Engine {
     /// # Errors
     /// `NotModified` when it runs already; what the kernel refuses, after undoing everything.
     pub async fn start(&self, reference: &str) -> Result<()> {
-        Err(missing(reference))
+        self.core.start(reference).await
     }
 
     /// Stops a container: `signal` or its own, and SIGKILL after `timeout` seconds or its own.
@@ -430,8 +448,7 @@ impl Engine {
         signal: Option<&str>,
         timeout: Option<i64>,
     ) -> Result<()> {
-        let _ = (signal, timeout);
-        Err(missing(reference))
+        self.core.stop(reference, signal, timeout).await
     }
 
     /// Sends a signal.
@@ -439,8 +456,7 @@ impl Engine {
     /// # Errors
     /// It does not run, or there is no such signal.
     pub async fn kill(&self, reference: &str, signal: &str) -> Result<()> {
-        let _ = signal;
-        Err(missing(reference))
+        self.core.kill(reference, signal).await
     }
 
     /// Stops, when it runs, and starts.
@@ -453,8 +469,7 @@ impl Engine {
         signal: Option<&str>,
         timeout: Option<i64>,
     ) -> Result<()> {
-        let _ = (signal, timeout);
-        Err(missing(reference))
+        self.core.restart(reference, signal, timeout).await
     }
 
     /// Removes a container.
@@ -462,8 +477,7 @@ impl Engine {
     /// # Errors
     /// It runs and `force` is not set.
     pub async fn remove(&self, reference: &str, options: RemoveOptions) -> Result<()> {
-        let _ = options;
-        Err(missing(reference))
+        self.core.remove(reference, options).await
     }
 
     /// Gives another name.
@@ -471,8 +485,7 @@ impl Engine {
     /// # Errors
     /// The name is taken or not valid.
     pub async fn rename(&self, reference: &str, name: &str) -> Result<()> {
-        let _ = name;
-        Err(missing(reference))
+        self.core.rename(reference, name).await
     }
 
     /// Freezes.
@@ -480,7 +493,7 @@ impl Engine {
     /// # Errors
     /// It does not run or is frozen already.
     pub async fn pause(&self, reference: &str) -> Result<()> {
-        Err(missing(reference))
+        self.core.pause(reference).await
     }
 
     /// Thaws.
@@ -488,7 +501,7 @@ impl Engine {
     /// # Errors
     /// It is not frozen.
     pub async fn unpause(&self, reference: &str) -> Result<()> {
-        Err(missing(reference))
+        self.core.unpause(reference).await
     }
 
     /// Waits; the waiter is in place when this returns, so a start after it cannot be missed.
@@ -500,8 +513,7 @@ impl Engine {
         reference: &str,
         condition: WaitCondition,
     ) -> Result<BoxFuture<'static, api::WaitResponse>> {
-        let _ = condition;
-        Err(missing(reference))
+        self.core.wait(reference, condition)
     }
 
     /// Everything about a container.
@@ -509,8 +521,7 @@ impl Engine {
     /// # Errors
     /// No such container.
     pub async fn inspect(&self, reference: &str, size: bool) -> Result<api::ContainerInspect> {
-        let _ = size;
-        Err(missing(reference))
+        self.core.inspect(reference, size).await
     }
 
     /// Containers, newest first.
@@ -518,8 +529,7 @@ impl Engine {
     /// # Errors
     /// An unknown filter.
     pub async fn list(&self, options: &ListOptions) -> Result<Vec<api::ContainerSummary>> {
-        let _ = options;
-        Ok(Vec::new())
+        self.core.list(options).await
     }
 
     /// Follows one container's state; ends after `Phase::Removed`.
@@ -527,7 +537,7 @@ impl Engine {
     /// # Errors
     /// No such container.
     pub fn watch_container(&self, reference: &str) -> Result<watch::Receiver<ContainerStatus>> {
-        Err(missing(reference))
+        Ok(self.core.containers.find(reference)?.watch())
     }
 
     /// Reads the log.
@@ -535,8 +545,7 @@ impl Engine {
     /// # Errors
     /// The log driver cannot be read.
     pub async fn logs(&self, reference: &str, options: &LogOptions) -> Result<Logs> {
-        let _ = options;
-        Err(missing(reference))
+        self.core.logs(reference, options).await
     }
 
     /// Attaches to a running container, or to one that is about to be started.
@@ -544,8 +553,7 @@ impl Engine {
     /// # Errors
     /// It is paused or restarting.
     pub async fn attach(&self, reference: &str, options: &AttachOptions) -> Result<Attached> {
-        let _ = options;
-        Err(missing(reference))
+        self.core.attach(reference, options).await
     }
 
     /// Sets the size of a container's tty.
@@ -553,8 +561,7 @@ impl Engine {
     /// # Errors
     /// It does not run.
     pub async fn resize(&self, reference: &str, height: u16, width: u16) -> Result<()> {
-        let _ = (height, width);
-        Err(missing(reference))
+        self.core.resize(reference, height, width).await
     }
 
     /// Prepares a further process; returns its id.
@@ -562,8 +569,7 @@ impl Engine {
     /// # Errors
     /// The container does not run.
     pub async fn exec_create(&self, reference: &str, request: ExecCreate) -> Result<String> {
-        let _ = request;
-        Err(missing(reference))
+        self.core.exec_create(reference, request)
     }
 
     /// Starts a prepared process. Attached unless `detach`.
@@ -571,8 +577,7 @@ impl Engine {
     /// # Errors
     /// It ran already, or the program cannot be started.
     pub async fn exec_start(&self, exec_id: &str, request: &ExecStart) -> Result<Option<Attached>> {
-        let _ = request;
-        Err(missing(exec_id))
+        self.core.exec_start(exec_id, request).await
     }
 
     /// A prepared, running or ended process.
@@ -580,7 +585,7 @@ impl Engine {
     /// # Errors
     /// No such exec.
     pub async fn exec_inspect(&self, exec_id: &str) -> Result<ExecInspect> {
-        Err(missing(exec_id))
+        self.core.exec_inspect(exec_id)
     }
 
     /// Sets the size of an exec's tty.
@@ -588,8 +593,7 @@ impl Engine {
     /// # Errors
     /// It does not run.
     pub async fn exec_resize(&self, exec_id: &str, height: u16, width: u16) -> Result<()> {
-        let _ = (height, width);
-        Err(missing(exec_id))
+        self.core.exec_resize(exec_id, height, width).await
     }
 
     /// Processes of a container in `ps`'s columns; `ps_args` empty is `-ef`.
@@ -695,8 +699,7 @@ impl Engine {
     /// # Errors
     /// An unknown filter.
     pub async fn prune(&self, filters: &Filters) -> Result<api::PruneResponse> {
-        let _ = filters;
-        Err(missing("prune"))
+        self.core.prune(filters).await
     }
 }
 

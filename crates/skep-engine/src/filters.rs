@@ -142,7 +142,9 @@ impl Filters {
 /// None of these, or more than one.
 pub(crate) fn until(filters: &Filters, now: SystemTime) -> Result<Option<SystemTime>> {
     let mut values = filters.get("until");
-    let Some(text) = values.next() else { return Ok(None) };
+    let Some(text) = values.next() else {
+        return Ok(None);
+    };
     if values.next().is_some() {
         return Err(EngineError::invalid("more than one until filter specified"));
     }
@@ -150,11 +152,15 @@ pub(crate) fn until(filters: &Filters, now: SystemTime) -> Result<Option<SystemT
         return Ok(Some(at));
     }
     if let Ok(seconds) = text.parse::<f64>() {
-        return Ok(Duration::try_from_secs_f64(seconds).ok().map(|since| UNIX_EPOCH + since));
+        return Ok(Duration::try_from_secs_f64(seconds)
+            .ok()
+            .map(|since| UNIX_EPOCH + since));
     }
     match go_duration(text) {
         Some(ago) => Ok(now.checked_sub(ago)),
-        None => Err(EngineError::invalid(format!("failed to parse value as time or duration: \"{text}\""))),
+        None => Err(EngineError::invalid(format!(
+            "failed to parse value as time or duration: \"{text}\""
+        ))),
     }
 }
 
@@ -165,7 +171,9 @@ fn go_duration(text: &str) -> Option<Duration> {
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let (number, tail) = rest.split_at(digits);
-        let unit_end = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
+        let unit_end = tail
+            .find(|c: char| c.is_ascii_digit())
+            .unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(unit_end);
         let factor = match unit {
             "h" => 3600.0,
@@ -179,7 +187,11 @@ fn go_duration(text: &str) -> Option<Duration> {
         total += number.parse::<f64>().ok()? * factor;
         rest = tail;
     }
-    if text.is_empty() { None } else { Duration::try_from_secs_f64(total).ok() }
+    if text.is_empty() {
+        None
+    } else {
+        Duration::try_from_secs_f64(total).ok()
+    }
 }
 
 #[cfg(test)]
@@ -200,7 +212,10 @@ mod tests {
         let at = |text: &str| until(&Filters::default().with("until", text), now).unwrap();
         assert_eq!(at("1h30m"), Some(now - Duration::from_secs(5400)));
         assert_eq!(at("1000"), Some(UNIX_EPOCH + Duration::from_secs(1000)));
-        assert_eq!(at("1970-01-01T00:00:05Z"), Some(UNIX_EPOCH + Duration::from_secs(5)));
+        assert_eq!(
+            at("1970-01-01T00:00:05Z"),
+            Some(UNIX_EPOCH + Duration::from_secs(5))
+        );
         assert!(until(&Filters::default().with("until", "soon"), now).is_err());
     }
 

@@ -2,13 +2,20 @@
 //!
 //! [`Engine`] is the facade; the API server and the agent know nothing else.
 
+mod assemble;
 pub mod config;
+mod container;
+mod copy_tree;
+mod core;
 pub mod engine;
 mod error;
 pub mod events;
 mod filters;
 pub mod image;
+mod image_source;
+mod logs;
 pub mod network;
+mod node;
 mod timestamp;
 pub mod volume;
 
@@ -21,3 +28,4 @@ pub use engine::{
 };
 pub use error::{EngineError, Result};
 pub use filters::Filters;
+pub use image_source::{ImageInUse, ImageSource};

@@ -31,21 +31,38 @@ pub(crate) struct Waiting {
 }
 
 impl Core {
-    pub(crate) async fn attach(&self, reference: &str, options: &AttachOptions) -> Result<Attached> {
+    pub(crate) async fn attach(
+        &self,
+        reference: &str,
+        options: &AttachOptions,
+    ) -> Result<Attached> {
         let container = self.containers.find(reference)?;
         let state = container.state();
         if state.paused {
-            return Err(EngineError::conflict(format!("container {reference} is paused, unpause the container before attach")));
+            return Err(EngineError::conflict(format!(
+                "container {reference} is paused, unpause the container before attach"
+            )));
         }
         if state.restarting {
-            return Err(EngineError::conflict(format!("container {reference} is restarting, wait until the container is running")));
+            return Err(EngineError::conflict(format!(
+                "container {reference} is restarting, wait until the container is running"
+            )));
         }
         let keys = DetachKeys::parse(&options.detach_keys)?;
-        let (tty, stdin_once) = container.with(|record, _| (record.config.tty, record.config.stdin_once));
-        let past = if options.logs { self.past_output(reference, options).await? } else { futures::stream::empty().boxed() };
+        let (tty, stdin_once) =
+            container.with(|record, _| (record.config.tty, record.config.stdin_once));
+        let past = if options.logs {
+            self.past_output(reference, options).await?
+        } else {
+            futures::stream::empty().boxed()
+        };
         self.publish(&container, "attach", std::collections::BTreeMap::new());
         if !options.stream {
-            return Ok(Attached { tty, input: None, output: past });
+            return Ok(Attached {
+                tty,
+                input: None,
+                output: past,
+            });
         }
         let open_stdin = container.with(|record, _| record.config.open_stdin);
         let streams = protocol::Attach {
@@ -58,49 +75,101 @@ impl Core {
             Source::Now(open(&container, &streams).await?)
         } else {
             let (reply, talk) = oneshot::channel();
-            container.live().waiting.push(Waiting { streams: streams.clone(), reply });
+            container.live().waiting.push(Waiting {
+                streams: streams.clone(),
+                reply,
+            });
             Source::Later(talk)
         };
-        let (input, output) = pump(source, Pump { stdin: streams.stdin, keys: tty.then_some(keys), stdin_once, exec: None });
-        Ok(Attached { tty, input, output: past.chain(output).boxed() })
+        let (input, output) = pump(
+            source,
+            Pump {
+                stdin: streams.stdin,
+                keys: tty.then_some(keys),
+                stdin_once,
+                exec: None,
+            },
+        );
+        Ok(Attached {
+            tty,
+            input,
+            output: past.chain(output).boxed(),
+        })
     }
 
     /// What the container wrote before, for `logs=1`.
-    async fn past_output(&self, reference: &str, options: &AttachOptions) -> Result<BoxStream<(StreamKind, Bytes)>> {
-        let wanted = LogOptions { stdout: options.stdout, stderr: options.stderr, ..LogOptions::default() };
+    async fn past_output(
+        &self,
+        reference: &str,
+        options: &AttachOptions,
+    ) -> Result<BoxStream<(StreamKind, Bytes)>> {
+        let wanted = LogOptions {
+            stdout: options.stdout,
+            stderr: options.stderr,
+            ..LogOptions::default()
+        };
         let logs = self.logs(reference, &wanted).await?;
-        let lines = logs.records.filter_map(|record| async move { record.ok().map(|record| (record.stream, record.bytes)) });
+        let lines = logs.records.filter_map(|record| async move {
+            record.ok().map(|record| (record.stream, record.bytes))
+        });
         Ok(lines.boxed())
     }
 
     pub(crate) async fn resize(&self, reference: &str, height: u16, width: u16) -> Result<()> {
         let container = self.containers.find(reference)?;
         if !container.state().running {
-            return Err(EngineError::conflict(format!("container {} is not running", container.id)));
+            return Err(EngineError::conflict(format!(
+                "container {} is not running",
+                container.id
+            )));
         }
-        let gone = |error: super::shim::TalkError| EngineError::Shim { doing: "resize", id: container.id.clone(), reason: error.to_string() };
+        let gone = |error: super::shim::TalkError| EngineError::Shim {
+            doing: "resize",
+            id: container.id.clone(),
+            reason: error.to_string(),
+        };
         let mut talk = Talk::open(&container.bundle).map_err(gone)?;
-        talk.call(&Request::Resize { exec: None, rows: height, columns: width }).await.map_err(gone)?;
-        let attributes = [("height".to_owned(), height.to_string()), ("width".to_owned(), width.to_string())];
+        talk.call(&Request::Resize {
+            exec: None,
+            rows: height,
+            columns: width,
+        })
+        .await
+        .map_err(gone)?;
+        let attributes = [
+            ("height".to_owned(), height.to_string()),
+            ("width".to_owned(), width.to_string()),
+        ];
         self.publish(&container, "resize", attributes.into_iter().collect());
         Ok(())
     }
 }
 
 async fn open(container: &Container, streams: &protocol::Attach) -> Result<Talk> {
-    let gone = |error: super::shim::TalkError| EngineError::Shim { doing: "attach to", id: container.id.clone(), reason: error.to_string() };
+    let gone = |error: super::shim::TalkError| EngineError::Shim {
+        doing: "attach to",
+        id: container.id.clone(),
+        reason: error.to_string(),
+    };
     let mut talk = Talk::open(&container.bundle).map_err(gone)?;
-    talk.call(&Request::Attach(streams.clone())).await.map_err(gone)?;
+    talk.call(&Request::Attach(streams.clone()))
+        .await
+        .map_err(gone)?;
     Ok(talk)
 }
 
 /// Connects who waited, between the creation of the container and the start of its program.
 pub(super) async fn connect_waiting(container: &Container) {
     let waiting = std::mem::take(&mut container.live().waiting);
-    for Waiting { streams, reply } in waiting.into_iter().filter(|waiting| !waiting.reply.is_closed()) {
+    for Waiting { streams, reply } in waiting
+        .into_iter()
+        .filter(|waiting| !waiting.reply.is_closed())
+    {
         match open(container, &streams).await {
             Ok(talk) => drop(reply.send(talk)),
-            Err(error) => tracing::debug!(container.id = %container.id, %error, "not attached at the start"),
+            Err(error) => {
+                tracing::debug!(container.id = %container.id, %error, "not attached at the start")
+            }
         }
     }
 }
@@ -165,13 +234,24 @@ enum Detached {
     ByEnd(OwnedWriteHalf),
 }
 
-async fn move_input(mut from: tokio::io::DuplexStream, mut to: OwnedWriteHalf, mut how: Pump) -> Detached {
+async fn move_input(
+    mut from: tokio::io::DuplexStream,
+    mut to: OwnedWriteHalf,
+    mut how: Pump,
+) -> Detached {
     let mut buffer = vec![0; 8 << 10];
     loop {
         let read = from.read(&mut buffer).await.unwrap_or(0);
         if read == 0 {
             if how.stdin_once || how.exec.is_some() {
-                let _ = to.write_all(&Request::CloseStdin { exec: how.exec.clone() }.to_bytes()).await;
+                let _ = to
+                    .write_all(
+                        &Request::CloseStdin {
+                            exec: how.exec.clone(),
+                        }
+                        .to_bytes(),
+                    )
+                    .await;
             }
             return Detached::ByEnd(to);
         }
@@ -191,7 +271,12 @@ async fn move_input(mut from: tokio::io::DuplexStream, mut to: OwnedWriteHalf, m
 }
 
 /// Passes output on until the process has ended, the shim is gone, or nobody reads.
-async fn move_output(mut frames: FrameReader, mut pending: VecDeque<Frame>, to: mpsc::Sender<(StreamKind, Bytes)>, exec: Option<String>) {
+async fn move_output(
+    mut frames: FrameReader,
+    mut pending: VecDeque<Frame>,
+    to: mpsc::Sender<(StreamKind, Bytes)>,
+    exec: Option<String>,
+) {
     loop {
         let next = match pending.pop_front() {
             Some(frame) => Ok(Some(frame)),

@@ -23,7 +23,14 @@ impl Core {
     }
 
     fn create_now(self: &Arc<Self>, request: CreateContainer) -> Result<Created> {
-        let CreateContainer { name, mut config, mut host_config, networking_config, platform, managed } = request;
+        let CreateContainer {
+            name,
+            mut config,
+            mut host_config,
+            networking_config,
+            platform,
+            managed,
+        } = request;
         if !name.is_empty() {
             name::validate(&name)?;
         }
@@ -67,13 +74,19 @@ impl Core {
     }
 
     /// Puts a container on disk and among the others; undoes all of it when a step fails.
-    fn make(&self, mut record: Record, plan: Vec<mounts::Planned>, managed: Option<ManagedContainer>) -> Result<Arc<Container>> {
+    fn make(
+        &self,
+        mut record: Record,
+        plan: Vec<mounts::Planned>,
+        managed: Option<ManagedContainer>,
+    ) -> Result<Arc<Container>> {
         let dir = self.config.data_root.join("containers").join(&record.id);
         let bundle = self.config.exec_root.join("containers").join(&record.id);
         std::fs::create_dir(&dir).map_err(EngineError::io("create", &dir))?;
         let made = (|| {
             for part in ["upper", "work", "rootfs"] {
-                std::fs::create_dir(dir.join(part)).map_err(EngineError::io("create", dir.join(part)))?;
+                std::fs::create_dir(dir.join(part))
+                    .map_err(EngineError::io("create", dir.join(part)))?;
             }
             record.mounts = mounts::make(plan, &record, self)?;
             super::rootfs::copy_up(self, &record)?;
@@ -116,7 +129,11 @@ impl Core {
         } else if config.hostname.is_empty() {
             short_id(id).clone_into(&mut config.hostname);
         }
-        for mode in [&mut host.network_mode, &mut host.ipc_mode, &mut host.pid_mode] {
+        for mode in [
+            &mut host.network_mode,
+            &mut host.ipc_mode,
+            &mut host.pid_mode,
+        ] {
             if let Some(other) = super::oci::shared(mode) {
                 let other = self.containers.find(other)?;
                 *mode = format!("container:{}", other.id);
@@ -126,10 +143,16 @@ impl Core {
     }
 
     /// Publishes an event of a container with its labels, image and name.
-    pub(crate) fn publish(&self, container: &Container, action: &str, more: BTreeMap<String, String>) {
+    pub(crate) fn publish(
+        &self,
+        container: &Container,
+        action: &str,
+        more: BTreeMap<String, String>,
+    ) {
         let mut attributes = container.event_attributes();
         attributes.extend(more);
-        self.events.publish("container", action, &container.id, attributes);
+        self.events
+            .publish("container", action, &container.id, attributes);
     }
 }
 
@@ -151,8 +174,15 @@ fn task_record(managed: &ManagedContainer) -> TaskRecord {
 }
 
 fn network_name(attachment: &crate::engine::OverlayAttachment) -> String {
-    let annotations = attachment.network.spec.as_ref().and_then(|spec| spec.annotations.as_ref());
-    annotations.map_or_else(|| attachment.network.id.clone(), |annotations| annotations.name.clone())
+    let annotations = attachment
+        .network
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.annotations.as_ref());
+    annotations.map_or_else(
+        || attachment.network.id.clone(),
+        |annotations| annotations.name.clone(),
+    )
 }
 
 /// Which networks a container is to join, by name.
@@ -167,8 +197,19 @@ fn wanted_endpoints(
         wanted.insert(name.to_owned(), settings.clone().unwrap_or_default());
     }
     for attachment in managed.iter().flat_map(|managed| &managed.networks) {
-        let address = |v4: bool| attachment.addresses.iter().find(|a| a.contains(':') != v4).cloned().unwrap_or_default();
-        let ipam = EndpointIpamConfig { ipv4_address: address(true), ipv6_address: address(false), ..Default::default() };
+        let address = |v4: bool| {
+            attachment
+                .addresses
+                .iter()
+                .find(|a| a.contains(':') != v4)
+                .cloned()
+                .unwrap_or_default()
+        };
+        let ipam = EndpointIpamConfig {
+            ipv4_address: address(true),
+            ipv6_address: address(false),
+            ..Default::default()
+        };
         let settings = EndpointSettings {
             ipam_config: Some(ipam),
             network_id: attachment.network.id.clone(),
@@ -180,12 +221,20 @@ fn wanted_endpoints(
     }
     let mode = host.network_mode.as_str();
     if super::oci::shared(mode).is_some() {
-        return if wanted.is_empty() { Ok(wanted) } else {
-            Err(EngineError::refused(ErrorKind::InvalidArgument, "conflicting options: network settings and the network mode of another container"))
+        return if wanted.is_empty() {
+            Ok(wanted)
+        } else {
+            Err(EngineError::refused(
+                ErrorKind::InvalidArgument,
+                "conflicting options: network settings and the network mode of another container",
+            ))
         };
     }
     let has_swarm_networks = managed.is_some_and(|managed| !managed.networks.is_empty());
-    if !has_swarm_networks && !wanted.contains_key(mode) && !wanted.values().any(|w| w.network_id == mode) {
+    if !has_swarm_networks
+        && !wanted.contains_key(mode)
+        && !wanted.values().any(|w| w.network_id == mode)
+    {
         wanted.insert(mode.to_owned(), EndpointSettings::default());
     }
     Ok(wanted)
@@ -197,23 +246,38 @@ mod tests {
 
     #[test]
     fn the_network_mode_is_a_network_to_join() {
-        let host = HostConfig { network_mode: "web".into(), ..HostConfig::default() };
+        let host = HostConfig {
+            network_mode: "web".into(),
+            ..HostConfig::default()
+        };
         let wanted = wanted_endpoints(&host, &NetworkingConfig::default(), None).unwrap();
         assert_eq!(wanted.keys().collect::<Vec<_>>(), ["web"]);
     }
 
     #[test]
     fn a_task_joins_its_swarm_networks_and_not_the_bridge() {
-        let host = HostConfig { network_mode: "bridge".into(), ..HostConfig::default() };
-        let network = skep_objects::swarmkit::Network { id: "n1".into(), ..Default::default() };
+        let host = HostConfig {
+            network_mode: "bridge".into(),
+            ..HostConfig::default()
+        };
+        let network = skep_objects::swarmkit::Network {
+            id: "n1".into(),
+            ..Default::default()
+        };
         let attachment = crate::engine::OverlayAttachment {
             network,
             addresses: vec!["10.0.1.3/24".into()],
             ..Default::default()
         };
-        let managed = ManagedContainer { networks: vec![attachment], ..Default::default() };
+        let managed = ManagedContainer {
+            networks: vec![attachment],
+            ..Default::default()
+        };
         let wanted = wanted_endpoints(&host, &NetworkingConfig::default(), Some(&managed)).unwrap();
-        assert_eq!(wanted["n1"].ipam_config.as_ref().unwrap().ipv4_address, "10.0.1.3/24");
+        assert_eq!(
+            wanted["n1"].ipam_config.as_ref().unwrap().ipv4_address,
+            "10.0.1.3/24"
+        );
         assert_eq!(wanted.len(), 1);
     }
 }

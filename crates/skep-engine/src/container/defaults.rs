@@ -21,7 +21,13 @@ const MASKED: [&str; 12] = [
     "/sys/devices/virtual/powercap",
 ];
 
-const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+const READ_ONLY: [&str; 5] = [
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+];
 
 /// Whether the host's cgroups are of version 2 only.
 pub(crate) fn cgroup_v2() -> bool {
@@ -39,7 +45,11 @@ pub(crate) fn fill(host: &mut HostConfig, config: &EngineConfig) {
         host.network_mode = "bridge".to_owned();
     }
     set(&mut host.restart_policy.name, "no");
-    let cgroupns = if cgroup_v2() && !host.privileged { "private" } else { "host" };
+    let cgroupns = if cgroup_v2() && !host.privileged {
+        "private"
+    } else {
+        "host"
+    };
     set(&mut host.cgroupns_mode, cgroupns);
     set(&mut host.ipc_mode, "private");
     set(&mut host.runtime, &config.default_runtime);
@@ -71,10 +81,18 @@ pub(crate) fn fill(host: &mut HostConfig, config: &EngineConfig) {
 
 /// A privileged container sees all; otherwise what the request does not say is Docker's list.
 fn fill_paths(host: &mut HostConfig) {
-    let unconfined = host.security_opt.iter().flatten().any(|option| option == "systempaths=unconfined");
+    let unconfined = host
+        .security_opt
+        .iter()
+        .flatten()
+        .any(|option| option == "systempaths=unconfined");
     let list = |paths: &[&str]| {
         let open = unconfined || host.privileged;
-        Some(if open { Vec::new() } else { paths.iter().map(|path| (*path).to_owned()).collect() })
+        Some(if open {
+            Vec::new()
+        } else {
+            paths.iter().map(|path| (*path).to_owned()).collect()
+        })
     };
     if host.masked_paths.is_none() {
         host.masked_paths = list(&MASKED);
@@ -90,15 +108,24 @@ mod tests {
 
     #[test]
     fn swap_is_twice_the_memory_unless_said() {
-        let mut host = HostConfig { memory: 64 << 20, ..HostConfig::default() };
+        let mut host = HostConfig {
+            memory: 64 << 20,
+            ..HostConfig::default()
+        };
         fill(&mut host, &EngineConfig::default());
         assert_eq!(host.memory_swap, 128 << 20);
-        assert_eq!((host.shm_size, host.network_mode.as_str()), (64 << 20, "bridge"));
+        assert_eq!(
+            (host.shm_size, host.network_mode.as_str()),
+            (64 << 20, "bridge")
+        );
     }
 
     #[test]
     fn a_privileged_container_has_no_masked_paths() {
-        let mut host = HostConfig { privileged: true, ..HostConfig::default() };
+        let mut host = HostConfig {
+            privileged: true,
+            ..HostConfig::default()
+        };
         fill(&mut host, &EngineConfig::default());
         assert_eq!(host.masked_paths, Some(Vec::new()));
     }

@@ -16,7 +16,10 @@ impl DetachKeys {
     /// Reads `ctrl-p,ctrl-q`, `a,b`; empty is the default.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         if text.is_empty() {
-            return Ok(Self { keys: DEFAULT.to_vec(), typed: 0 });
+            return Ok(Self {
+                keys: DEFAULT.to_vec(),
+                typed: 0,
+            });
         }
         let bad = || EngineError::invalid(format!("invalid detach keys ({text}) provided"));
         let key = |word: &str| match word.strip_prefix("ctrl-") {

@@ -33,8 +33,13 @@ pub(super) struct NetworkPlan {
 impl NetworkPlan {
     /// The container's own addresses, which `/etc/hosts` names.
     pub(super) fn addresses(&self) -> Vec<IpAddr> {
-        let visible = self.leases.iter().filter(|(name, _)| name != GATEWAY_ENDPOINT);
-        visible.flat_map(|(_, lease)| lease.addresses.iter().map(|cidr| cidr.addr)).collect()
+        let visible = self
+            .leases
+            .iter()
+            .filter(|(name, _)| name != GATEWAY_ENDPOINT);
+        visible
+            .flat_map(|(_, lease)| lease.addresses.iter().map(|cidr| cidr.addr))
+            .collect()
     }
 }
 
@@ -48,12 +53,21 @@ impl Core {
             hostname: record.config.hostname.clone(),
             netns: record.id.clone(),
         };
-        let mut plan = NetworkPlan { netns: None, own: String::new(), member, leases: Vec::new(), resolver: Resolver::Host };
+        let mut plan = NetworkPlan {
+            netns: None,
+            own: String::new(),
+            member,
+            leases: Vec::new(),
+            resolver: Resolver::Host,
+        };
         if let Some(other) = super::oci::shared(&host.network_mode) {
             let other = self.containers.find(other)?;
             let state = other.state();
             if !state.running || state.pid == 0 {
-                return Err(EngineError::conflict(format!("cannot join network of a non running container: {}", other.id)));
+                return Err(EngineError::conflict(format!(
+                    "cannot join network of a non running container: {}",
+                    other.id
+                )));
             }
             plan.netns = Some(PathBuf::from(format!("/proc/{}/ns/net", state.pid)));
             return Ok(plan);
@@ -91,16 +105,25 @@ impl Core {
             plan.leases.push((name.clone(), lease));
         }
         // Swarm networks lead nowhere else; whoever is on one gets a way out beside it.
-        let has_way_out = plan.leases.iter().any(|(_, lease)| !lease.gateways.is_empty());
+        let has_way_out = plan
+            .leases
+            .iter()
+            .any(|(_, lease)| !lease.gateways.is_empty());
         if swarm && !has_way_out {
             let network = self.networks.find(GATEWAY_BRIDGE)?;
-            let lease = self.networks.lease(network, &plan.member, &EndpointSettings::default())?;
+            let lease = self
+                .networks
+                .lease(network, &plan.member, &EndpointSettings::default())?;
             plan.leases.push((GATEWAY_ENDPOINT.to_owned(), lease));
         }
         Ok(())
     }
 
-    pub(super) fn network_of(&self, name: &str, settings: &EndpointSettings) -> Result<Arc<NetworkRecord>> {
+    pub(super) fn network_of(
+        &self,
+        name: &str,
+        settings: &EndpointSettings,
+    ) -> Result<Arc<NetworkRecord>> {
         if !settings.network_id.is_empty() {
             if let Ok(network) = self.networks.find(&settings.network_id) {
                 return Ok(network);
@@ -110,12 +133,19 @@ impl Core {
     }
 
     pub(super) fn give_back(&self, plan: &NetworkPlan) {
-        plan.leases.iter().for_each(|(_, lease)| self.networks.give_back(lease));
+        plan.leases
+            .iter()
+            .for_each(|(_, lease)| self.networks.give_back(lease));
     }
 
     /// Makes interfaces, published ports and the name server. What was made before a failure is taken
     /// down by [`Core::leave_network`].
-    pub(super) async fn join_network(&self, record: &Record, plan: NetworkPlan, state: &mut RunState) -> Result<()> {
+    pub(super) async fn join_network(
+        &self,
+        record: &Record,
+        plan: NetworkPlan,
+        state: &mut RunState,
+    ) -> Result<()> {
         state.netns.clone_from(&plan.own);
         let way_out = way_out(&plan.leases);
         let mut ips = Vec::new();
@@ -136,26 +166,54 @@ impl Core {
     async fn serve_names(&self, record: &Record) -> Result<()> {
         let spec = self.dns_spec(record);
         let netns = record.id.clone();
-        self.networks.kernel("serve names", move |net| net.serve_dns(&netns, &spec)).await
+        self.networks
+            .kernel("serve names", move |net| net.serve_dns(&netns, &spec))
+            .await
     }
 
     fn dns_spec(&self, record: &Record) -> DnsSpec {
-        let internal = |name: &String, settings: &EndpointSettings| self.network_of(name, settings).is_ok_and(|n| n.internal);
+        let internal = |name: &String, settings: &EndpointSettings| {
+            self.network_of(name, settings).is_ok_and(|n| n.internal)
+        };
         DnsSpec {
-            upstreams: record.host_config.dns.iter().flatten().filter_map(|ip| ip.parse().ok()).collect(),
-            extra_names: self.linked(record).into_iter().map(|link| (link.alias, link.ip)).collect(),
-            no_forward: !record.endpoints.is_empty() && record.endpoints.iter().all(|(name, settings)| internal(name, settings)),
+            upstreams: record
+                .host_config
+                .dns
+                .iter()
+                .flatten()
+                .filter_map(|ip| ip.parse().ok())
+                .collect(),
+            extra_names: self
+                .linked(record)
+                .into_iter()
+                .map(|link| (link.alias, link.ip))
+                .collect(),
+            no_forward: !record.endpoints.is_empty()
+                && record
+                    .endpoints
+                    .iter()
+                    .all(|(name, settings)| internal(name, settings)),
         }
     }
 
-    async fn publish_ports(&self, record: &Record, ips: &[IpAddr], state: &mut RunState) -> Result<()> {
+    async fn publish_ports(
+        &self,
+        record: &Record,
+        ips: &[IpAddr],
+        state: &mut RunState,
+    ) -> Result<()> {
         let mappings = ports::mappings(&record.config, &record.host_config, ips)?;
         let published = if mappings.is_empty() {
             Vec::new()
         } else {
             let owner = record.id.clone();
-            let doing = format!("failed to set up container networking: driver failed programming external connectivity on endpoint {}", record.name);
-            self.networks.kernel(&doing, move |net| net.publish(&owner, &mappings)).await?
+            let doing = format!(
+                "failed to set up container networking: driver failed programming external connectivity on endpoint {}",
+                record.name
+            );
+            self.networks
+                .kernel(&doing, move |net| net.publish(&owner, &mappings))
+                .await?
         };
         state.ports = ports::port_map(&record.config, &published);
         Ok(())
@@ -197,29 +255,48 @@ impl Core {
             netns: state.netns.clone(),
         };
         let netns = state.netns.clone();
-        self.networks.kernel("keep a network namespace", move |net| net.create_netns(&netns)).await?;
+        self.networks
+            .kernel("keep a network namespace", move |net| {
+                net.create_netns(&netns)
+            })
+            .await?;
         let mut embedded = false;
         let mut ips = Vec::new();
         for (name, settings) in &state.endpoints {
             // A swarm network is not known until the managers tell of it; then the agent asks again.
-            let Ok(network) = self.network_of(name, settings) else { continue };
+            let Ok(network) = self.network_of(name, settings) else {
+                continue;
+            };
             embedded |= !network.is_default_bridge() && name != GATEWAY_ENDPOINT;
             let is_way_out = !settings.gateway.is_empty();
             if is_way_out {
                 ips.extend(settings.ip_address.parse::<IpAddr>().ok());
             }
-            self.networks.adopt(network, &member, settings, is_way_out).await?;
+            self.networks
+                .adopt(network, &member, settings, is_way_out)
+                .await?;
         }
         if embedded {
             self.serve_names(&record).await?;
         }
-        let mut again = RunState { ports: state.ports.clone(), ..RunState::default() };
-        let fixed = Record { host_config: with_fixed_ports(&record, &state), ..record };
+        let mut again = RunState {
+            ports: state.ports.clone(),
+            ..RunState::default()
+        };
+        let fixed = Record {
+            host_config: with_fixed_ports(&record, &state),
+            ..record
+        };
         self.publish_ports(&fixed, &ips, &mut again).await
     }
 
     /// Joins one more network.
-    pub(crate) async fn connect(&self, network: Arc<NetworkRecord>, reference: &str, wanted: EndpointSettings) -> Result<()> {
+    pub(crate) async fn connect(
+        &self,
+        network: Arc<NetworkRecord>,
+        reference: &str,
+        wanted: EndpointSettings,
+    ) -> Result<()> {
         let container = self.containers.find(reference)?;
         let _operation = container.operation.lock().await;
         let (record, state) = (container.record(), container.state());
@@ -230,16 +307,35 @@ impl Core {
                 record.name, network.name
             )));
         }
-        let wanted = EndpointSettings { network_id: network.id.clone(), ..wanted };
+        let wanted = EndpointSettings {
+            network_id: network.id.clone(),
+            ..wanted
+        };
         if state.running {
-            let member = Member { id: record.id.clone(), name: record.name.clone(), hostname: record.config.hostname.clone(), netns: state.netns.clone() };
+            let member = Member {
+                id: record.id.clone(),
+                name: record.name.clone(),
+                hostname: record.config.hostname.clone(),
+                netns: state.netns.clone(),
+            };
             let lease = self.networks.lease(network.clone(), &member, &wanted)?;
-            let first_way_out = state.endpoints.values().all(|settings| settings.gateway.is_empty());
+            let first_way_out = state
+                .endpoints
+                .values()
+                .all(|settings| settings.gateway.is_empty());
             let joined = self.networks.join(lease, &member, first_way_out).await?;
-            container.change_state(|state| state.endpoints.insert(network.name.clone(), joined.settings))?;
+            container.change_state(|state| {
+                state
+                    .endpoints
+                    .insert(network.name.clone(), joined.settings)
+            })?;
             if !network.is_default_bridge() {
                 self.serve_names(&record).await?;
-                let text = super::etc_files::resolv_conf(&record.host_config, &self.config, Resolver::Embedded);
+                let text = super::etc_files::resolv_conf(
+                    &record.host_config,
+                    &self.config,
+                    Resolver::Embedded,
+                );
                 super::etc_files::write(&container.dir.join("resolv.conf"), &text)?;
             }
         }
@@ -248,7 +344,12 @@ impl Core {
     }
 
     /// Leaves one network.
-    pub(crate) async fn disconnect(&self, network: Arc<NetworkRecord>, reference: &str, force: bool) -> Result<()> {
+    pub(crate) async fn disconnect(
+        &self,
+        network: Arc<NetworkRecord>,
+        reference: &str,
+        force: bool,
+    ) -> Result<()> {
         let container = match self.containers.find(reference) {
             Err(error) if force && error.kind() == ErrorKind::NotFound => return Ok(()),
             found => found?,
@@ -256,13 +357,20 @@ impl Core {
         let _operation = container.operation.lock().await;
         let (record, state) = (container.record(), container.state());
         if record.host_config.network_mode == "host" {
-            return Err(EngineError::not_allowed("container cannot be disconnected from host network or connected to host network"));
+            return Err(EngineError::not_allowed(
+                "container cannot be disconnected from host network or connected to host network",
+            ));
         }
         if !record.endpoints.contains_key(&network.name) {
-            return Err(EngineError::not_allowed(format!("container {} is not connected to network {}", container.id, network.name)));
+            return Err(EngineError::not_allowed(format!(
+                "container {} is not connected to network {}",
+                container.id, network.name
+            )));
         }
         if let Some(settings) = state.endpoints.get(&network.name) {
-            self.networks.leave(&network, &container.id, settings).await?;
+            self.networks
+                .leave(&network, &container.id, settings)
+                .await?;
             container.change_state(|state| state.endpoints.remove(&network.name))?;
         }
         container.change_record(|record| record.endpoints.remove(&network.name))?;
@@ -274,11 +382,21 @@ impl Core {
         let mut links = Vec::new();
         for text in record.host_config.links.iter().flatten() {
             let (name, alias) = text.split_once(':').unwrap_or((text, text));
-            let Ok(other) = self.containers.find(name) else { continue };
+            let Ok(other) = self.containers.find(name) else {
+                continue;
+            };
             let alias = alias.rsplit('/').next().unwrap_or(alias).to_owned();
             other.with(|record, state| {
-                let ip = state.endpoints.values().find_map(|settings| settings.ip_address.parse().ok());
-                links.extend(ip.map(|ip| Link { alias, ip, name: record.name.clone(), hostname: record.config.hostname.clone() }));
+                let ip = state
+                    .endpoints
+                    .values()
+                    .find_map(|settings| settings.ip_address.parse().ok());
+                links.extend(ip.map(|ip| Link {
+                    alias,
+                    ip,
+                    name: record.name.clone(),
+                    hostname: record.config.hostname.clone(),
+                }));
             });
         }
         links
@@ -296,7 +414,9 @@ pub(super) struct Link {
 
 /// Which network leads outside: the highest priority, then the gateway's own, then by name.
 fn way_out(leases: &[(String, Lease)]) -> Option<String> {
-    let candidates = leases.iter().filter(|(_, lease)| !lease.gateways.is_empty());
+    let candidates = leases
+        .iter()
+        .filter(|(_, lease)| !lease.gateways.is_empty());
     let best = candidates.min_by_key(|(name, lease)| (-lease.wanted.gw_priority, name.clone()));
     best.map(|(name, _)| name.clone())
 }
@@ -304,13 +424,19 @@ fn way_out(leases: &[(String, Lease)]) -> Option<String> {
 fn refuse_modes(record: &Record, network: &NetworkRecord) -> Result<()> {
     let mode = &record.host_config.network_mode;
     if mode == "host" || network.driver == "host" {
-        return Err(EngineError::not_allowed("container cannot be disconnected from host network or connected to host network"));
+        return Err(EngineError::not_allowed(
+            "container cannot be disconnected from host network or connected to host network",
+        ));
     }
     if super::oci::shared(mode).is_some() {
-        return Err(EngineError::not_allowed("container sharing network namespace with another container or host cannot be connected to any other network"));
+        return Err(EngineError::not_allowed(
+            "container sharing network namespace with another container or host cannot be connected to any other network",
+        ));
     }
     if mode == "none" || network.driver == "null" {
-        return Err(EngineError::not_allowed("container cannot be connected to multiple networks with one of the networks in private (none) mode"));
+        return Err(EngineError::not_allowed(
+            "container cannot be connected to multiple networks with one of the networks in private (none) mode",
+        ));
     }
     Ok(())
 }
@@ -319,7 +445,12 @@ fn refuse_modes(record: &Record, network: &NetworkRecord) -> Result<()> {
 fn with_fixed_ports(record: &Record, state: &RunState) -> skep_objects::api::container::HostConfig {
     let mut host = record.host_config.clone();
     host.publish_all_ports = false;
-    let published: BTreeMap<_, _> = state.ports.iter().filter(|(_, bindings)| bindings.is_some()).map(|(k, v)| (k.clone(), v.clone())).collect();
+    let published: BTreeMap<_, _> = state
+        .ports
+        .iter()
+        .filter(|(_, bindings)| bindings.is_some())
+        .map(|(k, v)| (k.clone(), v.clone()))
+        .collect();
     host.port_bindings = Some(published);
     host
 }

@@ -25,7 +25,13 @@ const LOCAL: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loop
                      ff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";
 
 /// The text of `/etc/hosts`: Docker's lines, what the user adds, linked containers, itself.
-pub(crate) fn hosts(config: &Config, host: &HostConfig, own: &[IpAddr], links: &[(String, IpAddr)], gateway: &str) -> Result<String> {
+pub(crate) fn hosts(
+    config: &Config,
+    host: &HostConfig,
+    own: &[IpAddr],
+    links: &[(String, IpAddr)],
+    gateway: &str,
+) -> Result<String> {
     let mut text = if host.network_mode == "host" {
         std::fs::read_to_string("/etc/hosts").unwrap_or_else(|_| LOCAL.to_owned())
     } else {
@@ -50,15 +56,27 @@ pub(crate) fn hosts(config: &Config, host: &HostConfig, own: &[IpAddr], links: &
 
 /// `name:ip` or `name=ip`; `host-gateway` is the host as seen from the default bridge.
 pub(crate) fn extra_host(text: &str, gateway: &str) -> Result<(String, String)> {
-    let bad = || EngineError::invalid(format!("invalid IP address in add-host: \"{}\"", text.split_once([':', '=']).map_or("", |(_, ip)| ip)));
-    let Some((name, ip)) = text.split_once([':', '=']).filter(|(name, _)| !name.is_empty()) else {
-        return Err(EngineError::invalid(format!("bad format for add-host: \"{text}\"")));
+    let bad = || {
+        EngineError::invalid(format!(
+            "invalid IP address in add-host: \"{}\"",
+            text.split_once([':', '=']).map_or("", |(_, ip)| ip)
+        ))
+    };
+    let Some((name, ip)) = text
+        .split_once([':', '='])
+        .filter(|(name, _)| !name.is_empty())
+    else {
+        return Err(EngineError::invalid(format!(
+            "bad format for add-host: \"{text}\""
+        )));
     };
     let ip = ip.trim_start_matches('[').trim_end_matches(']');
     if ip == "host-gateway" {
         return Ok((name.to_owned(), gateway.to_owned()));
     }
-    ip.parse::<IpAddr>().map(|ip| (name.to_owned(), ip.to_string())).map_err(|_| bad())
+    ip.parse::<IpAddr>()
+        .map(|ip| (name.to_owned(), ip.to_string()))
+        .map_err(|_| bad())
 }
 
 /// The text of `/etc/resolv.conf`.
@@ -86,11 +104,20 @@ pub(crate) fn resolv_conf(host: &HostConfig, engine: &EngineConfig, resolver: Re
     if resolver == Resolver::Embedded {
         return ResolvConf::embedded(&search, &options).to_string();
     }
-    let mut conf = if resolver == Resolver::Direct { of_host.for_bridge() } else { of_host };
+    let mut conf = if resolver == Resolver::Direct {
+        of_host.for_bridge()
+    } else {
+        of_host
+    };
     if !servers.is_empty() {
         conf.nameservers = servers.iter().filter_map(|ip| ip.parse().ok()).collect();
     }
-    ResolvConf { search, options, ..conf }.to_string()
+    ResolvConf {
+        search,
+        options,
+        ..conf
+    }
+    .to_string()
 }
 
 /// Writes in place: a running container sees the same file.
@@ -104,16 +131,34 @@ mod tests {
 
     #[test]
     fn hosts_end_with_the_container_itself() {
-        let config = Config { hostname: "web".into(), domainname: "example.org".into(), ..Config::default() };
-        let host = HostConfig { extra_hosts: Some(vec!["db:10.0.0.9".into(), "up=host-gateway".into()]), ..HostConfig::default() };
-        let text = hosts(&config, &host, &["172.17.0.2".parse().unwrap()], &[], "172.17.0.1").unwrap();
+        let config = Config {
+            hostname: "web".into(),
+            domainname: "example.org".into(),
+            ..Config::default()
+        };
+        let host = HostConfig {
+            extra_hosts: Some(vec!["db:10.0.0.9".into(), "up=host-gateway".into()]),
+            ..HostConfig::default()
+        };
+        let text = hosts(
+            &config,
+            &host,
+            &["172.17.0.2".parse().unwrap()],
+            &[],
+            "172.17.0.1",
+        )
+        .unwrap();
         assert!(text.starts_with("127.0.0.1\tlocalhost\n"));
         assert!(text.ends_with("10.0.0.9\tdb\n172.17.0.1\tup\n172.17.0.2\tweb.example.org web\n"));
     }
 
     #[test]
     fn the_user_s_name_servers_replace_the_host_s() {
-        let host = HostConfig { dns: Some(vec!["9.9.9.9".into()]), dns_search: Some(vec![".".into()]), ..HostConfig::default() };
+        let host = HostConfig {
+            dns: Some(vec!["9.9.9.9".into()]),
+            dns_search: Some(vec![".".into()]),
+            ..HostConfig::default()
+        };
         let text = resolv_conf(&host, &EngineConfig::default(), Resolver::Direct);
         assert!(text.starts_with("nameserver 9.9.9.9\n"), "{text}");
         assert!(!text.contains("search"));

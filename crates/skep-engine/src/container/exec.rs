@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use skep_objects::ErrorKind;
 use skep_objects::api::exec::{ExecCreate, ExecInspect, ExecProcessConfig, ExecStart};
 use skep_objects::ids::new_hex_id;
-use skep_runtime::shim::protocol::{Attach, Exec, RefusalKind, Reply, Request};
 use skep_runtime::shim::ExitRecord;
+use skep_runtime::shim::protocol::{Attach, Exec, RefusalKind, Reply, Request};
 
 use super::attach::{Pump, Source, pump};
 use super::detach_keys::DetachKeys;
@@ -42,7 +42,9 @@ impl Execs {
     /// Ids of a container's execs that are prepared or run.
     pub(crate) fn of(&self, container: &str) -> Vec<String> {
         let execs = self.lock();
-        let live = execs.iter().filter(|(_, exec)| exec.container == container && exec.exit_code.is_none());
+        let live = execs
+            .iter()
+            .filter(|(_, exec)| exec.container == container && exec.exit_code.is_none());
         let mut ids: Vec<String> = live.map(|(id, _)| id.clone()).collect();
         ids.sort();
         ids
@@ -50,7 +52,11 @@ impl Execs {
 
     /// What ran in a container that ended was killed with it.
     pub(crate) fn container_ended(&self, container: &str) {
-        for exec in self.lock().values_mut().filter(|exec| exec.container == container && exec.running) {
+        for exec in self
+            .lock()
+            .values_mut()
+            .filter(|exec| exec.container == container && exec.running)
+        {
             exec.running = false;
             exec.exit_code = Some(137);
         }
@@ -63,7 +69,9 @@ impl Execs {
     /// Records an end; false when it is known already.
     fn ended(&self, id: &str, code: i64) -> bool {
         let mut execs = self.lock();
-        let Some(exec) = execs.get_mut(id).filter(|exec| exec.running) else { return false };
+        let Some(exec) = execs.get_mut(id).filter(|exec| exec.running) else {
+            return false;
+        };
         exec.running = false;
         exec.exit_code = Some(code);
         let container = exec.container.clone();
@@ -81,7 +89,10 @@ impl Execs {
 
     fn get(&self, id: &str) -> Result<ExecRecord> {
         let found = self.lock().get(id).cloned();
-        found.ok_or_else(|| EngineError::NoSuch { what: "exec instance", reference: id.to_owned() })
+        found.ok_or_else(|| EngineError::NoSuch {
+            what: "exec instance",
+            reference: id.to_owned(),
+        })
     }
 }
 
@@ -94,19 +105,43 @@ impl Core {
         }
         DetachKeys::parse(&request.detach_keys)?;
         let id = new_hex_id();
-        self.publish_exec(&container, &format!("exec_create: {}", words(&request)), &id, None);
+        self.publish_exec(
+            &container,
+            &format!("exec_create: {}", words(&request)),
+            &id,
+            None,
+        );
         let mut execs = self.execs.lock();
-        let created = execs.values().map(|exec| exec.created).max().map_or(0, |newest| newest + 1);
-        let record = ExecRecord { container: container.id.clone(), request, created, running: false, exit_code: None, pid: 0 };
+        let created = execs
+            .values()
+            .map(|exec| exec.created)
+            .max()
+            .map_or(0, |newest| newest + 1);
+        let record = ExecRecord {
+            container: container.id.clone(),
+            request,
+            created,
+            running: false,
+            exit_code: None,
+            pid: 0,
+        };
         execs.insert(id.clone(), record);
         Ok(id)
     }
 
-    pub(crate) async fn exec_start(self: &Arc<Self>, id: &str, start: &ExecStart) -> Result<Option<Attached>> {
+    pub(crate) async fn exec_start(
+        self: &Arc<Self>,
+        id: &str,
+        start: &ExecStart,
+    ) -> Result<Option<Attached>> {
         let exec = self.execs.get(id)?;
         let container = self.containers.find(&exec.container)?;
         if exec.running || exec.exit_code.is_some() {
-            let text = if exec.running { format!("exec {id} is already running") } else { format!("exec {id} has already run") };
+            let text = if exec.running {
+                format!("exec {id} is already running")
+            } else {
+                format!("exec {id} has already run")
+            };
             return Err(EngineError::conflict(text));
         }
         container.refuse_unless_running()?;
@@ -118,7 +153,9 @@ impl Core {
             stderr: !start.detach && !request.tty,
         };
         let size = start.console_size.or(request.console_size);
-        let message = self.exec_message(&container, id, &request, attach.clone(), size).await?;
+        let message = self
+            .exec_message(&container, id, &request, attach.clone(), size)
+            .await?;
         if let Some(exec) = self.execs.lock().get_mut(id) {
             exec.running = true;
         }
@@ -134,14 +171,31 @@ impl Core {
         if let Some(exec) = self.execs.lock().get_mut(id) {
             exec.pid = pid;
         }
-        self.publish_exec(&container, &format!("exec_start: {}", words(&request)), id, None);
+        self.publish_exec(
+            &container,
+            &format!("exec_start: {}", words(&request)),
+            id,
+            None,
+        );
         if start.detach {
             return Ok(None);
         }
-        let keys = request.tty.then(|| DetachKeys::parse(&request.detach_keys)).transpose()?;
-        let how = Pump { stdin: attach.stdin, keys, stdin_once: true, exec: Some(id.to_owned()) };
+        let keys = request
+            .tty
+            .then(|| DetachKeys::parse(&request.detach_keys))
+            .transpose()?;
+        let how = Pump {
+            stdin: attach.stdin,
+            keys,
+            stdin_once: true,
+            exec: Some(id.to_owned()),
+        };
         let (input, output) = pump(Source::Now(talk), how);
-        Ok(Some(Attached { tty: request.tty, input, output }))
+        Ok(Some(Attached {
+            tty: request.tty,
+            input,
+            output,
+        }))
     }
 
     /// The whole of what the shim is asked.
@@ -153,17 +207,37 @@ impl Core {
         attach: Attach,
         size: Option<[u32; 2]>,
     ) -> Result<Request> {
-        let (core, container, id, request) = (self.clone(), container.clone(), id.to_owned(), request.clone());
+        let (core, container, id, request) = (
+            self.clone(),
+            container.clone(),
+            id.to_owned(),
+            request.clone(),
+        );
         self.blocking(move || {
             let record = container.record();
-            let user = if request.user.is_empty() { &record.config.user } else { &request.user };
+            let user = if request.user.is_empty() {
+                &record.config.user
+            } else {
+                &request.user
+            };
             let layers = layered::Layered::new(core.layers(&container)?);
             let groups = record.host_config.group_add.clone().unwrap_or_default();
             let who = super::start::resolve_user(&layers, user, &groups)?;
             let mut config = record.config.clone();
-            config.env.get_or_insert_default().extend(request.env.clone().unwrap_or_default());
-            let env = oci::environment(&config, &record.config.hostname, &who.home, &[], request.tty);
-            let cwd = [&request.working_dir, &record.config.working_dir].into_iter().find(|dir| !dir.is_empty());
+            config
+                .env
+                .get_or_insert_default()
+                .extend(request.env.clone().unwrap_or_default());
+            let env = oci::environment(
+                &config,
+                &record.config.hostname,
+                &who.home,
+                &[],
+                request.tty,
+            );
+            let cwd = [&request.working_dir, &record.config.working_dir]
+                .into_iter()
+                .find(|dir| !dir.is_empty());
             let args = request.cmd.clone().unwrap_or_default();
             let process = oci::exec_process(
                 &record.host_config,
@@ -177,9 +251,19 @@ impl Core {
             )?;
             let capabilities = oci::for_exec(&record.host_config, request.privileged)?;
             let cache = core.config.exec_root.join("seccomp");
-            let seccomp_filter = if request.privileged { None } else { oci::seccomp_filter(&record.host_config, &capabilities, &cache)? };
-            let process = serde_json::from_value(process).map_err(|error| EngineError::invalid(error.to_string()))?;
-            Ok(Request::Exec(Box::new(Exec { id, process, attach, seccomp_filter })))
+            let seccomp_filter = if request.privileged {
+                None
+            } else {
+                oci::seccomp_filter(&record.host_config, &capabilities, &cache)?
+            };
+            let process = serde_json::from_value(process)
+                .map_err(|error| EngineError::invalid(error.to_string()))?;
+            Ok(Request::Exec(Box::new(Exec {
+                id,
+                process,
+                attach,
+                seccomp_filter,
+            })))
         })
         .await?
     }
@@ -225,9 +309,17 @@ impl Core {
             return Err(EngineError::conflict(format!("exec {id} is not running")));
         }
         let container = self.containers.find(&exec.container)?;
-        let gone = |error: TalkError| EngineError::Shim { doing: "resize exec in", id: container.id.clone(), reason: error.to_string() };
+        let gone = |error: TalkError| EngineError::Shim {
+            doing: "resize exec in",
+            id: container.id.clone(),
+            reason: error.to_string(),
+        };
         let mut talk = Talk::open(&container.bundle).map_err(gone)?;
-        let resize = Request::Resize { exec: Some(id.to_owned()), rows: height, columns: width };
+        let resize = Request::Resize {
+            exec: Some(id.to_owned()),
+            rows: height,
+            columns: width,
+        };
         talk.call(&resize).await.map(|_| ()).map_err(gone)
     }
 
@@ -269,6 +361,10 @@ fn start_error(container: &Container, error: TalkError) -> EngineError {
             };
             EngineError::refused(kind, refusal.message)
         }
-        TalkError::Gone(reason) => EngineError::Shim { doing: "exec in", id: container.id.clone(), reason },
+        TalkError::Gone(reason) => EngineError::Shim {
+            doing: "exec in",
+            id: container.id.clone(),
+            reason,
+        },
     }
 }

@@ -20,12 +20,21 @@ impl Core {
         self.execs.container_ended(&container.id);
         self.leave_network(&container.id, &before).await;
         self.publish_mounts(container, "unmount");
-        let finished = UNIX_EPOCH + Duration::from_nanos(u64::try_from(exit.finished_at).unwrap_or(0));
-        let run = before.started_at.and_then(|at| finished.duration_since(at).ok()).unwrap_or_default();
+        let finished =
+            UNIX_EPOCH + Duration::from_nanos(u64::try_from(exit.finished_at).unwrap_or(0));
+        let run = before
+            .started_at
+            .and_then(|at| finished.duration_since(at).ok())
+            .unwrap_or_default();
         let code = i64::from(exit.code);
         let policy = container.with(|record, _| record.host_config.restart_policy.clone());
         let again = !self.stopping.is_cancelled()
-            && restart::restarts(&policy, code, before.restart_count, before.manually_stopped || before.removing);
+            && restart::restarts(
+                &policy,
+                code,
+                before.restart_count,
+                before.manually_stopped || before.removing,
+            );
         let waiting = CancellationToken::new();
         container.live().run = waiting.clone();
         let recorded = container.change_state(|state| {
@@ -48,19 +57,28 @@ impl Core {
         }
         let attributes = BTreeMap::from([
             ("exitCode".to_owned(), exit.code.to_string()),
-            ("execDuration".to_owned(), seconds_between(before.started_at, finished).to_string()),
+            (
+                "execDuration".to_owned(),
+                seconds_between(before.started_at, finished).to_string(),
+            ),
         ]);
         self.publish(container, "die", attributes);
         let _ = std::fs::remove_dir_all(&container.bundle);
         if again {
             self.restart_later(container.clone(), run, waiting);
-        } else if container.with(|record, state| record.host_config.auto_remove && !state.removing) {
+        } else if container.with(|record, state| record.host_config.auto_remove && !state.removing)
+        {
             self.remove_behind(container.clone());
         }
     }
 
     /// Starts again after a delay, unless somebody stops or removes it meanwhile.
-    fn restart_later(self: &Arc<Self>, container: Arc<Container>, run: Duration, waiting: CancellationToken) {
+    fn restart_later(
+        self: &Arc<Self>,
+        container: Arc<Container>,
+        run: Duration,
+        waiting: CancellationToken,
+    ) {
         let core = self.clone();
         self.tasks.spawn(async move {
             let mut run = run;
@@ -86,7 +104,12 @@ impl Core {
                 let state = container.state();
                 let policy = container.with(|record, _| record.host_config.restart_policy.clone());
                 let so_far = counted.unwrap_or(state.restart_count);
-                if !restart::restarts(&policy, state.exit_code, so_far, state.manually_stopped || state.removing) {
+                if !restart::restarts(
+                    &policy,
+                    state.exit_code,
+                    so_far,
+                    state.manually_stopped || state.removing,
+                ) {
                     return;
                 }
                 run = Duration::ZERO;

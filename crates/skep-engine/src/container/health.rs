@@ -55,7 +55,10 @@ struct Plan {
 
 impl HealthRecord {
     fn starting() -> Self {
-        Self { status: HealthState::Starting, ..Self::default() }
+        Self {
+            status: HealthState::Starting,
+            ..Self::default()
+        }
     }
 
     pub(super) fn view(&self) -> Health {
@@ -65,7 +68,11 @@ impl HealthRecord {
             HealthState::Healthy => "healthy",
             HealthState::Unhealthy => "unhealthy",
         };
-        Health { status: status.to_owned(), failing_streak: self.streak, log: Some(self.log.iter().cloned().collect()) }
+        Health {
+            status: status.to_owned(),
+            failing_streak: self.streak,
+            log: Some(self.log.iter().cloned().collect()),
+        }
     }
 
     /// Takes a probe in; true when the verdict changed. Failures in the start period do not count.
@@ -100,7 +107,10 @@ impl Plan {
         let command = match test.first().map(String::as_str) {
             Some("CMD") => test[1..].to_vec(),
             Some("CMD-SHELL") => {
-                let shell = shell.filter(|shell| !shell.is_empty()).map_or_else(|| vec!["/bin/sh".to_owned(), "-c".to_owned()], <[String]>::to_vec);
+                let shell = shell.filter(|shell| !shell.is_empty()).map_or_else(
+                    || vec!["/bin/sh".to_owned(), "-c".to_owned()],
+                    <[String]>::to_vec,
+                );
                 shell.into_iter().chain(test.get(1).cloned()).collect()
             }
             _ => return None,
@@ -115,7 +125,11 @@ impl Plan {
             timeout: duration(config.timeout, TIMEOUT),
             start_period: duration(config.start_period, Duration::ZERO),
             start_interval: duration(config.start_interval, START_INTERVAL),
-            retries: if config.retries == 0 { RETRIES } else { config.retries },
+            retries: if config.retries == 0 {
+                RETRIES
+            } else {
+                config.retries
+            },
         })
     }
 }
@@ -133,16 +147,30 @@ impl Core {
         drop(live);
         if let Some(plan) = plan {
             let (core, container) = (self.clone(), container.clone());
-            self.tasks.spawn(async move { core.probe_all(&container, &plan, &run).await });
+            self.tasks
+                .spawn(async move { core.probe_all(&container, &plan, &run).await });
         }
     }
 
-    async fn probe_all(self: &Arc<Self>, container: &Arc<Container>, plan: &Plan, run: &CancellationToken) {
+    async fn probe_all(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        plan: &Plan,
+        run: &CancellationToken,
+    ) {
         let begun = tokio::time::Instant::now();
         loop {
-            let starting = container.live().health.as_ref().is_some_and(|health| health.status == HealthState::Starting);
+            let starting = container
+                .live()
+                .health
+                .as_ref()
+                .is_some_and(|health| health.status == HealthState::Starting);
             let in_start_period = begun.elapsed() < plan.start_period;
-            let pause = if starting && in_start_period { plan.start_interval } else { plan.interval };
+            let pause = if starting && in_start_period {
+                plan.start_interval
+            } else {
+                plan.interval
+            };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = run.cancelled() => return,
@@ -164,50 +192,102 @@ impl Core {
     fn judge(&self, container: &Container, plan: &Plan, probe: &Probe, in_start_period: bool) {
         let verdict = {
             let mut live = container.live();
-            let Some(health) = live.health.as_mut() else { return };
-            health.take(probe, plan.retries, in_start_period).then(|| health.view().status)
+            let Some(health) = live.health.as_mut() else {
+                return;
+            };
+            health
+                .take(probe, plan.retries, in_start_period)
+                .then(|| health.view().status)
         };
         if let Some(verdict) = verdict {
             container.publish();
-            self.publish(container, &format!("health_status: {verdict}"), BTreeMap::new());
+            self.publish(
+                container,
+                &format!("health_status: {verdict}"),
+                BTreeMap::new(),
+            );
         }
     }
 
     async fn probe(self: &Arc<Self>, container: &Arc<Container>, plan: &Plan) -> Probe {
         let start = SystemTime::now();
         let id = new_hex_id();
-        let (exit_code, output) = match tokio::time::timeout(plan.timeout, self.run_probe(container, &id, plan)).await {
-            Ok(Ok((code, output))) => (i64::from(code), output),
-            Ok(Err(error)) => (-1, error),
-            Err(_) => {
-                let kill = Request::Signal { signal: super::signal::KILL, exec: Some(id), all: false };
-                if let Ok(mut talk) = Talk::open(&container.bundle) {
-                    let _ = talk.call(&kill).await;
+        let (exit_code, output) =
+            match tokio::time::timeout(plan.timeout, self.run_probe(container, &id, plan)).await {
+                Ok(Ok((code, output))) => (i64::from(code), output),
+                Ok(Err(error)) => (-1, error),
+                Err(_) => {
+                    let kill = Request::Signal {
+                        signal: super::signal::KILL,
+                        exec: Some(id),
+                        all: false,
+                    };
+                    if let Ok(mut talk) = Talk::open(&container.bundle) {
+                        let _ = talk.call(&kill).await;
+                    }
+                    (
+                        -1,
+                        format!("Health check exceeded timeout ({:?})", plan.timeout),
+                    )
                 }
-                (-1, format!("Health check exceeded timeout ({:?})", plan.timeout))
-            }
-        };
-        Probe { start, end: SystemTime::now(), exit_code, output }
+            };
+        Probe {
+            start,
+            end: SystemTime::now(),
+            exit_code,
+            output,
+        }
     }
 
-    async fn run_probe(self: &Arc<Self>, container: &Arc<Container>, id: &str, plan: &Plan) -> Result<(i32, String), String> {
-        let request = ExecCreate { cmd: Some(plan.command.clone()), ..ExecCreate::default() };
-        let attach = Attach { exec: Some(id.to_owned()), stdin: false, stdout: true, stderr: true };
-        let message = self.exec_message(container, id, &request, attach, None).await.map_err(|error| error.to_string())?;
-        let (talk, _) = exec::run(container, message).await.map_err(|error| error.to_string())?;
+    async fn run_probe(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        id: &str,
+        plan: &Plan,
+    ) -> Result<(i32, String), String> {
+        let request = ExecCreate {
+            cmd: Some(plan.command.clone()),
+            ..ExecCreate::default()
+        };
+        let attach = Attach {
+            exec: Some(id.to_owned()),
+            stdin: false,
+            stdout: true,
+            stderr: true,
+        };
+        let message = self
+            .exec_message(container, id, &request, attach, None)
+            .await
+            .map_err(|error| error.to_string())?;
+        let (talk, _) = exec::run(container, message)
+            .await
+            .map_err(|error| error.to_string())?;
         let (mut frames, _write, mut pending) = talk.split();
         let mut output = Vec::new();
         loop {
             let frame = match pending.pop_front() {
                 Some(frame) => frame,
-                None => frames.next().await.map_err(|error| error.to_string())?.ok_or("the shim closed the connection")?,
+                None => frames
+                    .next()
+                    .await
+                    .map_err(|error| error.to_string())?
+                    .ok_or("the shim closed the connection")?,
             };
             match frame.kind {
                 Kind::Stdout | Kind::Stderr => {
-                    output.extend_from_slice(&frame.payload[..frame.payload.len().min(MOST_OUTPUT.saturating_sub(output.len()))]);
+                    output.extend_from_slice(
+                        &frame.payload[..frame
+                            .payload
+                            .len()
+                            .min(MOST_OUTPUT.saturating_sub(output.len()))],
+                    );
                 }
                 Kind::Event => {
-                    if let Ok(Event::Exited { exec: Some(ended), exit }) = frame.event() {
+                    if let Ok(Event::Exited {
+                        exec: Some(ended),
+                        exit,
+                    }) = frame.event()
+                    {
                         if ended == id {
                             return Ok((exit.code, String::from_utf8_lossy(&output).into_owned()));
                         }
@@ -219,13 +299,17 @@ impl Core {
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn probe(exit_code: i64) -> Probe {
-        Probe { start: SystemTime::UNIX_EPOCH, end: SystemTime::UNIX_EPOCH, exit_code, output: String::new() }
+        Probe {
+            start: SystemTime::UNIX_EPOCH,
+            end: SystemTime::UNIX_EPOCH,
+            exit_code,
+            output: String::new(),
+        }
     }
 
     #[test]
@@ -246,17 +330,26 @@ mod tests {
             assert!(!health.take(&probe(1), 1, true));
         }
         assert!(health.take(&probe(0), 1, true));
-        assert!(health.take(&probe(1), 1, true), "the start period is over with the first success");
+        assert!(
+            health.take(&probe(1), 1, true),
+            "the start period is over with the first success"
+        );
     }
 
     #[test]
     fn the_forms_of_a_test() {
         let plan = |test: &[&str]| {
-            let config = HealthConfig { test: Some(test.iter().map(|w| (*w).to_owned()).collect()), ..HealthConfig::default() };
+            let config = HealthConfig {
+                test: Some(test.iter().map(|w| (*w).to_owned()).collect()),
+                ..HealthConfig::default()
+            };
             Plan::of(&config, None).map(|plan| plan.command)
         };
         assert_eq!(plan(&["CMD", "a", "b"]), Some(vec!["a".into(), "b".into()]));
-        assert_eq!(plan(&["CMD-SHELL", "a b"]), Some(vec!["/bin/sh".into(), "-c".into(), "a b".into()]));
+        assert_eq!(
+            plan(&["CMD-SHELL", "a b"]),
+            Some(vec!["/bin/sh".into(), "-c".into(), "a b".into()])
+        );
         assert_eq!(plan(&["NONE"]), None);
         assert_eq!(plan(&[]), None);
     }

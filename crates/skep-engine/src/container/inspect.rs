@@ -14,7 +14,11 @@ use crate::error::Result;
 use crate::timestamp;
 
 impl Core {
-    pub(crate) async fn inspect(self: &Arc<Self>, reference: &str, size: bool) -> Result<api::ContainerInspect> {
+    pub(crate) async fn inspect(
+        self: &Arc<Self>,
+        reference: &str,
+        size: bool,
+    ) -> Result<api::ContainerInspect> {
         let container = self.containers.find(reference)?;
         let mut inspect = self.view(&container);
         if size {
@@ -29,15 +33,24 @@ impl Core {
     pub(super) async fn measure(&self, container: &Container) -> Result<(i64, i64)> {
         let upper = container.dir.join("upper");
         let image = container.with(|record, _| record.image_id.clone());
-        let rw = self.blocking(move || crate::volume::bytes_below(&upper)).await?;
-        let image = self.images.by_id(&image).map_or(0, |image| image.size_bytes);
+        let rw = self
+            .blocking(move || crate::volume::bytes_below(&upper))
+            .await?;
+        let image = self
+            .images
+            .by_id(&image)
+            .map_or(0, |image| image.size_bytes);
         let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
         Ok((signed(rw), signed(rw + image)))
     }
 
     fn view(&self, container: &Container) -> api::ContainerInspect {
         let (record, state) = (container.record(), container.state());
-        let health = container.live().health.as_ref().map(super::HealthRecord::view);
+        let health = container
+            .live()
+            .health
+            .as_ref()
+            .map(super::HealthRecord::view);
         let file = |name: &str| container.dir.join(name).display().to_string();
         let log_path = match record.host_config.log_config.driver.as_str() {
             "json-file" => file(&format!("{}-json.log", record.id)),
@@ -71,7 +84,11 @@ impl Core {
 
     fn graph_driver(&self, container: &Container, record: &Record) -> api::GraphDriver {
         let dir = |name: &str| container.dir.join(name).display().to_string();
-        let lower = self.images.by_id(&record.image_id).map(|image| image.lower).unwrap_or_default();
+        let lower = self
+            .images
+            .by_id(&record.image_id)
+            .map(|image| image.lower)
+            .unwrap_or_default();
         let lower: Vec<String> = lower.iter().map(|dir| dir.display().to_string()).collect();
         let data = [
             ("ID", record.id.clone()),
@@ -81,7 +98,11 @@ impl Core {
             ("WorkDir", dir("work")),
         ];
         api::GraphDriver {
-            data: Some(data.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()),
+            data: Some(
+                data.into_iter()
+                    .map(|(key, value)| (key.to_owned(), value))
+                    .collect(),
+            ),
             name: "overlay2".to_owned(),
         }
     }
@@ -105,7 +126,12 @@ fn state_view(state: &RunState, health: Option<api::Health>) -> api::State {
 }
 
 pub(super) fn mount_points(record: &Record) -> Vec<api::MountPoint> {
-    record.mounts.iter().filter(|mount| !mount.unlisted).map(|mount| mount.point.clone()).collect()
+    record
+        .mounts
+        .iter()
+        .filter(|mount| !mount.unlisted)
+        .map(|mount| mount.point.clone())
+        .collect()
 }
 
 /// Endpoints as they are while it runs, as they were asked for while it does not.
@@ -117,26 +143,58 @@ pub(super) fn endpoints(record: &Record, state: &RunState) -> BTreeMap<String, E
                 *ip = ip.split('/').next().unwrap_or_default().to_owned();
             }
         }
-        if settings.ipam_config.as_ref().is_some_and(|ipam| ipam.is_empty()) {
+        if settings
+            .ipam_config
+            .as_ref()
+            .is_some_and(|ipam| ipam.is_empty())
+        {
             settings.ipam_config = None;
         }
     }
-    for (name, settings) in state.endpoints.iter().filter(|(name, _)| name.as_str() != GATEWAY_ENDPOINT) {
+    for (name, settings) in state
+        .endpoints
+        .iter()
+        .filter(|(name, _)| name.as_str() != GATEWAY_ENDPOINT)
+    {
         all.insert(name.clone(), settings.clone());
     }
     all
 }
 
-fn network_settings(record: &Record, state: &RunState, exec_root: &std::path::Path) -> api::NetworkSettings {
+fn network_settings(
+    record: &Record,
+    state: &RunState,
+    exec_root: &std::path::Path,
+) -> api::NetworkSettings {
     let networks = endpoints(record, state);
     // The fields of old describe the default bridge and nothing else.
     let bridge = networks.get("bridge").cloned().unwrap_or_default();
     let running = state.running && !state.netns.is_empty();
-    let ports = if state.running { state.ports.clone() } else { api::PortMap::new() };
-    let ports = if state.running && ports.is_empty() { ports::port_map(&record.config, &[]) } else { ports };
-    let sandbox_key = if running { exec_root.join("netns").join(&state.netns).display().to_string() } else { String::new() };
+    let ports = if state.running {
+        state.ports.clone()
+    } else {
+        api::PortMap::new()
+    };
+    let ports = if state.running && ports.is_empty() {
+        ports::port_map(&record.config, &[])
+    } else {
+        ports
+    };
+    let sandbox_key = if running {
+        exec_root
+            .join("netns")
+            .join(&state.netns)
+            .display()
+            .to_string()
+    } else {
+        String::new()
+    };
     api::NetworkSettings {
-        sandbox_id: if running { state.netns.clone() } else { String::new() },
+        sandbox_id: if running {
+            state.netns.clone()
+        } else {
+            String::new()
+        },
         sandbox_key,
         ports: Some(ports),
         endpoint_id: bridge.endpoint_id,

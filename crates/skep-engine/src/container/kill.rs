@@ -19,61 +19,116 @@ const KILL_PATIENCE: Duration = Duration::from_secs(10);
 
 impl Core {
     pub(crate) async fn kill(self: &Arc<Self>, reference: &str, signal: &str) -> Result<()> {
-        let signal = if signal.is_empty() { signal::KILL } else { signal::parse(signal)? };
+        let signal = if signal.is_empty() {
+            signal::KILL
+        } else {
+            signal::parse(signal)?
+        };
         let container = self.containers.find(reference)?;
         let state = container.state();
-        let refuse = |why: &str| EngineError::conflict(format!("cannot kill container: {reference}: container {} {why}", container.id));
+        let refuse = |why: &str| {
+            EngineError::conflict(format!(
+                "cannot kill container: {reference}: container {} {why}",
+                container.id
+            ))
+        };
         if state.restarting {
             return Err(refuse("is restarting, wait until the container is running"));
         }
         if !state.running {
             return Err(refuse("is not running"));
         }
-        let own_stop_signal = container.with(|record, _| signal::parse(&record.config.stop_signal).unwrap_or(signal::TERM));
+        let own_stop_signal = container
+            .with(|record, _| signal::parse(&record.config.stop_signal).unwrap_or(signal::TERM));
         if signal == signal::KILL || signal == own_stop_signal {
             container.change_state(|state| state.manually_stopped = true)?;
         }
-        self.signal(&container, signal, false).await.map_err(|error| match error {
-            TalkError::Gone(_) => refuse("is not running"),
-            TalkError::Refused(refusal) if matches!(refusal.kind, RefusalKind::NotFound | RefusalKind::Conflict) => refuse("is not running"),
-            TalkError::Refused(refusal) => EngineError::invalid(refusal.message),
-        })?;
+        self.signal(&container, signal, false)
+            .await
+            .map_err(|error| match error {
+                TalkError::Gone(_) => refuse("is not running"),
+                TalkError::Refused(refusal)
+                    if matches!(refusal.kind, RefusalKind::NotFound | RefusalKind::Conflict) =>
+                {
+                    refuse("is not running")
+                }
+                TalkError::Refused(refusal) => EngineError::invalid(refusal.message),
+            })?;
         if signal == signal::KILL {
             // Docker answers a SIGKILL when the container has ended.
-            self.wait_for_end(&container, state.exits, KILL_PATIENCE).await;
+            self.wait_for_end(&container, state.exits, KILL_PATIENCE)
+                .await;
         }
         Ok(())
     }
 
     /// Sends a signal and publishes it.
-    pub(super) async fn signal(&self, container: &Container, signal: i32, all: bool) -> Result<(), TalkError> {
+    pub(super) async fn signal(
+        &self,
+        container: &Container,
+        signal: i32,
+        all: bool,
+    ) -> Result<(), TalkError> {
         let mut talk = Talk::open(&container.bundle)?;
         if signal == signal::KILL && container.state().paused {
             // A frozen process does not even die.
             let _ = self.thaw(container).await;
         }
-        talk.call(&Request::Signal { signal, exec: None, all }).await?;
-        self.publish(container, "kill", BTreeMap::from([("signal".to_owned(), signal.to_string())]));
+        talk.call(&Request::Signal {
+            signal,
+            exec: None,
+            all,
+        })
+        .await?;
+        self.publish(
+            container,
+            "kill",
+            BTreeMap::from([("signal".to_owned(), signal.to_string())]),
+        );
         Ok(())
     }
 
-    pub(crate) async fn stop(self: &Arc<Self>, reference: &str, signal: Option<&str>, timeout: Option<i64>) -> Result<()> {
+    pub(crate) async fn stop(
+        self: &Arc<Self>,
+        reference: &str,
+        signal: Option<&str>,
+        timeout: Option<i64>,
+    ) -> Result<()> {
         let container = self.containers.find(reference)?;
         if !container.state().running {
             // A start under way ends first.
             drop(container.operation.lock().await);
             if !container.state().running {
-                return Err(EngineError::refused(ErrorKind::NotModified, "container already stopped"));
+                return Err(EngineError::refused(
+                    ErrorKind::NotModified,
+                    "container already stopped",
+                ));
             }
         }
         self.stop_container(&container, signal, timeout).await
     }
 
     /// The stop signal, patience, SIGKILL; a restart that is waited for is called off.
-    pub(super) async fn stop_container(self: &Arc<Self>, container: &Arc<Container>, signal: Option<&str>, timeout: Option<i64>) -> Result<()> {
-        let (own_signal, own_timeout) = container.with(|record, _| (record.config.stop_signal.clone(), record.config.stop_timeout));
-        let wanted = signal.filter(|signal| !signal.is_empty()).unwrap_or(&own_signal);
-        let signal = if wanted.is_empty() { signal::TERM } else { signal::parse(wanted)? };
+    pub(super) async fn stop_container(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        signal: Option<&str>,
+        timeout: Option<i64>,
+    ) -> Result<()> {
+        let (own_signal, own_timeout) = container.with(|record, _| {
+            (
+                record.config.stop_signal.clone(),
+                record.config.stop_timeout,
+            )
+        });
+        let wanted = signal
+            .filter(|signal| !signal.is_empty())
+            .unwrap_or(&own_signal);
+        let signal = if wanted.is_empty() {
+            signal::TERM
+        } else {
+            signal::parse(wanted)?
+        };
         let timeout = timeout.or(own_timeout).unwrap_or(STOP_TIMEOUT);
         let exits = container.state().exits;
         container.change_state(|state| state.manually_stopped = true)?;
@@ -99,7 +154,11 @@ impl Core {
             if !self.wait_for_end(container, exits, KILL_PATIENCE).await {
                 self.kill_by_hand(container).await;
                 if !self.wait_for_end(container, exits, KILL_PATIENCE).await {
-                    return Err(EngineError::Shim { doing: "stop", id: container.id.clone(), reason: "it does not end".to_owned() });
+                    return Err(EngineError::Shim {
+                        doing: "stop",
+                        id: container.id.clone(),
+                        reason: "it does not end".to_owned(),
+                    });
                 }
             }
         }
@@ -112,11 +171,17 @@ impl Core {
         let bundle = container.bundle.clone();
         let _ = self
             .blocking(move || {
-                let Ok(Some(state)) = skep_runtime::shim::ShimState::load(&bundle) else { return };
-                if let Some(pid) = rustix::process::Pid::from_raw(state.pid).filter(|_| state.is_alive()) {
+                let Ok(Some(state)) = skep_runtime::shim::ShimState::load(&bundle) else {
+                    return;
+                };
+                if let Some(pid) =
+                    rustix::process::Pid::from_raw(state.pid).filter(|_| state.is_alive())
+                {
                     let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
                 }
-                if let Some(pid) = rustix::process::Pid::from_raw(state.shim_pid).filter(|_| state.has_shim()) {
+                if let Some(pid) =
+                    rustix::process::Pid::from_raw(state.shim_pid).filter(|_| state.has_shim())
+                {
                     let _ = rustix::process::kill_process(pid, rustix::process::Signal::CONT);
                 }
             })
@@ -124,13 +189,24 @@ impl Core {
     }
 
     /// Waits until more ends are recorded than `exits`; false when patience runs out.
-    pub(super) async fn wait_for_end(&self, container: &Container, exits: u64, patience: Duration) -> bool {
+    pub(super) async fn wait_for_end(
+        &self,
+        container: &Container,
+        exits: u64,
+        patience: Duration,
+    ) -> bool {
         let mut status = container.watch();
-        let end = status.wait_for(|status| status.exits > exits || status.phase == crate::Phase::Removed);
+        let end =
+            status.wait_for(|status| status.exits > exits || status.phase == crate::Phase::Removed);
         matches!(tokio::time::timeout(patience, end).await, Ok(Ok(_)))
     }
 
-    pub(crate) async fn restart(self: &Arc<Self>, reference: &str, signal: Option<&str>, timeout: Option<i64>) -> Result<()> {
+    pub(crate) async fn restart(
+        self: &Arc<Self>,
+        reference: &str,
+        signal: Option<&str>,
+        timeout: Option<i64>,
+    ) -> Result<()> {
         let container = self.containers.find(reference)?;
         if container.state().running {
             let auto_remove = container.with(|record, _| record.host_config.auto_remove);

@@ -28,7 +28,9 @@ impl Layered {
         if !meta.is_file() || meta.len() > 8 << 20 {
             return None;
         }
-        std::fs::read(real).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        std::fs::read(real)
+            .ok()
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
     }
 
     /// Where the topmost entry of this path lies; none when there is none.
@@ -85,7 +87,9 @@ fn entries(dirs: &[PathBuf], name: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for dir in dirs {
         let path = dir.join(name);
-        let Ok(meta) = std::fs::symlink_metadata(&path) else { continue };
+        let Ok(meta) = std::fs::symlink_metadata(&path) else {
+            continue;
+        };
         let whiteout = meta.file_type().is_char_device() && meta.rdev() == 0;
         if whiteout {
             break;
@@ -107,7 +111,8 @@ fn entries(dirs: &[PathBuf], name: &Path) -> Vec<PathBuf> {
 
 fn is_opaque(path: &Path) -> bool {
     let mut value = [0; 1];
-    rustix::fs::lgetxattr(path, "trusted.overlay.opaque", &mut value).is_ok_and(|n| n == 1 && value[0] == b'y')
+    rustix::fs::lgetxattr(path, "trusted.overlay.opaque", &mut value)
+        .is_ok_and(|n| n == 1 && value[0] == b'y')
 }
 
 #[cfg(test)]
@@ -130,8 +135,14 @@ mod tests {
         std::fs::write(dir.path().join("lower/etc/passwd"), "lower").unwrap();
         std::fs::write(dir.path().join("lower/etc/group"), "lower").unwrap();
         std::fs::write(dir.path().join("upper/etc/passwd"), "upper").unwrap();
-        assert_eq!(layered.read_to_string("/etc/passwd").as_deref(), Some("upper"));
-        assert_eq!(layered.read_to_string("/etc/group").as_deref(), Some("lower"));
+        assert_eq!(
+            layered.read_to_string("/etc/passwd").as_deref(),
+            Some("upper")
+        );
+        assert_eq!(
+            layered.read_to_string("/etc/group").as_deref(),
+            Some("lower")
+        );
         assert_eq!(layered.read_to_string("/etc/shadow"), None);
     }
 
@@ -140,7 +151,8 @@ mod tests {
         let (dir, layered) = layers();
         std::fs::write(dir.path().join("lower/usr/lib/passwd"), "linked").unwrap();
         std::os::unix::fs::symlink("/usr/lib/passwd", dir.path().join("lower/etc/a")).unwrap();
-        std::os::unix::fs::symlink("../../../../usr/lib/passwd", dir.path().join("upper/etc/b")).unwrap();
+        std::os::unix::fs::symlink("../../../../usr/lib/passwd", dir.path().join("upper/etc/b"))
+            .unwrap();
         std::os::unix::fs::symlink("loop", dir.path().join("upper/etc/loop")).unwrap();
         assert_eq!(layered.read_to_string("/etc/a").as_deref(), Some("linked"));
         assert_eq!(layered.read_to_string("/etc/b").as_deref(), Some("linked"));

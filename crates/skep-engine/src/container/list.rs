@@ -16,10 +16,33 @@ use crate::filters::Filters;
 use crate::timestamp;
 
 const KNOWN: [&str; 17] = [
-    "ancestor", "before", "exited", "expose", "health", "id", "is-task", "isolation", "label", "name", "network",
-    "publish", "since", "status", "volume", "label!", "until",
+    "ancestor",
+    "before",
+    "exited",
+    "expose",
+    "health",
+    "id",
+    "is-task",
+    "isolation",
+    "label",
+    "name",
+    "network",
+    "publish",
+    "since",
+    "status",
+    "volume",
+    "label!",
+    "until",
 ];
-const STATUSES: [&str; 7] = ["created", "restarting", "running", "removing", "paused", "exited", "dead"];
+const STATUSES: [&str; 7] = [
+    "created",
+    "restarting",
+    "running",
+    "removing",
+    "paused",
+    "exited",
+    "dead",
+];
 
 /// What filters compare, resolved once a request.
 struct Wanted<'a> {
@@ -34,23 +57,31 @@ struct Wanted<'a> {
 }
 
 impl Core {
-    pub(crate) async fn list(self: &Arc<Self>, options: &ListOptions) -> Result<Vec<api::ContainerSummary>> {
+    pub(crate) async fn list(
+        self: &Arc<Self>,
+        options: &ListOptions,
+    ) -> Result<Vec<api::ContainerSummary>> {
         let wanted = self.wanted(&options.filters)?;
         // A filter on the state, or a number of rows, is about stopped containers too.
         let all = options.all
             || options.limit > 0
-            || ["status", "exited", "before", "since"].iter().any(|name| options.filters.contains(name));
+            || ["status", "exited", "before", "since"]
+                .iter()
+                .any(|name| options.filters.contains(name));
         let now = SystemTime::now();
         let mut rows = Vec::new();
         for container in self.containers.all() {
             let health = container.watch().borrow().health;
             let row = container.with(|record, state| {
-                ((all || state.running) && wanted.matches(record, state, health)).then(|| summary(record, state, health, now))
+                ((all || state.running) && wanted.matches(record, state, health))
+                    .then(|| summary(record, state, health, now))
             });
             rows.extend(row.map(|row| (container, row)));
         }
         let created = |container: &Container| container.with(|record, _| record.created.clone());
-        rows.sort_by_cached_key(|(container, _)| std::cmp::Reverse((timestamp::parse(&created(container)), container.id.clone())));
+        rows.sort_by_cached_key(|(container, _)| {
+            std::cmp::Reverse((timestamp::parse(&created(container)), container.id.clone()))
+        });
         if options.limit > 0 {
             rows.truncate(options.limit);
         }
@@ -66,21 +97,40 @@ impl Core {
 
     fn wanted<'a>(&self, filters: &'a Filters) -> Result<Wanted<'a>> {
         filters.validate(&KNOWN[..15])?;
-        if let Some(bad) = filters.get("status").find(|status| !STATUSES.contains(status)) {
-            return Err(EngineError::invalid(format!("invalid filter 'status={bad}'")));
+        if let Some(bad) = filters
+            .get("status")
+            .find(|status| !STATUSES.contains(status))
+        {
+            return Err(EngineError::invalid(format!(
+                "invalid filter 'status={bad}'"
+            )));
         }
-        if let Some(bad) = filters.get("health").find(|h| !["starting", "healthy", "unhealthy", "none"].contains(h)) {
-            return Err(EngineError::invalid(format!("invalid filter 'health={bad}'")));
+        if let Some(bad) = filters
+            .get("health")
+            .find(|h| !["starting", "healthy", "unhealthy", "none"].contains(h))
+        {
+            return Err(EngineError::invalid(format!(
+                "invalid filter 'health={bad}'"
+            )));
         }
         let mut exited = Vec::new();
         for code in filters.get("exited") {
-            exited.push(code.parse().map_err(|_| EngineError::invalid(format!("invalid filter 'exited={code}'")))?);
+            exited
+                .push(code.parse().map_err(|_| {
+                    EngineError::invalid(format!("invalid filter 'exited={code}'"))
+                })?);
         }
         let time_of = |name: &str| match filters.get(name).next() {
             None => Ok(None),
-            Some(reference) => self.containers.find(reference).map(|c| Some(c.with(|record, _| record.created.clone()))),
+            Some(reference) => self
+                .containers
+                .find(reference)
+                .map(|c| Some(c.with(|record, _| record.created.clone()))),
         };
-        let ancestors = filters.get("ancestor").filter_map(|name| self.images.resolve(name).ok()).map(|image| image.id);
+        let ancestors = filters
+            .get("ancestor")
+            .filter_map(|name| self.images.resolve(name).ok())
+            .map(|image| image.id);
         Ok(Wanted {
             filters,
             ancestors: ancestors.collect(),
@@ -103,7 +153,8 @@ impl Wanted<'_> {
             HealthState::Healthy => "healthy",
             HealthState::Unhealthy => "unhealthy",
         };
-        let name = filters.pattern("name", &record.name) || filters.pattern("name", &format!("/{}", record.name));
+        let name = filters.pattern("name", &record.name)
+            || filters.pattern("name", &format!("/{}", record.name));
         let created = timestamp::parse(&record.created);
         let ancestor = !filters.contains("ancestor")
             || self.ancestors.contains(&record.image_id)
@@ -113,43 +164,81 @@ impl Wanted<'_> {
             && filters.exact("status", state.status())
             && filters.exact("health", word)
             && filters.labels("label", labels)
-            && (self.exited.is_empty() || (!state.running && state.finished_at.is_some() && self.exited.contains(&state.exit_code)))
-            && self.is_task.is_none_or(|is_task| is_task == record.task.is_some())
-            && self.before.as_ref().is_none_or(|at| created < timestamp::parse(at))
-            && self.since.as_ref().is_none_or(|at| created > timestamp::parse(at))
+            && (self.exited.is_empty()
+                || (!state.running
+                    && state.finished_at.is_some()
+                    && self.exited.contains(&state.exit_code)))
+            && self
+                .is_task
+                .is_none_or(|is_task| is_task == record.task.is_some())
+            && self
+                .before
+                .as_ref()
+                .is_none_or(|at| created < timestamp::parse(at))
+            && self
+                .since
+                .as_ref()
+                .is_none_or(|at| created > timestamp::parse(at))
             && self.matches_attachments(record, state)
     }
 
     fn matches_attachments(&self, record: &Record, state: &RunState) -> bool {
         let filters = self.filters;
         let network = !filters.contains("network")
-            || inspect::endpoints(record, state).iter().any(|(name, settings)| {
-                filters.get("network").any(|wanted| wanted == name || wanted == settings.network_id)
-            });
+            || inspect::endpoints(record, state)
+                .iter()
+                .any(|(name, settings)| {
+                    filters
+                        .get("network")
+                        .any(|wanted| wanted == name || wanted == settings.network_id)
+                });
         let volume = !filters.contains("volume")
             || record.mounts.iter().any(|mount| {
                 filters.get("volume").any(|wanted| {
-                    wanted == mount.point.name || wanted == mount.point.destination || wanted == mount.point.source
+                    wanted == mount.point.name
+                        || wanted == mount.point.destination
+                        || wanted == mount.point.source
                 })
             });
         let port_matches = |wanted: &str, port: u16, protocol: &str| {
             let (range, proto) = wanted.split_once('/').unwrap_or((wanted, "tcp"));
             let (first, last) = range.split_once('-').unwrap_or((range, range));
-            proto == protocol && first.parse().is_ok_and(|first: u16| first <= port) && last.parse().is_ok_and(|last: u16| port <= last)
+            proto == protocol
+                && first.parse().is_ok_and(|first: u16| first <= port)
+                && last.parse().is_ok_and(|last: u16| port <= last)
         };
         let known = ports::summary(&ports::port_map(&record.config, &[]));
         let expose = !filters.contains("expose")
-            || known.iter().any(|port| filters.get("expose").any(|w| port_matches(w, port.private_port, &port.protocol)));
+            || known.iter().any(|port| {
+                filters
+                    .get("expose")
+                    .any(|w| port_matches(w, port.private_port, &port.protocol))
+            });
         let bound = ports::summary(&state.ports);
         let publish = !filters.contains("publish")
-            || bound.iter().any(|port| filters.get("publish").any(|w| port_matches(w, port.public_port, &port.protocol)));
+            || bound.iter().any(|port| {
+                filters
+                    .get("publish")
+                    .any(|w| port_matches(w, port.public_port, &port.protocol))
+            });
         network && volume && expose && publish && filters.exact("isolation", "")
     }
 }
 
-fn summary(record: &Record, state: &RunState, health: HealthState, now: SystemTime) -> api::ContainerSummary {
-    let created = timestamp::parse(&record.created).map(timestamp::since_epoch).unwrap_or_default();
-    let ports = if state.running { ports::summary(&state.ports) } else { Vec::new() };
+fn summary(
+    record: &Record,
+    state: &RunState,
+    health: HealthState,
+    now: SystemTime,
+) -> api::ContainerSummary {
+    let created = timestamp::parse(&record.created)
+        .map(timestamp::since_epoch)
+        .unwrap_or_default();
+    let ports = if state.running {
+        ports::summary(&state.ports)
+    } else {
+        Vec::new()
+    };
     api::ContainerSummary {
         id: record.id.clone(),
         names: vec![format!("/{}", record.name)],
@@ -165,7 +254,9 @@ fn summary(record: &Record, state: &RunState, health: HealthState, now: SystemTi
             network_mode: record.host_config.network_mode.clone(),
             annotations: record.host_config.annotations.clone(),
         },
-        network_settings: api::SummaryNetworkSettings { networks: inspect::endpoints(record, state) },
+        network_settings: api::SummaryNetworkSettings {
+            networks: inspect::endpoints(record, state),
+        },
         mounts: inspect::mount_points(record),
         ..api::ContainerSummary::default()
     }
@@ -173,9 +264,18 @@ fn summary(record: &Record, state: &RunState, health: HealthState, now: SystemTi
 
 /// The command as one would type it: arguments with spaces in quotes.
 fn command(path: &str, args: &[String]) -> String {
-    let quote = |arg: &String| if arg.contains(' ') { format!("'{arg}'") } else { arg.clone() };
+    let quote = |arg: &String| {
+        if arg.contains(' ') {
+            format!("'{arg}'")
+        } else {
+            arg.clone()
+        }
+    };
     let words = args.iter().map(quote);
-    std::iter::once(path.to_owned()).chain(words).collect::<Vec<_>>().join(" ")
+    std::iter::once(path.to_owned())
+        .chain(words)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 #[cfg(test)]
@@ -184,6 +284,9 @@ mod tests {
 
     #[test]
     fn arguments_with_spaces_are_quoted() {
-        assert_eq!(command("nginx", &["-g".into(), "daemon off;".into()]), "nginx -g 'daemon off;'");
+        assert_eq!(
+            command("nginx", &["-g".into(), "daemon off;".into()]),
+            "nginx -g 'daemon off;'"
+        );
     }
 }

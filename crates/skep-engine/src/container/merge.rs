@@ -9,7 +9,11 @@ pub(crate) fn merge(user: &mut Config, image: &Config) -> Result<()> {
     if user.user.is_empty() {
         user.user.clone_from(&image.user);
     }
-    if let Some(image_ports) = image.exposed_ports.as_ref().filter(|ports| !ports.is_empty()) {
+    if let Some(image_ports) = image
+        .exposed_ports
+        .as_ref()
+        .filter(|ports| !ports.is_empty())
+    {
         let ports = user.exposed_ports.get_or_insert_default();
         for (port, nothing) in image_ports {
             ports.entry(with_protocol(port)).or_insert(*nothing);
@@ -39,7 +43,11 @@ pub(crate) fn merge(user: &mut Config, image: &Config) -> Result<()> {
     if user.shell.is_none() {
         user.shell.clone_from(&image.shell);
     }
-    if user.entrypoint.as_deref().is_some_and(|words| words == [""]) {
+    if user
+        .entrypoint
+        .as_deref()
+        .is_some_and(|words| words == [""])
+    {
         user.entrypoint = None;
     }
     let words = |list: &Option<Vec<String>>| list.as_ref().map_or(0, Vec::len);
@@ -50,16 +58,27 @@ pub(crate) fn merge(user: &mut Config, image: &Config) -> Result<()> {
 }
 
 fn with_protocol(port: &str) -> String {
-    if port.contains('/') { port.to_owned() } else { format!("{port}/tcp") }
+    if port.contains('/') {
+        port.to_owned()
+    } else {
+        format!("{port}/tcp")
+    }
 }
 
 /// The user's variables first, then those of the image that the user did not set.
 fn merge_env(user: &mut Config, image: &Config) {
-    let Some(image_env) = image.env.as_ref().filter(|env| !env.is_empty()) else { return };
+    let Some(image_env) = image.env.as_ref().filter(|env| !env.is_empty()) else {
+        return;
+    };
     let env = user.env.get_or_insert_default();
     let key = |entry: &str| entry.split('=').next().unwrap_or_default().to_owned();
     let set: Vec<String> = env.iter().map(|entry| key(entry)).collect();
-    env.extend(image_env.iter().filter(|entry| !set.contains(&key(entry))).cloned());
+    env.extend(
+        image_env
+            .iter()
+            .filter(|entry| !set.contains(&key(entry)))
+            .cloned(),
+    );
 }
 
 /// An entry point of the user's own also drops the image's command.
@@ -76,7 +95,9 @@ fn merge_command(user: &mut Config, image: &Config) {
 }
 
 fn merge_health(user: &mut Config, image: &Config) {
-    let Some(image) = &image.healthcheck else { return };
+    let Some(image) = &image.healthcheck else {
+        return;
+    };
     let Some(health) = &mut user.healthcheck else {
         user.healthcheck = Some(image.clone());
         return;
@@ -118,22 +139,35 @@ mod tests {
 
     #[test]
     fn the_user_s_variables_come_first_and_win() {
-        let mut user = Config { env: words(&["A=user"]), ..Config::default() };
+        let mut user = Config {
+            env: words(&["A=user"]),
+            ..Config::default()
+        };
         merge(&mut user, &image()).unwrap();
         assert_eq!(user.env, words(&["A=user", "PATH=/bin"]));
-        assert_eq!((user.entrypoint, user.cmd), (words(&["/entry"]), words(&["serve"])));
+        assert_eq!(
+            (user.entrypoint, user.cmd),
+            (words(&["/entry"]), words(&["serve"]))
+        );
     }
 
     #[test]
     fn an_entrypoint_of_the_user_s_drops_the_image_s_command() {
-        let mut user = Config { entrypoint: words(&["sh"]), ..Config::default() };
+        let mut user = Config {
+            entrypoint: words(&["sh"]),
+            ..Config::default()
+        };
         merge(&mut user, &image()).unwrap();
         assert_eq!((user.entrypoint, user.cmd), (words(&["sh"]), None));
     }
 
     #[test]
     fn an_empty_entrypoint_resets_the_image_s() {
-        let mut user = Config { entrypoint: words(&[""]), cmd: words(&["ls"]), ..Config::default() };
+        let mut user = Config {
+            entrypoint: words(&[""]),
+            cmd: words(&["ls"]),
+            ..Config::default()
+        };
         merge(&mut user, &image()).unwrap();
         assert_eq!((user.entrypoint, user.cmd), (None, words(&["ls"])));
     }

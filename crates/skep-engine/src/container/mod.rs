@@ -27,10 +27,12 @@ mod ports;
 mod prune;
 mod record;
 mod remove;
+mod rename;
 mod restart;
 mod restore;
 mod rootfs;
 mod shim;
+mod shutdown;
 mod signal;
 mod start;
 mod status_text;
@@ -48,7 +50,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use exec::Execs;
 pub(crate) use health::HealthRecord;
-pub(crate) use record::{MountRecord, Record, RunState, write_atomically};
+pub(crate) use record::{Record, RunState, write_atomically};
 
 use crate::engine::{ContainerStatus, HealthState, InMemoryFile, Phase};
 use crate::error::{EngineError, Result};
@@ -87,7 +89,9 @@ pub(crate) struct Live {
 
 impl std::fmt::Debug for Container {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Container").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Container")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -155,14 +159,22 @@ impl Container {
 
     /// Tells who watches of the present state.
     pub(crate) fn publish(&self) {
-        let health = self.live().health.as_ref().map_or(HealthState::None, |health| health.status);
+        let health = self
+            .live()
+            .health
+            .as_ref()
+            .map_or(HealthState::None, |health| health.status);
         let next = self.with(|_, state| ContainerStatus {
             phase: phase(state),
             pid: state.pid,
             exit_code: state.exit_code,
             oom_killed: state.oom_killed,
             error: state.error.clone(),
-            health: if state.running { health } else { HealthState::None },
+            health: if state.running {
+                health
+            } else {
+                HealthState::None
+            },
             starts: state.starts,
             exits: state.exits,
         });
@@ -193,7 +205,10 @@ impl Container {
     pub(crate) fn refuse_unless_running(&self) -> Result<()> {
         let state = self.state();
         if !state.running {
-            return Err(EngineError::conflict(format!("container {} is not running", self.id)));
+            return Err(EngineError::conflict(format!(
+                "container {} is not running",
+                self.id
+            )));
         }
         if state.restarting {
             return Err(EngineError::conflict(format!(
@@ -257,12 +272,15 @@ impl Containers {
         if bare.is_empty() {
             return Err(EngineError::no_container(reference));
         }
-        let mut matches = index.by_id.range(bare.to_owned()..).take_while(|(id, _)| id.starts_with(bare));
+        let mut matches = index
+            .by_id
+            .range(bare.to_owned()..)
+            .take_while(|(id, _)| id.starts_with(bare));
         match (matches.next(), matches.next()) {
             (Some((_, container)), None) => Ok(container.clone()),
-            (Some(_), Some(_)) => {
-                Err(EngineError::invalid(format!("Multiple IDs found with provided prefix: {bare}")))
-            }
+            (Some(_), Some(_)) => Err(EngineError::invalid(format!(
+                "Multiple IDs found with provided prefix: {bare}"
+            ))),
             (None, _) => Err(EngineError::no_container(reference)),
         }
     }
@@ -312,5 +330,6 @@ impl Containers {
 
 /// Seconds between two times; zero when the clock went back.
 fn seconds_between(from: Option<SystemTime>, to: SystemTime) -> u64 {
-    from.and_then(|from| to.duration_since(from).ok()).map_or(0, |d| d.as_secs())
+    from.and_then(|from| to.duration_since(from).ok())
+        .map_or(0, |d| d.as_secs())
 }

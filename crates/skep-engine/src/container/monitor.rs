@@ -27,7 +27,12 @@ impl Core {
         });
     }
 
-    async fn listen(self: &Arc<Self>, container: &Arc<Container>, mut frames: FrameReader, mut pending: VecDeque<Frame>) -> ExitRecord {
+    async fn listen(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        mut frames: FrameReader,
+        mut pending: VecDeque<Frame>,
+    ) -> ExitRecord {
         loop {
             let next = match pending.pop_front() {
                 Some(frame) => Ok(Some(frame)),
@@ -36,9 +41,14 @@ impl Core {
             match next {
                 Ok(Some(frame)) if frame.kind == Kind::Event => match frame.event() {
                     Ok(Event::Exited { exec: None, exit }) => return exit,
-                    Ok(Event::Exited { exec: Some(id), exit }) => self.exec_ended(&id, &exit),
+                    Ok(Event::Exited {
+                        exec: Some(id),
+                        exit,
+                    }) => self.exec_ended(&id, &exit),
                     Ok(Event::OutOfMemory) => self.publish(container, "oom", BTreeMap::new()),
-                    Err(error) => tracing::debug!(container.id = %container.id, %error, "event of a shim not understood"),
+                    Err(error) => {
+                        tracing::debug!(container.id = %container.id, %error, "event of a shim not understood")
+                    }
                 },
                 Ok(Some(_)) => {}
                 Ok(None) | Err(_) => match self.look_again(container).await {
@@ -57,21 +67,28 @@ impl Core {
     /// The connection broke: has the container ended, or only the shim?
     async fn look_again(&self, container: &Arc<Container>) -> Again {
         let bundle = container.bundle.clone();
-        let found = self.blocking(move || skep_runtime::shim::find(&bundle)).await;
+        let found = self
+            .blocking(move || skep_runtime::shim::find(&bundle))
+            .await;
         match found {
             Ok(Ok(Found::Ended(exit))) => Again::Ended(exit),
             Ok(Ok(Found::Running(stream))) => match subscribe(stream).await {
                 Some(talk) => Again::Listen(talk),
                 None => Again::Ended(self.recover(container).await),
             },
-            Ok(Ok(Found::Lost)) | Ok(Err(_)) | Err(_) => Again::Ended(self.recover(container).await),
+            Ok(Ok(Found::Lost)) | Ok(Err(_)) | Err(_) => {
+                Again::Ended(self.recover(container).await)
+            }
         }
     }
 
     /// Puts in order what a killed shim left; the container is ended in any case.
     pub(super) async fn recover(&self, container: &Arc<Container>) -> ExitRecord {
         let bundle = container.bundle.clone();
-        match self.blocking(move || skep_runtime::shim::recover(&bundle)).await {
+        match self
+            .blocking(move || skep_runtime::shim::recover(&bundle))
+            .await
+        {
             Ok(Ok(exit)) => exit,
             Ok(Err(error)) => lost(&error),
             Err(error) => lost(&error),

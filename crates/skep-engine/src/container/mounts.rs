@@ -12,7 +12,7 @@ use crate::core::Core;
 use crate::error::{EngineError, Result};
 
 /// A mount that was checked but not made.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Planned {
     pub record: MountRecord,
     /// The volume to make or use; an empty name invents one.
@@ -33,7 +33,9 @@ pub(crate) fn plan(config: &Config, host: &HostConfig, core: &Core) -> Result<Ve
     let mut add = |mount: Planned| {
         let target = mount.record.point.destination.clone();
         if explicit.insert(target.clone(), mount).is_some() {
-            return Err(EngineError::invalid(format!("Duplicate mount point: {target}")));
+            return Err(EngineError::invalid(format!(
+                "Duplicate mount point: {target}"
+            )));
         }
         Ok(())
     };
@@ -50,16 +52,21 @@ pub(crate) fn plan(config: &Config, host: &HostConfig, core: &Core) -> Result<Ve
     for target in config.volumes.iter().flat_map(BTreeMap::keys) {
         let target = clean(target);
         if target == "/" {
-            return Err(EngineError::invalid("invalid volume specification: '/': invalid mount config for type \"volume\": invalid specification: destination can't be '/'"));
+            return Err(EngineError::invalid(
+                "invalid volume specification: '/': invalid mount config for type \"volume\": invalid specification: destination can't be '/'",
+            ));
         }
-        planned.entry(target.clone()).or_insert_with(|| volume("", &target, true, ""));
+        planned
+            .entry(target.clone())
+            .or_insert_with(|| volume("", &target, true, ""));
     }
     Ok(planned.into_values().collect())
 }
 
 /// `src:dst[:options]`, where a source that is no path names a volume.
 fn bind(text: &str, volume_driver: &str) -> Result<Planned> {
-    let bad = |why: &str| EngineError::invalid(format!("invalid volume specification: '{text}'{why}"));
+    let bad =
+        |why: &str| EngineError::invalid(format!("invalid volume specification: '{text}'{why}"));
     let parts: Vec<&str> = text.split(':').collect();
     let (source, target, mode) = match parts[..] {
         [source, target] => (source, target, ""),
@@ -73,13 +80,18 @@ fn bind(text: &str, volume_driver: &str) -> Result<Planned> {
     let is_path = source.starts_with('/');
     let kind = if is_path { "bind" } else { "volume" };
     if !target.starts_with('/') {
-        return Err(bad(&format!(": invalid mount config for type \"{kind}\": invalid mount path: '{target}' mount path must be absolute")));
+        return Err(bad(&format!(
+            ": invalid mount config for type \"{kind}\": invalid mount path: '{target}' mount path must be absolute"
+        )));
     }
     let target = clean(target);
     if target == "/" {
-        return Err(bad(&format!(": invalid mount config for type \"{kind}\": invalid specification: destination can't be '/'")));
+        return Err(bad(&format!(
+            ": invalid mount config for type \"{kind}\": invalid specification: destination can't be '/'"
+        )));
     }
-    let mode = Mode::parse(mode).ok_or_else(|| EngineError::invalid(format!("invalid mode: {mode}")))?;
+    let mode =
+        Mode::parse(mode).ok_or_else(|| EngineError::invalid(format!("invalid mode: {mode}")))?;
     if !is_path {
         if !source.is_empty() {
             crate::volume::validate_name(source)?;
@@ -94,7 +106,11 @@ fn bind(text: &str, volume_driver: &str) -> Result<Planned> {
         }
         return Ok(planned);
     }
-    let propagation = if mode.propagation.is_empty() { "rprivate" } else { &mode.propagation };
+    let propagation = if mode.propagation.is_empty() {
+        "rprivate"
+    } else {
+        &mode.propagation
+    };
     let point = MountPoint {
         kind: "bind".to_owned(),
         source: clean(source),
@@ -104,8 +120,16 @@ fn bind(text: &str, volume_driver: &str) -> Result<Planned> {
         propagation: propagation.to_owned(),
         ..MountPoint::default()
     };
-    let record = MountRecord { source: PathBuf::from(clean(source)), point, ..MountRecord::default() };
-    Ok(Planned { record, make_source: true, ..Planned::default() })
+    let record = MountRecord {
+        source: PathBuf::from(clean(source)),
+        point,
+        ..MountRecord::default()
+    };
+    Ok(Planned {
+        record,
+        make_source: true,
+        ..Planned::default()
+    })
 }
 
 #[derive(Debug, Default)]
@@ -118,7 +142,10 @@ struct Mode {
 
 impl Mode {
     fn parse(text: &str) -> Option<Self> {
-        let mut mode = Self { text: text.to_owned(), ..Self::default() };
+        let mut mode = Self {
+            text: text.to_owned(),
+            ..Self::default()
+        };
         for word in text.split(',').filter(|word| !word.is_empty()) {
             match word {
                 "ro" => mode.read_only = true,
@@ -144,23 +171,45 @@ fn volume(name: &str, target: &str, rw: bool, mode: &str) -> Planned {
         rw,
         ..MountPoint::default()
     };
-    let record = MountRecord { point, anonymous: name.is_empty(), copy_up: true, ..MountRecord::default() };
-    let volume = VolumeCreate { name: name.to_owned(), ..VolumeCreate::default() };
-    Planned { record, volume: Some(volume), make_source: false }
+    let record = MountRecord {
+        point,
+        anonymous: name.is_empty(),
+        copy_up: true,
+        ..MountRecord::default()
+    };
+    let volume = VolumeCreate {
+        name: name.to_owned(),
+        ..VolumeCreate::default()
+    };
+    Planned {
+        record,
+        volume: Some(volume),
+        make_source: false,
+    }
 }
 
 /// One `--mount`.
 fn explicit_mount(mount: &Mount, core: &Core) -> Result<Planned> {
-    let bad = |why: String| EngineError::invalid(format!("invalid mount config for type \"{}\": {why}", mount.kind));
+    let bad = |why: String| {
+        EngineError::invalid(format!(
+            "invalid mount config for type \"{}\": {why}",
+            mount.kind
+        ))
+    };
     if mount.target.is_empty() {
         return Err(bad("field Target must not be empty".to_owned()));
     }
     if !mount.target.starts_with('/') {
-        return Err(bad(format!("invalid mount path: '{}' mount path must be absolute", mount.target)));
+        return Err(bad(format!(
+            "invalid mount path: '{}' mount path must be absolute",
+            mount.target
+        )));
     }
     let target = clean(&mount.target);
     if target == "/" {
-        return Err(bad("invalid specification: destination can't be '/'".to_owned()));
+        return Err(bad(
+            "invalid specification: destination can't be '/'".to_owned()
+        ));
     }
     match mount.kind.as_str() {
         "bind" => explicit_bind(mount, target),
@@ -181,32 +230,62 @@ fn explicit_mount(mount: &Mount, core: &Core) -> Result<Planned> {
                 destination: target,
                 ..MountPoint::default()
             };
-            let record = MountRecord { point, subpath, lower: image.lower, ..MountRecord::default() };
-            Ok(Planned { record, ..Planned::default() })
+            let record = MountRecord {
+                point,
+                subpath,
+                lower: image.lower,
+                ..MountRecord::default()
+            };
+            Ok(Planned {
+                record,
+                ..Planned::default()
+            })
         }
-        "cluster" | "npipe" => Err(EngineError::NotSupported(format!("a mount of type {}", mount.kind))),
+        "cluster" | "npipe" => Err(EngineError::NotSupported(format!(
+            "a mount of type {}",
+            mount.kind
+        ))),
         "" => Err(EngineError::invalid("mount type unknown: \"\"")),
-        other => Err(EngineError::invalid(format!("mount type unknown: \"{other}\""))),
+        other => Err(EngineError::invalid(format!(
+            "mount type unknown: \"{other}\""
+        ))),
     }
 }
 
 fn explicit_bind(mount: &Mount, target: String) -> Result<Planned> {
-    let bad = |why: String| EngineError::invalid(format!("invalid mount config for type \"bind\": {why}"));
+    let bad = |why: String| {
+        EngineError::invalid(format!("invalid mount config for type \"bind\": {why}"))
+    };
     let options = mount.bind_options.clone().unwrap_or_default();
     if mount.source.is_empty() {
         return Err(bad("field Source must not be empty".to_owned()));
     }
     if !mount.source.starts_with('/') {
-        return Err(bad(format!("invalid mount path: '{}' mount path must be absolute", mount.source)));
+        return Err(bad(format!(
+            "invalid mount path: '{}' mount path must be absolute",
+            mount.source
+        )));
     }
-    let known = ["", "private", "rprivate", "shared", "rshared", "slave", "rslave"];
+    let known = [
+        "", "private", "rprivate", "shared", "rshared", "slave", "rslave",
+    ];
     if !known.contains(&options.propagation.as_str()) {
-        return Err(bad(format!("invalid propagation mode: {}", options.propagation)));
+        return Err(bad(format!(
+            "invalid propagation mode: {}",
+            options.propagation
+        )));
     }
     if !options.create_mountpoint && !Path::new(&mount.source).exists() {
-        return Err(bad(format!("bind source path does not exist: {}", mount.source)));
+        return Err(bad(format!(
+            "bind source path does not exist: {}",
+            mount.source
+        )));
     }
-    let propagation = if options.propagation.is_empty() { "rprivate".to_owned() } else { options.propagation };
+    let propagation = if options.propagation.is_empty() {
+        "rprivate".to_owned()
+    } else {
+        options.propagation
+    };
     let point = MountPoint {
         kind: "bind".to_owned(),
         source: clean(&mount.source),
@@ -222,7 +301,11 @@ fn explicit_bind(mount: &Mount, target: String) -> Result<Planned> {
         recursive_read_only: options.read_only_force_recursive,
         ..MountRecord::default()
     };
-    Ok(Planned { record, make_source: options.create_mountpoint, ..Planned::default() })
+    Ok(Planned {
+        record,
+        make_source: options.create_mountpoint,
+        ..Planned::default()
+    })
 }
 
 fn explicit_volume(mount: &Mount, target: &str) -> Result<Planned> {
@@ -259,7 +342,9 @@ const TMPFS: [&str; 3] = ["noexec", "nosuid", "nodev"];
 fn explicit_tmpfs(mount: &Mount, target: &str) -> Result<Planned> {
     let options = mount.tmpfs_options.clone().unwrap_or_default();
     if options.size_bytes < 0 {
-        return Err(EngineError::invalid("invalid mount config for type \"tmpfs\": size must not be negative"));
+        return Err(EngineError::invalid(
+            "invalid mount config for type \"tmpfs\": size must not be negative",
+        ));
     }
     let mut list: Vec<String> = TMPFS.iter().map(|option| (*option).to_owned()).collect();
     if options.size_bytes > 0 {
@@ -268,19 +353,39 @@ fn explicit_tmpfs(mount: &Mount, target: &str) -> Result<Planned> {
     if options.mode != 0 {
         list.push(format!("mode={:o}", options.mode));
     }
-    list.extend(options.options.iter().flatten().map(|words| words.join("=")));
+    list.extend(
+        options
+            .options
+            .iter()
+            .flatten()
+            .map(|words| words.join("=")),
+    );
     if mount.read_only {
         list.push("ro".to_owned());
     }
-    let point = MountPoint { kind: "tmpfs".to_owned(), destination: target.to_owned(), rw: !mount.read_only, ..MountPoint::default() };
-    Ok(Planned { record: MountRecord { point, options: list, ..MountRecord::default() }, ..Planned::default() })
+    let point = MountPoint {
+        kind: "tmpfs".to_owned(),
+        destination: target.to_owned(),
+        rw: !mount.read_only,
+        ..MountPoint::default()
+    };
+    Ok(Planned {
+        record: MountRecord {
+            point,
+            options: list,
+            ..MountRecord::default()
+        },
+        ..Planned::default()
+    })
 }
 
 /// One `--tmpfs`, which `inspect` does not list among the mounts.
 fn tmpfs(target: &str, options: &str) -> Result<Planned> {
     let clean_target = clean(target);
     if !target.starts_with('/') || clean_target == "/" {
-        return Err(EngineError::invalid(format!("invalid tmpfs mount point: {target}")));
+        return Err(EngineError::invalid(format!(
+            "invalid tmpfs mount point: {target}"
+        )));
     }
     let mut list: Vec<String> = TMPFS.iter().map(|option| (*option).to_owned()).collect();
     for option in options.split(',').filter(|option| !option.is_empty()) {
@@ -294,26 +399,56 @@ fn tmpfs(target: &str, options: &str) -> Result<Planned> {
         list.push(option.to_owned());
     }
     let rw = !list.iter().any(|option| option == "ro");
-    let point = MountPoint { kind: "tmpfs".to_owned(), destination: clean_target, rw, ..MountPoint::default() };
-    Ok(Planned { record: MountRecord { point, options: list, unlisted: true, ..MountRecord::default() }, ..Planned::default() })
+    let point = MountPoint {
+        kind: "tmpfs".to_owned(),
+        destination: clean_target,
+        rw,
+        ..MountPoint::default()
+    };
+    Ok(Planned {
+        record: MountRecord {
+            point,
+            options: list,
+            unlisted: true,
+            ..MountRecord::default()
+        },
+        ..Planned::default()
+    })
 }
 
 /// The mounts of another container, as `--volumes-from` takes them.
 fn from_container(text: &str, core: &Core) -> Result<Vec<Planned>> {
     let (name, mode) = text.split_once(':').unwrap_or((text, ""));
     if name.is_empty() {
-        return Err(EngineError::invalid("malformed volumes-from specification: ".to_owned()));
+        return Err(EngineError::invalid(
+            "malformed volumes-from specification: ".to_owned(),
+        ));
     }
-    let mode = Mode::parse(mode).ok_or_else(|| EngineError::invalid(format!("invalid mode for volumes-from: {mode}")))?;
+    let mode = Mode::parse(mode)
+        .ok_or_else(|| EngineError::invalid(format!("invalid mode for volumes-from: {mode}")))?;
     let take = |mount: &MountRecord| {
         let mut record = mount.clone();
         record.point.rw &= !mode.read_only;
         record.anonymous = false;
-        let volume = (record.point.kind == "volume").then(|| VolumeCreate { name: record.point.name.clone(), ..VolumeCreate::default() });
-        Planned { record, volume, make_source: false }
+        let volume = (record.point.kind == "volume").then(|| VolumeCreate {
+            name: record.point.name.clone(),
+            ..VolumeCreate::default()
+        });
+        Planned {
+            record,
+            volume,
+            make_source: false,
+        }
     };
     let other = core.containers.find(name)?;
-    Ok(other.with(|record, _| record.mounts.iter().filter(|mount| mount.point.kind != "tmpfs").map(take).collect()))
+    Ok(other.with(|record, _| {
+        record
+            .mounts
+            .iter()
+            .filter(|mount| mount.point.kind != "tmpfs")
+            .map(take)
+            .collect()
+    }))
 }
 
 /// Makes volumes and directories. `record` names the container that will hold them.
@@ -323,7 +458,13 @@ pub(crate) fn make(plan: Vec<Planned>, record: &Record, core: &Core) -> Result<V
         match make_one(&mut planned, record, core) {
             Ok(()) => made.push(planned.record),
             Err(error) => {
-                unmake(&Record { mounts: made, ..record.clone() }, core);
+                unmake(
+                    &Record {
+                        mounts: made,
+                        ..record.clone()
+                    },
+                    core,
+                );
                 return Err(error);
             }
         }
@@ -333,7 +474,9 @@ pub(crate) fn make(plan: Vec<Planned>, record: &Record, core: &Core) -> Result<V
 
 fn make_one(planned: &mut Planned, record: &Record, core: &Core) -> Result<()> {
     if let Some(request) = planned.volume.take() {
-        let volume = core.volumes.create_now(request, planned.record.anonymous, Some(&record.id))?;
+        let volume =
+            core.volumes
+                .create_now(request, planned.record.anonymous, Some(&record.id))?;
         planned.record.point.name = volume.name;
         planned.record.source = PathBuf::from(&volume.mountpoint);
         planned.record.point.source = volume.mountpoint;
@@ -341,7 +484,10 @@ fn make_one(planned: &mut Planned, record: &Record, core: &Core) -> Result<()> {
     let source = &planned.record.source;
     if planned.make_source && !source.exists() {
         std::fs::create_dir_all(source).map_err(|error| {
-            EngineError::invalid(format!("error while creating mount source path '{}': {error}", source.display()))
+            EngineError::invalid(format!(
+                "error while creating mount source path '{}': {error}",
+                source.display()
+            ))
         })?;
     }
     Ok(())
@@ -354,7 +500,11 @@ pub(crate) fn unmake(record: &Record, core: &Core) {
 
 /// Releases the volumes of a container; anonymous ones are removed when asked to.
 pub(crate) fn release(record: &Record, core: &Core, anonymous_too: bool) {
-    for mount in record.mounts.iter().filter(|mount| mount.point.kind == "volume") {
+    for mount in record
+        .mounts
+        .iter()
+        .filter(|mount| mount.point.kind == "volume")
+    {
         core.volumes.release(&mount.point.name, &record.id);
         if anonymous_too && mount.anonymous {
             if let Err(error) = core.volumes.remove_now(&mount.point.name) {
@@ -387,7 +537,10 @@ mod tests {
     fn a_bind_is_a_path_or_names_a_volume() {
         let planned = bind("/srv:/data:ro,rslave", "").unwrap();
         let point = &planned.record.point;
-        assert_eq!((point.kind.as_str(), point.rw, point.propagation.as_str()), ("bind", false, "rslave"));
+        assert_eq!(
+            (point.kind.as_str(), point.rw, point.propagation.as_str()),
+            ("bind", false, "rslave")
+        );
         let planned = bind("vol1:/data", "").unwrap();
         assert_eq!(planned.record.point.mode, "z");
         assert!(planned.record.copy_up && !planned.record.anonymous);
@@ -400,16 +553,25 @@ mod tests {
             assert!(error.contains(expect), "{error}");
         };
         check("a:b:c:d", "invalid volume specification: 'a:b:c:d'");
-        check("/a:b", "invalid mount path: 'b' mount path must be absolute");
+        check(
+            "/a:b",
+            "invalid mount path: 'b' mount path must be absolute",
+        );
         check("/a:/", "destination can't be '/'");
         check("/a:/b:foo", "invalid mode: foo");
-        check("a/b:/c", "includes invalid characters for a local volume name");
+        check(
+            "a/b:/c",
+            "includes invalid characters for a local volume name",
+        );
     }
 
     #[test]
     fn tmpfs_options_undo_the_defaults() {
         let planned = tmpfs("/tmp/", "exec,size=1m").unwrap();
-        assert_eq!(planned.record.options, ["nosuid", "nodev", "exec", "size=1m"]);
+        assert_eq!(
+            planned.record.options,
+            ["nosuid", "nodev", "exec", "size=1m"]
+        );
         assert_eq!(planned.record.point.destination, "/tmp");
     }
 

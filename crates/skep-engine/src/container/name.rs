@@ -6,16 +6,52 @@ use skep_objects::ErrorKind;
 use crate::error::{EngineError, Result};
 
 const MOODS: [&str; 40] = [
-    "amber", "brave", "bright", "busy", "calm", "cheerful", "clever", "cosy", "daring", "drowsy", "eager", "early",
-    "fair", "fond", "gentle", "glad", "golden", "hardy", "honest", "humming", "jolly", "keen", "kind", "lively",
-    "lucky", "mellow", "merry", "mild", "nimble", "patient", "quick", "quiet", "ready", "rustic", "steady", "sunny",
-    "sweet", "tidy", "warm", "wise",
+    "amber", "brave", "bright", "busy", "calm", "cheerful", "clever", "cosy", "daring", "drowsy",
+    "eager", "early", "fair", "fond", "gentle", "glad", "golden", "hardy", "honest", "humming",
+    "jolly", "keen", "kind", "lively", "lucky", "mellow", "merry", "mild", "nimble", "patient",
+    "quick", "quiet", "ready", "rustic", "steady", "sunny", "sweet", "tidy", "warm", "wise",
 ];
 const BEINGS: [&str; 40] = [
-    "acacia", "alder", "aster", "balm", "basil", "bee", "borage", "briar", "carder", "catmint", "clover", "comfrey",
-    "cornflower", "crocus", "dahlia", "drone", "fennel", "foxglove", "heather", "honeybee", "hyssop", "lavender",
-    "linden", "lupin", "mallow", "mason", "mint", "phacelia", "poppy", "queen", "rosemary", "sage", "scout", "sorrel",
-    "sunflower", "teasel", "thyme", "vetch", "willow", "worker",
+    "acacia",
+    "alder",
+    "aster",
+    "balm",
+    "basil",
+    "bee",
+    "borage",
+    "briar",
+    "carder",
+    "catmint",
+    "clover",
+    "comfrey",
+    "cornflower",
+    "crocus",
+    "dahlia",
+    "drone",
+    "fennel",
+    "foxglove",
+    "heather",
+    "honeybee",
+    "hyssop",
+    "lavender",
+    "linden",
+    "lupin",
+    "mallow",
+    "mason",
+    "mint",
+    "phacelia",
+    "poppy",
+    "queen",
+    "rosemary",
+    "sage",
+    "scout",
+    "sorrel",
+    "sunflower",
+    "teasel",
+    "thyme",
+    "vetch",
+    "willow",
+    "worker",
 ];
 
 /// Checks what a user wrote; the name without its leading slash.
@@ -42,7 +78,11 @@ pub(crate) fn invent(attempt: usize) -> String {
     let mut rng = rand::rng();
     let mood = MOODS.choose(&mut rng).copied().unwrap_or("busy");
     let being = BEINGS.choose(&mut rng).copied().unwrap_or("bee");
-    let digit = if attempt == 0 { String::new() } else { rand::random_range(0..10_u32.pow(attempt.min(6) as u32)).to_string() };
+    let digit = if attempt == 0 {
+        String::new()
+    } else {
+        rand::random_range(0..10_u32.pow(attempt.min(6) as u32)).to_string()
+    };
     format!("{mood}_{being}{digit}")
 }
 
@@ -57,7 +97,10 @@ mod tests {
         }
         for bad in ["", "a", "/", "-ab", "a b", "a/b", "é1"] {
             let text = validate(bad).unwrap_err().to_string();
-            assert!(text.starts_with(&format!("Invalid container name ({bad})")), "{text}");
+            assert!(
+                text.starts_with(&format!("Invalid container name ({bad})")),
+                "{text}"
+            );
         }
     }
 

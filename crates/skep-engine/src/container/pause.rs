@@ -23,9 +23,13 @@ impl Core {
             return refuse(format!("container {} is already paused", container.id));
         }
         if state.restarting {
-            return refuse(format!("Container {} is restarting, wait until the container is running", container.id));
+            return refuse(format!(
+                "Container {} is restarting, wait until the container is running",
+                container.id
+            ));
         }
-        self.with_cgroup(&container, |cgroup| cgroup.freeze()).await?;
+        self.with_cgroup(&container, |cgroup| cgroup.freeze())
+            .await?;
         container.change_state(|state| state.paused = true)?;
         self.publish(&container, "pause", BTreeMap::new());
         Ok(())
@@ -35,7 +39,10 @@ impl Core {
         let container = self.containers.find(reference)?;
         let _operation = container.operation.lock().await;
         if !container.state().paused {
-            return Err(EngineError::conflict(format!("Container {} is not paused", container.id)));
+            return Err(EngineError::conflict(format!(
+                "Container {} is not paused",
+                container.id
+            )));
         }
         self.thaw(&container).await?;
         self.publish(&container, "unpause", BTreeMap::new());
@@ -54,7 +61,11 @@ impl Core {
         work: impl FnOnce(&Cgroup) -> std::result::Result<T, E> + Send + 'static,
     ) -> Result<T> {
         let (bundle, id) = (container.bundle.clone(), container.id.clone());
-        let fail = move |reason: String| EngineError::Shim { doing: "control", id, reason };
+        let fail = move |reason: String| EngineError::Shim {
+            doing: "control",
+            id,
+            reason,
+        };
         self.blocking(move || {
             let state = ShimState::load(&bundle).map_err(|error| error.to_string())?;
             let state = state.ok_or_else(|| "it is not running".to_owned())?;

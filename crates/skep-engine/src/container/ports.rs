@@ -15,11 +15,17 @@ pub(crate) fn parse(text: &str) -> Result<(u16, Protocol)> {
         "tcp" => Protocol::Tcp,
         "udp" => Protocol::Udp,
         "sctp" => Protocol::Sctp,
-        other => return Err(EngineError::invalid(format!("invalid port specification: \"{text}\": invalid protocol '{other}'"))),
+        other => {
+            return Err(EngineError::invalid(format!(
+                "invalid port specification: \"{text}\": invalid protocol '{other}'"
+            )));
+        }
     };
     match number.parse::<u16>() {
         Ok(number) => Ok((number, protocol)),
-        Err(_) => Err(EngineError::invalid(format!("invalid port specification: \"{text}\""))),
+        Err(_) => Err(EngineError::invalid(format!(
+            "invalid port specification: \"{text}\""
+        ))),
     }
 }
 
@@ -30,8 +36,15 @@ fn range(text: &str) -> Result<(u16, u16)> {
     }
     let bad = || EngineError::invalid(format!("invalid port specification: \"{text}\""));
     let (first, last) = text.split_once('-').unwrap_or((text, text));
-    let (first, last): (u16, u16) = (first.parse().map_err(|_| bad())?, last.parse().map_err(|_| bad())?);
-    if last < first { Err(bad()) } else { Ok((first, last)) }
+    let (first, last): (u16, u16) = (
+        first.parse().map_err(|_| bad())?,
+        last.parse().map_err(|_| bad())?,
+    );
+    if last < first {
+        Err(bad())
+    } else {
+        Ok((first, last))
+    }
 }
 
 /// Refuses ports that are none.
@@ -44,7 +57,10 @@ pub(crate) fn validate(config: &Config, host: &HostConfig) -> Result<()> {
         for binding in bindings.iter().flatten() {
             range(&binding.host_port)?;
             if !binding.host_ip.is_empty() && binding.host_ip.parse::<IpAddr>().is_err() {
-                return Err(EngineError::invalid(format!("invalid IP address {}", binding.host_ip)));
+                return Err(EngineError::invalid(format!(
+                    "invalid IP address {}",
+                    binding.host_ip
+                )));
             }
         }
     }
@@ -54,32 +70,56 @@ pub(crate) fn validate(config: &Config, host: &HostConfig) -> Result<()> {
 /// A port that is published is exposed too.
 pub(crate) fn expose_published(config: &mut Config, host: &HostConfig) {
     for port in host.port_bindings.iter().flat_map(BTreeMap::keys) {
-        config.exposed_ports.get_or_insert_default().entry(port.clone()).or_insert(Nothing {});
+        config
+            .exposed_ports
+            .get_or_insert_default()
+            .entry(port.clone())
+            .or_insert(Nothing {});
     }
 }
 
 /// What skep-net is to publish for a container with these addresses.
-pub(crate) fn mappings(config: &Config, host: &HostConfig, container_ips: &[IpAddr]) -> Result<Vec<PortMapping>> {
+pub(crate) fn mappings(
+    config: &Config,
+    host: &HostConfig,
+    container_ips: &[IpAddr],
+) -> Result<Vec<PortMapping>> {
     let mut wanted: Vec<(String, PortBinding)> = Vec::new();
     for (port, bindings) in host.port_bindings.iter().flatten() {
         match bindings.as_deref() {
             None | Some([]) => wanted.push((port.clone(), PortBinding::default())),
-            Some(bindings) => wanted.extend(bindings.iter().map(|binding| (port.clone(), binding.clone()))),
+            Some(bindings) => wanted.extend(
+                bindings
+                    .iter()
+                    .map(|binding| (port.clone(), binding.clone())),
+            ),
         }
     }
     if host.publish_all_ports {
         let bound: Vec<String> = wanted.iter().map(|(port, _)| port.clone()).collect();
         let exposed = config.exposed_ports.iter().flat_map(BTreeMap::keys);
-        wanted.extend(exposed.filter(|port| !bound.contains(port)).map(|port| (port.clone(), PortBinding::default())));
+        wanted.extend(
+            exposed
+                .filter(|port| !bound.contains(port))
+                .map(|port| (port.clone(), PortBinding::default())),
+        );
     }
     wanted
         .into_iter()
         .map(|(port, binding)| {
             let (container_port, protocol) = parse(&port)?;
             let (host_port, host_port_end) = range(&binding.host_port)?;
-            let host_ip = binding.host_ip.parse::<IpAddr>().ok().filter(|ip| !ip.is_unspecified() || ip.is_ipv6());
+            let host_ip = binding
+                .host_ip
+                .parse::<IpAddr>()
+                .ok()
+                .filter(|ip| !ip.is_unspecified() || ip.is_ipv6());
             // 0.0.0.0 is not every address: it is every IPv4 address.
-            let host_ip = if binding.host_ip == "0.0.0.0" { binding.host_ip.parse().ok() } else { host_ip };
+            let host_ip = if binding.host_ip == "0.0.0.0" {
+                binding.host_ip.parse().ok()
+            } else {
+                host_ip
+            };
             Ok(PortMapping {
                 protocol,
                 host_ip,
@@ -94,11 +134,22 @@ pub(crate) fn mappings(config: &Config, host: &HostConfig, container_ips: &[IpAd
 
 /// Exposed ports with where they are published, as `inspect` shows them.
 pub(crate) fn port_map(config: &Config, published: &[PublishedPort]) -> PortMap {
-    let mut map: PortMap = config.exposed_ports.iter().flat_map(BTreeMap::keys).map(|port| (port.clone(), None)).collect();
+    let mut map: PortMap = config
+        .exposed_ports
+        .iter()
+        .flat_map(BTreeMap::keys)
+        .map(|port| (port.clone(), None))
+        .collect();
     for port in published {
         let key = format!("{}/{}", port.container_port, port.protocol);
-        let binding = PortBinding { host_ip: port.host_ip.to_string(), host_port: port.host_port.to_string() };
-        map.entry(key).or_default().get_or_insert_default().push(binding);
+        let binding = PortBinding {
+            host_ip: port.host_ip.to_string(),
+            host_port: port.host_port.to_string(),
+        };
+        map.entry(key)
+            .or_default()
+            .get_or_insert_default()
+            .push(binding);
     }
     map
 }
@@ -107,8 +158,14 @@ pub(crate) fn port_map(config: &Config, published: &[PublishedPort]) -> PortMap 
 pub(crate) fn summary(map: &PortMap) -> Vec<Port> {
     let mut ports = Vec::new();
     for (key, bindings) in map {
-        let Ok((private_port, protocol)) = parse(key) else { continue };
-        let port = Port { private_port, protocol: protocol.to_string(), ..Port::default() };
+        let Ok((private_port, protocol)) = parse(key) else {
+            continue;
+        };
+        let port = Port {
+            private_port,
+            protocol: protocol.to_string(),
+            ..Port::default()
+        };
         match bindings.as_deref() {
             None | Some([]) => ports.push(port),
             Some(bindings) => ports.extend(bindings.iter().map(|binding| Port {
@@ -137,15 +194,27 @@ mod tests {
     #[test]
     fn publish_all_adds_the_exposed_ports_not_bound_yet() {
         let exposed = ["80/tcp", "81/tcp"].map(|port| (port.to_owned(), Nothing {}));
-        let config = Config { exposed_ports: Some(exposed.into_iter().collect()), ..Config::default() };
-        let bound = ("80/tcp".to_owned(), Some(vec![PortBinding { host_port: "8000-8010".into(), ..Default::default() }]));
+        let config = Config {
+            exposed_ports: Some(exposed.into_iter().collect()),
+            ..Config::default()
+        };
+        let bound = (
+            "80/tcp".to_owned(),
+            Some(vec![PortBinding {
+                host_port: "8000-8010".into(),
+                ..Default::default()
+            }]),
+        );
         let host = HostConfig {
             port_bindings: Some([bound].into_iter().collect()),
             publish_all_ports: true,
             ..HostConfig::default()
         };
         let mappings = mappings(&config, &host, &[]).unwrap();
-        let ports: Vec<_> = mappings.iter().map(|m| (m.container_port, m.host_port, m.host_port_end)).collect();
+        let ports: Vec<_> = mappings
+            .iter()
+            .map(|m| (m.container_port, m.host_port, m.host_port_end))
+            .collect();
         assert_eq!(ports, [(80, 8000, 8010), (81, 0, 0)]);
     }
 }

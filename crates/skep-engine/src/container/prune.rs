@@ -23,18 +23,28 @@ impl Core {
                 !state.running
                     && filters.labels("label", &labels)
                     && filters.labels_absent(&labels)
-                    && until.is_none_or(|until| timestamp::parse(&record.created).is_some_and(|at| at < until))
+                    && until.is_none_or(|until| {
+                        timestamp::parse(&record.created).is_some_and(|at| at < until)
+                    })
             });
             if !wanted {
                 continue;
             }
             let (rw, _) = self.measure(&container).await?;
-            if self.remove_container(&container, RemoveOptions::default()).await.is_ok() {
+            if self
+                .remove_container(&container, RemoveOptions::default())
+                .await
+                .is_ok()
+            {
                 response.space_reclaimed += u64::try_from(rw).unwrap_or(0);
-                response.containers_deleted.get_or_insert_default().push(container.id.clone());
+                response
+                    .containers_deleted
+                    .get_or_insert_default()
+                    .push(container.id.clone());
             }
         }
-        let reclaimed = BTreeMap::from([("reclaimed".to_owned(), response.space_reclaimed.to_string())]);
+        let reclaimed =
+            BTreeMap::from([("reclaimed".to_owned(), response.space_reclaimed.to_string())]);
         self.events.publish("container", "prune", "", reclaimed);
         Ok(response)
     }

@@ -139,7 +139,10 @@ impl Record {
     }
 
     pub(crate) fn save(&self, dir: &Path) -> Result<()> {
-        let record = Self { version: VERSION, ..self.clone() };
+        let record = Self {
+            version: VERSION,
+            ..self.clone()
+        };
         save_json(&dir.join("container.json"), &record, true)
     }
 }
@@ -170,12 +173,18 @@ impl RunState {
 
 fn load_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
     let bytes = std::fs::read(path).map_err(EngineError::io("read", path))?;
-    serde_json::from_slice(&bytes).map_err(|source| EngineError::Record { path: path.to_owned(), source })
+    serde_json::from_slice(&bytes).map_err(|source| EngineError::Record {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Writes beside the file and renames: a reader finds the old or the new, never a part.
 pub(crate) fn save_json<T: Serialize>(path: &Path, value: &T, sync: bool) -> Result<()> {
-    let bytes = serde_json::to_vec(value).map_err(|source| EngineError::Record { path: path.to_owned(), source })?;
+    let bytes = serde_json::to_vec(value).map_err(|source| EngineError::Record {
+        path: path.to_owned(),
+        source,
+    })?;
     write_atomically(path, &bytes, sync)
 }
 
@@ -184,7 +193,8 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8], sync: bool) -> Result<
     beside.push(".new");
     let beside = PathBuf::from(beside);
     let mut file = std::fs::File::create(&beside).map_err(EngineError::io("create", &beside))?;
-    file.write_all(bytes).map_err(EngineError::io("write", &beside))?;
+    file.write_all(bytes)
+        .map_err(EngineError::io("write", &beside))?;
     if sync {
         file.sync_data().map_err(EngineError::io("sync", &beside))?;
     }
@@ -200,10 +210,19 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(
             dir.path().join("container.json"),
-            serde_json::to_vec(&Record { version: VERSION + 1, ..Record::default() }).unwrap(),
+            serde_json::to_vec(&Record {
+                version: VERSION + 1,
+                ..Record::default()
+            })
+            .unwrap(),
         )
         .unwrap();
-        assert!(Record::load(dir.path()).unwrap_err().to_string().contains("is of version"));
+        assert!(
+            Record::load(dir.path())
+                .unwrap_err()
+                .to_string()
+                .contains("is of version")
+        );
     }
 
     #[test]

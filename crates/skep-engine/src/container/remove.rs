@@ -15,7 +15,11 @@ use crate::error::{EngineError, Result};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Core {
-    pub(crate) async fn remove(self: &Arc<Self>, reference: &str, options: RemoveOptions) -> Result<()> {
+    pub(crate) async fn remove(
+        self: &Arc<Self>,
+        reference: &str,
+        options: RemoveOptions,
+    ) -> Result<()> {
         let container = self.containers.find(reference)?;
         if options.link {
             return Err(EngineError::NotSupported("removing a link".to_owned()));
@@ -23,13 +27,26 @@ impl Core {
         self.remove_container(&container, options).await
     }
 
-    pub(super) async fn remove_container(self: &Arc<Self>, container: &Arc<Container>, options: RemoveOptions) -> Result<()> {
+    pub(super) async fn remove_container(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        options: RemoveOptions,
+    ) -> Result<()> {
         let state = container.state();
         if state.running && !options.force {
             let (adjective, advice) = match state.status() {
-                "paused" => ("paused", "unpause and then stop the container before removing or force remove"),
-                "restarting" => ("restarting", "stop the container before removing or force remove"),
-                _ => ("running", "stop the container before removing or force remove"),
+                "paused" => (
+                    "paused",
+                    "unpause and then stop the container before removing or force remove",
+                ),
+                "restarting" => (
+                    "restarting",
+                    "stop the container before removing or force remove",
+                ),
+                _ => (
+                    "running",
+                    "stop the container before removing or force remove",
+                ),
             };
             return Err(EngineError::conflict(format!(
                 "cannot remove container \"{}\": container is {adjective}: {advice}",
@@ -45,7 +62,10 @@ impl Core {
             return if options.force {
                 self.wait_until_gone(container).await
             } else {
-                Err(EngineError::conflict(format!("removal of container {} is already in progress", container.id)))
+                Err(EngineError::conflict(format!(
+                    "removal of container {} is already in progress",
+                    container.id
+                )))
             };
         }
         self.end_by_force(container).await;
@@ -67,7 +87,8 @@ impl Core {
         let core = self.clone();
         let volumes = options.volumes;
         let released = record.clone();
-        self.blocking(move || mounts::release(&released, &core, volumes)).await?;
+        self.blocking(move || mounts::release(&released, &core, volumes))
+            .await?;
         self.execs.container_removed(&container.id);
         self.containers.remove(&container.id);
         self.publish(container, "destroy", BTreeMap::new());
@@ -80,7 +101,13 @@ impl Core {
         let gone = status.wait_for(|status| status.phase == crate::Phase::Removed);
         match tokio::time::timeout(PATIENCE, gone).await {
             Ok(Ok(_)) => Ok(()),
-            _ => Err(EngineError::refused(ErrorKind::Conflict, format!("removal of container {} is already in progress", container.id))),
+            _ => Err(EngineError::refused(
+                ErrorKind::Conflict,
+                format!(
+                    "removal of container {} is already in progress",
+                    container.id
+                ),
+            )),
         }
     }
 
@@ -106,15 +133,24 @@ impl Core {
 /// The record goes last, so that a crash leaves something that can be removed again.
 fn remove_dirs(dir: &Path, bundle: &Path) -> Result<()> {
     let gone = |path: &Path, result: std::io::Result<()>| match result {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(EngineError::io("remove", path)(error)),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(EngineError::io("remove", path)(error))
+        }
         _ => Ok(()),
     };
     gone(bundle, std::fs::remove_dir_all(bundle))?;
     if let Ok(entries) = std::fs::read_dir(dir) {
-        for entry in entries.flatten().filter(|entry| entry.file_name() != "container.json") {
+        for entry in entries
+            .flatten()
+            .filter(|entry| entry.file_name() != "container.json")
+        {
             let path = entry.path();
             let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            let removed = if is_dir { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+            let removed = if is_dir {
+                std::fs::remove_dir_all(&path)
+            } else {
+                std::fs::remove_file(&path)
+            };
             gone(&path, removed)?;
         }
     }

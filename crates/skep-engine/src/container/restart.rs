@@ -32,21 +32,32 @@ impl Backoff {
 }
 
 /// Whether a container is to be started again after it ended by itself.
-pub(crate) fn restarts(policy: &RestartPolicy, exit_code: i64, restarts_so_far: i64, manually_stopped: bool) -> bool {
+pub(crate) fn restarts(
+    policy: &RestartPolicy,
+    exit_code: i64,
+    restarts_so_far: i64,
+    manually_stopped: bool,
+) -> bool {
     if manually_stopped {
         return false;
     }
     match policy.name.as_str() {
         "always" | "unless-stopped" => true,
         "on-failure" => {
-            exit_code != 0 && (policy.maximum_retry_count == 0 || restarts_so_far < policy.maximum_retry_count)
+            exit_code != 0
+                && (policy.maximum_retry_count == 0 || restarts_so_far < policy.maximum_retry_count)
         }
         _ => false,
     }
 }
 
 /// Whether a container that is not running when the daemon starts is to be started.
-pub(crate) fn starts_with_daemon(policy: &RestartPolicy, ever_started: bool, manually_stopped: bool, exit_code: i64) -> bool {
+pub(crate) fn starts_with_daemon(
+    policy: &RestartPolicy,
+    ever_started: bool,
+    manually_stopped: bool,
+    exit_code: i64,
+) -> bool {
     match policy.name.as_str() {
         "always" => ever_started,
         "unless-stopped" => ever_started && !manually_stopped,
@@ -63,11 +74,19 @@ pub(crate) fn validate(host: &HostConfig) -> Result<()> {
         "always" | "unless-stopped" | "no" | "" if policy.maximum_retry_count > 0 => {
             return bad(format!(
                 "invalid restart policy: maximum retry count can only be used with 'on-failure'{}",
-                if policy.maximum_retry_count < 0 { " and cannot be negative" } else { "" }
+                if policy.maximum_retry_count < 0 {
+                    " and cannot be negative"
+                } else {
+                    ""
+                }
             ));
         }
-        "always" | "unless-stopped" | "no" | "" | "on-failure" if policy.maximum_retry_count < 0 => {
-            return bad("invalid restart policy: maximum retry count cannot be negative".to_owned());
+        "always" | "unless-stopped" | "no" | "" | "on-failure"
+            if policy.maximum_retry_count < 0 =>
+        {
+            return bad(
+                "invalid restart policy: maximum retry count cannot be negative".to_owned(),
+            );
         }
         "always" | "unless-stopped" | "no" | "" | "on-failure" => {}
         other => {
@@ -87,7 +106,10 @@ mod tests {
     use super::*;
 
     fn policy(name: &str, retries: i64) -> RestartPolicy {
-        RestartPolicy { name: name.to_owned(), maximum_retry_count: retries }
+        RestartPolicy {
+            name: name.to_owned(),
+            maximum_retry_count: retries,
+        }
     }
 
     #[test]
@@ -112,19 +134,38 @@ mod tests {
     fn a_user_s_stop_outranks_the_policy() {
         assert!(!restarts(&policy("always", 0), 1, 0, true));
         assert!(starts_with_daemon(&policy("always", 0), true, true, 0));
-        assert!(!starts_with_daemon(&policy("unless-stopped", 0), true, true, 0));
+        assert!(!starts_with_daemon(
+            &policy("unless-stopped", 0),
+            true,
+            true,
+            0
+        ));
         assert!(!starts_with_daemon(&policy("always", 0), false, false, 0));
     }
 
     #[test]
     fn bad_policies_have_dockers_texts() {
         let check = |name: &str, retries: i64, auto_remove: bool, expect: &str| {
-            let host = HostConfig { restart_policy: policy(name, retries), auto_remove, ..HostConfig::default() };
+            let host = HostConfig {
+                restart_policy: policy(name, retries),
+                auto_remove,
+                ..HostConfig::default()
+            };
             let text = validate(&host).unwrap_err().to_string();
             assert!(text.contains(expect), "{text}");
         };
         check("sometimes", 0, false, "unknown policy 'sometimes'");
-        check("always", 3, false, "maximum retry count can only be used with 'on-failure'");
-        check("always", 0, true, "can't create 'AutoRemove' container with restart policy");
+        check(
+            "always",
+            3,
+            false,
+            "maximum retry count can only be used with 'on-failure'",
+        );
+        check(
+            "always",
+            0,
+            true,
+            "can't create 'AutoRemove' container with restart policy",
+        );
     }
 }

@@ -36,7 +36,9 @@ impl Core {
     fn read_container(&self, dir: &Path, bundles: &Path) {
         let record = match Record::load(dir) {
             Ok(record) => record,
-            Err(EngineError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            Err(EngineError::Io { source, .. })
+                if source.kind() == std::io::ErrorKind::NotFound =>
+            {
                 if let Err(error) = std::fs::remove_dir_all(dir) {
                     tracing::warn!(container.dir = %dir.display(), %error, "half a container stays");
                 }
@@ -50,19 +52,33 @@ impl Core {
         if let Err(error) = self.containers.reserve(&record.name, &record.id) {
             tracing::warn!(container.id = %record.id, %error, "container has lost its name");
         }
-        for mount in record.mounts.iter().filter(|mount| mount.point.kind == "volume") {
+        for mount in record
+            .mounts
+            .iter()
+            .filter(|mount| mount.point.kind == "volume")
+        {
             self.volumes.hold(&mount.point.name, &record.id);
         }
         let state = RunState::load(dir);
         let bundle = bundles.join(&record.id);
-        self.containers.insert(Arc::new(Container::new(dir.to_owned(), bundle, record, state)));
+        self.containers.insert(Arc::new(Container::new(
+            dir.to_owned(),
+            bundle,
+            record,
+            state,
+        )));
     }
 
     /// Shims of containers that are no more.
     fn sweep_bundles(&self, bundles: &Path) {
-        let Ok(entries) = std::fs::read_dir(bundles) else { return };
+        let Ok(entries) = std::fs::read_dir(bundles) else {
+            return;
+        };
         for entry in entries.flatten() {
-            let known = entry.file_name().to_str().is_some_and(|id| self.containers.get(id).is_some());
+            let known = entry
+                .file_name()
+                .to_str()
+                .is_some_and(|id| self.containers.get(id).is_some());
             if !known {
                 let path = entry.path();
                 if let Err(error) = skep_runtime::shim::recover(&path) {
@@ -88,13 +104,18 @@ impl Core {
         }
         let bundle = container.bundle.clone();
         let found = if bundle.exists() {
-            self.blocking(move || skep_runtime::shim::find(&bundle)).await.ok().and_then(std::result::Result::ok)
+            self.blocking(move || skep_runtime::shim::find(&bundle))
+                .await
+                .ok()
+                .and_then(std::result::Result::ok)
         } else {
             None
         };
         match found {
             Some(Found::Running(stream)) => self.take_up_running(container, stream).await,
-            Some(Found::Ended(exit)) if container.state().running => self.ended(container, &exit).await,
+            Some(Found::Ended(exit)) if container.state().running => {
+                self.ended(container, &exit).await
+            }
             Some(Found::Lost) => {
                 let exit = self.recover(container).await;
                 if container.state().running {
@@ -110,13 +131,24 @@ impl Core {
         }
     }
 
-    async fn take_up_running(self: &Arc<Self>, container: &Arc<Container>, stream: std::os::unix::net::UnixStream) {
+    async fn take_up_running(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        stream: std::os::unix::net::UnixStream,
+    ) {
         let shim = ShimState::load(&container.bundle).ok().flatten();
         // A container that was created and not let go belongs to a start that the daemon did not survive.
         if shim.as_ref().is_none_or(|shim| shim.started_at.is_none()) {
             super::start::abandon(&container.bundle).await;
             let _ = std::fs::remove_dir_all(&container.bundle);
-            self.leave_network(&container.id, &RunState { netns: container.id.clone(), ..container.state() }).await;
+            self.leave_network(
+                &container.id,
+                &RunState {
+                    netns: container.id.clone(),
+                    ..container.state()
+                },
+            )
+            .await;
             return;
         }
         let Some(talk) = monitor::subscribe(stream).await else {
@@ -130,8 +162,12 @@ impl Core {
                     // The daemon died between the start and its record.
                     state.running = true;
                     state.starts += 1;
-                    let nanos = shim.started_at.and_then(|at| u64::try_from(at).ok()).unwrap_or(0);
-                    state.started_at = Some(std::time::UNIX_EPOCH + std::time::Duration::from_nanos(nanos));
+                    let nanos = shim
+                        .started_at
+                        .and_then(|at| u64::try_from(at).ok())
+                        .unwrap_or(0);
+                    state.started_at =
+                        Some(std::time::UNIX_EPOCH + std::time::Duration::from_nanos(nanos));
                 }
                 state.pid = shim.pid;
             });
@@ -151,13 +187,24 @@ impl Core {
     /// Ends a removal that the last daemon began.
     async fn remove_rest(self: &Arc<Self>, container: &Arc<Container>) {
         let _ = self.recover(container).await;
-        self.leave_network(&container.id, &RunState { netns: container.id.clone(), ..container.state() }).await;
+        self.leave_network(
+            &container.id,
+            &RunState {
+                netns: container.id.clone(),
+                ..container.state()
+            },
+        )
+        .await;
         let _ = container.change_state(|state| {
             state.running = false;
             state.restarting = false;
             state.removing = false;
         });
-        let options = RemoveOptions { force: true, volumes: container.with(|r, _| r.host_config.auto_remove), link: false };
+        let options = RemoveOptions {
+            force: true,
+            volumes: container.with(|r, _| r.host_config.auto_remove),
+            link: false,
+        };
         if let Err(error) = self.remove_container(container, options).await {
             tracing::warn!(container.id = %container.id, %error, "removal not finished");
         }

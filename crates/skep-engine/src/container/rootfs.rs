@@ -37,7 +37,11 @@ impl Core {
     /// The writable layer and those of the image, topmost first.
     pub(crate) fn layers(&self, container: &Container) -> Result<Vec<PathBuf>> {
         let mut layers = vec![container.dir.join("upper")];
-        layers.extend(self.images.by_id(&container.with(|record, _| record.image_id.clone()))?.lower);
+        layers.extend(
+            self.images
+                .by_id(&container.with(|record, _| record.image_id.clone()))?
+                .lower,
+        );
         Ok(layers)
     }
 }
@@ -45,7 +49,11 @@ impl Core {
 /// Runs `work` with the path of the root file system. Blocks.
 ///
 /// For a root that is mounted the thread's own mount namespace is the only place where it is seen.
-pub(crate) fn with_root<T: Send>(view: &RootView, scratch: &Path, work: impl FnOnce(&Path) -> Result<T> + Send) -> Result<T> {
+pub(crate) fn with_root<T: Send>(
+    view: &RootView,
+    scratch: &Path,
+    work: impl FnOnce(&Path) -> Result<T> + Send,
+) -> Result<T> {
     let (options, read_only) = match view {
         RootView::Running(pid) => return work(&PathBuf::from(format!("/proc/{pid}/root"))),
         RootView::ReadOnly(layers) => (format!("lowerdir={}", joined(layers)), true),
@@ -63,30 +71,75 @@ pub(crate) fn with_root<T: Send>(view: &RootView, scratch: &Path, work: impl FnO
         scope
             .spawn(|| {
                 enter_private_namespace(scratch)?;
-                let fail = |source: nix::Error| EngineError::Io { doing: "mount", path: scratch.to_owned(), source: source.into() };
-                let flags = if read_only { MsFlags::MS_RDONLY } else { MsFlags::empty() };
+                let fail = |source: nix::Error| EngineError::Io {
+                    doing: "mount",
+                    path: scratch.to_owned(),
+                    source: source.into(),
+                };
+                let flags = if read_only {
+                    MsFlags::MS_RDONLY
+                } else {
+                    MsFlags::empty()
+                };
                 match view {
                     // Overlayfs wants two layers at least; one is bound as it is.
                     RootView::ReadOnly(layers) if layers.len() == 1 => {
-                        mount(Some(&layers[0]), scratch, None::<&str>, MsFlags::MS_BIND, None::<&str>).map_err(fail)?;
+                        mount(
+                            Some(&layers[0]),
+                            scratch,
+                            None::<&str>,
+                            MsFlags::MS_BIND,
+                            None::<&str>,
+                        )
+                        .map_err(fail)?;
                     }
-                    _ => mount(Some("overlay"), scratch, Some("overlay"), flags, Some(options.as_str())).map_err(fail)?,
+                    _ => mount(
+                        Some("overlay"),
+                        scratch,
+                        Some("overlay"),
+                        flags,
+                        Some(options.as_str()),
+                    )
+                    .map_err(fail)?,
                 }
                 work(scratch)
             })
             .join()
-            .unwrap_or_else(|_| Err(EngineError::refused(skep_objects::ErrorKind::Internal, "a thread at work in a root file system ended early")))
+            .unwrap_or_else(|_| {
+                Err(EngineError::refused(
+                    skep_objects::ErrorKind::Internal,
+                    "a thread at work in a root file system ended early",
+                ))
+            })
     })
 }
 
 fn joined(layers: &[PathBuf]) -> String {
-    layers.iter().map(|layer| layer.display().to_string()).collect::<Vec<_>>().join(":")
+    layers
+        .iter()
+        .map(|layer| layer.display().to_string())
+        .collect::<Vec<_>>()
+        .join(":")
 }
 
 fn enter_private_namespace(at: &Path) -> Result<()> {
-    let fail = |doing: &'static str| move |source: nix::Error| EngineError::Io { doing, path: at.to_owned(), source: source.into() };
-    unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_FS).map_err(fail("leave the mount namespace for"))?;
-    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).map_err(fail("make mounts private for"))
+    let fail = |doing: &'static str| {
+        move |source: nix::Error| EngineError::Io {
+            doing,
+            path: at.to_owned(),
+            source: source.into(),
+        }
+    };
+    unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_FS)
+        .map_err(fail("leave the mount namespace for"))?;
+    mount(
+        None::<&str>,
+        "/",
+        None::<&str>,
+        MsFlags::MS_REC | MsFlags::MS_PRIVATE,
+        None::<&str>,
+    )
+    .map_err(fail("make mounts private for"))
 }
 
 /// Fills new, empty volumes with what the image has at their place.
@@ -103,12 +156,21 @@ pub(crate) fn copy_up(core: &Core, record: &Record) -> Result<()> {
     let layered = super::layered::Layered::new(lower.clone());
     let present: Vec<_> = wanted
         .into_iter()
-        .filter(|mount| layered.lookup(&mount.point.destination).is_some_and(|path| path.is_dir()))
+        .filter(|mount| {
+            layered
+                .lookup(&mount.point.destination)
+                .is_some_and(|path| path.is_dir())
+        })
         .collect();
     if present.is_empty() {
         return Ok(());
     }
-    let scratch = core.config.data_root.join("containers").join(&record.id).join("rootfs");
+    let scratch = core
+        .config
+        .data_root
+        .join("containers")
+        .join(&record.id)
+        .join("rootfs");
     with_root(&RootView::ReadOnly(lower), &scratch, |root| {
         for mount in present {
             let source = root.join(mounts::clean(&mount.point.destination).trim_start_matches('/'));

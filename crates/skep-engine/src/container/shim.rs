@@ -50,16 +50,33 @@ impl Talk {
     /// Takes over a connection.
     pub(crate) fn over(stream: std::os::unix::net::UnixStream) -> Result<Self, TalkError> {
         stream.set_nonblocking(true).map_err(TalkError::gone)?;
-        let (half, write) = UnixStream::from_std(stream).map_err(TalkError::gone)?.into_split();
-        let read = FrameReader { half, decoder: Decoder::default(), buffer: vec![0; 8 << 10] };
-        Ok(Self { read, write, pending: VecDeque::new() })
+        let (half, write) = UnixStream::from_std(stream)
+            .map_err(TalkError::gone)?
+            .into_split();
+        let read = FrameReader {
+            half,
+            decoder: Decoder::default(),
+            buffer: vec![0; 8 << 10],
+        };
+        Ok(Self {
+            read,
+            write,
+            pending: VecDeque::new(),
+        })
     }
 
     /// Sends a request and waits for its reply; what else comes is kept for [`Talk::split`].
     pub(crate) async fn call(&mut self, request: &Request) -> Result<Reply, TalkError> {
-        self.write.write_all(&request.to_bytes()).await.map_err(TalkError::gone)?;
+        self.write
+            .write_all(&request.to_bytes())
+            .await
+            .map_err(TalkError::gone)?;
         loop {
-            let frame = self.read.next().await?.ok_or_else(|| TalkError::gone("closed"))?;
+            let frame = self
+                .read
+                .next()
+                .await?
+                .ok_or_else(|| TalkError::gone("closed"))?;
             if frame.kind != Kind::Reply {
                 self.pending.push_back(frame);
                 continue;
@@ -84,7 +101,12 @@ impl FrameReader {
             if let Some(frame) = self.decoder.next_frame().map_err(TalkError::gone)? {
                 return Ok(Some(frame));
             }
-            match self.half.read(&mut self.buffer).await.map_err(TalkError::gone)? {
+            match self
+                .half
+                .read(&mut self.buffer)
+                .await
+                .map_err(TalkError::gone)?
+            {
                 0 => return Ok(None),
                 n => self.decoder.push(&self.buffer[..n]),
             }

@@ -33,7 +33,10 @@ pub(super) struct Failed {
 
 impl From<EngineError> for Failed {
     fn from(error: EngineError) -> Self {
-        Self { error, exit_code: 128 }
+        Self {
+            error,
+            exit_code: 128,
+        }
     }
 }
 
@@ -43,13 +46,20 @@ impl Core {
         let _operation = container.operation.lock().await;
         let state = container.state();
         if state.paused {
-            return Err(EngineError::conflict("cannot start a paused container, try unpause instead"));
+            return Err(EngineError::conflict(
+                "cannot start a paused container, try unpause instead",
+            ));
         }
         if state.running && !state.restarting {
-            return Err(EngineError::refused(ErrorKind::NotModified, "container already started"));
+            return Err(EngineError::refused(
+                ErrorKind::NotModified,
+                "container already started",
+            ));
         }
         if state.removing || state.dead {
-            return Err(EngineError::conflict("container is marked for removal and cannot be started"));
+            return Err(EngineError::conflict(
+                "container is marked for removal and cannot be started",
+            ));
         }
         container.live().run.cancel();
         container.live().backoff = super::restart::Backoff::default();
@@ -92,20 +102,42 @@ impl Core {
 
     async fn launch(self: &Arc<Self>, container: &Arc<Container>) -> Result<(), Failed> {
         let record = container.record();
-        if record.task.as_ref().is_some_and(|task| task.has_files) && container.live().files.is_empty() {
-            return Err(EngineError::conflict("the secrets of this task are gone with the daemon that had them").into());
+        if record.task.as_ref().is_some_and(|task| task.has_files)
+            && container.live().files.is_empty()
+        {
+            return Err(EngineError::conflict(
+                "the secrets of this task are gone with the daemon that had them",
+            )
+            .into());
         }
         let plan = self.plan_network(&record)?;
-        let leases = plan.leases.iter().map(|(_, lease)| lease.clone()).collect::<Vec<_>>();
-        let give_back = || leases.iter().for_each(|lease| self.networks.give_back(lease));
+        let leases = plan
+            .leases
+            .iter()
+            .map(|(_, lease)| lease.clone())
+            .collect::<Vec<_>>();
+        let give_back = || {
+            leases
+                .iter()
+                .for_each(|lease| self.networks.give_back(lease))
+        };
         if !plan.own.is_empty() {
             let netns = plan.own.clone();
-            if let Err(error) = self.networks.kernel("failed to create network namespace", move |net| net.create_netns(&netns)).await {
+            if let Err(error) = self
+                .networks
+                .kernel("failed to create network namespace", move |net| {
+                    net.create_netns(&netns)
+                })
+                .await
+            {
                 give_back();
                 return Err(error.into());
             }
         }
-        let mut state = RunState { netns: plan.own.clone(), ..RunState::default() };
+        let mut state = RunState {
+            netns: plan.own.clone(),
+            ..RunState::default()
+        };
         let prepared = self.prepare(container, &record, &plan).await;
         let result = match prepared {
             Err(error) => {
@@ -113,7 +145,10 @@ impl Core {
                 Err(error.into())
             }
             Ok(()) => {
-                let (shim, network) = tokio::join!(self.spawn_shim(container), self.join_network(&record, plan, &mut state));
+                let (shim, network) = tokio::join!(
+                    self.spawn_shim(container),
+                    self.join_network(&record, plan, &mut state)
+                );
                 match (shim, network) {
                     (Ok(()), Ok(())) => self.run(container, &state).await,
                     (Ok(()), Err(error)) => {
@@ -132,7 +167,12 @@ impl Core {
     }
 
     /// Writes the bundle: everything is resolved and checked here.
-    async fn prepare(self: &Arc<Self>, container: &Arc<Container>, record: &Record, plan: &NetworkPlan) -> Result<()> {
+    async fn prepare(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        record: &Record,
+        plan: &NetworkPlan,
+    ) -> Result<()> {
         let work = Preparation {
             core: self.clone(),
             container: container.clone(),
@@ -148,7 +188,9 @@ impl Core {
     /// Runs the shim until the container is created.
     async fn spawn_shim(&self, container: &Arc<Container>) -> Result<(), Failed> {
         let (bundle, program) = (container.bundle.clone(), self.config.shim_program.clone());
-        let ready = self.blocking(move || skep_runtime::shim::spawn(&bundle, &program)?.wait_ready()).await?;
+        let ready = self
+            .blocking(move || skep_runtime::shim::spawn(&bundle, &program)?.wait_ready())
+            .await?;
         ready.map(|_| ()).map_err(|error| match error {
             ShimError::Refused(refusal) => Failed {
                 exit_code: i64::from(refusal.kind.exit_code()),
@@ -159,7 +201,11 @@ impl Core {
     }
 
     /// Lets the created container run.
-    async fn run(self: &Arc<Self>, container: &Arc<Container>, planned: &RunState) -> Result<(), Failed> {
+    async fn run(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        planned: &RunState,
+    ) -> Result<(), Failed> {
         let started = start_program(container).await;
         let (talk, pid) = match started {
             Ok(started) => started,
@@ -194,7 +240,11 @@ impl Core {
     /// Publishes `mount` or `unmount` for each volume.
     pub(super) fn publish_mounts(&self, container: &Container, action: &str) {
         container.with(|record, _| {
-            for mount in record.mounts.iter().filter(|mount| mount.point.kind == "volume") {
+            for mount in record
+                .mounts
+                .iter()
+                .filter(|mount| mount.point.kind == "volume")
+            {
                 let mut attributes = BTreeMap::from([("container".to_owned(), record.id.clone())]);
                 if action == "mount" {
                     attributes.insert("destination".to_owned(), mount.point.destination.clone());
@@ -209,7 +259,11 @@ impl Core {
     /// The cgroup of a container, as a path from the root of the hierarchy.
     fn cgroup(&self, record: &Record) -> String {
         let parent = &record.host_config.cgroup_parent;
-        let parent = if parent.is_empty() { &self.config.cgroup_parent } else { parent };
+        let parent = if parent.is_empty() {
+            &self.config.cgroup_parent
+        } else {
+            parent
+        };
         format!("/{}/{}", parent.trim_matches('/'), record.id)
     }
 }
@@ -217,28 +271,42 @@ impl Core {
 /// Connects whoever waits to attach, then lets the program run.
 async fn start_program(container: &Container) -> Result<(Talk, i32), Failed> {
     let mut talk = Talk::open(&container.bundle).map_err(|error| refused(error, container))?;
-    talk.call(&Request::Subscribe).await.map_err(|error| refused(error, container))?;
+    talk.call(&Request::Subscribe)
+        .await
+        .map_err(|error| refused(error, container))?;
     super::attach::connect_waiting(container).await;
     match talk.call(&Request::Start).await {
         Ok(Reply::Started { pid }) => Ok((talk, pid)),
-        Ok(other) => Err(EngineError::Start(format!("the shim answered a start with {other:?}")).into()),
+        Ok(other) => {
+            Err(EngineError::Start(format!("the shim answered a start with {other:?}")).into())
+        }
         Err(error) => Err(refused(error, container)),
     }
 }
 
 fn refused(error: TalkError, container: &Container) -> Failed {
     match error {
-        TalkError::Refused(refusal) => {
-            Failed { exit_code: i64::from(refusal.kind.exit_code()), error: EngineError::Start(refusal.message) }
+        TalkError::Refused(refusal) => Failed {
+            exit_code: i64::from(refusal.kind.exit_code()),
+            error: EngineError::Start(refusal.message),
+        },
+        TalkError::Gone(reason) => EngineError::Shim {
+            doing: "start",
+            id: container.id.clone(),
+            reason,
         }
-        TalkError::Gone(reason) => EngineError::Shim { doing: "start", id: container.id.clone(), reason }.into(),
+        .into(),
     }
 }
 
 /// Ends a shim whose container is not wanted any more.
 pub(super) async fn abandon(bundle: &Path) {
     if let Ok(mut talk) = Talk::open(bundle) {
-        let kill = Request::Signal { signal: super::signal::KILL, exec: None, all: true };
+        let kill = Request::Signal {
+            signal: super::signal::KILL,
+            exec: None,
+            all: true,
+        };
         let _ = talk.call(&kill).await;
         let (mut frames, _write, _) = talk.split();
         // The shim closes the connection when it has cleaned up.
@@ -271,15 +339,28 @@ impl Preparation {
         fresh_bundle(bundle)?;
         self.check_binds()?;
         let layered = Layered::new(std::iter::once(dir.join("upper")).chain(lower.iter().cloned()));
-        let user = resolve_user(&layered, &record.config.user, host.group_add.as_deref().unwrap_or_default())?;
+        let user = resolve_user(
+            &layered,
+            &record.config.user,
+            host.group_add.as_deref().unwrap_or_default(),
+        )?;
         let links = self.core.linked(record);
         let mut files = self.etc(&links)?;
         files.extend(secret_files(bundle, &self.files)?);
         let init = host.init.unwrap_or(false);
         if init {
-            let program = std::fs::read_link("/proc/self/exe").unwrap_or_else(|_| config.shim_program.clone());
-            let program = if config.shim_program.starts_with("/proc") { program } else { config.shim_program.clone() };
-            files.push(oci::BindFile { source: program, target: skep_runtime::init::PATH.to_owned(), read_only: true });
+            let program = std::fs::read_link("/proc/self/exe")
+                .unwrap_or_else(|_| config.shim_program.clone());
+            let program = if config.shim_program.starts_with("/proc") {
+                program
+            } else {
+                config.shim_program.clone()
+            };
+            files.push(oci::BindFile {
+                source: program,
+                target: skep_runtime::init::PATH.to_owned(),
+                read_only: true,
+            });
         }
         let inputs = oci::Inputs {
             record,
@@ -289,7 +370,10 @@ impl Preparation {
             hostname: &record.config.hostname,
             user: &user,
             cgroup: self.core.cgroup(record),
-            sources: oci::Sources { volumes: &self.core.volumes, files },
+            sources: oci::Sources {
+                volumes: &self.core.volumes,
+                files,
+            },
             default_ulimits: &config.default_ulimits,
             init,
             link_env: Vec::new(),
@@ -297,11 +381,15 @@ impl Preparation {
         let spec = oci::specification(&inputs)?;
         super::record::save_json(&bundle.join("config.json"), &spec, false)?;
         let capabilities = oci::for_container(host)?;
-        let external = config.runtimes.get(&host.runtime).map(|program| skep_runtime::shim::ExternalRuntime {
-            program: program.clone(),
-            args: Vec::new(),
-            root: config.exec_root.join("runtimes").join(&host.runtime),
-        });
+        let external =
+            config
+                .runtimes
+                .get(&host.runtime)
+                .map(|program| skep_runtime::shim::ExternalRuntime {
+                    program: program.clone(),
+                    args: Vec::new(),
+                    root: config.exec_root.join("runtimes").join(&host.runtime),
+                });
         let shim = ShimSpec {
             id: record.id.clone(),
             terminal: record.config.tty,
@@ -309,16 +397,30 @@ impl Preparation {
             open_stdin: record.config.open_stdin,
             stdin_once: record.config.stdin_once,
             log: crate::logs::LogFileOptions::parse(&host.log_config)?.spec(record, dir),
-            overlay: Some(OverlaySpec { lower, upper: Some(dir.join("upper")), work: Some(dir.join("work")) }),
-            seccomp_filter: oci::seccomp_filter(host, &capabilities, &config.exec_root.join("seccomp"))?,
+            overlay: Some(OverlaySpec {
+                lower,
+                upper: Some(dir.join("upper")),
+                work: Some(dir.join("work")),
+            }),
+            seccomp_filter: oci::seccomp_filter(
+                host,
+                &capabilities,
+                &config.exec_root.join("seccomp"),
+            )?,
             external,
         };
-        shim.save(bundle).map_err(|error| EngineError::Start(error.to_string()))
+        shim.save(bundle)
+            .map_err(|error| EngineError::Start(error.to_string()))
     }
 
     /// A bind whose source went away since the container was made.
     fn check_binds(&self) -> Result<()> {
-        for mount in self.record.mounts.iter().filter(|mount| mount.point.kind == "bind") {
+        for mount in self
+            .record
+            .mounts
+            .iter()
+            .filter(|mount| mount.point.kind == "bind")
+        {
             if !mount.source.exists() {
                 return Err(EngineError::Start(format!(
                     "failed to create shim task: OCI runtime create failed: invalid mount config for type \"bind\": bind source path does not exist: {}",
@@ -333,13 +435,28 @@ impl Preparation {
         let (record, dir) = (&self.record, &self.container.dir);
         let host = &record.host_config;
         let mut gateway = String::new();
-        if host.extra_hosts.iter().flatten().any(|entry| entry.ends_with("host-gateway")) {
+        if host
+            .extra_hosts
+            .iter()
+            .flatten()
+            .any(|entry| entry.ends_with("host-gateway"))
+        {
             let bridge = self.core.networks.find("bridge")?;
-            gateway = bridge.subnets().first().and_then(|subnet| subnet.gateway).map(|ip| ip.to_string()).unwrap_or_default();
+            gateway = bridge
+                .subnets()
+                .first()
+                .and_then(|subnet| subnet.gateway)
+                .map(|ip| ip.to_string())
+                .unwrap_or_default();
         }
         let names: Vec<(String, IpAddr)> = links
             .iter()
-            .map(|link| (format!("{} {} {}", link.alias, link.hostname, link.name), link.ip))
+            .map(|link| {
+                (
+                    format!("{} {} {}", link.alias, link.hostname, link.name),
+                    link.ip,
+                )
+            })
             .collect();
         let mut source = dir.clone();
         if let Some(other) = oci::shared(&host.network_mode) {
@@ -348,21 +465,36 @@ impl Preparation {
         } else {
             let hosts = etc_files::hosts(&record.config, host, &self.addresses, &names, &gateway)?;
             etc_files::write(&dir.join("hosts"), &hosts)?;
-            etc_files::write(&dir.join("resolv.conf"), &etc_files::resolv_conf(host, &self.core.config, self.resolver))?;
-            etc_files::write(&dir.join("hostname"), &format!("{}\n", record.config.hostname))?;
+            etc_files::write(
+                &dir.join("resolv.conf"),
+                &etc_files::resolv_conf(host, &self.core.config, self.resolver),
+            )?;
+            etc_files::write(
+                &dir.join("hostname"),
+                &format!("{}\n", record.config.hostname),
+            )?;
         }
-        let file = |name: &str| oci::BindFile { source: source.join(name), target: format!("/etc/{name}"), read_only: false };
+        let file = |name: &str| oci::BindFile {
+            source: source.join(name),
+            target: format!("/etc/{name}"),
+            read_only: false,
+        };
         Ok(["resolv.conf", "hostname", "hosts"].map(file).into())
     }
 
     fn joined(&self) -> Result<oci::Joined> {
         let host = &self.record.host_config;
         let of = |mode: &str| -> Result<Option<i32>> {
-            let Some(other) = oci::shared(mode) else { return Ok(None) };
+            let Some(other) = oci::shared(mode) else {
+                return Ok(None);
+            };
             let other = self.core.containers.find(other)?;
             let state = other.state();
             if !state.running || state.pid == 0 {
-                return Err(EngineError::conflict(format!("cannot join namespace of a non running container: container {} is not running", short_id(&other.id))));
+                return Err(EngineError::conflict(format!(
+                    "cannot join namespace of a non running container: container {} is not running",
+                    short_id(&other.id)
+                )));
             }
             Ok(Some(state.pid))
         };
@@ -378,7 +510,9 @@ impl Preparation {
 /// An empty bundle directory: nothing of an earlier run may be taken for this one's.
 fn fresh_bundle(bundle: &Path) -> Result<()> {
     match std::fs::remove_dir_all(bundle) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(EngineError::io("remove", bundle)(error)),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(EngineError::io("remove", bundle)(error));
+        }
         _ => {}
     }
     std::fs::create_dir(bundle).map_err(EngineError::io("create", bundle))
@@ -390,7 +524,11 @@ fn console_size(size: [u32; 2]) -> Option<(u16, u16)> {
 }
 
 /// Looks the user up in the container's own files.
-pub(super) fn resolve_user(layered: &Layered, user: &str, groups: &[String]) -> Result<ResolvedUser> {
+pub(super) fn resolve_user(
+    layered: &Layered,
+    user: &str,
+    groups: &[String],
+) -> Result<ResolvedUser> {
     let text = |path: &str| layered.read_to_string(path).unwrap_or_default();
     skep_runtime::user::resolve(user, groups, &text("/etc/passwd"), &text("/etc/group"))
         .map_err(|error| EngineError::invalid(error.to_string()))
@@ -410,12 +548,22 @@ fn secret_files(bundle: &Path, files: &[InMemoryFile]) -> Result<Vec<oci::BindFi
     for (number, file) in files.iter().enumerate() {
         let path = dir.join(number.to_string());
         let mut options = std::fs::OpenOptions::new();
-        let mut open = options.write(true).create_new(true).mode(0o600).open(&path).map_err(EngineError::io("create", &path))?;
-        std::io::Write::write_all(&mut open, &file.bytes).map_err(EngineError::io("write", &path))?;
+        let mut open = options
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(EngineError::io("create", &path))?;
+        std::io::Write::write_all(&mut open, &file.bytes)
+            .map_err(EngineError::io("write", &path))?;
         chown(&path, Some(file.uid), Some(file.gid)).map_err(EngineError::io("chown", &path))?;
         let mode = std::fs::Permissions::from_mode(file.mode & 0o7777);
         std::fs::set_permissions(&path, mode).map_err(EngineError::io("chmod", &path))?;
-        binds.push(oci::BindFile { source: path, target: super::mounts::clean(&file.path), read_only: true });
+        binds.push(oci::BindFile {
+            source: path,
+            target: super::mounts::clean(&file.path),
+            read_only: true,
+        });
     }
     Ok(binds)
 }

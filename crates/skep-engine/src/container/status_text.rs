@@ -7,7 +7,12 @@ use crate::engine::HealthState;
 
 /// The STATUS column of `ps`.
 pub(crate) fn status_text(state: &RunState, health: HealthState, now: SystemTime) -> String {
-    let since = |at: Option<SystemTime>| human(at.and_then(|at| now.duration_since(at).ok()).unwrap_or_default());
+    let since = |at: Option<SystemTime>| {
+        human(
+            at.and_then(|at| now.duration_since(at).ok())
+                .unwrap_or_default(),
+        )
+    };
     if state.removing {
         return "Removal In Progress".to_owned();
     }
@@ -19,7 +24,11 @@ pub(crate) fn status_text(state: &RunState, health: HealthState, now: SystemTime
             return format!("Up {} (Paused)", since(state.started_at));
         }
         if state.restarting {
-            return format!("Restarting ({}) {} ago", state.exit_code, since(state.finished_at));
+            return format!(
+                "Restarting ({}) {} ago",
+                state.exit_code,
+                since(state.finished_at)
+            );
         }
         let health = match health {
             HealthState::None => "",
@@ -35,7 +44,11 @@ pub(crate) fn status_text(state: &RunState, health: HealthState, now: SystemTime
     if state.started_at.is_none() && !state.error.is_empty() {
         return "Created".to_owned();
     }
-    format!("Exited ({}) {} ago", state.exit_code, since(state.finished_at))
+    format!(
+        "Exited ({}) {} ago",
+        state.exit_code,
+        since(state.finished_at)
+    )
 }
 
 /// A duration in the units that people use.
@@ -86,15 +99,42 @@ mod tests {
     fn a_state_is_told_in_docker_s_words() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
         let at = |seconds| Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
-        let check = |state: RunState, health, expect: &str| assert_eq!(status_text(&state, health, now), expect);
+        let check = |state: RunState, health, expect: &str| {
+            assert_eq!(status_text(&state, health, now), expect)
+        };
         check(RunState::default(), HealthState::None, "Created");
-        let up = RunState { running: true, started_at: at(970), ..RunState::default() };
+        let up = RunState {
+            running: true,
+            started_at: at(970),
+            ..RunState::default()
+        };
         check(up.clone(), HealthState::Healthy, "Up 30 seconds (healthy)");
-        check(up.clone(), HealthState::Starting, "Up 30 seconds (health: starting)");
-        check(RunState { paused: true, ..up.clone() }, HealthState::None, "Up 30 seconds (Paused)");
-        let down = RunState { exit_code: 3, started_at: at(1), finished_at: at(956), ..RunState::default() };
+        check(
+            up.clone(),
+            HealthState::Starting,
+            "Up 30 seconds (health: starting)",
+        );
+        check(
+            RunState {
+                paused: true,
+                ..up.clone()
+            },
+            HealthState::None,
+            "Up 30 seconds (Paused)",
+        );
+        let down = RunState {
+            exit_code: 3,
+            started_at: at(1),
+            finished_at: at(956),
+            ..RunState::default()
+        };
         check(down, HealthState::None, "Exited (3) 44 seconds ago");
-        let again = RunState { restarting: true, exit_code: 1, finished_at: at(999), ..up };
+        let again = RunState {
+            restarting: true,
+            exit_code: 1,
+            finished_at: at(999),
+            ..up
+        };
         check(again, HealthState::None, "Restarting (1) 1 second ago");
     }
 }

@@ -14,7 +14,9 @@ pub(crate) fn platform(platform: &str) -> Result<()> {
     if platform.is_empty() || os == "linux" {
         return Ok(());
     }
-    Err(EngineError::invalid(format!("\"{platform}\": unknown operating system or architecture: invalid argument")))
+    Err(EngineError::invalid(format!(
+        "\"{platform}\": unknown operating system or architecture: invalid argument"
+    )))
 }
 
 /// Before defaults are filled in. Returns warnings.
@@ -30,7 +32,9 @@ pub(crate) fn early(config: &Config, host: &mut HostConfig) -> Result<Vec<String
     }
     for entry in config.env.iter().flatten() {
         if entry.is_empty() || entry.starts_with('=') {
-            return Err(EngineError::invalid(format!("invalid environment variable: {entry}")));
+            return Err(EngineError::invalid(format!(
+                "invalid environment variable: {entry}"
+            )));
         }
     }
     if let Some(health) = &config.healthcheck {
@@ -49,7 +53,9 @@ pub(crate) fn early(config: &Config, host: &mut HostConfig) -> Result<Vec<String
 fn validate_health(health: &HealthConfig) -> Result<()> {
     let least = |value: i64, what: &str| {
         if value != 0 && value < 1_000_000 {
-            return Err(EngineError::invalid(format!("{what} in Healthcheck cannot be less than 1ms")));
+            return Err(EngineError::invalid(format!(
+                "{what} in Healthcheck cannot be less than 1ms"
+            )));
         }
         Ok(())
     };
@@ -58,7 +64,9 @@ fn validate_health(health: &HealthConfig) -> Result<()> {
     least(health.start_period, "StartPeriod")?;
     least(health.start_interval, "StartInterval")?;
     if health.retries < 0 {
-        return Err(EngineError::invalid("Retries in Healthcheck cannot be negative"));
+        return Err(EngineError::invalid(
+            "Retries in Healthcheck cannot be negative",
+        ));
     }
     Ok(())
 }
@@ -73,16 +81,22 @@ fn resources(host: &mut HostConfig) -> Result<Vec<String>> {
         return refuse("Minimum memoryswap limit should be larger than memory limit, see usage");
     }
     if host.memory == 0 && host.memory_swap > 0 {
-        return refuse("You should always set the Memory limit when using Memoryswap limit, see usage");
+        return refuse(
+            "You should always set the Memory limit when using Memoryswap limit, see usage",
+        );
     }
     if host.memory_reservation != 0 && host.memory_reservation < MINIMUM_MEMORY {
         return refuse("Minimum memory reservation allowed is 6MB");
     }
     if host.memory > 0 && host.memory_reservation > host.memory {
-        return refuse("Minimum memory limit can not be less than memory reservation limit, see usage");
+        return refuse(
+            "Minimum memory limit can not be less than memory reservation limit, see usage",
+        );
     }
     if let Some(swappiness) = host.memory_swappiness.filter(|s| !(-1..=100).contains(s)) {
-        return Err(EngineError::invalid(format!("Invalid value: {swappiness}, valid memory swappiness range is 0-100")));
+        return Err(EngineError::invalid(format!(
+            "Invalid value: {swappiness}, valid memory swappiness range is 0-100"
+        )));
     }
     if host.kernel_memory != 0 {
         warnings.push("Specifying a kernel memory limit is deprecated and will be removed in a future release.".to_owned());
@@ -106,12 +120,17 @@ fn resources(host: &mut HostConfig) -> Result<Vec<String>> {
 
 fn cpu(host: &HostConfig) -> Result<()> {
     let refuse = |text: String| Err(EngineError::invalid(text));
-    let cpus = std::thread::available_parallelism().map_or(1, |n| i64::try_from(n.get()).unwrap_or(i64::MAX));
+    let cpus = std::thread::available_parallelism()
+        .map_or(1, |n| i64::try_from(n.get()).unwrap_or(i64::MAX));
     if host.nano_cpus > 0 && host.cpu_period > 0 {
-        return refuse("Conflicting options: Nano CPUs and CPU Period cannot both be set".to_owned());
+        return refuse(
+            "Conflicting options: Nano CPUs and CPU Period cannot both be set".to_owned(),
+        );
     }
     if host.nano_cpus > 0 && host.cpu_quota > 0 {
-        return refuse("Conflicting options: Nano CPUs and CPU Quota cannot both be set".to_owned());
+        return refuse(
+            "Conflicting options: Nano CPUs and CPU Quota cannot both be set".to_owned(),
+        );
     }
     if host.nano_cpus < 0 || host.nano_cpus > cpus.saturating_mul(1_000_000_000) {
         #[allow(clippy::cast_precision_loss)] // a handful of CPUs
@@ -121,15 +140,28 @@ fn cpu(host: &HostConfig) -> Result<()> {
         ));
     }
     if host.cpu_period != 0 && !(1_000..=1_000_000).contains(&host.cpu_period) {
-        return refuse("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)".to_owned());
+        return refuse(
+            "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)"
+                .to_owned(),
+        );
     }
     if host.cpu_quota != 0 && host.cpu_quota != -1 && host.cpu_quota < 1_000 {
         return refuse("CPU cfs quota can not be less than 1ms (i.e. 1000)".to_owned());
     }
-    for (what, set) in [("cpuset.cpus", &host.cpuset_cpus), ("cpuset.mems", &host.cpuset_mems)] {
-        let bad = !set.is_empty() && !set.chars().all(|c| c.is_ascii_digit() || matches!(c, ',' | '-'));
+    for (what, set) in [
+        ("cpuset.cpus", &host.cpuset_cpus),
+        ("cpuset.mems", &host.cpuset_mems),
+    ] {
+        let bad = !set.is_empty()
+            && !set
+                .chars()
+                .all(|c| c.is_ascii_digit() || matches!(c, ',' | '-'));
         if bad {
-            let name = if what.ends_with("cpus") { "cpuset cpus" } else { "cpuset mems" };
+            let name = if what.ends_with("cpus") {
+                "cpuset cpus"
+            } else {
+                "cpuset mems"
+            };
             return refuse(format!("Invalid value {set} for {name}"));
         }
     }
@@ -137,7 +169,11 @@ fn cpu(host: &HostConfig) -> Result<()> {
 }
 
 /// After defaults are filled in. Returns warnings.
-pub(crate) fn late(config: &Config, host: &HostConfig, engine: &EngineConfig) -> Result<Vec<String>> {
+pub(crate) fn late(
+    config: &Config,
+    host: &HostConfig,
+    engine: &EngineConfig,
+) -> Result<Vec<String>> {
     let refuse = |text: String| Err(EngineError::invalid(text));
     ports::validate(config, host)?;
     oci::for_exec(host, false)?;
@@ -146,18 +182,38 @@ pub(crate) fn late(config: &Config, host: &HostConfig, engine: &EngineConfig) ->
     if host.network_mode == "host" && !host.links.as_deref().unwrap_or_default().is_empty() {
         return refuse("conflicting options: host type networking can't be used with links. This would result in undefined behavior".to_owned());
     }
-    if host.runtime != engine.default_runtime && host.runtime != "runc" && !engine.runtimes.contains_key(&host.runtime) {
+    if host.runtime != engine.default_runtime
+        && host.runtime != "runc"
+        && !engine.runtimes.contains_key(&host.runtime)
+    {
         return refuse(format!("unknown or invalid runtime name: {}", host.runtime));
     }
-    if !matches!(host.log_config.driver.as_str(), "json-file" | "local" | "none") {
-        return refuse(format!("logger: no log driver named '{}' is registered", host.log_config.driver));
+    if !matches!(
+        host.log_config.driver.as_str(),
+        "json-file" | "local" | "none"
+    ) {
+        return refuse(format!(
+            "logger: no log driver named '{}' is registered",
+            host.log_config.driver
+        ));
     }
     crate::logs::LogFileOptions::parse(&host.log_config)?;
-    if host.device_requests.as_ref().is_some_and(|requests| !requests.is_empty()) {
+    if host
+        .device_requests
+        .as_ref()
+        .is_some_and(|requests| !requests.is_empty())
+    {
         return refuse("could not select device driver \"\" with capabilities: [[gpu]]".to_owned());
     }
-    if host.storage_opt.as_ref().is_some_and(|options| !options.is_empty()) {
-        return refuse("--storage-opt is supported only for overlay over xfs with 'pquota' mount option".to_owned());
+    if host
+        .storage_opt
+        .as_ref()
+        .is_some_and(|options| !options.is_empty())
+    {
+        return refuse(
+            "--storage-opt is supported only for overlay over xfs with 'pquota' mount option"
+                .to_owned(),
+        );
     }
     if !matches!(host.isolation.as_str(), "" | "default") {
         return refuse(format!("invalid isolation '{}' on linux", host.isolation));
@@ -171,7 +227,11 @@ pub(crate) fn late(config: &Config, host: &HostConfig, engine: &EngineConfig) ->
         }
     }
     let mut warnings = Vec::new();
-    let published = host.publish_all_ports || host.port_bindings.as_ref().is_some_and(|ports| !ports.is_empty());
+    let published = host.publish_all_ports
+        || host
+            .port_bindings
+            .as_ref()
+            .is_some_and(|ports| !ports.is_empty());
     if published && host.network_mode == "host" {
         warnings.push("Published ports are discarded when using host network mode".to_owned());
     }
@@ -179,18 +239,47 @@ pub(crate) fn late(config: &Config, host: &HostConfig, engine: &EngineConfig) ->
 }
 
 fn modes(host: &HostConfig) -> Result<()> {
-    let joins = |mode: &str| mode.strip_prefix("container:").is_some_and(|name| !name.is_empty());
+    let joins = |mode: &str| {
+        mode.strip_prefix("container:")
+            .is_some_and(|name| !name.is_empty())
+    };
     let check = |ok: bool, what: &str, mode: &str| {
-        if ok { Ok(()) } else { Err(EngineError::invalid(format!("invalid {what} mode: {mode}"))) }
+        if ok {
+            Ok(())
+        } else {
+            Err(EngineError::invalid(format!("invalid {what} mode: {mode}")))
+        }
     };
     let ipc = &host.ipc_mode;
-    check(matches!(ipc.as_str(), "none" | "private" | "shareable" | "host") || joins(ipc), "IPC", ipc)?;
-    check(matches!(host.pid_mode.as_str(), "" | "host") || joins(&host.pid_mode), "PID", &host.pid_mode)?;
-    check(matches!(host.uts_mode.as_str(), "" | "host"), "UTS", &host.uts_mode)?;
-    check(matches!(host.cgroupns_mode.as_str(), "host" | "private"), "cgroup namespace", &host.cgroupns_mode)?;
-    check(matches!(host.userns_mode.as_str(), "" | "host"), "user namespace", &host.userns_mode)?;
+    check(
+        matches!(ipc.as_str(), "none" | "private" | "shareable" | "host") || joins(ipc),
+        "IPC",
+        ipc,
+    )?;
+    check(
+        matches!(host.pid_mode.as_str(), "" | "host") || joins(&host.pid_mode),
+        "PID",
+        &host.pid_mode,
+    )?;
+    check(
+        matches!(host.uts_mode.as_str(), "" | "host"),
+        "UTS",
+        &host.uts_mode,
+    )?;
+    check(
+        matches!(host.cgroupns_mode.as_str(), "host" | "private"),
+        "cgroup namespace",
+        &host.cgroupns_mode,
+    )?;
+    check(
+        matches!(host.userns_mode.as_str(), "" | "host"),
+        "user namespace",
+        &host.userns_mode,
+    )?;
     if host.network_mode.starts_with("container:") && !joins(&host.network_mode) {
-        return Err(EngineError::invalid("Invalid network mode: invalid container format container:<name|id>"));
+        return Err(EngineError::invalid(
+            "Invalid network mode: invalid container format container:<name|id>",
+        ));
     }
     Ok(())
 }

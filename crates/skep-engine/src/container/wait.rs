@@ -9,14 +9,21 @@ use crate::engine::{ContainerStatus, Phase, WaitCondition};
 use crate::error::Result;
 
 impl Core {
-    pub(crate) fn wait(&self, reference: &str, condition: WaitCondition) -> Result<BoxFuture<'static, WaitResponse>> {
+    pub(crate) fn wait(
+        &self,
+        reference: &str,
+        condition: WaitCondition,
+    ) -> Result<BoxFuture<'static, WaitResponse>> {
         let container = self.containers.find(reference)?;
         let mut status = container.watch();
         let exits = status.borrow_and_update().exits;
         let met = move |now: &ContainerStatus| {
             now.phase == Phase::Removed
                 || match condition {
-                    WaitCondition::NotRunning => !matches!(now.phase, Phase::Running | Phase::Paused | Phase::Restarting),
+                    WaitCondition::NotRunning => !matches!(
+                        now.phase,
+                        Phase::Running | Phase::Paused | Phase::Restarting
+                    ),
                     WaitCondition::NextExit => now.exits > exits,
                     WaitCondition::Removed => false,
                 }
@@ -24,8 +31,13 @@ impl Core {
         Ok(async move {
             let ended = status.wait_for(met).await.map(|status| status.clone());
             let ended = ended.unwrap_or_default();
-            let error = (!ended.error.is_empty()).then(|| WaitError { message: ended.error.clone() });
-            WaitResponse { status_code: ended.exit_code, error }
+            let error = (!ended.error.is_empty()).then(|| WaitError {
+                message: ended.error.clone(),
+            });
+            WaitResponse {
+                status_code: ended.exit_code,
+                error,
+            }
         }
         .boxed())
     }

@@ -23,11 +23,22 @@ impl Core {
     pub(crate) async fn logs(&self, reference: &str, options: &LogOptions) -> Result<Logs> {
         let container = self.containers.find(reference)?;
         if !options.stdout && !options.stderr {
-            return Err(EngineError::invalid("Bad parameters: you must choose at least one stream"));
+            return Err(EngineError::invalid(
+                "Bad parameters: you must choose at least one stream",
+            ));
         }
-        let (driver, tty) = container.with(|record, _| (record.host_config.log_config.driver.clone(), record.config.tty));
-        let path = log_path(&driver, &container.id, &container.dir)
-            .ok_or_else(|| EngineError::refused(ErrorKind::NotImplemented, "configured logging driver does not support reading"))?;
+        let (driver, tty) = container.with(|record, _| {
+            (
+                record.host_config.log_config.driver.clone(),
+                record.config.tty,
+            )
+        });
+        let path = log_path(&driver, &container.id, &container.dir).ok_or_else(|| {
+            EngineError::refused(
+                ErrorKind::NotImplemented,
+                "configured logging driver does not support reading",
+            )
+        })?;
         let (wanted, at) = (options.clone(), path.clone());
         let reader = self.blocking(move || LogReader::open(at, wanted)).await??;
         let state = Following {
@@ -40,8 +51,13 @@ impl Core {
             over: false,
             until: options.until,
         };
-        let records = futures::stream::unfold(state, |mut state| async move { state.next().await.map(|record| (record, state)) });
-        Ok(Logs { tty, records: records.boxed() })
+        let records = futures::stream::unfold(state, |mut state| async move {
+            state.next().await.map(|record| (record, state))
+        });
+        Ok(Logs {
+            tty,
+            records: records.boxed(),
+        })
     }
 }
 
@@ -68,7 +84,11 @@ impl Following {
             }
             let ended = !runs(&self.status.borrow_and_update());
             match self.read().await {
-                Ok(Batch { records, at_end, done }) => {
+                Ok(Batch {
+                    records,
+                    at_end,
+                    done,
+                }) => {
                     let got = !records.is_empty();
                     self.ready = records.into_iter();
                     self.over = done || (at_end && (!self.follow || (ended && self.last_look)));
@@ -87,8 +107,14 @@ impl Following {
 
     /// Reads off the async threads.
     async fn read(&mut self) -> Result<Batch> {
-        let over = Batch { records: Vec::new(), at_end: true, done: true };
-        let Some(mut reader) = self.reader.take() else { return Ok(over) };
+        let over = Batch {
+            records: Vec::new(),
+            at_end: true,
+            done: true,
+        };
+        let Some(mut reader) = self.reader.take() else {
+            return Ok(over);
+        };
         let work = tokio::task::spawn_blocking(move || {
             let batch = reader.next_batch();
             (reader, batch)
@@ -104,7 +130,9 @@ impl Following {
 
     /// Waits until something may have been written, or the container has ended.
     async fn rest(&mut self) {
-        let until = self.until.and_then(|until| until.duration_since(std::time::SystemTime::now()).ok());
+        let until = self
+            .until
+            .and_then(|until| until.duration_since(std::time::SystemTime::now()).ok());
         let written = async {
             match &self.watch {
                 Some(watch) => watch.changed().await,
@@ -116,14 +144,20 @@ impl Following {
             _ = self.status.changed() => {}
             () = tokio::time::sleep(until.unwrap_or(LOOK).min(LOOK)) => {}
         }
-        if self.until.is_some_and(|until| until <= std::time::SystemTime::now()) {
+        if self
+            .until
+            .is_some_and(|until| until <= std::time::SystemTime::now())
+        {
             self.over = true;
         }
     }
 }
 
 fn runs(status: &ContainerStatus) -> bool {
-    matches!(status.phase, Phase::Running | Phase::Paused | Phase::Restarting)
+    matches!(
+        status.phase,
+        Phase::Running | Phase::Paused | Phase::Restarting
+    )
 }
 
 /// Tells of changes in the directory of a log; several followers have one each.
@@ -131,19 +165,34 @@ struct FileWatch(Option<AsyncFd<OwnedFd>>);
 
 impl FileWatch {
     fn new(path: &Path) -> Self {
-        Self(Self::open(path.parent().map(PathBuf::from).unwrap_or_default().as_path(), path).ok())
+        Self(
+            Self::open(
+                path.parent()
+                    .map(PathBuf::from)
+                    .unwrap_or_default()
+                    .as_path(),
+                path,
+            )
+            .ok(),
+        )
     }
 
     fn open(dir: &Path, path: &Path) -> std::io::Result<AsyncFd<OwnedFd>> {
         let fd = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
-        inotify::add_watch(&fd, dir, inotify::WatchFlags::CREATE | inotify::WatchFlags::MOVED_TO)?;
+        inotify::add_watch(
+            &fd,
+            dir,
+            inotify::WatchFlags::CREATE | inotify::WatchFlags::MOVED_TO,
+        )?;
         // Absent until the first line; the directory tells of it.
         let _ = inotify::add_watch(&fd, path, inotify::WatchFlags::MODIFY);
-        AsyncFd::new(fd)
+        AsyncFd::register(fd)
     }
 
     async fn changed(&self) {
-        let Some(fd) = &self.0 else { return std::future::pending().await };
+        let Some(fd) = &self.0 else {
+            return std::future::pending().await;
+        };
         if let Ok(mut ready) = fd.readable().await {
             let mut buffer = [0; 4096];
             while rustix::io::read(fd.get_ref(), &mut buffer).is_ok_and(|n| n > 0) {}

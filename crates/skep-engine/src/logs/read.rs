@@ -46,7 +46,11 @@ pub(super) struct LogReader {
 
 enum Source {
     Older(Box<dyn BufRead + Send>),
-    Current { file: BufReader<File>, inode: u64, partial: Vec<u8> },
+    Current {
+        file: BufReader<File>,
+        inode: u64,
+        partial: Vec<u8>,
+    },
 }
 
 /// Some lines, and whether more may be had at once.
@@ -61,7 +65,14 @@ pub(super) struct Batch {
 impl LogReader {
     pub(super) fn open(path: PathBuf, wanted: LogOptions) -> Result<Self> {
         let rotated = rotated(&path);
-        let mut reader = Self { path, wanted, older: VecDeque::new(), open: None, start: 0, begun: false };
+        let mut reader = Self {
+            path,
+            wanted,
+            older: VecDeque::new(),
+            open: None,
+            start: 0,
+            begun: false,
+        };
         let Some(tail) = reader.wanted.tail else {
             reader.older = rotated.into_iter().map(|path| (path, 0)).collect();
             return Ok(reader);
@@ -73,7 +84,9 @@ impl LogReader {
                 break;
             }
             let lines = count_lines(&path)?;
-            reader.older.push_front((path, lines.saturating_sub(missing)));
+            reader
+                .older
+                .push_front((path, lines.saturating_sub(missing)));
             missing = missing.saturating_sub(lines);
         }
         Ok(reader)
@@ -81,7 +94,11 @@ impl LogReader {
 
     /// The next lines.
     pub(super) fn next_batch(&mut self) -> Result<Batch> {
-        let mut batch = Batch { records: Vec::new(), at_end: false, done: false };
+        let mut batch = Batch {
+            records: Vec::new(),
+            at_end: false,
+            done: false,
+        };
         let mut line = Vec::new();
         while batch.records.len() < BATCH {
             line.clear();
@@ -115,13 +132,26 @@ impl LogReader {
             let path = self.path.clone();
             match &mut self.open {
                 Some(Source::Older(source)) => {
-                    if source.read_until(b'\n', line).map_err(EngineError::io("read", &path))? > 0 {
+                    if source
+                        .read_until(b'\n', line)
+                        .map_err(EngineError::io("read", &path))?
+                        > 0
+                    {
                         return Ok(true);
                     }
                     self.open = None;
                 }
-                Some(Source::Current { file, inode, partial }) => {
-                    if file.read_until(b'\n', partial).map_err(EngineError::io("read", &path))? > 0 && partial.ends_with(b"\n") {
+                Some(Source::Current {
+                    file,
+                    inode,
+                    partial,
+                }) => {
+                    if file
+                        .read_until(b'\n', partial)
+                        .map_err(EngineError::io("read", &path))?
+                        > 0
+                        && partial.ends_with(b"\n")
+                    {
                         std::mem::swap(line, partial);
                         partial.clear();
                         return Ok(true);
@@ -150,7 +180,9 @@ impl LogReader {
                 let mut line = Vec::new();
                 for _ in 0..skip {
                     line.clear();
-                    source.read_until(b'\n', &mut line).map_err(EngineError::io("read", &path))?;
+                    source
+                        .read_until(b'\n', &mut line)
+                        .map_err(EngineError::io("read", &path))?;
                 }
                 self.open = Some(Source::Older(source));
             }
@@ -161,12 +193,20 @@ impl LogReader {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(EngineError::io("open", &self.path)(error)),
         };
-        let inode = file.metadata().map_err(EngineError::io("stat", &self.path))?.ino();
+        let inode = file
+            .metadata()
+            .map_err(EngineError::io("stat", &self.path))?
+            .ino();
         if !self.begun {
-            file.seek(SeekFrom::Start(self.start)).map_err(EngineError::io("seek", &self.path))?;
+            file.seek(SeekFrom::Start(self.start))
+                .map_err(EngineError::io("seek", &self.path))?;
             self.begun = true;
         }
-        self.open = Some(Source::Current { file: BufReader::new(file), inode, partial: Vec::new() });
+        self.open = Some(Source::Current {
+            file: BufReader::new(file),
+            inode,
+            partial: Vec::new(),
+        });
         Ok(true)
     }
 }
@@ -174,7 +214,11 @@ impl LogReader {
 fn parse(line: &[u8]) -> Option<LogRecord> {
     let line: Line<'_> = serde_json::from_slice(line).ok()?;
     let time = timestamp::parse(line.time).unwrap_or(SystemTime::UNIX_EPOCH);
-    let stream = if line.stream == "stderr" { StreamKind::Stderr } else { StreamKind::Stdout };
+    let stream = if line.stream == "stderr" {
+        StreamKind::Stderr
+    } else {
+        StreamKind::Stdout
+    };
     Some(LogRecord {
         stream,
         time,
@@ -205,7 +249,9 @@ fn rotated(path: &Path) -> Vec<PathBuf> {
 fn open_older(path: &Path) -> Result<Box<dyn BufRead + Send>> {
     let file = File::open(path).map_err(EngineError::io("open", path))?;
     if path.extension().is_some_and(|extension| extension == "gz") {
-        return Ok(Box::new(BufReader::new(flate2::read::MultiGzDecoder::new(file))));
+        return Ok(Box::new(BufReader::new(flate2::read::MultiGzDecoder::new(
+            file,
+        ))));
     }
     Ok(Box::new(BufReader::new(file)))
 }
@@ -262,7 +308,10 @@ mod tests {
     use super::*;
 
     fn line(n: usize) -> String {
-        format!("{{\"log\":\"line {n}\\n\",\"stream\":\"{}\",\"time\":\"2026-01-01T00:00:{n:02}Z\"}}\n", if n % 2 == 0 { "stdout" } else { "stderr" })
+        format!(
+            "{{\"log\":\"line {n}\\n\",\"stream\":\"{}\",\"time\":\"2026-01-01T00:00:{n:02}Z\"}}\n",
+            if n % 2 == 0 { "stdout" } else { "stderr" }
+        )
     }
 
     fn write(path: &Path, numbers: std::ops::Range<usize>) {
@@ -274,7 +323,12 @@ mod tests {
         let mut all = Vec::new();
         loop {
             let batch = reader.next_batch().unwrap();
-            all.extend(batch.records.iter().map(|record| String::from_utf8_lossy(&record.bytes).trim().to_owned()));
+            all.extend(
+                batch
+                    .records
+                    .iter()
+                    .map(|record| String::from_utf8_lossy(&record.bytes).trim().to_owned()),
+            );
             if batch.at_end || batch.done {
                 return all;
             }
@@ -282,7 +336,11 @@ mod tests {
     }
 
     fn both() -> LogOptions {
-        LogOptions { stdout: true, stderr: true, ..LogOptions::default() }
+        LogOptions {
+            stdout: true,
+            stderr: true,
+            ..LogOptions::default()
+        }
     }
 
     #[test]
@@ -293,7 +351,15 @@ mod tests {
         write(&dir.path().join("log.1"), 3..6);
         write(&path, 6..8);
         assert_eq!(read(&path, both()).len(), 8);
-        let tail = |n| read(&path, LogOptions { tail: Some(n), ..both() });
+        let tail = |n| {
+            read(
+                &path,
+                LogOptions {
+                    tail: Some(n),
+                    ..both()
+                },
+            )
+        };
         assert_eq!(tail(0), Vec::<String>::new());
         assert_eq!(tail(1), ["line 7"]);
         assert_eq!(tail(4), ["line 4", "line 5", "line 6", "line 7"]);
@@ -305,10 +371,19 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
         write(&path, 0..10);
-        let stderr = LogOptions { stderr: true, ..LogOptions::default() };
+        let stderr = LogOptions {
+            stderr: true,
+            ..LogOptions::default()
+        };
         assert_eq!(read(&path, stderr).len(), 5);
-        let at = |n: u64| timestamp::parse("2026-01-01T00:00:00Z").map(|t| t + std::time::Duration::from_secs(n));
-        let between = LogOptions { since: at(2), until: at(4), ..both() };
+        let at = |n: u64| {
+            timestamp::parse("2026-01-01T00:00:00Z").map(|t| t + std::time::Duration::from_secs(n))
+        };
+        let between = LogOptions {
+            since: at(2),
+            until: at(4),
+            ..both()
+        };
         assert_eq!(read(&path, between), ["line 2", "line 3", "line 4"]);
     }
 

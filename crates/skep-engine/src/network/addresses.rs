@@ -21,7 +21,9 @@ impl Addresses {
             !taken.contains(ip) && Some(*ip) != subnet.gateway && !subnet.reserved.contains(ip)
         });
         let ip = free.ok_or_else(|| {
-            EngineError::invalid("no available IPv4 addresses on this network's address pools".to_owned())
+            EngineError::invalid(
+                "no available IPv4 addresses on this network's address pools".to_owned(),
+            )
         })?;
         taken.insert(ip);
         Ok(ip)
@@ -66,12 +68,20 @@ fn hosts(subnet: Cidr, within: Cidr) -> Box<dyn Iterator<Item = IpAddr>> {
             let (net, first) = (u32::from(net), u32::from(first));
             let (broadcast, last) = (net | size(subnet.prefix), first | size(within.prefix));
             let usable = move |ip: &u32| subnet.prefix >= 31 || (*ip != net && *ip != broadcast);
-            Box::new((first..=last).filter(usable).map(|ip| IpAddr::V4(Ipv4Addr::from(ip))))
+            Box::new(
+                (first..=last)
+                    .filter(usable)
+                    .map(|ip| IpAddr::V4(Ipv4Addr::from(ip))),
+            )
         }
         (IpAddr::V6(net), IpAddr::V6(first)) => {
             let (net, first) = (u128::from(net), u128::from(first));
             let last = first | u128::MAX.checked_shr(u32::from(within.prefix)).unwrap_or(0);
-            Box::new((first..=last).filter(move |ip| *ip != net).map(|ip| IpAddr::V6(Ipv6Addr::from(ip))))
+            Box::new(
+                (first..=last)
+                    .filter(move |ip| *ip != net)
+                    .map(|ip| IpAddr::V6(Ipv6Addr::from(ip))),
+            )
         }
         _ => Box::new(std::iter::empty()),
     }
@@ -88,14 +98,22 @@ mod tests {
 
     fn subnet(text: &str, range: Option<&str>) -> Subnet {
         let subnet: Cidr = text.parse().unwrap();
-        Subnet { subnet, range: range.map(|r| r.parse().unwrap()), gateway: first_host(subnet), reserved: vec![] }
+        Subnet {
+            subnet,
+            range: range.map(|r| r.parse().unwrap()),
+            gateway: first_host(subnet),
+            reserved: vec![],
+        }
     }
 
     #[test]
     fn the_lowest_free_address_is_taken_and_comes_back() {
         let mut addresses = Addresses::default();
         let subnet = subnet("10.1.2.0/30", None);
-        assert_eq!(addresses.take_any("n", &subnet).unwrap().to_string(), "10.1.2.2");
+        assert_eq!(
+            addresses.take_any("n", &subnet).unwrap().to_string(),
+            "10.1.2.2"
+        );
         assert!(addresses.take_any("n", &subnet).is_err());
         addresses.release("n", "10.1.2.2".parse().unwrap());
         assert!(addresses.take_any("n", &subnet).is_ok());
@@ -105,11 +123,30 @@ mod tests {
     fn a_range_bounds_what_is_given_out_but_not_what_may_be_asked_for() {
         let mut addresses = Addresses::default();
         let subnet = subnet("10.1.2.0/24", Some("10.1.2.128/25"));
-        assert_eq!(addresses.take_any("n", &subnet).unwrap().to_string(), "10.1.2.128");
-        addresses.take("n", "10.1.2.5".parse().unwrap(), std::slice::from_ref(&subnet)).unwrap();
-        let again = addresses.take("n", "10.1.2.5".parse().unwrap(), std::slice::from_ref(&subnet));
+        assert_eq!(
+            addresses.take_any("n", &subnet).unwrap().to_string(),
+            "10.1.2.128"
+        );
+        addresses
+            .take(
+                "n",
+                "10.1.2.5".parse().unwrap(),
+                std::slice::from_ref(&subnet),
+            )
+            .unwrap();
+        let again = addresses.take(
+            "n",
+            "10.1.2.5".parse().unwrap(),
+            std::slice::from_ref(&subnet),
+        );
         assert_eq!(again.unwrap_err().to_string(), "Address already in use");
-        let outside = addresses.take("n", "10.9.9.9".parse().unwrap(), &[subnet]).unwrap_err();
-        assert!(outside.to_string().contains("no configured subnet contains IP address 10.9.9.9"));
+        let outside = addresses
+            .take("n", "10.9.9.9".parse().unwrap(), &[subnet])
+            .unwrap_err();
+        assert!(
+            outside
+                .to_string()
+                .contains("no configured subnet contains IP address 10.9.9.9")
+        );
     }
 }

@@ -13,7 +13,9 @@ impl Networks {
     pub async fn connect(&self, reference: &str, request: api::NetworkConnect) -> Result<()> {
         let network = self.find(reference)?;
         let endpoint = request.endpoint_config.unwrap_or_default();
-        self.core()?.connect(network, &request.container, endpoint).await
+        self.core()?
+            .connect(network, &request.container, endpoint)
+            .await
     }
 
     /// Takes a container off a network.
@@ -22,6 +24,8 @@ impl Networks {
     /// It is not on it.
     pub async fn disconnect(&self, reference: &str, request: api::NetworkDisconnect) -> Result<()> {
         let network = self.find(reference)?;
-        self.core()?.disconnect(network, &request.container, request.force).await
+        self.core()?
+            .disconnect(network, &request.container, request.force)
+            .await
     }
 }

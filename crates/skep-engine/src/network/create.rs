@@ -23,13 +23,24 @@ impl Networks {
     pub async fn create(&self, request: api::NetworkCreate) -> Result<api::NetworkCreateResponse> {
         let _changes = self.0.changes.lock().await;
         let mut record = self.plan(request)?;
-        if self.state().by_id.values().any(|other| other.name == record.name) {
-            return Err(EngineError::conflict(format!("network with name {} already exists", record.name)));
+        if self
+            .state()
+            .by_id
+            .values()
+            .any(|other| other.name == record.name)
+        {
+            return Err(EngineError::conflict(format!(
+                "network with name {} already exists",
+                record.name
+            )));
         }
         self.settle_addresses(&mut record)?;
         self.add(record.clone()).await?;
         self.publish("create", &record, None);
-        Ok(api::NetworkCreateResponse { id: record.id, warning: String::new() })
+        Ok(api::NetworkCreateResponse {
+            id: record.id,
+            warning: String::new(),
+        })
     }
 
     /// Checks a request and turns it into a record without addresses.
@@ -39,16 +50,26 @@ impl Networks {
             return Err(EngineError::invalid("invalid name: name is empty"));
         }
         if matches!(name.as_str(), "bridge" | "host" | "none" | "default") {
-            return Err(EngineError::not_allowed(format!("operation is not permitted on predefined {name} network")));
+            return Err(EngineError::not_allowed(format!(
+                "operation is not permitted on predefined {name} network"
+            )));
         }
-        let driver = if request.driver.is_empty() { "bridge".to_owned() } else { request.driver };
+        let driver = if request.driver.is_empty() {
+            "bridge".to_owned()
+        } else {
+            request.driver
+        };
         if request.enable_ipv4 == Some(false) {
-            return Err(EngineError::NotSupported("a network without IPv4".to_owned()));
+            return Err(EngineError::NotSupported(
+                "a network without IPv4".to_owned(),
+            ));
         }
         match driver.as_str() {
             "bridge" => {}
             "host" | "null" | "none" => {
-                return Err(EngineError::not_allowed(format!("only one instance of \"{driver}\" network is allowed")));
+                return Err(EngineError::not_allowed(format!(
+                    "only one instance of \"{driver}\" network is allowed"
+                )));
             }
             "overlay" => {
                 return Err(EngineError::refused(
@@ -56,7 +77,11 @@ impl Networks {
                     "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.",
                 ));
             }
-            "macvlan" | "ipvlan" => return Err(EngineError::NotSupported(format!("network driver {driver}"))),
+            "macvlan" | "ipvlan" => {
+                return Err(EngineError::NotSupported(format!(
+                    "network driver {driver}"
+                )));
+            }
             _ => {
                 return Err(EngineError::not_found(format!(
                     "could not resolve driver {driver} in registry: plugin \"{driver}\" not found"
@@ -99,7 +124,11 @@ impl Networks {
         for config in configs.iter_mut() {
             settle(config, &taken)?;
         }
-        let has = |configs: &[api::IpamConfig], v6: bool| configs.iter().any(|config| config.subnet.contains(':') == v6);
+        let has = |configs: &[api::IpamConfig], v6: bool| {
+            configs
+                .iter()
+                .any(|config| config.subnet.contains(':') == v6)
+        };
         if !has(configs, false) {
             let mut hidden = taken.clone();
             hidden.extend(pools::host_routes());
@@ -115,7 +144,10 @@ impl Networks {
     fn subnets_taken(&self) -> Vec<Cidr> {
         let state = self.state();
         let local = state.by_id.values().filter(|network| !network.swarm);
-        local.flat_map(|network| network.subnets()).map(|subnet| subnet.subnet).collect()
+        local
+            .flat_map(|network| network.subnets())
+            .map(|subnet| subnet.subnet)
+            .collect()
     }
 
     /// Makes a network in the kernel and on disk.
@@ -124,7 +156,9 @@ impl Networks {
             self.ensure_in_kernel(&record).await?;
         }
         record.save(&self.0.dir)?;
-        self.state().by_id.insert(record.id.clone(), Arc::new(record));
+        self.state()
+            .by_id
+            .insert(record.id.clone(), Arc::new(record));
         Ok(())
     }
 
@@ -136,7 +170,10 @@ impl Networks {
         let _changes = self.0.changes.lock().await;
         let network = self.find(reference)?;
         if network.is_predefined() {
-            return Err(EngineError::not_allowed(format!("{} is a pre-defined network and cannot be removed", network.name)));
+            return Err(EngineError::not_allowed(format!(
+                "{} is a pre-defined network and cannot be removed",
+                network.name
+            )));
         }
         if network.swarm {
             return self.remove_swarm_network(&network.id).await;
@@ -146,10 +183,21 @@ impl Networks {
 
     /// Removes a local network that nobody is on; the lock on changes is held.
     pub(super) async fn remove_local(&self, network: &NetworkRecord) -> Result<()> {
-        if let Some(members) = self.state().members.get(&network.id).filter(|members| !members.is_empty()) {
+        if let Some(members) = self
+            .state()
+            .members
+            .get(&network.id)
+            .filter(|members| !members.is_empty())
+        {
             let names: Vec<String> = members
                 .values()
-                .map(|member| format!("name:\"{}\" id:\"{}\"", member.name, &member.endpoint_id[..12.min(member.endpoint_id.len())]))
+                .map(|member| {
+                    format!(
+                        "name:\"{}\" id:\"{}\"",
+                        member.name,
+                        &member.endpoint_id[..12.min(member.endpoint_id.len())]
+                    )
+                })
                 .collect();
             return Err(EngineError::not_allowed(format!(
                 "error while removing network: network {} has active endpoints ({})",
@@ -158,10 +206,15 @@ impl Networks {
             )));
         }
         let id = network.id.clone();
-        self.kernel(&format!("remove network {}", network.name), move |net| net.remove_bridge(&id)).await?;
+        self.kernel(&format!("remove network {}", network.name), move |net| {
+            net.remove_bridge(&id)
+        })
+        .await?;
         let path = self.0.dir.join(format!("{}.json", network.id));
         match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(EngineError::io("remove", path)(error)),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(EngineError::io("remove", path)(error));
+            }
             _ => {}
         }
         let mut state = self.state();
@@ -190,9 +243,17 @@ impl Networks {
         if !self.has("bridge") {
             let record = self.default_bridge()?;
             record.save(&self.0.dir)?;
-            self.state().by_id.insert(record.id.clone(), Arc::new(record));
+            self.state()
+                .by_id
+                .insert(record.id.clone(), Arc::new(record));
         }
-        let local: Vec<Arc<NetworkRecord>> = self.state().by_id.values().filter(|n| !n.config_only).cloned().collect();
+        let local: Vec<Arc<NetworkRecord>> = self
+            .state()
+            .by_id
+            .values()
+            .filter(|n| !n.config_only)
+            .cloned()
+            .collect();
         for network in local {
             // A network that cannot be had costs its containers, not the daemon.
             if let Err(error) = self.ensure_or_rename(&network).await {
@@ -203,7 +264,10 @@ impl Networks {
     }
 
     fn has(&self, name: &str) -> bool {
-        self.state().by_id.values().any(|network| network.name == name && !network.swarm)
+        self.state()
+            .by_id
+            .values()
+            .any(|network| network.name == name && !network.swarm)
     }
 
     /// Takes another interface where somebody else has the one of this name: several engines share
@@ -212,12 +276,16 @@ impl Networks {
         match self.ensure_in_kernel(network).await {
             Err(error) if error.kind() == ErrorKind::Conflict => {
                 let bridge = format!("br-{}", &network.id[..12]);
-                let mut other = NetworkRecord { bridge: bridge.clone(), ..network.clone() };
+                let mut other = NetworkRecord {
+                    bridge: bridge.clone(),
+                    ..network.clone()
+                };
                 if other.is_default_bridge() {
                     // Whoever has docker0 most likely has its subnet too.
                     let mut hidden = self.subnets_taken();
                     hidden.extend(pools::host_routes());
-                    hidden.retain(|subnet| !other.subnets().iter().any(|own| own.subnet == *subnet));
+                    hidden
+                        .retain(|subnet| !other.subnets().iter().any(|own| own.subnet == *subnet));
                     hidden.extend(pools::host_routes());
                     let subnet = pools::choose(&self.0.config.default_address_pools, &hidden)?;
                     other.ipam.config = Some(vec![with_gateway(subnet)]);
@@ -237,7 +305,9 @@ impl Networks {
         let config = &self.0.config;
         let ipam = match &config.bip {
             Some(bip) => {
-                let gateway: Cidr = bip.parse().map_err(|_| EngineError::invalid(format!("invalid bip: {bip}")))?;
+                let gateway: Cidr = bip
+                    .parse()
+                    .map_err(|_| EngineError::invalid(format!("invalid bip: {bip}")))?;
                 api::IpamConfig {
                     subnet: gateway.network().to_string(),
                     gateway: gateway.addr.to_string(),
@@ -266,7 +336,11 @@ impl Networks {
             name: "bridge".to_owned(),
             created: timestamp::text(SystemTime::now()),
             driver: "bridge".to_owned(),
-            ipam: api::Ipam { driver: "default".to_owned(), options: None, config: Some(vec![ipam]) },
+            ipam: api::Ipam {
+                driver: "default".to_owned(),
+                options: None,
+                config: Some(vec![ipam]),
+            },
             options: Some(options),
             bridge: config.bridge.clone(),
             ..NetworkRecord::default()
@@ -280,8 +354,12 @@ impl Networks {
             self.ensure_or_rename(&network).await?;
             return self.find(GATEWAY_BRIDGE);
         }
-        let options = [("enable_icc", "false"), ("enable_ip_masquerade", "true"), ("name", GATEWAY_BRIDGE)]
-            .map(|(key, value)| (format!("com.docker.network.bridge.{key}"), value.to_owned()));
+        let options = [
+            ("enable_icc", "false"),
+            ("enable_ip_masquerade", "true"),
+            ("name", GATEWAY_BRIDGE),
+        ]
+        .map(|(key, value)| (format!("com.docker.network.bridge.{key}"), value.to_owned()));
         let mut record = NetworkRecord {
             id: new_hex_id(),
             name: GATEWAY_BRIDGE.to_owned(),
@@ -293,7 +371,9 @@ impl Networks {
         };
         self.settle_addresses(&mut record)?;
         record.save(&self.0.dir)?;
-        self.state().by_id.insert(record.id.clone(), Arc::new(record.clone()));
+        self.state()
+            .by_id
+            .insert(record.id.clone(), Arc::new(record.clone()));
         self.ensure_or_rename(&record).await?;
         self.publish("create", &record, None);
         self.find(GATEWAY_BRIDGE)
@@ -303,7 +383,9 @@ impl Networks {
 fn with_gateway(subnet: Cidr) -> api::IpamConfig {
     api::IpamConfig {
         subnet: subnet.to_string(),
-        gateway: first_host(subnet).map(|ip| ip.to_string()).unwrap_or_default(),
+        gateway: first_host(subnet)
+            .map(|ip| ip.to_string())
+            .unwrap_or_default(),
         ..api::IpamConfig::default()
     }
 }
@@ -311,30 +393,62 @@ fn with_gateway(subnet: Cidr) -> api::IpamConfig {
 /// Checks one subnet asked for; fills in its gateway.
 fn settle(config: &mut api::IpamConfig, taken: &[Cidr]) -> Result<()> {
     let bad = |text: String| EngineError::invalid(format!("invalid network config:\n{text}"));
-    let subnet: Cidr = config.subnet.parse().map_err(|_| bad(format!("invalid subnet {}: invalid CIDR block notation", config.subnet)))?;
+    let subnet: Cidr = config.subnet.parse().map_err(|_| {
+        bad(format!(
+            "invalid subnet {}: invalid CIDR block notation",
+            config.subnet
+        ))
+    })?;
     if subnet.network() != subnet {
-        return Err(bad(format!("invalid subnet {subnet}: it should be {}", subnet.network())));
+        return Err(bad(format!(
+            "invalid subnet {subnet}: it should be {}",
+            subnet.network()
+        )));
     }
     if !config.ip_range.is_empty() {
-        let range: Cidr = config.ip_range.parse().map_err(|_| bad(format!("invalid ip-range {}: invalid CIDR block notation", config.ip_range)))?;
+        let range: Cidr = config.ip_range.parse().map_err(|_| {
+            bad(format!(
+                "invalid ip-range {}: invalid CIDR block notation",
+                config.ip_range
+            ))
+        })?;
         if !subnet.contains(range.addr) || range.prefix < subnet.prefix {
-            return Err(bad(format!("invalid ip-range {range}: parent subnet {subnet} doesn't contain ip-range")));
+            return Err(bad(format!(
+                "invalid ip-range {range}: parent subnet {subnet} doesn't contain ip-range"
+            )));
         }
     }
     if config.gateway.is_empty() {
-        config.gateway = first_host(subnet).map(|ip| ip.to_string()).unwrap_or_default();
+        config.gateway = first_host(subnet)
+            .map(|ip| ip.to_string())
+            .unwrap_or_default();
     }
-    let gateway = config.gateway.split('/').next().unwrap_or_default().to_owned();
-    let addresses = config.aux_address.iter().flatten().map(|(_, ip)| ("auxiliary address", ip));
+    let gateway = config
+        .gateway
+        .split('/')
+        .next()
+        .unwrap_or_default()
+        .to_owned();
+    let addresses = config
+        .aux_address
+        .iter()
+        .flatten()
+        .map(|(_, ip)| ("auxiliary address", ip));
     for (what, ip) in addresses.chain([("gateway", &gateway)]) {
         match ip.parse() {
             Ok(ip) if subnet.contains(ip) => {}
-            Ok(ip) => return Err(bad(format!("invalid {what} {ip}: parent subnet {subnet} doesn't contain {what}"))),
+            Ok(ip) => {
+                return Err(bad(format!(
+                    "invalid {what} {ip}: parent subnet {subnet} doesn't contain {what}"
+                )));
+            }
             Err(_) => return Err(bad(format!("invalid {what} {ip}: invalid address"))),
         }
     }
     if taken.iter().any(|other| other.overlaps(&subnet)) {
-        return Err(EngineError::not_allowed("invalid pool request: Pool overlaps with other one on this address space"));
+        return Err(EngineError::not_allowed(
+            "invalid pool request: Pool overlaps with other one on this address space",
+        ));
     }
     Ok(())
 }

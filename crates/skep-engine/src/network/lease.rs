@@ -42,7 +42,12 @@ pub(crate) struct Joined {
 
 impl Networks {
     /// Takes addresses for `member`. Give them back with [`Networks::give_back`] if it does not join.
-    pub(crate) fn lease(&self, network: Arc<NetworkRecord>, member: &Member, wanted: &EndpointSettings) -> Result<Lease> {
+    pub(crate) fn lease(
+        &self,
+        network: Arc<NetworkRecord>,
+        member: &Member,
+        wanted: &EndpointSettings,
+    ) -> Result<Lease> {
         let ipam = wanted.ipam_config.clone().unwrap_or_default();
         let mut addresses = Vec::new();
         if network.swarm {
@@ -53,8 +58,15 @@ impl Networks {
             let subnets = network.subnets();
             let mut state = self.state();
             for v4 in [true, false] {
-                let asked = if v4 { &ipam.ipv4_address } else { &ipam.ipv6_address };
-                let Some(subnet) = subnets.iter().find(|subnet| subnet.subnet.is_ipv4() == v4) else { continue };
+                let asked = if v4 {
+                    &ipam.ipv4_address
+                } else {
+                    &ipam.ipv6_address
+                };
+                let Some(subnet) = subnets.iter().find(|subnet| subnet.subnet.is_ipv4() == v4)
+                else {
+                    continue;
+                };
                 let taken = match asked.parse::<IpAddr>() {
                     Ok(ip) => state.addresses.take(&network.id, ip, &subnets).map(|()| ip),
                     Err(_) => state.addresses.take_any(&network.id, subnet),
@@ -62,7 +74,9 @@ impl Networks {
                 match taken {
                     Ok(ip) => addresses.push(Cidr::new(ip, subnet.subnet.prefix)),
                     Err(error) => {
-                        addresses.iter().for_each(|cidr| state.addresses.release(&network.id, cidr.addr));
+                        addresses
+                            .iter()
+                            .for_each(|cidr| state.addresses.release(&network.id, cidr.addr));
                         return Err(error);
                     }
                 }
@@ -70,12 +84,19 @@ impl Networks {
         }
         let mac = match wanted.mac_address.as_str() {
             "" => None,
-            text => Some(text.parse().map_err(|_| EngineError::invalid(format!("invalid MAC address: {text}")))?),
+            text => Some(
+                text.parse()
+                    .map_err(|_| EngineError::invalid(format!("invalid MAC address: {text}")))?,
+            ),
         };
         let gateways = if network.swarm || network.internal {
             Vec::new()
         } else {
-            network.subnets().iter().filter_map(|subnet| subnet.gateway).collect()
+            network
+                .subnets()
+                .iter()
+                .filter_map(|subnet| subnet.gateway)
+                .collect()
         };
         Ok(Lease {
             endpoint_id: new_hex_id(),
@@ -92,12 +113,20 @@ impl Networks {
     pub(crate) fn give_back(&self, lease: &Lease) {
         if !lease.network.swarm {
             let mut state = self.state();
-            lease.addresses.iter().for_each(|cidr| state.addresses.release(&lease.network.id, cidr.addr));
+            lease
+                .addresses
+                .iter()
+                .for_each(|cidr| state.addresses.release(&lease.network.id, cidr.addr));
         }
     }
 
     /// Makes the interface. With `default_route` the container's way out is through it.
-    pub(crate) async fn join(&self, lease: Lease, member: &Member, default_route: bool) -> Result<Joined> {
+    pub(crate) async fn join(
+        &self,
+        lease: Lease,
+        member: &Member,
+        default_route: bool,
+    ) -> Result<Joined> {
         let mut spec = EndpointSpec::new(&lease.endpoint_id, &lease.network.id, &member.netns);
         spec.addresses.clone_from(&lease.addresses);
         spec.mac = lease.mac;
@@ -106,9 +135,15 @@ impl Networks {
             spec.default_gateways.clone_from(&lease.gateways);
         }
         if lease.network.driver == "null" || lease.network.driver == "host" {
-            return Ok(Joined { settings: settings(&lease, None), network: lease.network });
+            return Ok(Joined {
+                settings: settings(&lease, None),
+                network: lease.network,
+            });
         }
-        let doing = format!("failed to set up container networking: join network {}", lease.network.name);
+        let doing = format!(
+            "failed to set up container networking: join network {}",
+            lease.network.name
+        );
         let endpoint = match self.kernel(&doing, move |net| net.attach(&spec)).await {
             Ok(endpoint) => endpoint,
             Err(error) => {
@@ -119,59 +154,114 @@ impl Networks {
         let settings = settings(&lease, Some(&endpoint));
         self.count(&lease.network, member, &settings);
         self.publish("connect", &lease.network, Some(&member.id));
-        Ok(Joined { network: lease.network, settings })
+        Ok(Joined {
+            network: lease.network,
+            settings,
+        })
     }
 
     /// Counts a container as a member, which `inspect` shows.
-    pub(crate) fn count(&self, network: &NetworkRecord, member: &Member, settings: &EndpointSettings) {
-        let with_prefix = |ip: &str, prefix: u32| if ip.is_empty() { String::new() } else { format!("{ip}/{prefix}") };
+    pub(crate) fn count(
+        &self,
+        network: &NetworkRecord,
+        member: &Member,
+        settings: &EndpointSettings,
+    ) {
+        let with_prefix = |ip: &str, prefix: u32| {
+            if ip.is_empty() {
+                String::new()
+            } else {
+                format!("{ip}/{prefix}")
+            }
+        };
         let resource = EndpointResource {
             name: member.name.clone(),
             endpoint_id: settings.endpoint_id.clone(),
             mac_address: settings.mac_address.clone(),
             ipv4_address: with_prefix(&settings.ip_address, settings.ip_prefix_len),
-            ipv6_address: with_prefix(&settings.global_ipv6_address, settings.global_ipv6_prefix_len),
+            ipv6_address: with_prefix(
+                &settings.global_ipv6_address,
+                settings.global_ipv6_prefix_len,
+            ),
         };
-        self.state().members.entry(network.id.clone()).or_default().insert(member.id.clone(), resource);
+        self.state()
+            .members
+            .entry(network.id.clone())
+            .or_default()
+            .insert(member.id.clone(), resource);
     }
 
     /// Takes a running container up again after a restart of the daemon, interface and all.
-    pub(crate) async fn adopt(&self, network: Arc<NetworkRecord>, member: &Member, settings: &EndpointSettings, default_route: bool) -> Result<()> {
+    pub(crate) async fn adopt(
+        &self,
+        network: Arc<NetworkRecord>,
+        member: &Member,
+        settings: &EndpointSettings,
+        default_route: bool,
+    ) -> Result<()> {
         if matches!(network.driver.as_str(), "null" | "host") {
             return Ok(());
         }
-        let cidr = |ip: &str, prefix: u32| Some(Cidr::new(ip.parse().ok()?, u8::try_from(prefix).ok()?));
+        let cidr =
+            |ip: &str, prefix: u32| Some(Cidr::new(ip.parse().ok()?, u8::try_from(prefix).ok()?));
         let mut spec = EndpointSpec::new(&settings.endpoint_id, &network.id, &member.netns);
-        spec.addresses.extend(cidr(&settings.ip_address, settings.ip_prefix_len));
-        spec.addresses.extend(cidr(&settings.global_ipv6_address, settings.global_ipv6_prefix_len));
+        spec.addresses
+            .extend(cidr(&settings.ip_address, settings.ip_prefix_len));
+        spec.addresses.extend(cidr(
+            &settings.global_ipv6_address,
+            settings.global_ipv6_prefix_len,
+        ));
         spec.mac = settings.mac_address.parse().ok();
         spec.names = names(&network, member, settings);
         if default_route {
-            spec.default_gateways.extend(settings.gateway.parse::<IpAddr>().ok());
-            spec.default_gateways.extend(settings.ipv6_gateway.parse::<IpAddr>().ok());
+            spec.default_gateways
+                .extend(settings.gateway.parse::<IpAddr>().ok());
+            spec.default_gateways
+                .extend(settings.ipv6_gateway.parse::<IpAddr>().ok());
         }
         if !network.swarm {
             let mut state = self.state();
-            spec.addresses.iter().for_each(|cidr| state.addresses.hold(&network.id, cidr.addr));
+            spec.addresses
+                .iter()
+                .for_each(|cidr| state.addresses.hold(&network.id, cidr.addr));
         }
         self.count(&network, member, settings);
-        self.kernel(&format!("join network {}", network.name), move |net| net.attach(&spec)).await.map(|_| ())
+        self.kernel(&format!("join network {}", network.name), move |net| {
+            net.attach(&spec)
+        })
+        .await
+        .map(|_| ())
     }
 
     /// Takes a container off a network: interface, addresses, membership.
-    pub(crate) async fn leave(&self, network: &NetworkRecord, container: &str, settings: &EndpointSettings) -> Result<()> {
-        let result = if settings.endpoint_id.is_empty() || matches!(network.driver.as_str(), "null" | "host") {
+    pub(crate) async fn leave(
+        &self,
+        network: &NetworkRecord,
+        container: &str,
+        settings: &EndpointSettings,
+    ) -> Result<()> {
+        let result = if settings.endpoint_id.is_empty()
+            || matches!(network.driver.as_str(), "null" | "host")
+        {
             Ok(())
         } else {
             let endpoint = settings.endpoint_id.clone();
-            self.kernel(&format!("leave network {}", network.name), move |net| net.detach(&endpoint)).await
+            self.kernel(&format!("leave network {}", network.name), move |net| {
+                net.detach(&endpoint)
+            })
+            .await
         };
         self.forget(network, container, settings);
         result
     }
 
     /// The same without the kernel, where the whole namespace goes.
-    pub(crate) fn forget(&self, network: &NetworkRecord, container: &str, settings: &EndpointSettings) {
+    pub(crate) fn forget(
+        &self,
+        network: &NetworkRecord,
+        container: &str,
+        settings: &EndpointSettings,
+    ) {
         {
             let mut state = self.state();
             if let Some(members) = state.members.get_mut(&network.id) {
@@ -193,7 +283,10 @@ fn swarm_address(network: &NetworkRecord, text: &str) -> Option<Cidr> {
     if text.contains('/') {
         return Some(cidr);
     }
-    let subnet = network.subnets().into_iter().find(|subnet| subnet.subnet.contains(cidr.addr))?;
+    let subnet = network
+        .subnets()
+        .into_iter()
+        .find(|subnet| subnet.subnet.contains(cidr.addr))?;
     Some(Cidr::new(cidr.addr, subnet.subnet.prefix))
 }
 
@@ -204,7 +297,13 @@ fn names(network: &NetworkRecord, member: &Member, wanted: &EndpointSettings) ->
     }
     let mut names = vec![member.name.clone()];
     let short = member.id.get(..12).unwrap_or(&member.id).to_owned();
-    for name in wanted.aliases.iter().flatten().cloned().chain([short, member.hostname.clone()]) {
+    for name in wanted
+        .aliases
+        .iter()
+        .flatten()
+        .cloned()
+        .chain([short, member.hostname.clone()])
+    {
         if !name.is_empty() && !names.contains(&name) {
             names.push(name);
         }
@@ -215,16 +314,31 @@ fn names(network: &NetworkRecord, member: &Member, wanted: &EndpointSettings) ->
 /// What `inspect` shows of an endpoint in use.
 fn settings(lease: &Lease, endpoint: Option<&Endpoint>) -> EndpointSettings {
     let address = |v4: bool| lease.addresses.iter().find(|cidr| cidr.is_ipv4() == v4);
-    let gateway = |v4: bool| lease.gateways.iter().find(|ip| ip.is_ipv4() == v4).map(ToString::to_string).unwrap_or_default();
+    let gateway = |v4: bool| {
+        lease
+            .gateways
+            .iter()
+            .find(|ip| ip.is_ipv4() == v4)
+            .map(ToString::to_string)
+            .unwrap_or_default()
+    };
     let text = |cidr: Option<&Cidr>| cidr.map(|cidr| cidr.addr.to_string()).unwrap_or_default();
     let prefix = |cidr: Option<&Cidr>| cidr.map_or(0, |cidr| u32::from(cidr.prefix));
     let mut wanted = lease.wanted.clone();
     // A swarm address was given with its prefix, which is shown apart.
-    for ip in wanted.ipam_config.iter_mut().flat_map(|EndpointIpamConfig { ipv4_address, ipv6_address, .. }| [ipv4_address, ipv6_address]) {
+    for ip in wanted.ipam_config.iter_mut().flat_map(
+        |EndpointIpamConfig {
+             ipv4_address,
+             ipv6_address,
+             ..
+         }| [ipv4_address, ipv6_address],
+    ) {
         *ip = ip.split('/').next().unwrap_or_default().to_owned();
     }
     EndpointSettings {
-        mac_address: endpoint.map(|endpoint| endpoint.mac.to_string()).unwrap_or_default(),
+        mac_address: endpoint
+            .map(|endpoint| endpoint.mac.to_string())
+            .unwrap_or_default(),
         network_id: lease.network.id.clone(),
         endpoint_id: lease.endpoint_id.clone(),
         gateway: gateway(true),

@@ -29,7 +29,7 @@ use crate::error::{EngineError, Result};
 use crate::events::Events;
 use crate::filters::Filters;
 use addresses::Addresses;
-pub(crate) use lease::{Joined, Lease, Member};
+pub(crate) use lease::{Lease, Member};
 pub(crate) use record::NetworkRecord;
 
 /// The network that gives containers on swarm networks their way out.
@@ -82,7 +82,9 @@ impl Networks {
                 Ok(record) => {
                     by_id.insert(record.id.clone(), Arc::new(record));
                 }
-                Err(error) => tracing::warn!(network.file = %path.display(), %error, "network left out"),
+                Err(error) => {
+                    tracing::warn!(network.file = %path.display(), %error, "network left out")
+                }
             }
         }
         let mut net = NetConfig::new(&config.exec_root, instance(&config)?);
@@ -93,7 +95,10 @@ impl Networks {
             config,
             net,
             events,
-            state: Mutex::new(State { by_id, ..State::default() }),
+            state: Mutex::new(State {
+                by_id,
+                ..State::default()
+            }),
             changes: tokio::sync::Mutex::default(),
             core: OnceLock::new(),
         }));
@@ -107,11 +112,9 @@ impl Networks {
     }
 
     fn core(&self) -> Result<Arc<Core>> {
-        self.0
-            .core
-            .get()
-            .and_then(Weak::upgrade)
-            .ok_or_else(|| EngineError::refused(ErrorKind::Unavailable, "the engine is shutting down"))
+        self.0.core.get().and_then(Weak::upgrade).ok_or_else(|| {
+            EngineError::refused(ErrorKind::Unavailable, "the engine is shutting down")
+        })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -143,8 +146,14 @@ impl Networks {
         if let Some(network) = state.by_id.get(reference) {
             return Ok(network.clone());
         }
-        let mut named = state.by_id.values().filter(|network| network.name == reference);
-        let mut begun = state.by_id.values().filter(|network| !reference.is_empty() && network.id.starts_with(reference));
+        let mut named = state
+            .by_id
+            .values()
+            .filter(|network| network.name == reference);
+        let mut begun = state
+            .by_id
+            .values()
+            .filter(|network| !reference.is_empty() && network.id.starts_with(reference));
         let found = match (named.next(), named.next()) {
             (Some(one), None) => Some(one),
             (Some(_), Some(_)) => return Err(ambiguous(reference)),
@@ -153,7 +162,9 @@ impl Networks {
                 (one, _) => one,
             },
         };
-        found.cloned().ok_or_else(|| EngineError::not_found(format!("network {reference} not found")))
+        found
+            .cloned()
+            .ok_or_else(|| EngineError::not_found(format!("network {reference} not found")))
     }
 
     /// Networks on this host, those of the swarm that tasks here use included.
@@ -164,14 +175,24 @@ impl Networks {
         filters.validate(&["dangling", "driver", "id", "label", "name", "scope", "type"])?;
         let dangling = filters.flag("dangling")?;
         let kind = filters.get("type").next().map(str::to_owned);
-        if let Some(other) = kind.as_deref().filter(|kind| !matches!(*kind, "builtin" | "custom")) {
-            return Err(EngineError::invalid(format!("invalid filter: 'type'='{other}'")));
+        if let Some(other) = kind
+            .as_deref()
+            .filter(|kind| !matches!(*kind, "builtin" | "custom"))
+        {
+            return Err(EngineError::invalid(format!(
+                "invalid filter: 'type'='{other}'"
+            )));
         }
         let state = self.state();
         let wanted = state.by_id.values().filter(|network| {
-            let unused = state.members.get(&network.id).is_none_or(BTreeMap::is_empty);
+            let unused = state
+                .members
+                .get(&network.id)
+                .is_none_or(BTreeMap::is_empty);
             dangling.is_none_or(|dangling| dangling == (unused && !network.is_predefined()))
-                && kind.as_deref().is_none_or(|kind| (kind == "builtin") == network.is_predefined())
+                && kind
+                    .as_deref()
+                    .is_none_or(|kind| (kind == "builtin") == network.is_predefined())
                 && filters.exact("driver", &network.driver)
                 && filters.exact("scope", if network.swarm { "swarm" } else { "local" })
                 && filters.prefix("id", &network.id)
@@ -200,7 +221,10 @@ impl Networks {
     /// How many containers are on each network, for `info` and `df`.
     #[must_use]
     pub fn is_in_use(&self, id: &str) -> bool {
-        self.state().members.get(id).is_some_and(|members| !members.is_empty())
+        self.state()
+            .members
+            .get(id)
+            .is_some_and(|members| !members.is_empty())
     }
 
     /// Puts a local network in the kernel.
@@ -212,14 +236,25 @@ impl Networks {
         spec.subnets = network
             .subnets()
             .iter()
-            .filter_map(|subnet| Some(BridgeSubnet { gateway: Cidr::new(subnet.gateway?, subnet.subnet.prefix) }))
+            .filter_map(|subnet| {
+                Some(BridgeSubnet {
+                    gateway: Cidr::new(subnet.gateway?, subnet.subnet.prefix),
+                })
+            })
             .collect();
         spec.mtu = network.mtu();
-        let flag = |key: &str, default: bool| network.option(key).map_or(default, |value| value == "true" || value == "1");
+        let flag = |key: &str, default: bool| {
+            network
+                .option(key)
+                .map_or(default, |value| value == "true" || value == "1")
+        };
         spec.icc = flag("com.docker.network.bridge.enable_icc", true);
         spec.masquerade = flag("com.docker.network.bridge.enable_ip_masquerade", true);
         spec.internal = network.internal;
-        self.kernel(&format!("create network {}", network.name), move |net| net.ensure_bridge(&spec)).await
+        self.kernel(&format!("create network {}", network.name), move |net| {
+            net.ensure_bridge(&spec)
+        })
+        .await
     }
 
     fn publish(&self, action: &str, network: &NetworkRecord, container: Option<&str>) {
@@ -230,16 +265,24 @@ impl Networks {
         if let Some(container) = container {
             attributes.insert("container".to_owned(), container.to_owned());
         }
-        self.0.events.publish("network", action, &network.id, attributes);
+        self.0
+            .events
+            .publish("network", action, &network.id, attributes);
     }
 }
 
 fn ambiguous(reference: &str) -> EngineError {
-    EngineError::invalid(format!("network {reference} is ambiguous (2 matches found based on name)"))
+    EngineError::invalid(format!(
+        "network {reference} is ambiguous (2 matches found based on name)"
+    ))
 }
 
 fn refused(doing: &str, error: &NetError) -> EngineError {
-    EngineError::Network { doing: doing.to_owned(), reason: error.to_string(), kind: error.kind() }
+    EngineError::Network {
+        doing: doing.to_owned(),
+        reason: error.to_string(),
+        kind: error.kind(),
+    }
 }
 
 /// This daemon's short name in the kernel, the same after each restart.
@@ -254,4 +297,13 @@ fn instance(config: &EngineConfig) -> Result<String> {
     let name: String = skep_objects::ids::new_id().chars().take(6).collect();
     crate::container::write_atomically(&path, name.as_bytes(), true)?;
     Ok(name)
+}
+
+impl Networks {
+    /// Removes what an earlier daemon left in the kernel and nobody took up.
+    pub(crate) async fn sweep(&self) {
+        if let Err(error) = self.kernel("remove leftovers", Net::sweep).await {
+            tracing::warn!(%error, "network leftovers not removed whole");
+        }
+    }
 }

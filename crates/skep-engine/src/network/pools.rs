@@ -24,13 +24,21 @@ pub(crate) fn choose(pools: &[AddressPool], taken: &[Cidr]) -> Result<Cidr> {
     let pools = if pools.iter().any(|pool| !pool.base.contains(':')) {
         pools
     } else {
-        defaults = DEFAULTS.map(|(base, size)| AddressPool { base: base.to_owned(), size });
+        defaults = DEFAULTS.map(|(base, size)| AddressPool {
+            base: base.to_owned(),
+            size,
+        });
         &defaults
     };
     let candidates = pools.iter().flat_map(subnets);
-    candidates.into_iter().find(|subnet| !taken.iter().any(|other| other.overlaps(subnet))).ok_or_else(|| {
-        EngineError::invalid("all predefined address pools have been fully subnetted".to_owned())
-    })
+    candidates
+        .into_iter()
+        .find(|subnet| !taken.iter().any(|other| other.overlaps(subnet)))
+        .ok_or_else(|| {
+            EngineError::invalid(
+                "all predefined address pools have been fully subnetted".to_owned(),
+            )
+        })
 }
 
 /// A unique local /64 made from random bits, as RFC 4193 asks.
@@ -41,8 +49,13 @@ pub(crate) fn choose_v6() -> Cidr {
 }
 
 fn subnets(pool: &AddressPool) -> Vec<Cidr> {
-    let Ok(base) = pool.base.parse::<Cidr>() else { return Vec::new() };
-    let (IpAddr::V4(first), true) = (base.network().addr, pool.size >= base.prefix && pool.size <= 30) else {
+    let Ok(base) = pool.base.parse::<Cidr>() else {
+        return Vec::new();
+    };
+    let (IpAddr::V4(first), true) = (
+        base.network().addr,
+        pool.size >= base.prefix && pool.size <= 30,
+    ) else {
         return Vec::new();
     };
     let count = 1_u32 << (pool.size - base.prefix).min(16);
@@ -84,16 +97,30 @@ mod tests {
             got.push(subnet.to_string());
             taken.push(subnet);
         }
-        assert_eq!(got[..4], ["172.17.0.0/16", "172.19.0.0/16", "172.20.0.0/16", "172.21.0.0/16"]);
+        assert_eq!(
+            got[..4],
+            [
+                "172.17.0.0/16",
+                "172.19.0.0/16",
+                "172.20.0.0/16",
+                "172.21.0.0/16"
+            ]
+        );
         assert_eq!(got[14..], ["192.168.0.0/20", "192.168.16.0/20"]);
     }
 
     #[test]
     fn an_exhausted_pool_has_dockers_text() {
-        let pools = [AddressPool { base: "10.9.0.0/24".into(), size: 24 }];
+        let pools = [AddressPool {
+            base: "10.9.0.0/24".into(),
+            size: 24,
+        }];
         let taken = ["10.9.0.0/24".parse().unwrap()];
         let error = choose(&pools, &taken).unwrap_err().to_string();
-        assert_eq!(error, "all predefined address pools have been fully subnetted");
+        assert_eq!(
+            error,
+            "all predefined address pools have been fully subnetted"
+        );
     }
 
     #[test]

@@ -23,15 +23,27 @@ impl Networks {
             .state()
             .by_id
             .values()
-            .filter(|network| !network.is_predefined() && !network.swarm && network.name != GATEWAY_BRIDGE)
-            .filter(|network| until.is_none_or(|until| timestamp::parse(&network.created).is_some_and(|at| at < until)))
-            .filter(|network| filters.labels("label", &network.labels()) && filters.labels_absent(&network.labels()))
+            .filter(|network| {
+                !network.is_predefined() && !network.swarm && network.name != GATEWAY_BRIDGE
+            })
+            .filter(|network| {
+                until.is_none_or(|until| {
+                    timestamp::parse(&network.created).is_some_and(|at| at < until)
+                })
+            })
+            .filter(|network| {
+                filters.labels("label", &network.labels())
+                    && filters.labels_absent(&network.labels())
+            })
             .cloned()
             .collect();
         let mut pruned = NetworkPrune::default();
         for network in wanted {
             if !self.is_in_use(&network.id) && self.remove_local(&network).await.is_ok() {
-                pruned.networks_deleted.get_or_insert_default().push(network.name.clone());
+                pruned
+                    .networks_deleted
+                    .get_or_insert_default()
+                    .push(network.name.clone());
             }
         }
         let reclaimed = BTreeMap::from([("reclaimed".to_owned(), "0".to_owned())]);

@@ -41,14 +41,22 @@ pub(crate) struct NetworkRecord {
 impl NetworkRecord {
     pub(crate) fn load(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(EngineError::io("read", path))?;
-        serde_json::from_slice(&bytes).map_err(|source| EngineError::Record { path: path.to_owned(), source })
+        serde_json::from_slice(&bytes).map_err(|source| EngineError::Record {
+            path: path.to_owned(),
+            source,
+        })
     }
 
     pub(crate) fn save(&self, dir: &Path) -> Result<()> {
         let path = dir.join(format!("{}.json", self.id));
-        let record = Self { version: 1, ..self.clone() };
-        let bytes =
-            serde_json::to_vec(&record).map_err(|source| EngineError::Record { path: path.clone(), source })?;
+        let record = Self {
+            version: 1,
+            ..self.clone()
+        };
+        let bytes = serde_json::to_vec(&record).map_err(|source| EngineError::Record {
+            path: path.clone(),
+            source,
+        })?;
         write_atomically(&path, &bytes, true)
     }
 
@@ -59,15 +67,32 @@ impl NetworkRecord {
             Some(Subnet {
                 subnet: subnet.network(),
                 range: config.ip_range.parse().ok(),
-                gateway: config.gateway.split('/').next().and_then(|ip| ip.parse().ok()),
-                reserved: config.aux_address.iter().flatten().filter_map(|(_, ip)| ip.parse().ok()).collect(),
+                gateway: config
+                    .gateway
+                    .split('/')
+                    .next()
+                    .and_then(|ip| ip.parse().ok()),
+                reserved: config
+                    .aux_address
+                    .iter()
+                    .flatten()
+                    .filter_map(|(_, ip)| ip.parse().ok())
+                    .collect(),
             })
         };
-        self.ipam.config.iter().flatten().filter_map(parse).collect()
+        self.ipam
+            .config
+            .iter()
+            .flatten()
+            .filter_map(parse)
+            .collect()
     }
 
     pub(crate) fn option(&self, key: &str) -> Option<&str> {
-        self.options.as_ref().and_then(|options| options.get(key)).map(String::as_str)
+        self.options
+            .as_ref()
+            .and_then(|options| options.get(key))
+            .map(String::as_str)
     }
 
     pub(crate) fn labels(&self) -> BTreeMap<String, String> {
@@ -84,7 +109,9 @@ impl NetworkRecord {
     }
 
     pub(crate) fn mtu(&self) -> u32 {
-        self.option("com.docker.network.driver.mtu").and_then(|mtu| mtu.parse().ok()).unwrap_or(0)
+        self.option("com.docker.network.driver.mtu")
+            .and_then(|mtu| mtu.parse().ok())
+            .unwrap_or(0)
     }
 }
 

@@ -22,14 +22,26 @@ impl Networks {
             None => None,
             Some(info) => {
                 let addr: IpAddr = info.data_path_addr.parse().map_err(|_| {
-                    EngineError::invalid(format!("invalid data path address: {}", info.data_path_addr))
+                    EngineError::invalid(format!(
+                        "invalid data path address: {}",
+                        info.data_path_addr
+                    ))
                 })?;
-                let port = if info.data_path_port == 0 { 4789 } else { info.data_path_port };
-                Some(SwarmSpec { node_id: info.node_id.clone(), data_path_addr: addr, data_path_port: port })
+                let port = if info.data_path_port == 0 {
+                    4789
+                } else {
+                    info.data_path_port
+                };
+                Some(SwarmSpec {
+                    node_id: info.node_id.clone(),
+                    data_path_addr: addr,
+                    data_path_port: port,
+                })
             }
         };
         let leaves = spec.is_none();
-        self.kernel("set the swarm's data path", move |net| net.set_swarm(spec)).await?;
+        self.kernel("set the swarm's data path", move |net| net.set_swarm(spec))
+            .await?;
         self.state().swarm = swarm;
         if leaves {
             self.forget_swarm().await
@@ -39,8 +51,15 @@ impl Networks {
     }
 
     async fn forget_swarm(&self) -> Result<()> {
-        self.kernel("leave the ingress network", skep_net::Net::remove_ingress).await?;
-        let ids: Vec<String> = self.state().by_id.values().filter(|n| n.swarm).map(|n| n.id.clone()).collect();
+        self.kernel("leave the ingress network", skep_net::Net::remove_ingress)
+            .await?;
+        let ids: Vec<String> = self
+            .state()
+            .by_id
+            .values()
+            .filter(|n| n.swarm)
+            .map(|n| n.id.clone())
+            .collect();
         for id in ids {
             self.drop_swarm_network(&id).await?;
         }
@@ -64,7 +83,10 @@ impl Networks {
             return Ok(());
         }
         let spec = overlay(&record);
-        self.kernel(&format!("extend network {}", record.name), move |net| net.ensure_overlay(&spec)).await?;
+        self.kernel(&format!("extend network {}", record.name), move |net| {
+            net.ensure_overlay(&spec)
+        })
+        .await?;
         let record = Arc::new(record);
         self.state().by_id.insert(record.id.clone(), record.clone());
         if known.is_none() {
@@ -79,18 +101,32 @@ impl Networks {
     /// It has endpoints.
     pub async fn remove_swarm_network(&self, id: &str) -> Result<()> {
         if self.is_in_use(id) {
-            return Err(EngineError::not_allowed(format!("error while removing network: network {id} has active endpoints")));
+            return Err(EngineError::not_allowed(format!(
+                "error while removing network: network {id} has active endpoints"
+            )));
         }
         self.drop_swarm_network(id).await
     }
 
     async fn drop_swarm_network(&self, id: &str) -> Result<()> {
-        let Some(network) = self.state().by_id.get(id).cloned().filter(|network| network.swarm) else { return Ok(()) };
+        let Some(network) = self
+            .state()
+            .by_id
+            .get(id)
+            .cloned()
+            .filter(|network| network.swarm)
+        else {
+            return Ok(());
+        };
         if network.ingress {
-            self.kernel("leave the ingress network", skep_net::Net::remove_ingress).await?;
+            self.kernel("leave the ingress network", skep_net::Net::remove_ingress)
+                .await?;
         }
         let owned = id.to_owned();
-        self.kernel(&format!("remove network {}", network.name), move |net| net.remove_overlay(&owned)).await?;
+        self.kernel(&format!("remove network {}", network.name), move |net| {
+            net.remove_overlay(&owned)
+        })
+        .await?;
         let mut state = self.state();
         state.by_id.remove(id);
         state.members.remove(id);
@@ -103,19 +139,39 @@ impl Networks {
     ///
     /// # Errors
     /// What the kernel refuses.
-    pub async fn set_node_attachment(&self, attachment: &swarmkit::NetworkAttachment) -> Result<()> {
-        let Some(network) = &attachment.network else { return Ok(()) };
+    pub async fn set_node_attachment(
+        &self,
+        attachment: &swarmkit::NetworkAttachment,
+    ) -> Result<()> {
+        let Some(network) = &attachment.network else {
+            return Ok(());
+        };
         self.ensure_swarm_network(network).await?;
         let record = self.find(&network.id)?;
-        self.state().node_addresses.insert(network.id.clone(), attachment.addresses.clone());
+        self.state()
+            .node_addresses
+            .insert(network.id.clone(), attachment.addresses.clone());
         if !record.ingress {
             return Ok(());
         }
-        let node_addresses = attachment.addresses.iter().filter_map(|text| text.parse::<Cidr>().ok()).collect();
-        let spec = IngressSpec { network_id: network.id.clone(), node_addresses };
-        self.kernel("join the ingress network", move |net| net.ensure_ingress(&spec)).await?;
+        let node_addresses = attachment
+            .addresses
+            .iter()
+            .filter_map(|text| text.parse::<Cidr>().ok())
+            .collect();
+        let spec = IngressSpec {
+            network_id: network.id.clone(),
+            node_addresses,
+        };
+        self.kernel("join the ingress network", move |net| {
+            net.ensure_ingress(&spec)
+        })
+        .await?;
         let first = attachment.addresses.first().cloned().unwrap_or_default();
-        let mac = first.parse::<Cidr>().map(|cidr| skep_net::Mac::from_ip(cidr.addr).to_string()).unwrap_or_default();
+        let mac = first
+            .parse::<Cidr>()
+            .map(|cidr| skep_net::Mac::from_ip(cidr.addr).to_string())
+            .unwrap_or_default();
         let resource = api::EndpointResource {
             name: "ingress-endpoint".to_owned(),
             endpoint_id: String::new(),
@@ -134,13 +190,21 @@ impl Networks {
     /// What the kernel refuses.
     pub async fn apply_endpoints(&self, message: &skep_v1::EndpointsMessage) -> Result<()> {
         let message = message.clone();
-        self.kernel("apply endpoint tables", move |net| net.apply_endpoints(&message)).await
+        self.kernel("apply endpoint tables", move |net| {
+            net.apply_endpoints(&message)
+        })
+        .await
     }
 
     /// What works but not wholly, for `info`.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        self.0.net.warnings().iter().map(ToString::to_string).collect()
+        self.0
+            .net
+            .warnings()
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     }
 
     /// This node's WireGuard public key; empty without WireGuard.
@@ -161,15 +225,26 @@ fn record(network: &swarmkit::Network) -> Result<NetworkRecord> {
     let missing = || EngineError::invalid(format!("network {} has no specification", network.id));
     let spec = network.spec.as_ref().ok_or_else(missing)?;
     let annotations = spec.annotations.clone().unwrap_or_default();
-    let driver = network.driver_state.as_ref().or(spec.driver_config.as_ref());
+    let driver = network
+        .driver_state
+        .as_ref()
+        .or(spec.driver_config.as_ref());
     let config = |config: &swarmkit::IpamConfig| api::IpamConfig {
         subnet: config.subnet.clone(),
         ip_range: config.range.clone(),
         gateway: config.gateway.clone(),
         aux_address: None,
     };
-    let configs = network.ipam.iter().flat_map(|ipam| &ipam.configs).map(config).collect();
-    let created = network.meta.as_ref().and_then(|meta| meta.created_at.as_ref());
+    let configs = network
+        .ipam
+        .iter()
+        .flat_map(|ipam| &ipam.configs)
+        .map(config)
+        .collect();
+    let created = network
+        .meta
+        .as_ref()
+        .and_then(|meta| meta.created_at.as_ref());
     Ok(NetworkRecord {
         id: network.id.clone(),
         name: annotations.name,
@@ -179,8 +254,16 @@ fn record(network: &swarmkit::Network) -> Result<NetworkRecord> {
         internal: spec.internal,
         attachable: spec.attachable,
         ingress: spec.ingress,
-        ipam: api::Ipam { driver: "default".to_owned(), options: None, config: Some(configs) },
-        options: Some(driver.map(|driver| driver.options.clone()).unwrap_or_default()),
+        ipam: api::Ipam {
+            driver: "default".to_owned(),
+            options: None,
+            config: Some(configs),
+        },
+        options: Some(
+            driver
+                .map(|driver| driver.options.clone())
+                .unwrap_or_default(),
+        ),
         labels: Some(annotations.labels),
         swarm: true,
         ..NetworkRecord::default()
@@ -188,7 +271,12 @@ fn record(network: &swarmkit::Network) -> Result<NetworkRecord> {
 }
 
 fn overlay(record: &NetworkRecord) -> OverlaySpec {
-    let numbers: Vec<u32> = record.option(VXLAN_IDS).unwrap_or_default().split(',').filter_map(|n| n.trim().parse().ok()).collect();
+    let numbers: Vec<u32> = record
+        .option(VXLAN_IDS)
+        .unwrap_or_default()
+        .split(',')
+        .filter_map(|n| n.trim().parse().ok())
+        .collect();
     let subnets = record.subnets().into_iter().enumerate();
     OverlaySpec {
         network_id: record.id.clone(),
@@ -200,9 +288,10 @@ fn overlay(record: &NetworkRecord) -> OverlaySpec {
             })
             .collect(),
         underlay_mtu: record.mtu(),
-        encrypted: record.option("encrypted").is_some_and(|value| value != "false"),
+        encrypted: record
+            .option("encrypted")
+            .is_some_and(|value| value != "false"),
         ingress: record.ingress,
         internal: record.internal,
     }
 }
-

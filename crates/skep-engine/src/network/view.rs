@@ -31,7 +31,9 @@ pub(super) fn network(
         internal: network.internal,
         attachable: network.attachable,
         ingress: network.ingress,
-        config_from: api::ConfigReference { network: network.config_from.clone() },
+        config_from: api::ConfigReference {
+            network: network.config_from.clone(),
+        },
         config_only: network.config_only,
         containers,
         options: Some(network.options.clone().unwrap_or_default()),

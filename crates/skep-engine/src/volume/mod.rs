@@ -64,17 +64,31 @@ impl Volumes {
             let dir = entry.map_err(EngineError::io("read", &root))?.path();
             match VolumeRecord::load(&dir) {
                 Ok(record) => {
-                    known.insert(record.name.clone(), Entry { record, users: BTreeSet::new() });
+                    known.insert(
+                        record.name.clone(),
+                        Entry {
+                            record,
+                            users: BTreeSet::new(),
+                        },
+                    );
                 }
                 // A crash between mkdir and record: the volume never existed for anyone.
-                Err(EngineError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                Err(EngineError::Io { source, .. })
+                    if source.kind() == std::io::ErrorKind::NotFound =>
+                {
                     let _ = std::fs::remove_dir(dir.join("_data"));
                     let _ = std::fs::remove_dir(&dir);
                 }
-                Err(error) => tracing::warn!(volume.dir = %dir.display(), %error, "volume left out"),
+                Err(error) => {
+                    tracing::warn!(volume.dir = %dir.display(), %error, "volume left out")
+                }
             }
         }
-        Ok(Self(Arc::new(Inner { root, events, known: Mutex::new(known) })))
+        Ok(Self(Arc::new(Inner {
+            root,
+            events,
+            known: Mutex::new(known),
+        })))
     }
 
     fn known(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
@@ -96,18 +110,29 @@ impl Volumes {
     pub async fn create(&self, request: VolumeCreate) -> Result<Volume> {
         let anonymous = request.name.is_empty();
         let volumes = self.clone();
-        tokio::task::spawn_blocking(move || volumes.create_now(request, anonymous, None)).await.map_err(joined)?
+        tokio::task::spawn_blocking(move || volumes.create_now(request, anonymous, None))
+            .await
+            .map_err(joined)?
     }
 
     /// As [`Volumes::create`]; `user` holds it from its first moment.
-    pub(crate) fn create_now(&self, request: VolumeCreate, anonymous: bool, user: Option<&str>) -> Result<Volume> {
+    pub(crate) fn create_now(
+        &self,
+        request: VolumeCreate,
+        anonymous: bool,
+        user: Option<&str>,
+    ) -> Result<Volume> {
         if !matches!(request.driver.as_str(), "" | "local") {
             return Err(EngineError::not_found(format!(
                 "error looking up volume plugin {0}: plugin \"{0}\" not found",
                 request.driver
             )));
         }
-        let name = if request.name.is_empty() { new_hex_id() } else { request.name };
+        let name = if request.name.is_empty() {
+            new_hex_id()
+        } else {
+            request.name
+        };
         validate_name(&name)?;
         let options = request.driver_opts.clone().unwrap_or_default();
         options::validate(&options)?;
@@ -123,7 +148,9 @@ impl Volumes {
         }
         let mut labels = request.labels;
         if anonymous {
-            labels.get_or_insert_default().insert(ANONYMOUS.to_owned(), String::new());
+            labels
+                .get_or_insert_default()
+                .insert(ANONYMOUS.to_owned(), String::new());
         }
         let record = VolumeRecord {
             name: name.clone(),
@@ -136,7 +163,13 @@ impl Volumes {
         std::fs::create_dir_all(&data).map_err(EngineError::io("create", &data))?;
         record.save(&self.dir(&name))?;
         let volume = self.view(&record);
-        known.insert(name.clone(), Entry { record, users: user.map(str::to_owned).into_iter().collect() });
+        known.insert(
+            name.clone(),
+            Entry {
+                record,
+                users: user.map(str::to_owned).into_iter().collect(),
+            },
+        );
         drop(known);
         self.event("create", &name, BTreeMap::new());
         Ok(volume)
@@ -168,7 +201,10 @@ impl Volumes {
                 && filters.labels("label", entry.labels())
         });
         let volumes = wanted.map(|entry| self.view(&entry.record)).collect();
-        Ok(VolumeList { volumes: Some(volumes), warnings: None })
+        Ok(VolumeList {
+            volumes: Some(volumes),
+            warnings: None,
+        })
     }
 
     /// Volumes with their size and number of users.
@@ -185,7 +221,10 @@ impl Volumes {
                     ref_count: i64::try_from(entry.users.len()).unwrap_or(i64::MAX),
                     size: i64::try_from(size).unwrap_or(i64::MAX),
                 };
-                Volume { usage_data: Some(usage), ..volumes.view(&entry.record) }
+                Volume {
+                    usage_data: Some(usage),
+                    ..volumes.view(&entry.record)
+                }
             };
             entries.into_iter().map(view).collect()
         };
@@ -212,7 +251,10 @@ impl Volumes {
         let entry = known.get(name).ok_or_else(|| no_such(name))?;
         if !entry.users.is_empty() {
             let users: Vec<&str> = entry.users.iter().map(String::as_str).collect();
-            return Err(EngineError::conflict(format!("remove {name}: volume is in use - [{}]", users.join(", "))));
+            return Err(EngineError::conflict(format!(
+                "remove {name}: volume is in use - [{}]",
+                users.join(", ")
+            )));
         }
         // The record goes last: a crash before that leaves a volume that can be removed again.
         let dir = self.dir(name);
@@ -234,8 +276,12 @@ impl Volumes {
         let wanted: Vec<String> = self
             .known()
             .values()
-            .filter(|entry| entry.users.is_empty() && (all || entry.labels().contains_key(ANONYMOUS)))
-            .filter(|entry| filters.labels("label", entry.labels()) && filters.labels_absent(entry.labels()))
+            .filter(|entry| {
+                entry.users.is_empty() && (all || entry.labels().contains_key(ANONYMOUS))
+            })
+            .filter(|entry| {
+                filters.labels("label", entry.labels()) && filters.labels_absent(entry.labels())
+            })
             .map(|entry| entry.record.name.clone())
             .collect();
         let volumes = self.clone();
@@ -251,7 +297,8 @@ impl Volumes {
             pruned
         };
         let pruned = tokio::task::spawn_blocking(remove).await.map_err(joined)?;
-        let reclaimed = BTreeMap::from([("reclaimed".to_owned(), pruned.space_reclaimed.to_string())]);
+        let reclaimed =
+            BTreeMap::from([("reclaimed".to_owned(), pruned.space_reclaimed.to_string())]);
         self.0.events.publish("volume", "prune", "", reclaimed);
         Ok(pruned)
     }
@@ -275,7 +322,11 @@ impl Volumes {
         let known = self.known();
         let entry = known.get(name).ok_or_else(|| no_such(name))?;
         let data = self.data_dir(name);
-        let mount = entry.record.options.as_ref().and_then(|options| kernel_mount(options, &data));
+        let mount = entry
+            .record
+            .options
+            .as_ref()
+            .and_then(|options| kernel_mount(options, &data));
         Ok((data, mount))
     }
 
@@ -320,7 +371,9 @@ pub(crate) fn validate_name(name: &str) -> Result<()> {
     let first = chars.next().is_some_and(|c| c.is_ascii_alphanumeric());
     let rest = chars.all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'));
     if name.len() == 1 {
-        return Err(EngineError::invalid("volume name is too short, names should be at least two alphanumeric characters"));
+        return Err(EngineError::invalid(
+            "volume name is too short, names should be at least two alphanumeric characters",
+        ));
     }
     if first && rest {
         return Ok(());
@@ -333,7 +386,9 @@ pub(crate) fn validate_name(name: &str) -> Result<()> {
 
 fn remove_tree(dir: &Path) -> Result<()> {
     match std::fs::remove_dir_all(dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(EngineError::io("remove", dir)(error)),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(EngineError::io("remove", dir)(error))
+        }
         _ => Ok(()),
     }
 }

@@ -30,9 +30,14 @@ impl VolumeRecord {
 
     pub(super) fn save(&self, dir: &Path) -> Result<()> {
         let path = dir.join("volume.json");
-        let record = Self { version: 1, ..self.clone() };
-        let bytes =
-            serde_json::to_vec(&record).map_err(|source| EngineError::Record { path: path.clone(), source })?;
+        let record = Self {
+            version: 1,
+            ..self.clone()
+        };
+        let bytes = serde_json::to_vec(&record).map_err(|source| EngineError::Record {
+            path: path.clone(),
+            source,
+        })?;
         write_atomically(&path, &bytes, true)
     }
 }

@@ -5,7 +5,10 @@ fn open(dir: &Path) -> Volumes {
 }
 
 fn named(name: &str) -> VolumeCreate {
-    VolumeCreate { name: name.to_owned(), ..VolumeCreate::default() }
+    VolumeCreate {
+        name: name.to_owned(),
+        ..VolumeCreate::default()
+    }
 }
 
 #[tokio::test]
@@ -13,7 +16,10 @@ async fn a_volume_survives_the_daemon() {
     let dir = tempfile::tempdir().unwrap();
     open(dir.path()).create(named("vol1")).await.unwrap();
     let volume = open(dir.path()).inspect("vol1").await.unwrap();
-    assert_eq!(volume.mountpoint, dir.path().join("vol1/_data").display().to_string());
+    assert_eq!(
+        volume.mountpoint,
+        dir.path().join("vol1/_data").display().to_string()
+    );
 }
 
 #[tokio::test]
@@ -22,9 +28,16 @@ async fn creating_again_is_no_error_unless_the_options_differ() {
     let volumes = open(dir.path());
     volumes.create(named("vol1")).await.unwrap();
     volumes.create(named("vol1")).await.unwrap();
-    let options = [("type", "tmpfs"), ("device", "tmpfs")].map(|(k, v)| (k.to_owned(), v.to_owned()));
-    let other = VolumeCreate { driver_opts: Some(options.into_iter().collect()), ..named("vol1") };
-    assert_eq!(volumes.create(other).await.unwrap_err().kind(), ErrorKind::Conflict);
+    let options =
+        [("type", "tmpfs"), ("device", "tmpfs")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+    let other = VolumeCreate {
+        driver_opts: Some(options.into_iter().collect()),
+        ..named("vol1")
+    };
+    assert_eq!(
+        volumes.create(other).await.unwrap_err().kind(),
+        ErrorKind::Conflict
+    );
 }
 
 #[tokio::test]
@@ -34,10 +47,16 @@ async fn a_volume_in_use_is_not_removed_and_names_its_user() {
     volumes.create(named("vol1")).await.unwrap();
     volumes.hold("vol1", "c0ffee");
     let error = volumes.remove("vol1", true).await.unwrap_err();
-    assert_eq!(error.to_string(), "remove vol1: volume is in use - [c0ffee]");
+    assert_eq!(
+        error.to_string(),
+        "remove vol1: volume is in use - [c0ffee]"
+    );
     volumes.release("vol1", "c0ffee");
     volumes.remove("vol1", false).await.unwrap();
-    assert_eq!(volumes.inspect("vol1").await.unwrap_err().to_string(), "get vol1: no such volume");
+    assert_eq!(
+        volumes.inspect("vol1").await.unwrap_err().to_string(),
+        "get vol1: no such volume"
+    );
 }
 
 #[tokio::test]
@@ -48,7 +67,10 @@ async fn prune_takes_anonymous_volumes_only_unless_told() {
     let anonymous = volumes.create(VolumeCreate::default()).await.unwrap();
     let pruned = volumes.prune(&Filters::default()).await.unwrap();
     assert_eq!(pruned.volumes_deleted, Some(vec![anonymous.name]));
-    let pruned = volumes.prune(&Filters::default().with("all", "true")).await.unwrap();
+    let pruned = volumes
+        .prune(&Filters::default().with("all", "true"))
+        .await
+        .unwrap();
     assert_eq!(pruned.volumes_deleted, Some(vec!["vol1".to_owned()]));
 }
 
@@ -57,6 +79,10 @@ async fn names_that_leave_the_directory_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let volumes = open(dir.path());
     for name in ["../up", "a/b", "a", ".hidden"] {
-        assert_eq!(volumes.create(named(name)).await.unwrap_err().kind(), ErrorKind::InvalidArgument, "{name}");
+        assert_eq!(
+            volumes.create(named(name)).await.unwrap_err().kind(),
+            ErrorKind::InvalidArgument,
+            "{name}"
+        );
     }
 }

@@ -18,7 +18,7 @@ pub(crate) use capabilities::{CapabilitySet, for_container, for_exec};
 pub(crate) use mounts::{BindFile, Sources};
 pub(crate) use namespaces::{Joined, shared};
 pub(crate) use process::{environment, exec_process};
-pub(crate) use resources::{cpu_limits, resources};
+pub(crate) use resources::resources;
 pub(crate) use security::{SecurityOptions, seccomp_filter};
 
 use super::record::Record;

@@ -28,7 +28,12 @@ pub(crate) struct Sources<'a> {
 pub(super) fn list(inputs: &Inputs<'_>) -> Result<Vec<Value>> {
     let record = inputs.record;
     let mut list = basic(inputs);
-    let taken = |target: &str| record.mounts.iter().any(|mount| mount.point.destination == target);
+    let taken = |target: &str| {
+        record
+            .mounts
+            .iter()
+            .any(|mount| mount.point.destination == target)
+    };
     list.retain(|mount| !mount["destination"].as_str().is_some_and(taken));
     let mut own: Vec<(String, Vec<Value>)> = Vec::new();
     for file in &inputs.sources.files {
@@ -39,7 +44,10 @@ pub(super) fn list(inputs: &Inputs<'_>) -> Result<Vec<Value>> {
         }
     }
     for mount in &record.mounts {
-        own.push((mount.point.destination.clone(), user_mount(mount, inputs.sources.volumes)?));
+        own.push((
+            mount.point.destination.clone(),
+            user_mount(mount, inputs.sources.volumes)?,
+        ));
     }
     // A stable sort by depth: what is mounted at /a must be there before what goes to /a/b.
     own.sort_by_key(|(target, _)| Path::new(target).components().count());
@@ -53,23 +61,72 @@ fn basic(inputs: &Inputs<'_>) -> Vec<Value> {
     let sys = if host.privileged { "rw" } else { "ro" };
     let mut list = vec![
         mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
-        mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
-        mount("/dev/pts", "devpts", "devpts", &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
-        mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", sys]),
-        mount("/sys/fs/cgroup", "cgroup", "cgroup", &[sys, "nosuid", "noexec", "nodev"]),
-        mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
+        mount(
+            "/dev",
+            "tmpfs",
+            "tmpfs",
+            &["nosuid", "strictatime", "mode=755", "size=65536k"],
+        ),
+        mount(
+            "/dev/pts",
+            "devpts",
+            "devpts",
+            &[
+                "nosuid",
+                "noexec",
+                "newinstance",
+                "ptmxmode=0666",
+                "mode=0620",
+                "gid=5",
+            ],
+        ),
+        mount(
+            "/sys",
+            "sysfs",
+            "sysfs",
+            &["nosuid", "noexec", "nodev", sys],
+        ),
+        mount(
+            "/sys/fs/cgroup",
+            "cgroup",
+            "cgroup",
+            &[sys, "nosuid", "noexec", "nodev"],
+        ),
+        mount(
+            "/dev/mqueue",
+            "mqueue",
+            "mqueue",
+            &["nosuid", "noexec", "nodev"],
+        ),
     ];
     if host.ipc_mode == "host" && Path::new("/dev/mqueue").exists() {
         list.pop();
-        list.push(mount("/dev/mqueue", "bind", "/dev/mqueue", &["rbind", "nosuid", "noexec", "nodev"]));
+        list.push(mount(
+            "/dev/mqueue",
+            "bind",
+            "/dev/mqueue",
+            &["rbind", "nosuid", "noexec", "nodev"],
+        ));
     }
     let shm = match (host.ipc_mode.as_str(), &inputs.joined.shm) {
         ("none", _) => None,
-        ("host", _) => Some(mount("/dev/shm", "bind", "/dev/shm", &["rbind", "rprivate"])),
-        (_, Some(path)) => Some(json!({"destination": "/dev/shm", "type": "bind", "source": path, "options": ["rbind", "rprivate"]})),
+        ("host", _) => Some(mount(
+            "/dev/shm",
+            "bind",
+            "/dev/shm",
+            &["rbind", "rprivate"],
+        )),
+        (_, Some(path)) => Some(
+            json!({"destination": "/dev/shm", "type": "bind", "source": path, "options": ["rbind", "rprivate"]}),
+        ),
         _ => {
             let size = format!("size={}", host.shm_size);
-            Some(mount("/dev/shm", "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", &size]))
+            Some(mount(
+                "/dev/shm",
+                "tmpfs",
+                "shm",
+                &["nosuid", "noexec", "nodev", "mode=1777", &size],
+            ))
         }
     };
     list.extend(shm);
@@ -84,27 +141,42 @@ fn user_mount(mount: &MountRecord, volumes: &Volumes) -> Result<Vec<Value>> {
         if !mount.point.rw && !options.iter().any(|option| option == "ro") {
             options.push("ro".to_owned());
         }
-        return Ok(vec![json!({"destination": target, "type": "tmpfs", "source": "tmpfs", "options": options})]);
+        return Ok(vec![
+            json!({"destination": target, "type": "tmpfs", "source": "tmpfs", "options": options}),
+        ]);
     }
     if mount.point.kind == "image" {
-        let lower: Vec<String> = mount.lower.iter().map(|dir| dir.display().to_string()).collect();
+        let lower: Vec<String> = mount
+            .lower
+            .iter()
+            .map(|dir| dir.display().to_string())
+            .collect();
         // A single layer needs no overlay; overlayfs refuses one lower directory without an upper.
         if let [one] = &lower[..] {
             let source = format!("{one}/{}", mount.subpath.trim_start_matches('/'));
-            return Ok(vec![json!({"destination": target, "type": "bind", "source": source, "options": ["rbind", "rprivate", "ro"]})]);
+            return Ok(vec![
+                json!({"destination": target, "type": "bind", "source": source, "options": ["rbind", "rprivate", "ro"]}),
+            ]);
         }
         if !mount.subpath.is_empty() {
-            return Err(EngineError::NotSupported("a subpath of an image of several layers".to_owned()));
+            return Err(EngineError::NotSupported(
+                "a subpath of an image of several layers".to_owned(),
+            ));
         }
         let options = [format!("lowerdir={}", lower.join(":")), "ro".to_owned()];
-        return Ok(vec![json!({"destination": target, "type": "overlay", "source": "overlay", "options": options})]);
+        return Ok(vec![
+            json!({"destination": target, "type": "overlay", "source": "overlay", "options": options}),
+        ]);
     }
     let mut source = mount.source.clone();
     if mount.point.kind == "volume" {
         let (data, device) = volumes.source(&mount.point.name)?;
         if let Some(device) = device {
             if !mount.subpath.is_empty() {
-                return Err(EngineError::NotSupported(format!("a subpath of volume {}, which has a device", mount.point.name)));
+                return Err(EngineError::NotSupported(format!(
+                    "a subpath of volume {}, which has a device",
+                    mount.point.name
+                )));
             }
             return Ok(vec![device_mount(target, device, mount.point.rw)]);
         }
@@ -116,10 +188,16 @@ fn user_mount(mount: &MountRecord, volumes: &Volumes) -> Result<Vec<Value>> {
         (false, true) => "rro",
         (false, false) => "ro",
     };
-    let propagation = if mount.point.propagation.is_empty() { "rprivate" } else { &mount.point.propagation };
+    let propagation = if mount.point.propagation.is_empty() {
+        "rprivate"
+    } else {
+        &mount.point.propagation
+    };
     let mut options = vec![bind.to_owned(), propagation.to_owned(), access.to_owned()];
     options.extend(mount.options.iter().cloned());
-    Ok(vec![json!({"destination": target, "type": "bind", "source": source, "options": options})])
+    Ok(vec![
+        json!({"destination": target, "type": "bind", "source": source, "options": options}),
+    ])
 }
 
 fn device_mount(target: &str, device: KernelMount, rw: bool) -> Value {
@@ -136,16 +214,34 @@ fn subpath(data: &Path, subpath: &str) -> Result<PathBuf> {
         return Ok(data.to_owned());
     }
     let path = data.join(subpath);
-    let outside = || EngineError::invalid(format!("subpath must be a relative path within the volume: {subpath}"));
-    let found = std::fs::canonicalize(&path)
-        .map_err(|_| EngineError::invalid(format!("cannot access path {}: lstat {}: no such file or directory", path.display(), path.display())))?;
+    let outside = || {
+        EngineError::invalid(format!(
+            "subpath must be a relative path within the volume: {subpath}"
+        ))
+    };
+    let found = std::fs::canonicalize(&path).map_err(|_| {
+        EngineError::invalid(format!(
+            "cannot access path {}: lstat {}: no such file or directory",
+            path.display(),
+            path.display()
+        ))
+    })?;
     let root = std::fs::canonicalize(data).map_err(EngineError::io("read", data))?;
-    if found.starts_with(root) { Ok(found) } else { Err(outside()) }
+    if found.starts_with(root) {
+        Ok(found)
+    } else {
+        Err(outside())
+    }
 }
 
 /// A mount that is to be seen on the host, or see the host's, needs a root that lets it through.
 pub(super) fn rootfs_propagation(record: &Record) -> &'static str {
-    let any = |suffix: &str| record.mounts.iter().any(|mount| mount.point.propagation.ends_with(suffix));
+    let any = |suffix: &str| {
+        record
+            .mounts
+            .iter()
+            .any(|mount| mount.point.propagation.ends_with(suffix))
+    };
     if any("shared") {
         "rshared"
     } else if any("slave") {

@@ -48,8 +48,14 @@ pub(super) fn sysctls(inputs: &Inputs<'_>) -> Result<BTreeMap<String, String>> {
     let mut all = BTreeMap::new();
     // A container with a namespace of its own may use low ports and ping without privilege.
     if inputs.netns.is_some() && shared(&host.network_mode).is_none() {
-        all.insert("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned());
-        all.insert("net.ipv4.ping_group_range".to_owned(), "0 2147483647".to_owned());
+        all.insert(
+            "net.ipv4.ip_unprivileged_port_start".to_owned(),
+            "0".to_owned(),
+        );
+        all.insert(
+            "net.ipv4.ping_group_range".to_owned(),
+            "0 2147483647".to_owned(),
+        );
     }
     all.extend(wanted);
     Ok(all)
@@ -58,8 +64,14 @@ pub(super) fn sysctls(inputs: &Inputs<'_>) -> Result<BTreeMap<String, String>> {
 /// Refuses what is not of the container's own namespaces.
 pub(crate) fn validate(host: &HostConfig, wanted: &BTreeMap<String, String>) -> Result<()> {
     const IPC: [&str; 8] = [
-        "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax",
-        "kernel.shmmni", "kernel.shm_rmid_forced",
+        "kernel.msgmax",
+        "kernel.msgmnb",
+        "kernel.msgmni",
+        "kernel.sem",
+        "kernel.shmall",
+        "kernel.shmmax",
+        "kernel.shmmni",
+        "kernel.shm_rmid_forced",
     ];
     for key in wanted.keys() {
         let ipc = IPC.contains(&key.as_str()) || key.starts_with("fs.mqueue.");
@@ -67,11 +79,15 @@ pub(crate) fn validate(host: &HostConfig, wanted: &BTreeMap<String, String>) -> 
         let shares_host = (ipc && host.ipc_mode == "host") || (net && host.network_mode == "host");
         if shares_host {
             let what = if ipc { "ipc" } else { "network" };
-            return Err(EngineError::invalid(format!("sysctl '{key}' not allowed in host {what} namespace")));
+            return Err(EngineError::invalid(format!(
+                "sysctl '{key}' not allowed in host {what} namespace"
+            )));
         }
         let uts = matches!(key.as_str(), "kernel.domainname") && host.uts_mode != "host";
         if !ipc && !net && !uts {
-            return Err(EngineError::invalid(format!("sysctl '{key}' is not allowed")));
+            return Err(EngineError::invalid(format!(
+                "sysctl '{key}' is not allowed"
+            )));
         }
     }
     Ok(())

@@ -11,7 +11,11 @@ use crate::error::{EngineError, Result};
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// `process` of the container's own.
-pub(super) fn init_process(inputs: &Inputs<'_>, capabilities: &CapabilitySet, security: &SecurityOptions) -> Result<Value> {
+pub(super) fn init_process(
+    inputs: &Inputs<'_>,
+    capabilities: &CapabilitySet,
+    security: &SecurityOptions,
+) -> Result<Value> {
     let record = inputs.record;
     let config = &record.config;
     let mut args: Vec<&str> = Vec::new();
@@ -20,7 +24,11 @@ pub(super) fn init_process(inputs: &Inputs<'_>, capabilities: &CapabilitySet, se
     }
     args.push(&record.path);
     args.extend(record.args.iter().map(String::as_str));
-    let cwd = if config.working_dir.is_empty() { "/" } else { &config.working_dir };
+    let cwd = if config.working_dir.is_empty() {
+        "/"
+    } else {
+        &config.working_dir
+    };
     let mut process = json!({
         "terminal": config.tty,
         "user": user(inputs.user),
@@ -85,7 +93,13 @@ fn capability_sets(set: &CapabilitySet, uid: u32) -> Value {
 }
 
 /// Variables in Docker's order: its own first, then the user's, each once and the user's winning.
-pub(crate) fn environment(config: &Config, hostname: &str, home: &str, links: &[String], tty: bool) -> Vec<String> {
+pub(crate) fn environment(
+    config: &Config,
+    hostname: &str,
+    home: &str,
+    links: &[String],
+    tty: bool,
+) -> Vec<String> {
     let mut env = vec![PATH.to_owned(), format!("HOSTNAME={hostname}")];
     if tty {
         env.push("TERM=xterm".to_owned());
@@ -102,7 +116,9 @@ pub(crate) fn environment(config: &Config, hostname: &str, home: &str, links: &[
 pub(crate) fn overlay(env: &mut Vec<String>, more: &[String]) {
     for entry in more {
         let key = entry.split('=').next().unwrap_or_default();
-        let at = env.iter().position(|have| have.split('=').next() == Some(key));
+        let at = env
+            .iter()
+            .position(|have| have.split('=').next() == Some(key));
         match (at, entry.contains('=')) {
             (Some(at), true) => env[at].clone_from(entry),
             (Some(at), false) => {
@@ -115,15 +131,35 @@ pub(crate) fn overlay(env: &mut Vec<String>, more: &[String]) {
 }
 
 const LIMITS: [&str; 16] = [
-    "as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio",
-    "rttime", "sigpending", "stack",
+    "as",
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "locks",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
 ];
 
-fn rlimits(host: &HostConfig, defaults: &std::collections::BTreeMap<String, (i64, i64)>) -> Result<Vec<Value>> {
+fn rlimits(
+    host: &HostConfig,
+    defaults: &std::collections::BTreeMap<String, (i64, i64)>,
+) -> Result<Vec<Value>> {
     let mut all = defaults.clone();
     for limit in host.ulimits.iter().flatten() {
         if !LIMITS.contains(&limit.name.as_str()) {
-            return Err(EngineError::invalid(format!("invalid ulimit type: {}", limit.name)));
+            return Err(EngineError::invalid(format!(
+                "invalid ulimit type: {}",
+                limit.name
+            )));
         }
         all.insert(limit.name.clone(), (limit.soft, limit.hard));
     }
@@ -175,13 +211,23 @@ mod tests {
             env: Some(vec!["PATH=/x".into(), "A=1".into(), "HOSTNAME".into()]),
             ..Config::default()
         };
-        assert_eq!(environment(&config, "h", "/root", &[], true), ["PATH=/x", "TERM=xterm", "A=1", "HOME=/root"]);
+        assert_eq!(
+            environment(&config, "h", "/root", &[], true),
+            ["PATH=/x", "TERM=xterm", "A=1", "HOME=/root"]
+        );
     }
 
     #[test]
     fn an_unknown_ulimit_is_refused() {
-        let limit = skep_objects::api::container::Ulimit { name: "x".into(), hard: 1, soft: 1 };
-        let host = HostConfig { ulimits: Some(vec![limit]), ..HostConfig::default() };
+        let limit = skep_objects::api::container::Ulimit {
+            name: "x".into(),
+            hard: 1,
+            soft: 1,
+        };
+        let host = HostConfig {
+            ulimits: Some(vec![limit]),
+            ..HostConfig::default()
+        };
         assert!(rlimits(&host, &Default::default()).is_err());
     }
 }

@@ -100,7 +100,10 @@ fn block_io(host: &HostConfig) -> Result<Map<String, Value>> {
 fn numbers(path: &str) -> Result<(u32, u32)> {
     let meta = std::fs::metadata(path)
         .map_err(|_| EngineError::invalid(format!("no such file or directory: {path}")))?;
-    Ok((rustix::fs::major(meta.rdev()), rustix::fs::minor(meta.rdev())))
+    Ok((
+        rustix::fs::major(meta.rdev()),
+        rustix::fs::minor(meta.rdev()),
+    ))
 }
 
 #[cfg(test)]
@@ -109,8 +112,15 @@ mod tests {
 
     #[test]
     fn half_a_cpu_is_half_a_period() {
-        let host = HostConfig { nano_cpus: 500_000_000, memory: 1 << 20, ..HostConfig::default() };
+        let host = HostConfig {
+            nano_cpus: 500_000_000,
+            memory: 1 << 20,
+            ..HostConfig::default()
+        };
         let got = resources(&host).unwrap();
-        assert_eq!(got, json!({"memory": {"limit": 1 << 20}, "cpu": {"period": 100_000, "quota": 50_000}}));
+        assert_eq!(
+            got,
+            json!({"memory": {"limit": 1 << 20}, "cpu": {"period": 100_000, "quota": 50_000}})
+        );
     }
 }

@@ -38,9 +38,14 @@ impl SecurityOptions {
                 parsed.no_new_privileges |= option == "no-new-privileges";
                 continue;
             }
-            let (key, value) = option.split_once('=').or_else(|| option.split_once(':')).ok_or_else(bad)?;
+            let (key, value) = option
+                .split_once('=')
+                .or_else(|| option.split_once(':'))
+                .ok_or_else(bad)?;
             match key {
-                "no-new-privileges" => parsed.no_new_privileges = value.parse().map_err(|_| bad())?,
+                "no-new-privileges" => {
+                    parsed.no_new_privileges = value.parse().map_err(|_| bad())?
+                }
                 "seccomp" => {
                     parsed.seccomp = match value {
                         "unconfined" => Seccomp::Unconfined,
@@ -50,7 +55,11 @@ impl SecurityOptions {
                 }
                 // Kernels without them, and those which mask nothing, are as if unconfined.
                 "apparmor" | "label" | "systempaths" | "writable-cgroups" => {}
-                _ => return Err(EngineError::invalid(format!("invalid --security-opt 2: \"{option}\""))),
+                _ => {
+                    return Err(EngineError::invalid(format!(
+                        "invalid --security-opt 2: \"{option}\""
+                    )));
+                }
             }
         }
         Ok(parsed)
@@ -58,12 +67,20 @@ impl SecurityOptions {
 }
 
 /// The compiled filter of a container; none when it is unconfined.
-pub(crate) fn seccomp_filter(host: &HostConfig, capabilities: &CapabilitySet, cache: &Path) -> Result<Option<PathBuf>> {
+pub(crate) fn seccomp_filter(
+    host: &HostConfig,
+    capabilities: &CapabilitySet,
+    cache: &Path,
+) -> Result<Option<PathBuf>> {
     let names = capabilities.iter().copied();
     let filter = match SecurityOptions::parse(host)?.seccomp {
         Seccomp::Unconfined => return Ok(None),
         Seccomp::Default => skep_runtime::seccomp::default_filter(names, cache),
-        Seccomp::Profile(json) => skep_runtime::seccomp::profile_filter(json.as_bytes(), names, cache),
+        Seccomp::Profile(json) => {
+            skep_runtime::seccomp::profile_filter(json.as_bytes(), names, cache)
+        }
     };
-    filter.map(Some).map_err(|error| EngineError::invalid(error.to_string()))
+    filter
+        .map(Some)
+        .map_err(|error| EngineError::invalid(error.to_string()))
 }

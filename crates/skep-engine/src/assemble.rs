@@ -1,0 +1,109 @@
+//! What an engine is put together from: directories, locks, the image store's view of containers.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::sync::{Arc, Weak};
+
+use rustix::fs::FlockOperation;
+use skep_objects::ErrorKind;
+use skep_objects::api::container::Config;
+use skep_objects::api::decode;
+
+use crate::config::EngineConfig;
+use crate::core::Core;
+use crate::error::{EngineError, Result};
+use crate::events::Events;
+use crate::image::{Image, ImageEvent, ImageUser, ImageUsers, Images, RegistryConfig};
+use crate::image_source::{ImageInUse, ImageSource};
+
+/// Makes the directories and locks them against a second daemon.
+pub(crate) fn take_directories(config: &EngineConfig) -> Result<File> {
+    use std::os::unix::fs::PermissionsExt;
+    for dir in [&config.data_root, &config.exec_root] {
+        std::fs::create_dir_all(dir).map_err(EngineError::io("create", dir))?;
+    }
+    // Containers' users pass through to what is theirs, but see nothing on the way.
+    let passage = std::fs::Permissions::from_mode(0o711);
+    let _ = std::fs::set_permissions(&config.data_root, passage);
+    let path = config.data_root.join("engine.lock");
+    let file = File::create(&path).map_err(EngineError::io("create", &path))?;
+    rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
+        EngineError::refused(
+            ErrorKind::Conflict,
+            format!("{} is in use by another daemon", config.data_root.display()),
+        )
+    })?;
+    Ok(file)
+}
+
+/// Opens the image store; its events go among the others.
+pub(crate) fn open_images(config: &EngineConfig, events: &Events) -> Result<Images> {
+    let registry = RegistryConfig {
+        insecure: config.insecure_registries.clone(),
+        mirrors: config.registry_mirrors.clone(),
+    };
+    let images = Images::open(&config.data_root.join("image"), registry)
+        .map_err(|error| EngineError::refused(error.kind(), error.to_string()))?;
+    let events = events.clone();
+    images.set_events(move |event: ImageEvent| {
+        let attributes = BTreeMap::from([("name".to_owned(), event.name)]);
+        events.publish("image", event.action, &event.id, attributes);
+    });
+    Ok(images)
+}
+
+impl ImageSource for Images {
+    fn resolve(&self, name: &str) -> Result<ImageInUse> {
+        let image = Images::resolve(self, name)
+            .map_err(|error| EngineError::refused(error.kind(), error.to_string()))?;
+        in_use(self, &image)
+    }
+
+    fn by_id(&self, id: &str) -> Result<ImageInUse> {
+        let image = Images::by_id(self, id)
+            .map_err(|error| EngineError::refused(error.kind(), error.to_string()))?;
+        in_use(self, &image)
+    }
+}
+
+fn in_use(images: &Images, image: &Image) -> Result<ImageInUse> {
+    let config: Config = match &image.config.config {
+        Some(map) => {
+            decode::from_value(serde_json::Value::Object(map.clone())).map_err(|error| {
+                EngineError::refused(
+                    ErrorKind::Internal,
+                    format!("image {}: {error}", image.id()),
+                )
+            })?
+        }
+        None => Config::default(),
+    };
+    Ok(ImageInUse {
+        id: image.id().to_owned(),
+        config,
+        lower: images.lower_dirs(image),
+        size_bytes: image.size_bytes(),
+    })
+}
+
+/// The containers, as the image store asks for them.
+pub(crate) struct Users(pub Weak<Core>);
+
+impl ImageUsers for Users {
+    fn image_users(&self) -> Vec<ImageUser> {
+        let Some(core): Option<Arc<Core>> = self.0.upgrade() else {
+            return Vec::new();
+        };
+        let user =
+            |record: &crate::container::Record, state: &crate::container::RunState| ImageUser {
+                container: record.id.clone(),
+                image: record.image_id.clone(),
+                running: state.running,
+            };
+        core.containers
+            .all()
+            .iter()
+            .map(|container| container.with(user))
+            .collect()
+    }
+}
