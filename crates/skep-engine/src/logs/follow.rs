@@ -1,13 +1,12 @@
 //! A log as a stream, which goes on while the container does.
 
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::StreamExt;
 use rustix::fs::inotify;
 use skep_objects::ErrorKind;
-use tokio::io::unix::AsyncFd;
+use tokio::net::unix::pipe;
 use tokio::sync::watch;
 
 use super::options::log_path;
@@ -161,7 +160,7 @@ fn runs(status: &ContainerStatus) -> bool {
 }
 
 /// Tells of changes in the directory of a log; several followers have one each.
-struct FileWatch(Option<AsyncFd<OwnedFd>>);
+struct FileWatch(Option<pipe::Receiver>);
 
 impl FileWatch {
     fn new(path: &Path) -> Self {
@@ -177,7 +176,7 @@ impl FileWatch {
         )
     }
 
-    fn open(dir: &Path, path: &Path) -> std::io::Result<AsyncFd<OwnedFd>> {
+    fn open(dir: &Path, path: &Path) -> std::io::Result<pipe::Receiver> {
         let fd = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
         inotify::add_watch(
             &fd,
@@ -186,17 +185,17 @@ impl FileWatch {
         )?;
         // Absent until the first line; the directory tells of it.
         let _ = inotify::add_watch(&fd, path, inotify::WatchFlags::MODIFY);
-        AsyncFd::register(fd)
+        // Read and polled like a pipe.
+        pipe::Receiver::from_file_unchecked(std::fs::File::from(fd))
     }
 
     async fn changed(&self) {
         let Some(fd) = &self.0 else {
             return std::future::pending().await;
         };
-        if let Ok(mut ready) = fd.readable().await {
+        if fd.readable().await.is_ok() {
             let mut buffer = [0; 4096];
-            while rustix::io::read(fd.get_ref(), &mut buffer).is_ok_and(|n| n > 0) {}
-            ready.clear_ready();
+            while fd.try_read(&mut buffer).is_ok_and(|n| n > 0) {}
         }
     }
 }
