@@ -17,6 +17,12 @@ pub enum Role {
     Playground,
     /// `skep demo-web`: the page that the playground serves.
     DemoWeb,
+    /// `skep shim DIR`: the parent of one container.
+    Shim,
+    /// `skep oci …`: the OCI runtime's command line.
+    Oci,
+    /// Being called `docker-init`: the first process of a container with `--init`.
+    Init,
     /// Any other verb, or being called `docker`: the command line.
     Cli,
 }
@@ -27,11 +33,15 @@ impl Role {
         let program = args
             .first()
             .map_or("", |arg| arg.rsplit('/').next().unwrap_or(arg));
-        if program == "docker" {
-            return Role::Cli;
+        match program {
+            "docker" => return Role::Cli,
+            "docker-init" => return Role::Init,
+            _ => {}
         }
         match args.get(1).map(String::as_str) {
             Some("daemon") => Role::Daemon,
+            Some("shim") => Role::Shim,
+            Some("oci") => Role::Oci,
             Some("playground") => Role::Playground,
             Some("demo-web") => Role::DemoWeb,
             _ => Role::Cli,

@@ -11,6 +11,12 @@ fn main() -> ExitCode {
         skep::Role::Daemon => skep::daemon::main(&args[2..]),
         skep::Role::Playground => skep::playground::main(&args[2..]),
         skep::Role::DemoWeb => skep::playground::demo_main(),
+        skep::Role::Shim => match args.get(2) {
+            Some(dir) => skep_runtime::shim::main(std::path::Path::new(dir)),
+            None => ExitCode::FAILURE,
+        },
+        skep::Role::Oci => skep_runtime::oci::main(&args[2..]),
+        skep::Role::Init => skep_runtime::init::main(&args[1..]),
         skep::Role::Cli => skep_cli::main(&args),
     }
 }

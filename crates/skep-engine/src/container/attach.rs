@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use futures::StreamExt;
+use skep_runtime::shim::ExitRecord;
 use skep_runtime::shim::protocol::{self, Event, Frame, Kind, Request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::OwnedWriteHalf;
@@ -88,6 +89,7 @@ impl Core {
                 keys: tty.then_some(keys),
                 stdin_once,
                 exec: None,
+                on_exit: None,
             },
         );
         Ok(Attached {
@@ -185,6 +187,9 @@ pub(super) enum Source {
     Later(oneshot::Receiver<Talk>),
 }
 
+/// Told how a process ended.
+pub(super) type OnExit = Box<dyn FnOnce(&ExitRecord) + Send>;
+
 /// How the streams are moved.
 pub(super) struct Pump {
     pub stdin: bool,
@@ -192,6 +197,8 @@ pub(super) struct Pump {
     /// The end of the input is the process's end of file.
     pub stdin_once: bool,
     pub exec: Option<String>,
+    /// Told of the end before the output ends.
+    pub on_exit: Option<OnExit>,
 }
 
 /// Moves bytes between a shim and a client in the background, until either is done.
@@ -199,6 +206,8 @@ pub(super) fn pump(source: Source, how: Pump) -> (Option<Writer>, BoxStream<(Str
     let (sender, receiver) = mpsc::channel(BACKLOG);
     let (near, far) = tokio::io::duplex(INPUT);
     let stdin = how.stdin;
+    let mut how = how;
+    let on_exit = how.on_exit.take();
     tokio::spawn(async move {
         let talk = match source {
             Source::Now(talk) => talk,
@@ -209,7 +218,7 @@ pub(super) fn pump(source: Source, how: Pump) -> (Option<Writer>, BoxStream<(Str
         };
         let (frames, write, pending) = talk.split();
         if stdin {
-            let output = move_output(frames, pending, sender, how.exec.clone());
+            let output = move_output(frames, pending, sender, how.exec.clone(), on_exit);
             let input = move_input(far, write, how);
             tokio::pin!(output);
             tokio::select! {
@@ -222,7 +231,7 @@ pub(super) fn pump(source: Source, how: Pump) -> (Option<Writer>, BoxStream<(Str
             }
         } else {
             let _write = write;
-            move_output(frames, pending, sender, how.exec).await;
+            move_output(frames, pending, sender, how.exec, on_exit).await;
         }
     });
     let input: Option<Writer> = stdin.then(|| Box::new(near) as Writer);
@@ -276,6 +285,7 @@ async fn move_output(
     mut pending: VecDeque<Frame>,
     to: mpsc::Sender<(StreamKind, Bytes)>,
     exec: Option<String>,
+    on_exit: Option<OnExit>,
 ) {
     loop {
         let next = match pending.pop_front() {
@@ -290,7 +300,12 @@ async fn move_output(
             Kind::Stdout => StreamKind::Stdout,
             Kind::Stderr => StreamKind::Stderr,
             Kind::Event => match frame.event() {
-                Ok(Event::Exited { exec: ended, .. }) if ended == exec => return,
+                Ok(Event::Exited { exec: ended, exit }) if ended == exec => {
+                    if let Some(on_exit) = on_exit {
+                        on_exit(&exit);
+                    }
+                    return;
+                }
                 _ => continue,
             },
             Kind::Request | Kind::Reply | Kind::Stdin => continue,

@@ -189,6 +189,7 @@ impl Core {
             keys,
             stdin_once: true,
             exec: Some(id.to_owned()),
+            on_exit: Some(self.tell_of_end(id)),
         };
         let (input, output) = pump(Source::Now(talk), how);
         Ok(Some(Attached {
@@ -266,6 +267,12 @@ impl Core {
             })))
         })
         .await?
+    }
+
+    /// Records the end before the output ends, so that whoever reads that to its end finds the exit code.
+    fn tell_of_end(self: &Arc<Self>, id: &str) -> super::attach::OnExit {
+        let (core, id) = (self.clone(), id.to_owned());
+        Box::new(move |exit| core.exec_ended(&id, exit))
     }
 
     /// An end that the shim told of.

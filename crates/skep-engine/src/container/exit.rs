@@ -37,24 +37,9 @@ impl Core {
             );
         let waiting = CancellationToken::new();
         container.live().run = waiting.clone();
-        let recorded = container.change_state(|state| {
-            // Docker counts a container that waits for its restart as running.
-            state.running = again;
-            state.restarting = again;
-            state.paused = false;
-            state.pid = 0;
-            state.exit_code = code;
-            state.oom_killed = exit.oom_killed;
-            state.error = exit.error.clone().unwrap_or_default();
-            state.finished_at = Some(finished);
-            state.exits += 1;
-            state.endpoints.clear();
-            state.ports.clear();
-            state.netns.clear();
-        });
-        if let Err(error) = recorded {
-            tracing::error!(container.id = %container.id, %error, "the end of a container could not be recorded");
-        }
+        // Secrets do not outlive the run; the rest of the bundle goes with the next start or with the
+        // container, so that nothing is missing when a start follows at once.
+        let _ = std::fs::remove_dir_all(container.bundle.join("files"));
         let attributes = BTreeMap::from([
             ("exitCode".to_owned(), exit.code.to_string()),
             (
@@ -62,8 +47,27 @@ impl Core {
                 seconds_between(before.started_at, finished).to_string(),
             ),
         ]);
-        self.publish(container, "die", attributes);
-        let _ = std::fs::remove_dir_all(&container.bundle);
+        let recorded = container.change_state_then(
+            |state| {
+                // Docker counts a container that waits for its restart as running.
+                state.running = again;
+                state.restarting = again;
+                state.paused = false;
+                state.pid = 0;
+                state.exit_code = code;
+                state.oom_killed = exit.oom_killed;
+                state.error = exit.error.clone().unwrap_or_default();
+                state.finished_at = Some(finished);
+                state.exits += 1;
+                state.endpoints.clear();
+                state.ports.clear();
+                state.netns.clear();
+            },
+            || self.publish(container, "die", attributes),
+        );
+        if let Err(error) = recorded {
+            tracing::error!(container.id = %container.id, %error, "the end of a container could not be recorded");
+        }
         if again {
             self.restart_later(container.clone(), run, waiting);
         } else if container.with(|record, state| record.host_config.auto_remove && !state.removing)

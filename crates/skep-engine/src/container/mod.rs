@@ -134,11 +134,21 @@ impl Container {
 
     /// Changes the state, keeps it on disk and tells who watches.
     pub(crate) fn change_state<T>(&self, change: impl FnOnce(&mut RunState) -> T) -> Result<T> {
+        self.change_state_then(change, || {})
+    }
+
+    /// The same; `then` runs when the change is seen by who looks, and before who watches is told.
+    pub(crate) fn change_state_then<T>(
+        &self,
+        change: impl FnOnce(&mut RunState) -> T,
+        then: impl FnOnce(),
+    ) -> Result<T> {
         let (result, saved) = {
             let mut data = lock(&self.data);
             let result = change(&mut data.state);
             (result, data.state.save(&self.dir))
         };
+        then();
         self.publish();
         saved.map(|()| result)
     }

@@ -33,5 +33,24 @@ impl Core {
         self.tasks.close();
         // Restarts and removals under way end by themselves; a stuck one must not keep the daemon.
         let _ = tokio::time::timeout(Duration::from_secs(5), self.tasks.wait()).await;
+        self.remove_cgroup_parent();
+    }
+
+    /// The cgroup above those of the containers, when none is left.
+    fn remove_cgroup_parent(&self) {
+        let name = self.config.cgroup_parent.trim_matches('/');
+        let root = std::path::Path::new("/sys/fs/cgroup");
+        let controllers = std::fs::read_dir(root)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path().join(name));
+        for dir in controllers
+            .chain([root.join(name)])
+            .filter(|dir| dir.is_dir())
+        {
+            // Busy while containers run on, which is as it should be.
+            let _ = std::fs::remove_dir(dir);
+        }
     }
 }

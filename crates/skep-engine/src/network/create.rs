@@ -240,12 +240,16 @@ impl Networks {
                 self.add(record).await?;
             }
         }
-        if !self.has("bridge") {
-            let record = self.default_bridge()?;
-            record.save(&self.0.dir)?;
-            self.state()
-                .by_id
-                .insert(record.id.clone(), Arc::new(record));
+        // `--bridge none` is for who wants no default network.
+        if !self.has("bridge") && self.0.config.bridge != "none" {
+            match self.default_bridge() {
+                Ok(record) => {
+                    record.save(&self.0.dir)?;
+                    let mut state = self.state();
+                    state.by_id.insert(record.id.clone(), Arc::new(record));
+                }
+                Err(error) => tracing::warn!(%error, "no default bridge"),
+            }
         }
         let local: Vec<Arc<NetworkRecord>> = self
             .state()
