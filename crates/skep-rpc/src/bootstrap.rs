@@ -267,6 +267,22 @@ async fn unlock_key_from(
             kek_version: 0,
         });
     }
+    let (kek, kek_version) = unlock_key(channel).await?;
+    Ok(Issued {
+        credentials,
+        kek,
+        kek_version,
+    })
+}
+
+fn with_deadline<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(CALL_DEADLINE);
+    request
+}
+
+/// A manager's KEK and the version of the cluster that it is from; `channel` acts as a manager.
+pub async fn unlock_key(channel: Channel) -> Result<(Option<Kek>, u64), BootstrapError> {
     let answer = CaClient::new(channel)
         .get_unlock_key(with_deadline(GetUnlockKeyRequest {}))
         .await
@@ -278,15 +294,5 @@ async fn unlock_key_from(
     } else {
         Some(Kek::from_bytes(&key)?)
     };
-    Ok(Issued {
-        credentials,
-        kek,
-        kek_version: answer.version.map_or(0, |v| v.index),
-    })
-}
-
-fn with_deadline<T>(message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    request.set_timeout(CALL_DEADLINE);
-    request
+    Ok((kek, answer.version.map_or(0, |v| v.index)))
 }

@@ -6,6 +6,7 @@
 
 pub mod daemon;
 pub mod http;
+pub mod swarm;
 pub mod playground;
 
 /// What this process is, told by its arguments.

@@ -1,0 +1,388 @@
+//! This node's membership of a swarm: init, join, leave, unlock, restart, change of role.
+//!
+//! [`SwarmNode`] is there on every daemon, in a swarm or not. While in one it owns a member: an
+//! agent always, a manager while the certificate says so, and the renewal of that certificate.
+//!
+//! ```text
+//! <data root>/swarm/
+//!   node.json       addresses, a join under way       (state.rs)
+//!   state.json      managers last known               (state.rs)
+//!   certificates/   roots, chain, key                 (skep-rpc, identity::files)
+//!   worker/tasks    tasks of this node                (skep-agent, disk)
+//!   raft/           log and snapshots of a manager    (skep-store)
+//! ```
+//!
+//! Invariant: one change of membership at a time, and a change that fails leaves nothing behind.
+
+pub mod address;
+mod attach;
+mod error;
+mod host;
+mod info;
+mod leave;
+pub mod manager;
+mod member;
+mod renew;
+mod request;
+mod state;
+mod supervise;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use skep_agent::Executor;
+use skep_agent::engine::Attachments;
+use skep_objects::api::swarm::{InitRequest, JoinRequest};
+use skep_rpc::identity::{Kek, NodeFiles};
+use skep_rpc::swarmkit::control_server::Control;
+use skep_rpc::{bootstrap, client};
+use time::OffsetDateTime;
+use tokio::sync::{Mutex, RwLock};
+use tracing::{info, warn};
+
+pub use attach::Attachment;
+pub use error::SwarmError;
+pub use host::{EngineHost, SwarmHost};
+use manager::Managers;
+use member::{Entry, Member};
+use state::{Settings, StateDir};
+use supervise::First;
+
+/// How long init and join wait for the node to be active.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What a node's membership is made from.
+pub struct SwarmConfig {
+    /// `<data root>/swarm`.
+    pub state_dir: PathBuf,
+    /// Address or interface to advertise when not told (`--swarm-default-advertise-addr`).
+    pub default_advertise_addr: Option<String>,
+    /// The host's networks.
+    pub host: Arc<dyn SwarmHost>,
+    /// What runs tasks.
+    pub executor: Arc<dyn Executor>,
+    /// Containers outside services on attachable networks.
+    pub attachments: Attachments,
+    /// Makes managers.
+    pub managers: Arc<dyn Managers>,
+    /// How long a task is held at most before its stop signal, to be drained elsewhere.
+    pub drain_deadline: Duration,
+    /// How long init and join wait for the node to be active.
+    pub connect_timeout: Duration,
+}
+
+impl std::fmt::Debug for SwarmConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SwarmConfig")
+            .field("state_dir", &self.state_dir)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where a node stands, apart from what its member says.
+enum Standing {
+    Inactive,
+    /// In a swarm, but its key must be unlocked first.
+    Locked,
+    /// In a swarm, but its files cannot be used.
+    Broken(Settings, Arc<SwarmError>),
+    Member(Member),
+}
+
+/// This node's membership. A cheap clone.
+#[derive(Clone)]
+pub struct SwarmNode {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: Arc<SwarmConfig>,
+    dir: StateDir,
+    /// One change at a time; readers look at `standing` meanwhile.
+    change: Mutex<()>,
+    standing: RwLock<Standing>,
+}
+
+impl std::fmt::Debug for SwarmNode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SwarmNode")
+            .field("config", &self.inner.config)
+            .finish()
+    }
+}
+
+impl SwarmNode {
+    /// Takes up the membership on disk, in the background.
+    pub async fn open(config: SwarmConfig) -> Self {
+        let config = Arc::new(config);
+        let dir = StateDir::new(config.state_dir.clone());
+        let standing = resume(&config, &dir, None, false);
+        if let Standing::Broken(_, error) = &standing {
+            warn!(%error, "this node cannot take part in its swarm");
+        }
+        let inner = Inner {
+            config,
+            dir,
+            change: Mutex::default(),
+            standing: RwLock::new(standing),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// Makes a swarm of this one manager; answers the node's id.
+    pub async fn init(&self, request: InitRequest) -> Result<String, SwarmError> {
+        let _one = self.inner.change.lock().await;
+        if request.force_new_cluster {
+            return self.force_new_cluster(request).await;
+        }
+        self.refuse_member().await?;
+        let asked = request::init(&self.inner.config, &request)?;
+        let (credentials, founding) = request::found(asked.founding)?;
+        let first = First {
+            founding: Some(founding),
+            availability: asked.availability.into(),
+            ..Default::default()
+        };
+        let entry = Entry::Found(Box::new(credentials), first);
+        self.enter(
+            asked.settings,
+            entry,
+            SwarmError::Ended("swarm was not ready in time".into()),
+        )
+        .await?;
+        self.node_id().await.ok_or(SwarmError::NotMember)
+    }
+
+    /// Keeps the state of a manager whose quorum is gone, and makes it the only one.
+    async fn force_new_cluster(&self, request: InitRequest) -> Result<String, SwarmError> {
+        let Some(mut settings) = self.inner.dir.settings()? else {
+            return Err(SwarmError::NotMember);
+        };
+        let addresses = request::addresses(&self.inner.config)?;
+        if !request.listen_addr.is_empty() {
+            settings.listen_addr = addresses.listen(&request.listen_addr)?;
+        }
+        if !request.advertise_addr.is_empty() {
+            let listen = settings.listen_addr;
+            settings.advertise_addr = addresses.advertise(&request.advertise_addr, None, listen)?;
+        }
+        if let Standing::Locked = &*self.inner.standing.read().await {
+            return Err(SwarmError::Locked);
+        }
+        self.replace(Standing::Inactive).await;
+        self.inner.dir.save_settings(&settings)?;
+        let standing = resume(&self.inner.config, &self.inner.dir, None, true);
+        self.replace(standing).await;
+        self.await_ready(SwarmError::Ended("swarm was not ready in time".into()))
+            .await?;
+        self.node_id().await.ok_or(SwarmError::NotMember)
+    }
+
+    /// Enters the swarm of the given managers.
+    pub async fn join(&self, request: JoinRequest) -> Result<(), SwarmError> {
+        let _one = self.inner.change.lock().await;
+        self.refuse_member().await?;
+        let settings = request::join(&self.inner.config, &request)?;
+        self.enter(settings, Entry::Join, SwarmError::JoinTimeout)
+            .await
+    }
+
+    async fn refuse_member(&self) -> Result<(), SwarmError> {
+        match &*self.inner.standing.read().await {
+            Standing::Inactive => Ok(()),
+            Standing::Locked => Err(SwarmError::Locked),
+            Standing::Broken(..) | Standing::Member(_) => Err(SwarmError::AlreadyMember),
+        }
+    }
+
+    /// Starts a member and waits for it. If it fails, nothing of it stays; if it takes too long, it
+    /// goes on and `timeout` is answered.
+    async fn enter(
+        &self,
+        settings: Settings,
+        entry: Entry,
+        timeout: SwarmError,
+    ) -> Result<(), SwarmError> {
+        let member = Member::spawn(Arc::clone(&self.inner.config), settings, entry);
+        self.replace(Standing::Member(member)).await;
+        self.await_ready(timeout).await
+    }
+
+    async fn await_ready(&self, timeout: SwarmError) -> Result<(), SwarmError> {
+        let ready = async {
+            match &*self.inner.standing.read().await {
+                Standing::Member(member) => member.ready().await,
+                Standing::Broken(_, error) => Err(Arc::clone(error)),
+                Standing::Inactive | Standing::Locked => Err(Arc::new(SwarmError::NotMember)),
+            }
+        };
+        let is_join = matches!(timeout, SwarmError::JoinTimeout);
+        let failure = match tokio::time::timeout(self.inner.config.connect_timeout, ready).await {
+            Ok(Ok(())) => return Ok(()),
+            Err(_) if is_join => return Err(timeout),
+            Err(_) => timeout,
+            Ok(Err(error)) => take(error),
+        };
+        self.erase().await;
+        Err(failure)
+    }
+
+    /// Leaves the swarm: tasks end, and the node forgets that it was a member.
+    pub async fn leave(&self, force: bool) -> Result<(), SwarmError> {
+        let _one = self.inner.change.lock().await;
+        match &*self.inner.standing.read().await {
+            Standing::Inactive => return Err(SwarmError::NotMember),
+            Standing::Locked if !force => return Err(SwarmError::Locked),
+            Standing::Locked | Standing::Broken(..) => {}
+            Standing::Member(member) if !force => leave::check(member).await?,
+            Standing::Member(_) => {}
+        }
+        self.erase().await;
+        info!("this node has left the swarm");
+        Ok(())
+    }
+
+    /// Ends the membership and removes its state.
+    async fn erase(&self) {
+        let old = std::mem::replace(&mut *self.inner.standing.write().await, Standing::Inactive);
+        if let Standing::Member(member) = old {
+            member.leave().await;
+        } else {
+            self.inner
+                .config
+                .executor
+                .retain_tasks(&Default::default())
+                .await;
+        }
+        self.inner
+            .config
+            .managers
+            .forget(self.inner.config.state_dir.clone())
+            .await;
+        if let Err(error) = self.inner.config.host.set_swarm(None).await {
+            warn!(%error, "networks of the swarm stay");
+        }
+        if let Err(error) = self.inner.dir.clear() {
+            warn!(%error, "swarm state stays on disk");
+        }
+    }
+
+    async fn replace(&self, standing: Standing) {
+        let old = std::mem::replace(&mut *self.inner.standing.write().await, standing);
+        if let Standing::Member(member) = old {
+            member.stop().await;
+        }
+    }
+
+    /// Unlocks a manager that was restarted with autolock on.
+    pub async fn unlock(&self, key: &str) -> Result<(), SwarmError> {
+        let _one = self.inner.change.lock().await;
+        match &*self.inner.standing.read().await {
+            Standing::Inactive => return Err(SwarmError::NotMember),
+            Standing::Locked => {}
+            Standing::Broken(..) | Standing::Member(_) => return Err(SwarmError::NotLocked),
+        }
+        let kek = Kek::parse(key).map_err(|_| SwarmError::InvalidUnlockKey)?;
+        match resume(&self.inner.config, &self.inner.dir, Some(kek), false) {
+            Standing::Broken(_, error) => Err(take(error)),
+            standing => {
+                self.replace(standing).await;
+                let ready = async {
+                    match &*self.inner.standing.read().await {
+                        Standing::Member(member) => member.ready().await.map_err(take),
+                        _ => Err(SwarmError::NotMember),
+                    }
+                };
+                match tokio::time::timeout(self.inner.config.connect_timeout, ready).await {
+                    Ok(outcome) => outcome,
+                    // It is unlocked; that the quorum is not there is told by `info`.
+                    Err(_) => Ok(()),
+                }
+            }
+        }
+    }
+
+    /// The key to unlock managers with, empty without autolock.
+    pub async fn unlock_key(&self) -> Result<String, SwarmError> {
+        let dialer = {
+            let standing = self.inner.standing.read().await;
+            let manager = info::manager(&standing)?;
+            manager.local_dialer()
+        };
+        let channel = client::connect_local(&dialer).map_err(bootstrap::BootstrapError::from)?;
+        let (kek, _) = bootstrap::unlock_key(channel).await?;
+        Ok(kek.map(|k| k.to_string()).unwrap_or_default())
+    }
+
+    /// The control API of the manager in this node, or why there is none.
+    pub async fn control(&self) -> Result<Arc<dyn Control>, SwarmError> {
+        Ok(info::manager(&*self.inner.standing.read().await)?.control())
+    }
+
+    /// This node's id; none outside a swarm.
+    pub async fn node_id(&self) -> Option<String> {
+        match &*self.inner.standing.read().await {
+            Standing::Member(member) => {
+                let status = member.status.borrow();
+                status.identity.as_ref().map(|i| i.node_id().to_owned())
+            }
+            Standing::Inactive | Standing::Locked | Standing::Broken(..) => None,
+        }
+    }
+
+    /// Ends this process's part in the swarm; tasks go on.
+    pub async fn shutdown(&self) {
+        let _one = self.inner.change.lock().await;
+        self.replace(Standing::Inactive).await;
+    }
+}
+
+/// The error itself, for whoever waited for it; another reader has its text.
+fn take(error: Arc<SwarmError>) -> SwarmError {
+    Arc::try_unwrap(error).unwrap_or_else(SwarmError::Shared)
+}
+
+/// What the disk says about this node.
+fn resume(
+    config: &Arc<SwarmConfig>,
+    dir: &StateDir,
+    kek: Option<Kek>,
+    force_new_cluster: bool,
+) -> Standing {
+    let settings = match dir.settings() {
+        Ok(Some(settings)) => settings,
+        Ok(None) => return Standing::Inactive,
+        Err(error) => {
+            let unspecified = SocketAddr::from(([0, 0, 0, 0], address::DEFAULT_PORT));
+            let settings = Settings::new(unspecified, unspecified);
+            return Standing::Broken(settings, Arc::new(error.into()));
+        }
+    };
+    let entry = match NodeFiles::new(&config.state_dir).load(kek.as_ref()) {
+        Ok(credentials) => {
+            if credentials
+                .certificate()
+                .is_expired(OffsetDateTime::now_utc())
+            {
+                return Standing::Broken(settings, Arc::new(SwarmError::CertificatesExpired));
+            }
+            let first = First {
+                force_new_cluster,
+                join_addr: settings.manager_join_addr.clone(),
+                ..Default::default()
+            };
+            Entry::Resume(Box::new(credentials), kek, first)
+        }
+        Err(error) if error.is_locked() => return Standing::Locked,
+        Err(error) if error.is_wrong_key() => {
+            return Standing::Broken(settings, Arc::new(SwarmError::InvalidUnlockKey));
+        }
+        Err(error) if error.is_missing() && settings.joining.is_some() => Entry::Join,
+        Err(error) => return Standing::Broken(settings, Arc::new(error.into())),
+    };
+    Standing::Member(Member::spawn(Arc::clone(config), settings, entry))
+}
