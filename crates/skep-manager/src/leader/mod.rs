@@ -15,6 +15,7 @@ use crate::{
     ca::{reconcile, signing},
     dispatcher::Dispatcher,
     endpoints::EndpointTables,
+    logbroker::LogBroker,
     loops::{LeaderLoops, LoopsConfig},
     slot::Slot,
 };
@@ -28,6 +29,8 @@ pub struct Slots {
     pub dispatcher: Slot<Dispatcher>,
     /// The endpoint tables.
     pub endpoints: Slot<EndpointTables>,
+    /// The log broker.
+    pub logs: Slot<LogBroker>,
 }
 
 impl Default for Slots {
@@ -35,6 +38,7 @@ impl Default for Slots {
         Self {
             dispatcher: Slot::new("dispatcher"),
             endpoints: Slot::new("endpoint tables"),
+            logs: Slot::new("log broker"),
         }
     }
 }
@@ -45,6 +49,7 @@ pub struct Leader {
     slots: Slots,
     dispatcher: Arc<Dispatcher>,
     endpoints: Arc<EndpointTables>,
+    logs: Arc<LogBroker>,
     loops: LeaderLoops,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -64,6 +69,8 @@ impl Leader {
         let dispatcher = Dispatcher::spawn(store.clone(), node_id.to_owned(), managers);
         let endpoints = EndpointTables::spawn(store);
         slots.endpoints.set(Some(endpoints.clone()));
+        let logs = LogBroker::new(store.clone());
+        slots.logs.set(Some(logs.clone()));
         slots.dispatcher.set(Some(dispatcher.clone()));
         let loops = LeaderLoops::spawn(store.clone(), LoopsConfig::default());
         tasks.spawn(signing::run(store.clone(), stop.clone()));
@@ -75,6 +82,7 @@ impl Leader {
             slots,
             dispatcher,
             endpoints,
+            logs,
             loops,
             stop,
             tasks,
@@ -85,9 +93,11 @@ impl Leader {
     pub async fn stop(self) {
         self.slots.dispatcher.set(None);
         self.slots.endpoints.set(None);
+        self.slots.logs.set(None);
         self.stop.cancel();
         self.dispatcher.stop().await;
         self.endpoints.stop().await;
+        self.logs.stop().await;
         self.loops.stop().await;
         self.tasks.wait().await;
     }
