@@ -10,6 +10,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::UsageWho;
+use rustix::process::WaitOptions;
 use skep_runtime::shim::protocol::{Reply, Request};
 use skep_runtime::shim::{self, Program};
 use support::Bundle;
@@ -19,6 +21,8 @@ fn main() -> ExitCode {
     if args.get(1).map(String::as_str) == Some("shim") {
         return skep_runtime::shim::main(Path::new(&args[2]));
     }
+    rustix::process::set_child_subreaper(rustix::process::Pid::from_raw(1))
+        .expect("become subreaper");
     let rounds = args.get(1).and_then(|n| n.parse().ok()).unwrap_or(30);
     let program = Program::seal(&std::env::current_exe().expect("own path"));
     starts(&program, rounds, false);
@@ -28,26 +32,19 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// CPU time of this process and of every descendant that it has seen the end of, in microseconds.
-fn cpu() -> u128 {
-    let stat = std::fs::read_to_string("/proc/stat").expect("/proc/stat");
-    let busy: u128 = stat
-        .lines()
-        .next()
-        .unwrap_or("")
-        .split_whitespace()
-        .skip(1)
-        .enumerate()
-        .filter(|(i, _)| matches!(i, 0 | 1 | 2 | 5 | 6))
-        .filter_map(|(_, n)| n.parse::<u128>().ok())
-        .sum();
-    busy * 10_000
+/// CPU time in microseconds of every shim that has ended, with all that it had started. This process is
+/// the parent of orphans, and waits for them.
+fn cpu() -> i64 {
+    while let Ok(Some(_)) = rustix::process::wait(WaitOptions::NOHANG) {}
+    let usage = nix::sys::resource::getrusage(UsageWho::RUSAGE_CHILDREN).expect("getrusage");
+    let micro = |t: nix::sys::time::TimeVal| t.tv_sec() * 1_000_000 + t.tv_usec();
+    micro(usage.user_time()) + micro(usage.system_time())
 }
 
 struct Series {
     what: &'static str,
     wall: Vec<Duration>,
-    cpu_before: u128,
+    cpu_before: i64,
 }
 
 impl Series {
@@ -62,9 +59,9 @@ impl Series {
     fn print(mut self) {
         self.wall.sort();
         let n = self.wall.len();
-        let cpu = (cpu() - self.cpu_before) / n as u128;
+        let cpu = (cpu() - self.cpu_before) / n as i64;
         println!(
-            "{:<44} wall min {:>6.2} ms  median {:>6.2} ms   machine's cpu {:>6.2} ms each",
+            "{:<44} wall min {:>6.2} ms  median {:>6.2} ms   cpu {:>6.2} ms",
             self.what,
             self.wall[0].as_secs_f64() * 1e3,
             self.wall[n / 2].as_secs_f64() * 1e3,
@@ -96,6 +93,8 @@ fn starts(program: &Program, rounds: usize, has_seccomp: bool) {
         connection.call(&Request::Start).expect("start");
         bundle.wait(connection);
         series.wall.push(begin.elapsed());
+        // The shim itself, which ends a moment after its last word.
+        rustix::process::wait(WaitOptions::empty()).expect("wait for the shim");
     }
     series.print();
 }
@@ -121,8 +120,10 @@ fn execs(program: &Program, rounds: usize) {
         bundle.wait(connection);
         series.wall.push(begin.elapsed());
     }
+    print_memory("shim after these execs", std::slice::from_ref(&bundle));
+    drop(bundle);
+    rustix::process::wait(WaitOptions::empty()).expect("wait for the shim");
     series.print();
-    print_memory("shim after these execs", &[bundle]);
 }
 
 fn memory(program: &Program) {

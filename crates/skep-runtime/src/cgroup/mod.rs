@@ -137,6 +137,13 @@ impl Cgroup {
         Self { paths }
     }
 
+    /// The cgroups which a container with this `cgroupsPath` has, made or not.
+    pub(crate) fn at(cgroups_path: &Path) -> Result<Self, CgroupError> {
+        Ok(Self {
+            paths: layout::Layout::detect()?.paths_for(cgroups_path)?,
+        })
+    }
+
     /// Makes the directories for `cgroups_path` in every hierarchy of this host.
     ///
     /// An absolute path counts from the root of each hierarchy; a relative one from this process's

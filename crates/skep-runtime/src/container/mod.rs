@@ -34,3 +34,11 @@ pub use credentials::available_capabilities;
 pub use error::CreateError;
 pub(crate) use exec::{Entry, enter};
 pub(crate) use hooks::run as run_hooks;
+
+/// Mounts a root file system in this process's mount namespace, which must be its own.
+pub(crate) fn prepare_rootfs(
+    rootfs: &std::path::Path,
+    overlay: Option<&crate::shim::OverlaySpec>,
+) -> Result<(), CreateError> {
+    rootfs::prepare(rootfs, overlay, None)
+}

@@ -81,6 +81,12 @@ pub fn profile_filter<'a>(
     )
 }
 
+/// Docker's default profile in OCI form, for runtimes other than our own.
+pub fn default_profile<'a>(capabilities: impl IntoIterator<Item = &'a str>) -> LinuxSeccomp {
+    let json = Profile::docker_default(&sorted(capabilities)).to_oci();
+    serde_json::from_value(json).expect("the default profile is valid")
+}
+
 fn sorted<'a>(capabilities: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     let mut list: Vec<&str> = capabilities.into_iter().collect();
     list.sort_unstable();
@@ -182,6 +188,18 @@ pub(crate) fn load(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_default_profile_means_the_same_in_oci_form() {
+        for caps in [vec![], vec!["CAP_SYS_ADMIN"]] {
+            let profile = default_profile(caps.iter().copied());
+            let json = serde_json::to_vec(&profile).unwrap();
+            assert_eq!(
+                Profile::parse(&json, &caps).unwrap(),
+                Profile::docker_default(&caps)
+            );
+        }
+    }
 
     #[test]
     fn a_filter_is_compiled_once_and_read_back() {

@@ -193,6 +193,57 @@ impl Profile {
     }
 }
 
+impl Profile {
+    /// As `linux.seccomp` of a `config.json`.
+    pub(super) fn to_oci(&self) -> serde_json::Value {
+        let rule = |rule: &Rule| {
+            let (action, errno) = words(rule.action);
+            let mut json = serde_json::json!({ "names": rule.names, "action": action });
+            if let Some(errno) = errno {
+                json["errnoRet"] = errno.into();
+            }
+            if !rule.conditions.is_empty() {
+                json["args"] = rule.conditions.iter().map(Condition::to_oci).collect();
+            }
+            json
+        };
+        let (action, errno) = words(self.default);
+        serde_json::json!({
+            "defaultAction": action,
+            "defaultErrnoRet": errno,
+            "architectures": if self.allows_compat { vec![NATIVE.1, NATIVE.2] } else { vec![NATIVE.1] },
+            "syscalls": self.rules.iter().map(rule).collect::<Vec<_>>(),
+        })
+    }
+}
+
+impl Condition {
+    fn to_oci(&self) -> serde_json::Value {
+        let op = match self.compare {
+            Compare::NotEqual => "SCMP_CMP_NE",
+            Compare::Less => "SCMP_CMP_LT",
+            Compare::LessOrEqual => "SCMP_CMP_LE",
+            Compare::Equal => "SCMP_CMP_EQ",
+            Compare::GreaterOrEqual => "SCMP_CMP_GE",
+            Compare::Greater => "SCMP_CMP_GT",
+            Compare::MaskedEqual => "SCMP_CMP_MASKED_EQ",
+        };
+        serde_json::json!({ "index": self.argument, "value": self.value, "valueTwo": self.value_two, "op": op })
+    }
+}
+
+fn words(action: Action) -> (&'static str, Option<u16>) {
+    match action {
+        Action::Allow => ("SCMP_ACT_ALLOW", None),
+        Action::Errno(n) => ("SCMP_ACT_ERRNO", Some(n)),
+        Action::KillThread => ("SCMP_ACT_KILL_THREAD", None),
+        Action::KillProcess => ("SCMP_ACT_KILL_PROCESS", None),
+        Action::Trap => ("SCMP_ACT_TRAP", None),
+        Action::Trace(n) => ("SCMP_ACT_TRACE", Some(n)),
+        Action::Log => ("SCMP_ACT_LOG", None),
+    }
+}
+
 pub(super) const EPERM: u16 = 1;
 pub(super) const ENOSYS: u16 = 38;
 

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use super::protocol::{Event, Exec, Refusal, RefusalKind, Reply};
+use super::protocol::{Attach, Event, Exec, Refusal, RefusalKind, Reply};
 use super::serve::{PeerId, Process, Server, refuse};
 use super::state::ExitRecord;
 use super::streams::{Ends, Streams, Wanted};
@@ -52,6 +52,23 @@ impl Server {
             stderr: exec.attach.stderr && !has_terminal,
         };
         let (streams, ends) = Streams::pipes(wanted).map_err(internal)?;
+        if let Some(runtime) = self.spec.external.clone() {
+            let mut streams = streams;
+            let pid = super::external::exec(
+                &runtime,
+                &self.dir,
+                &self.spec.id,
+                &exec,
+                &ends,
+                &mut streams,
+            )?;
+            self.tie(asker, &exec);
+            self.processes.insert(key, Process { pid, streams });
+            if let Some(peer) = self.peers.get_mut(&asker) {
+                peer.reply(&Reply::Started { pid });
+            }
+            return Ok(());
+        }
         let (ours, theirs) = socket::pair().map_err(internal)?;
         // SAFETY: the shim has one thread.
         match unsafe { clone::fork() }.map_err(internal)? {
@@ -61,11 +78,7 @@ impl Server {
             }
             Side::Parent(_) => {}
         }
-        if let Some(peer) = self.peers.get_mut(&asker) {
-            let mut attach = exec.attach;
-            attach.exec = key;
-            peer.attached = Some(attach);
-        }
+        self.tie(asker, &exec);
         self.pending.push(PendingExec {
             id: exec.id,
             asker,
@@ -76,6 +89,16 @@ impl Server {
             exit: None,
         });
         Ok(())
+    }
+
+    /// The asker's connection carries the exec's streams.
+    fn tie(&mut self, asker: PeerId, exec: &Exec) {
+        if let Some(peer) = self.peers.get_mut(&asker) {
+            peer.attached = Some(Attach {
+                exec: Some(exec.id.clone()),
+                ..exec.attach.clone()
+            });
+        }
     }
 
     /// In the fork: enters the container and starts the process there.

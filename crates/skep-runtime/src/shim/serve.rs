@@ -312,7 +312,7 @@ impl Server {
             ));
         }
         if let Some(external) = &self.spec.external {
-            super::external::start(external, &self.spec.id)?;
+            super::external::start(external, &self.dir, &self.spec.id)?;
             self.mark_started();
             self.answer_start(asker);
             return Ok(());
@@ -440,7 +440,7 @@ impl Server {
         self.drain(&None, buffer);
         exit.oom_killed = self.cgroup.oom_kills() > 0;
         if let Some(external) = &self.spec.external {
-            super::external::delete(external, &self.spec.id);
+            super::external::delete(external, &self.dir, &self.spec.id);
         }
         if let Err(e) = self.cgroup.destroy(Duration::from_secs(5)) {
             eprintln!("shim: {e}");

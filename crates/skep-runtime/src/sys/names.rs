@@ -6,7 +6,11 @@ unsafe extern "C" {
     fn __nss_configure_lookup(database: *const c_char, sources: *const c_char) -> c_int;
 }
 
-const SOURCES: [(&CStr, &CStr); 3] = [(c"hosts", c"files dns"), (c"passwd", c"files"), (c"group", c"files")];
+const SOURCES: [(&CStr, &CStr); 3] = [
+    (c"hosts", c"files dns"),
+    (c"passwd", c"files"),
+    (c"group", c"files"),
+];
 
 /// Limits glibc to the sources that it has built in.
 ///
