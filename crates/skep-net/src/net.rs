@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::bridge::BridgeSpec;
 use crate::config::NetConfig;
+use crate::dns::{Directory, Forwarder};
 use crate::endpoint::Attached;
 use crate::error::NetError;
 use crate::host::HostRules;
@@ -32,6 +33,8 @@ pub struct Net {
 pub(crate) struct Inner {
     pub config: NetConfig,
     pub host: Netns,
+    pub runtime: tokio::runtime::Handle,
+    pub forwarder: Arc<Forwarder>,
     state: Mutex<State>,
 }
 
@@ -50,6 +53,8 @@ pub(crate) struct State {
     pub overlays: BTreeMap<String, Overlay>,
     /// Endpoint tables by network; they may come before their networks.
     pub tables: BTreeMap<String, NetworkTable>,
+    /// Names of all networks.
+    pub directory: Arc<Directory>,
     pub warnings: BTreeSet<Warning>,
 }
 
@@ -109,11 +114,21 @@ impl Net {
             swarm: None,
             overlays: BTreeMap::new(),
             tables: BTreeMap::new(),
+            directory: Arc::default(),
             warnings: BTreeSet::new(),
         };
+        let no_runtime = |_| NetError::Invalid {
+            what: "place to open the network",
+            value: "outside of a tokio runtime".into(),
+        };
+        let runtime = tokio::runtime::Handle::try_current().map_err(no_runtime)?;
+        let host = Netns::current()?;
+        let forwarder = Arc::new(Forwarder::new(host.clone(), config.upstream_dns.clone()));
         let inner = Inner {
             config,
-            host: Netns::current()?,
+            host,
+            runtime,
+            forwarder,
             state: Mutex::new(state),
         };
         Ok(Net {
@@ -202,7 +217,6 @@ mod pending {
     use std::collections::BTreeSet;
 
     use super::Net;
-    use crate::dns::DnsSpec;
     use crate::error::NetError;
     use crate::ingress::IngressSpec;
     use crate::overlay::Warning;
@@ -231,12 +245,6 @@ mod pending {
         pub fn wireguard_public_key(&self) -> Vec<u8> {
             let _: BTreeSet<Warning> = BTreeSet::new();
             Vec::new()
-        }
-
-        /// Starts the name server of a namespace, at 127.0.0.11, or changes its settings.
-        pub fn serve_dns(&self, netns: &str, spec: &DnsSpec) -> Result<(), NetError> {
-            let _ = (netns, spec);
-            not_yet()
         }
     }
 }

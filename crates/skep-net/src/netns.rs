@@ -110,6 +110,14 @@ impl Netns {
         }
     }
 
+    /// Whether it is the namespace that the process began in.
+    pub fn is_process_own(&self) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        let id = |m: fs::Metadata| (m.dev(), m.ino());
+        let own = fs::metadata("/proc/self/ns/net").map(id);
+        matches!((own, self.file.metadata().map(id)), (Ok(a), Ok(b)) if a == b)
+    }
+
     /// Runs a closure on a thread in the namespace.
     pub fn run<T: Send>(
         &self,

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::dns::DnsServer;
 use crate::error::NetError;
 use crate::netlink::nft::NftSocket;
 use crate::netlink::route::RouteSocket;
@@ -18,6 +19,8 @@ pub(crate) struct Sandbox {
     pub endpoints: Vec<String>,
     /// Service addresses, IPv4 and IPv6.
     pub vips: [VipTable; 2],
+    /// Its name server, if it has one.
+    pub dns: Option<DnsServer>,
 }
 
 fn open_sockets() -> Result<(RouteSocket, NftSocket), NetError> {
@@ -44,6 +47,7 @@ impl Sandbox {
             nft,
             endpoints: Vec::new(),
             vips: [VipTable::new(true), VipTable::new(false)],
+            dns: None,
         })
     }
 }

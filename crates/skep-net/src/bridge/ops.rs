@@ -40,6 +40,7 @@ impl Net {
         let Some(bridge) = state.bridges.remove(network_id) else {
             return Ok(());
         };
+        state.sync_names(network_id);
         let name = &bridge.spec.bridge;
         let mut errors = Vec::new();
         let failed = NetError::netlink(format!("remove bridge {name}"));

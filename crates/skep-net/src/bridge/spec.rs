@@ -14,6 +14,8 @@ pub struct BridgeSubnet {
 pub struct BridgeSpec {
     /// Id of the network.
     pub network_id: String,
+    /// Name of the network: reverse DNS answers `<container>.<network>`.
+    pub name: String,
     /// Name of the bridge device (`docker0`, `docker_gwbridge`, `br-<12 digits of the id>`).
     pub bridge: String,
     /// Subnets, IPv4 and IPv6.
@@ -31,8 +33,10 @@ pub struct BridgeSpec {
 impl BridgeSpec {
     /// A network with Docker's defaults.
     pub fn new(network_id: impl Into<String>, bridge: impl Into<String>) -> Self {
+        let network_id = network_id.into();
         Self {
-            network_id: network_id.into(),
+            name: network_id.clone(),
+            network_id,
             bridge: bridge.into(),
             subnets: Vec::new(),
             mtu: 0,

@@ -29,6 +29,8 @@ impl Net {
         sandbox.endpoints.retain(|e| *e != spec.endpoint_id);
         sandbox.endpoints.push(spec.endpoint_id.clone());
         state.set_default_routes(&spec.netns)?;
+        state.sync_zone(&spec.netns);
+        state.sync_names(&spec.network_id);
         if overlay {
             state.sync_peers(&spec.network_id)?;
             state.sync_vips(&spec.netns)?;
@@ -50,6 +52,8 @@ impl Net {
         let mut errors = Vec::new();
         errors.extend(state.remove_pair(&attached).err());
         errors.extend(state.set_default_routes(&netns).err());
+        state.sync_zone(&netns);
+        state.sync_names(&attached.spec.network_id);
         if state.overlays.contains_key(&attached.spec.network_id) {
             errors.extend(state.sync_vips(&netns).err());
             errors.extend(state.close_space_if_unused(&attached.spec.network_id).err());
@@ -60,8 +64,11 @@ impl Net {
 
     /// Replaces the names of an endpoint (`docker rename`).
     pub fn rename(&self, endpoint_id: &str, names: Vec<String>) -> Result<(), NetError> {
-        if let Some(attached) = self.state().endpoints.get_mut(endpoint_id) {
+        let mut state = self.state();
+        if let Some(attached) = state.endpoints.get_mut(endpoint_id) {
             attached.spec.names = names;
+            let network_id = attached.spec.network_id.clone();
+            state.sync_names(&network_id);
         }
         Ok(())
     }

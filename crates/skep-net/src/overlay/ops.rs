@@ -90,6 +90,7 @@ impl Net {
         let space = state.overlays.remove(network_id).and_then(|o| o.space);
         errors.extend(space.and_then(|s| s.close().err()));
         state.warnings.retain(|w| w.network() != Some(network_id));
+        state.sync_names(network_id);
         NetError::collect(errors)
     }
 
@@ -192,6 +193,7 @@ impl State {
     /// Brings tunnels, peers and service addresses of a network to its table.
     pub(crate) fn sync_network(&mut self, network_id: &str) -> Result<(), NetError> {
         let mut errors = Vec::new();
+        self.sync_names(network_id);
         errors.extend(self.sync_peers(network_id).err());
         errors.extend(self.sync_ingress(network_id).err());
         let of_network = |e: &&Attached| e.spec.network_id == network_id;

@@ -1,6 +1,8 @@
 //! A swarm of hosts on one switch, each with a daemon's network, and a table that a manager would
 //! keep.
 
+#![allow(dead_code, reason = "each test binary uses a part")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
