@@ -10,6 +10,7 @@ use crate::dns::{Directory, Forwarder};
 use crate::endpoint::Attached;
 use crate::error::NetError;
 use crate::host::HostRules;
+use crate::ingress::Ingress;
 use crate::netlink::nft::NftSocket;
 use crate::netlink::route::RouteSocket;
 use crate::netns::Netns;
@@ -41,6 +42,7 @@ pub(crate) struct Inner {
 /// What is in the kernel, as far as this run of the daemon knows.
 #[derive(Debug)]
 pub(crate) struct State {
+    pub host: Netns,
     /// Sockets of the host's namespace.
     pub route: RouteSocket,
     pub nft: NftSocket,
@@ -50,6 +52,7 @@ pub(crate) struct State {
     pub endpoints: BTreeMap<String, Attached>,
     pub ports: Ports,
     pub swarm: Option<SwarmSpec>,
+    pub ingress: Option<Ingress>,
     pub overlays: BTreeMap<String, Overlay>,
     /// Endpoint tables by network; they may come before their networks.
     pub tables: BTreeMap<String, NetworkTable>,
@@ -103,7 +106,9 @@ impl Net {
         let mut nft = NftSocket::open().map_err(NetError::netlink("open nf_tables socket"))?;
         let rules = HostRules::open(&config.instance, &mut nft)
             .map_err(NetError::netlink("read nf_tables"))?;
+        let host = Netns::current()?;
         let state = State {
+            host: host.clone(),
             route,
             nft,
             rules,
@@ -112,6 +117,7 @@ impl Net {
             endpoints: BTreeMap::new(),
             ports: Ports::new(ephemeral_range()),
             swarm: None,
+            ingress: None,
             overlays: BTreeMap::new(),
             tables: BTreeMap::new(),
             directory: Arc::default(),
@@ -122,7 +128,6 @@ impl Net {
             value: "outside of a tokio runtime".into(),
         };
         let runtime = tokio::runtime::Handle::try_current().map_err(no_runtime)?;
-        let host = Netns::current()?;
         let forwarder = Arc::new(Forwarder::new(host.clone(), config.upstream_dns.clone()));
         let inner = Inner {
             config,
@@ -196,6 +201,12 @@ impl Net {
         self.state().warnings.clone()
     }
 
+    /// This node's WireGuard public key, for `NodeEndpoint.wireguard_public_key`; empty where it
+    /// has none.
+    pub fn wireguard_public_key(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
     pub(crate) fn instance(&self) -> &str {
         &self.inner.config.instance
     }
@@ -209,42 +220,5 @@ fn ephemeral_range() -> (u16, u16) {
     match (words.next(), words.next()) {
         (Some(Ok(low)), Some(Ok(high))) if low <= high => (low, high),
         _ => (32768, 60999),
-    }
-}
-
-/// Not built yet.
-mod pending {
-    use std::collections::BTreeSet;
-
-    use super::Net;
-    use crate::error::NetError;
-    use crate::ingress::IngressSpec;
-    use crate::overlay::Warning;
-
-    fn not_yet<T>() -> Result<T, NetError> {
-        Err(NetError::Invalid {
-            what: "operation",
-            value: "not built yet".into(),
-        })
-    }
-
-    impl Net {
-        /// Puts this node on the ingress network and serves published ports on it. The reply to a
-        /// changed address is a move.
-        pub fn ensure_ingress(&self, spec: &IngressSpec) -> Result<(), NetError> {
-            let _ = spec;
-            not_yet()
-        }
-
-        /// Takes this node off the ingress network.
-        pub fn remove_ingress(&self) -> Result<(), NetError> {
-            Ok(())
-        }
-
-        /// This node's WireGuard public key, for `NodeEndpoint.wireguard_public_key`.
-        pub fn wireguard_public_key(&self) -> Vec<u8> {
-            let _: BTreeSet<Warning> = BTreeSet::new();
-            Vec::new()
-        }
     }
 }

@@ -112,17 +112,24 @@ impl Netns {
 
     /// Whether it is the namespace that the process began in.
     pub fn is_process_own(&self) -> bool {
-        use std::os::unix::fs::MetadataExt;
-        let id = |m: fs::Metadata| (m.dev(), m.ino());
-        let own = fs::metadata("/proc/self/ns/net").map(id);
-        matches!((own, self.file.metadata().map(id)), (Ok(a), Ok(b)) if a == b)
+        self.is(Path::new("/proc/self/ns/net"))
     }
 
-    /// Runs a closure on a thread in the namespace.
+    fn is(&self, other: &Path) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        let id = |m: fs::Metadata| (m.dev(), m.ino());
+        let other = fs::metadata(other).map(id);
+        matches!((other, self.file.metadata().map(id)), (Ok(a), Ok(b)) if a == b)
+    }
+
+    /// Runs a closure in the namespace: on the calling thread if it is there, else on one of its own.
     pub fn run<T: Send>(
         &self,
         f: impl FnOnce() -> Result<T, NetError> + Send,
     ) -> Result<T, NetError> {
+        if self.is(Path::new("/proc/thread-self/ns/net")) {
+            return f();
+        }
         on_thread(&self.path, || {
             setns(self.as_fd(), CloneFlags::CLONE_NEWNET)
                 .map_err(|e| io_error("enter network namespace", &self.path)(e.into()))?;

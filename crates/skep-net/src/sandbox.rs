@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::dns::DnsServer;
 use crate::error::NetError;
+use crate::ingress::TaskRules;
 use crate::netlink::nft::NftSocket;
 use crate::netlink::route::RouteSocket;
 use crate::netns::Netns;
@@ -19,6 +20,8 @@ pub(crate) struct Sandbox {
     pub endpoints: Vec<String>,
     /// Service addresses, IPv4 and IPv6.
     pub vips: [VipTable; 2],
+    /// The mesh's rules, for tasks that are on it.
+    pub mesh: TaskRules,
     /// Its name server, if it has one.
     pub dns: Option<DnsServer>,
 }
@@ -47,6 +50,7 @@ impl Sandbox {
             nft,
             endpoints: Vec::new(),
             vips: [VipTable::new(true), VipTable::new(false)],
+            mesh: TaskRules::default(),
             dns: None,
         })
     }

@@ -20,6 +20,10 @@ impl Net {
         errors.extend(self.sweep_pins(&state).err());
         errors.extend(state.sweep_links(self.instance()).err());
         errors.extend(state.sweep_ports().err());
+        if state.ingress.is_none() {
+            let mesh = crate::ingress::remove_tables(self.instance(), &mut state.nft);
+            errors.extend(mesh.map_err(NetError::netlink("sweep the mesh")).err());
+        }
         NetError::collect(errors)
     }
 
@@ -87,6 +91,7 @@ impl State {
                 .values()
                 .map(|e| e.endpoint.peer_ifname.as_str()),
         );
+        wanted.extend(self.ingress.as_ref().map(|i| i.interface.as_str()));
         let mine = alias(instance, "");
         let mut errors = Vec::new();
         for link in self.route.links().map_err(failed())? {

@@ -24,11 +24,12 @@ pub(crate) fn validate(spec: &BridgeSpec) -> Result<(), NetError> {
     Ok(())
 }
 
-/// Makes the device, or brings it to the spec; answers its index.
+/// Makes the device, or brings it to the spec; `prepare` runs before it is up. Answers its index.
 pub(crate) fn ensure(
     instance: &str,
     spec: &BridgeSpec,
     route: &mut RouteSocket,
+    prepare: impl FnOnce() -> Result<(), NetError>,
 ) -> Result<u32, NetError> {
     let failed = || NetError::netlink(format!("make bridge {}", spec.bridge));
     let mark = alias(instance, &spec.network_id);
@@ -64,6 +65,7 @@ pub(crate) fn ensure(
             .set_mtu(link.index, spec.effective_mtu())
             .map_err(failed())?;
     }
+    prepare()?;
     if !link.is_up {
         route.set_up(link.index, true).map_err(failed())?;
     }
@@ -103,6 +105,8 @@ pub(crate) fn set_sysctls(spec: &BridgeSpec, forward: bool) -> Result<(), NetErr
     sysctl(&format!("ipv4/conf/{}/route_localnet", spec.bridge), "1")?;
     if v6 {
         sysctl(&format!("ipv6/conf/{}/accept_ra", spec.bridge), "0")?;
+        // Nothing is forwarded while the link-local address waits to be found unique.
+        sysctl(&format!("ipv6/conf/{}/accept_dad", spec.bridge), "0")?;
     }
     Ok(())
 }

@@ -19,12 +19,16 @@ impl Net {
         {
             return Ok(());
         }
-        let index = device::ensure(self.instance(), spec, &mut state.route)?;
         let forward = self.inner.config.ip_forward;
-        let filtered = self.inner.host.run(|| {
-            device::set_sysctls(spec, forward)?;
-            Ok(device::frames_are_filtered())
-        })?;
+        let mut filtered = false;
+        let prepare = || {
+            filtered = self.inner.host.run(|| {
+                device::set_sysctls(spec, forward)?;
+                Ok(device::frames_are_filtered())
+            })?;
+            Ok(())
+        };
+        let index = device::ensure(self.instance(), spec, &mut state.route, prepare)?;
         let bridge = Bridge {
             spec: spec.clone(),
             index,
@@ -63,13 +67,15 @@ impl State {
             rules,
             nft,
             warnings,
+            ingress,
             ..
         } = self;
         let specs: Vec<&BridgeSpec> = bridges.values().map(|b| &b.spec).collect();
         rules
             .write(nft, &specs)
             .map_err(NetError::netlink("write firewall rules"))?;
-        let names: Vec<&str> = specs.iter().map(|s| s.bridge.as_str()).collect();
+        let mut names: Vec<&str> = specs.iter().map(|s| s.bridge.as_str()).collect();
+        names.extend(ingress.as_ref().map(|i| i.interface.as_str()));
         let failed = NetError::netlink("complement the host's firewall");
         let foreign = admit(nft, &rules.table(true).name, &names).map_err(failed)?;
         warnings.retain(|w| !matches!(w, Warning::ForwardDropped { .. }));

@@ -4,6 +4,7 @@ use super::names::{alias, peer_name};
 use super::{Endpoint, EndpointSpec};
 use crate::addr::Mac;
 use crate::error::NetError;
+use crate::ingress::LAST_RESORT;
 use crate::netlink::route::{LinkKind, NewLink, Route, RouteSocket};
 use crate::overlay::table::mac_for;
 use crate::sandbox::Sandbox;
@@ -192,7 +193,8 @@ pub(crate) fn set_default_routes(
         };
         let wanted = Route::default_via(gateway, index);
         let routes = sandbox.route.routes().map_err(failed())?;
-        let is_default = |r: &&Route| r.v4 == v4 && r.to.is_none() && r.table == 0;
+        let is_default =
+            |r: &&Route| r.v4 == v4 && r.to.is_none() && r.table == 0 && r.metric != LAST_RESORT;
         let old: Vec<&Route> = routes.iter().filter(is_default).collect();
         if old
             .iter()

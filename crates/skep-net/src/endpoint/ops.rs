@@ -23,6 +23,7 @@ impl Net {
         } else {
             state.attach_to_bridge(self.instance(), spec)?
         };
+        state.prepare_mesh_task(&attached)?;
         let endpoint = attached.endpoint.clone();
         state.endpoints.insert(spec.endpoint_id.clone(), attached);
         let sandbox = state.sandbox(&spec.netns)?;
@@ -32,6 +33,7 @@ impl Net {
         state.sync_zone(&spec.netns);
         state.sync_names(&spec.network_id);
         if overlay {
+            state.sync_ingress(&spec.network_id)?;
             state.sync_peers(&spec.network_id)?;
             state.sync_vips(&spec.netns)?;
         }
@@ -48,6 +50,8 @@ impl Net {
         let netns = attached.spec.netns.clone();
         if let Ok(sandbox) = state.sandbox(&netns) {
             sandbox.endpoints.retain(|e| e != endpoint_id);
+            // They named the interface that goes now.
+            sandbox.mesh = crate::ingress::TaskRules::default();
         }
         let mut errors = Vec::new();
         errors.extend(state.remove_pair(&attached).err());

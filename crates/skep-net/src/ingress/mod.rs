@@ -1,4 +1,25 @@
 //! The routing mesh: a published port answers on every node and shows the client's own address.
+//!
+//! The host translates a connection's destination to a task's address on the ingress network, and
+//! leaves its source alone. The packet reaches the task from the ingress interface of the node that
+//! the client chose, whose hardware address ends in that node's ingress address. The task's
+//! namespace remembers it as the connection's mark, and sends answers to that hardware address
+//! again: no node needs to know of connections through another.
+//!
+//! ```text
+//! client -> node 1 [dnat 10.0.0.21:80] -> ing (02:42:0a:00:00:02) -> vxlan -> task on node 2
+//!                                                  ct mark := 0a000002
+//! client <- node 1 [un-dnat] <- ing <- vxlan <- [dst MAC := 02:42:mark] <- task
+//! ```
+
+mod device;
+mod ops;
+mod rules;
+mod task;
+
+pub(crate) use ops::Ingress;
+pub(crate) use rules::remove_tables;
+pub(crate) use task::{LAST_RESORT, TaskRules};
 
 use crate::addr::Cidr;
 
@@ -7,23 +28,6 @@ use crate::addr::Cidr;
 pub struct IngressSpec {
     /// Id of the ingress network, which was ensured as an overlay with `ingress` set.
     pub network_id: String,
-    /// This node's own addresses on it (`NodeDescription`'s attachment): `10.0.0.2/24`.
+    /// This node's own addresses on it (`Node.attachments`), IPv4 first: `10.0.0.2/24`.
     pub node_addresses: Vec<Cidr>,
-}
-
-impl crate::net::State {
-    pub(crate) fn ingress_uses(&self, network_id: &str) -> bool {
-        let _ = network_id;
-        false
-    }
-
-    pub(crate) fn ingress_addresses(&self, network_id: &str) -> Vec<Cidr> {
-        let _ = network_id;
-        Vec::new()
-    }
-
-    pub(crate) fn sync_ingress(&mut self, network_id: &str) -> Result<(), crate::NetError> {
-        let _ = network_id;
-        Ok(())
-    }
 }

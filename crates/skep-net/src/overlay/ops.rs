@@ -6,9 +6,8 @@ use std::net::IpAddr;
 use skep_objects::skep_v1::EndpointsMessage;
 
 use super::space::{Space, Tunnel};
-use super::table::Balanced;
+use super::table::{Balanced, NetworkTable};
 use super::{OverlaySpec, SwarmSpec, Warning};
-use crate::addr::Cidr;
 use crate::endpoint::{Attached, EndpointSpec, Port, attach};
 use crate::error::NetError;
 use crate::net::{Net, State};
@@ -90,6 +89,7 @@ impl Net {
         let space = state.overlays.remove(network_id).and_then(|o| o.space);
         errors.extend(space.and_then(|s| s.close().err()));
         state.warnings.retain(|w| w.network() != Some(network_id));
+        state.tables.remove(network_id);
         state.sync_names(network_id);
         NetError::collect(errors)
     }
@@ -105,23 +105,21 @@ impl Net {
                 .iter()
                 .map(|n| n.network_id.as_str())
                 .collect();
-            let lost = state
-                .tables
-                .keys()
-                .filter(|id| !named.contains(id.as_str()));
-            changed.extend(lost.cloned());
-            state.tables.retain(|id, _| named.contains(id.as_str()));
+            for (id, table) in &mut state.tables {
+                if !named.contains(id.as_str()) && *table != NetworkTable::default() {
+                    changed.insert(id.clone());
+                    *table = NetworkTable::default();
+                }
+            }
         }
         for network in &message.networks {
             changed.insert(network.network_id.clone());
+            // An empty table, where no table would be "not told yet".
+            let table = state.tables.entry(network.network_id.clone()).or_default();
             if network.gone {
-                state.tables.remove(&network.network_id);
+                *table = NetworkTable::default();
             } else {
-                state
-                    .tables
-                    .entry(network.network_id.clone())
-                    .or_default()
-                    .merge(network);
+                table.merge(network);
             }
         }
         let errors = changed.iter().filter_map(|id| state.sync_network(id).err());
@@ -155,6 +153,14 @@ impl State {
             hairpin: false,
         };
         attach(net.instance(), spec, sandbox, &mut port)
+    }
+
+    /// MTU of an overlay network's interfaces.
+    pub(crate) fn overlay_mtu(&self, network_id: &str) -> Result<u32, NetError> {
+        let unknown = || NetError::UnknownNetwork(network_id.to_owned());
+        let swarm = self.swarm.as_ref().ok_or(NetError::NoSwarm)?;
+        let overlay = self.overlays.get(network_id).ok_or_else(unknown)?;
+        Ok(Tunnel::plain(&overlay.spec, swarm).mtu)
     }
 
     /// The network's namespace, with its tunnels where they can be had.
@@ -211,11 +217,7 @@ impl State {
         let mut out: BTreeSet<IpAddr> = endpoints
             .flat_map(|e| e.spec.addresses.iter().map(|c| c.addr))
             .collect();
-        out.extend(
-            self.ingress_addresses(network_id)
-                .iter()
-                .map(|c: &Cidr| c.addr),
-        );
+        out.extend(self.ingress_addresses(network_id).iter().map(|c| c.addr));
         out
     }
 
@@ -245,10 +247,11 @@ impl State {
                 .retain(|w| !matches!(w, Warning::DataPathPortTaken { .. }));
         }
         self.warnings.extend(warning);
-        let (neighbours, fdb) = match self.tables.get(network_id) {
-            Some(table) => table.peers(&swarm.node_id, &local, |_, node| Some(node)),
-            None => Default::default(),
+        // Before the managers have told, after a restart, the peers that are in the kernel remain.
+        let Some(table) = self.tables.get(network_id) else {
+            return Ok(());
         };
+        let (neighbours, fdb) = table.peers(&swarm.node_id, &local, |_, node| Some(node));
         space.set_peers(&neighbours, &fdb)
     }
 

@@ -10,5 +10,6 @@ mod spec;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use hold::{Held, hold};
 pub(crate) use ports::{Ports, change};
 pub use spec::{PortMapping, Protocol, PublishedPort};

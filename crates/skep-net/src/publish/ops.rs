@@ -16,7 +16,8 @@ impl Net {
     ) -> Result<Vec<PublishedPort>, NetError> {
         let mut state = self.state();
         state.unpublish(owner)?;
-        let ports = state.ports.reserve(owner, mappings)?;
+        let reserved = &mut state.ports;
+        let ports = self.inner.host.run(|| reserved.reserve(owner, mappings))?;
         match state.install(&ports) {
             Ok(()) => Ok(ports),
             Err(e) => {

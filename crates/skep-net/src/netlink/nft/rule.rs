@@ -224,6 +224,22 @@ impl Rule {
         self.meta(MARK, equal, mark.to_ne_bytes().to_vec())
     }
 
+    /// `meta mark & MASK == N`; both in host order.
+    #[must_use]
+    pub fn mark_within(self, value: u32, mask: u32) -> Rule {
+        self.with(Expr::Meta {
+            key: MARK,
+            reg: REG1,
+        })
+        .with(Expr::Bitwise {
+            mask: mask.to_ne_bytes().to_vec(),
+        })
+        .with(Expr::Cmp {
+            equal: true,
+            value: value.to_ne_bytes().to_vec(),
+        })
+    }
+
     /// `ct mark != 0`.
     #[must_use]
     pub fn ct_marked(self) -> Rule {
@@ -355,15 +371,25 @@ impl Rule {
     /// `meta l4proto . th dport vmap @MAP`.
     #[must_use]
     pub fn service_vmap(self, map: &str) -> Rule {
+        self.service(map, Some(VERDICT))
+    }
+
+    /// `meta l4proto . th dport @SET`.
+    #[must_use]
+    pub fn service_in(self, set: &str) -> Rule {
+        self.service(set, None)
+    }
+
+    fn service(self, set: &str, map_reg: Option<u32>) -> Rule {
         self.with(Expr::Meta {
             key: L4PROTO,
             reg: REG32,
         })
         .with(Self::port_expr(false, REG32 + 1))
         .with(Expr::Lookup {
-            set: map.into(),
+            set: set.into(),
             id: None,
-            map_reg: Some(VERDICT),
+            map_reg,
             reg: REG32,
         })
     }

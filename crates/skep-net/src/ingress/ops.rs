@@ -1,0 +1,249 @@
+//! Joining the mesh and following its table.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use super::rules::{MeshPort, MeshTable, ingress_ports, targets};
+use super::task::target_ports;
+use super::{IngressSpec, device, task};
+use crate::addr::Cidr;
+use crate::endpoint::Attached;
+use crate::error::NetError;
+use crate::net::{Net, State};
+use crate::overlay::Warning;
+use crate::overlay::table::{NetworkTable, parse_ips};
+use crate::publish::{Held, Protocol, hold};
+
+/// This node on the mesh.
+#[derive(Debug)]
+pub(crate) struct Ingress {
+    spec: IngressSpec,
+    pub interface: String,
+    tables: Vec<MeshTable>,
+    held: BTreeMap<MeshPort, Option<Held>>,
+}
+
+impl Net {
+    /// Puts this node on the ingress network and serves published ports on it. The reply to a
+    /// changed address is a move.
+    pub fn ensure_ingress(&self, spec: &IngressSpec) -> Result<(), NetError> {
+        if !spec.node_addresses.iter().any(Cidr::is_ipv4) {
+            let value = spec.network_id.clone();
+            return Err(NetError::Invalid {
+                what: "ingress without IPv4 node address",
+                value,
+            });
+        }
+        let mut state = self.state();
+        let state = &mut *state;
+        if state
+            .ingress
+            .as_ref()
+            .is_some_and(|i| i.spec.network_id != spec.network_id)
+        {
+            state.remove_ingress()?;
+        }
+        state.open_space(self, &spec.network_id)?;
+        let mtu = state.overlay_mtu(&spec.network_id)?;
+        let unknown = || NetError::UnknownNetwork(spec.network_id.clone());
+        let overlay = state
+            .overlays
+            .get_mut(&spec.network_id)
+            .ok_or_else(unknown)?;
+        let space = overlay.space.as_mut().ok_or_else(unknown)?;
+        let (host, route) = (&self.inner.host, &mut state.route);
+        device::ensure(self.instance(), spec, space, host, route, mtu)?;
+        match &mut state.ingress {
+            Some(ingress) => ingress.spec = spec.clone(),
+            None => state.ingress = Some(Ingress::new(self.instance(), spec)),
+        }
+        state.write_host_rules()?;
+        state.sync_network(&spec.network_id)
+    }
+
+    /// Takes this node off the ingress network.
+    pub fn remove_ingress(&self) -> Result<(), NetError> {
+        self.state().remove_ingress()
+    }
+}
+
+impl Ingress {
+    fn new(instance: &str, spec: &IngressSpec) -> Ingress {
+        let interface = device::name(instance);
+        let mut families = vec![true];
+        families.extend(
+            spec.node_addresses
+                .iter()
+                .any(|a| !a.is_ipv4())
+                .then_some(false),
+        );
+        let table = |v4| MeshTable::new(instance, &interface, v4);
+        let tables = families.into_iter().map(table).collect();
+        Ingress {
+            spec: spec.clone(),
+            interface,
+            tables,
+            held: BTreeMap::new(),
+        }
+    }
+
+    /// Keeps the mesh's ports from processes of the host, where nobody has them yet.
+    fn hold(&mut self, wanted: &BTreeSet<MeshPort>) -> BTreeSet<MeshPort> {
+        self.held
+            .retain(|port, held| wanted.contains(port) && held.is_some());
+        for port in wanted {
+            let address = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port.published);
+            self.held
+                .entry(*port)
+                .or_insert_with(|| hold(port.protocol, address).ok());
+        }
+        self.held
+            .iter()
+            .filter(|(_, h)| h.is_none())
+            .map(|(p, _)| *p)
+            .collect()
+    }
+}
+
+impl State {
+    fn remove_ingress(&mut self) -> Result<(), NetError> {
+        let Some(mut ingress) = self.ingress.take() else {
+            return Ok(());
+        };
+        let mut errors = Vec::new();
+        let failed = || NetError::netlink("leave the ingress network");
+        for table in &mut ingress.tables {
+            errors.extend(table.remove(&mut self.nft).map_err(failed()).err());
+        }
+        errors.extend(
+            self.route
+                .delete_link(&ingress.interface)
+                .map_err(failed())
+                .err(),
+        );
+        self.warnings
+            .retain(|w| !matches!(w, Warning::IngressPortBusy { .. }));
+        errors.extend(self.write_host_rules().err());
+        errors.extend(self.close_space_if_unused(&ingress.spec.network_id).err());
+        NetError::collect(errors)
+    }
+
+    /// Whether the host itself is on this network.
+    pub(crate) fn ingress_uses(&self, network_id: &str) -> bool {
+        self.ingress
+            .as_ref()
+            .is_some_and(|i| i.spec.network_id == network_id)
+    }
+
+    /// The host's own addresses on this network.
+    pub(crate) fn ingress_addresses(&self, network_id: &str) -> &[Cidr] {
+        match &self.ingress {
+            Some(ingress) if ingress.spec.network_id == network_id => &ingress.spec.node_addresses,
+            _ => &[],
+        }
+    }
+
+    /// Brings the host's and the tasks' rules to the ingress network's table.
+    pub(crate) fn sync_ingress(&mut self, network_id: &str) -> Result<(), NetError> {
+        if !self
+            .overlays
+            .get(network_id)
+            .is_some_and(|o| o.spec.ingress)
+        {
+            return Ok(());
+        }
+        let mut errors = Vec::new();
+        let local = self
+            .endpoints
+            .values()
+            .filter(|e| e.spec.network_id == network_id);
+        let local: Vec<String> = local.map(|e| e.spec.endpoint_id.clone()).collect();
+        for endpoint in local {
+            errors.extend(self.sync_mesh_task(&endpoint).err());
+        }
+        // Without a table yet, after a restart, what is in the kernel serves on.
+        let table = self.tables.get(network_id);
+        if let (Some(table), true) = (table, self.ingress_uses(network_id)) {
+            let table = table.clone();
+            errors.extend(self.sync_mesh(&table).err());
+        }
+        NetError::collect(errors)
+    }
+
+    fn sync_mesh(&mut self, table: &NetworkTable) -> Result<(), NetError> {
+        let Some(ingress) = &mut self.ingress else {
+            return Ok(());
+        };
+        let mut ports = BTreeSet::new();
+        for (mesh, v4) in ingress.tables.iter_mut().zip([true, false]) {
+            let wanted = targets(table, v4);
+            ports.extend(wanted.keys().copied());
+            let failed = NetError::netlink("set published ports of the mesh");
+            mesh.apply(&mut self.nft, wanted).map_err(failed)?;
+        }
+        let busy = self.host.run(|| Ok(ingress.hold(&ports)))?;
+        self.warnings
+            .retain(|w| !matches!(w, Warning::IngressPortBusy { .. }));
+        let busy = busy
+            .into_iter()
+            .map(|p| format!("{}/{}", p.protocol, p.published));
+        self.warnings
+            .extend(busy.map(|port| Warning::IngressPortBusy { port }));
+        Ok(())
+    }
+
+    /// Routes of a task that has just joined the ingress network.
+    pub(crate) fn prepare_mesh_task(&mut self, attached: &Attached) -> Result<(), NetError> {
+        let Some(overlay) = self.overlays.get(&attached.spec.network_id) else {
+            return Ok(());
+        };
+        if !overlay.spec.ingress {
+            return Ok(());
+        }
+        let sandbox = self.sandbox(&attached.spec.netns)?;
+        let (ifname, addresses) = (&attached.endpoint.ifname, &attached.spec.addresses);
+        task::prepare(
+            &sandbox.netns,
+            &mut sandbox.route,
+            ifname,
+            attached.index,
+            addresses,
+        )
+    }
+
+    fn sync_mesh_task(&mut self, endpoint_id: &str) -> Result<(), NetError> {
+        let Some(attached) = self.endpoints.get(endpoint_id) else {
+            return Ok(());
+        };
+        let addresses: Vec<IpAddr> = attached.spec.addresses.iter().map(|c| c.addr).collect();
+        // Without a table yet, after a restart, the rules that are there serve on.
+        let Some(table) = self.tables.get(&attached.spec.network_id) else {
+            return Ok(());
+        };
+        let ports = ports_of(table, &addresses);
+        let Some(sandbox) = self.sandboxes.get_mut(&attached.spec.netns) else {
+            return Ok(());
+        };
+        let (ifname, addresses) = (&attached.endpoint.ifname, &attached.spec.addresses);
+        let failed = NetError::netlink(format!("set mesh rules of {}", attached.spec.netns));
+        sandbox
+            .mesh
+            .apply(&mut sandbox.nft, ifname, addresses, ports)
+            .map_err(failed)
+    }
+}
+
+/// The target ports of the service whose task has one of these addresses.
+fn ports_of(table: &NetworkTable, addresses: &[IpAddr]) -> BTreeSet<(Protocol, u16)> {
+    let mine = |t: &&skep_objects::skep_v1::TaskEndpoint| {
+        parse_ips(&t.addresses).any(|ip| addresses.contains(&ip))
+    };
+    let service = table
+        .tasks
+        .values()
+        .find(mine)
+        .and_then(|t| table.services.get(&t.service_id));
+    service
+        .map(|s| target_ports(ingress_ports(&s.ports)))
+        .unwrap_or_default()
+}
