@@ -88,7 +88,7 @@ impl SwarmNode {
     /// To a manager, acting as this node.
     async fn channel(&self) -> Result<Channel, SwarmError> {
         let (identity, manager, remote) = {
-            let standing = self.inner.standing.read().await;
+            let standing = self.standing();
             let Standing::Member(member) = &*standing else {
                 return Err(SwarmError::NotMember);
             };

@@ -69,8 +69,8 @@ fn state(standing: &Standing) -> &'static str {
 
 impl SwarmNode {
     /// The header `Swarm` of `_ping`: `inactive`, `active/manager`, `active/worker`, …
-    pub async fn header(&self) -> String {
-        let standing = self.inner.standing.read().await;
+    pub fn header(&self) -> String {
+        let standing = self.standing();
         let state = state(&standing);
         let role = match &*standing {
             Standing::Member(member) if state == "active" => {
@@ -88,7 +88,7 @@ impl SwarmNode {
     /// The block `Swarm` of `info`.
     pub async fn info(&self) -> Info {
         let (mut info, control) = {
-            let standing = self.inner.standing.read().await;
+            let standing = self.standing();
             let control = manager(&standing).ok().map(|m| m.control());
             (local_info(&standing), control)
         };

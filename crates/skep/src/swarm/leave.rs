@@ -2,7 +2,7 @@
 
 use super::error::SwarmError;
 use super::info::{nodes, reachability};
-use super::member::Member;
+use super::manager::RunningManager;
 
 const ATTEMPT: &str =
     "You are attempting to leave the swarm on a node that is participating as a manager. ";
@@ -12,17 +12,10 @@ const MAY_LOSE: &str = "Doing so may lose the consensus of your cluster. ";
 const ONLY_WAY: &str = "The only way to restore a swarm that has lost consensus is to reinitialize \
                         it with `--force-new-cluster`. Use `--force` to suppress this message.";
 
-/// Refuses unless the node is a worker.
-pub(super) async fn check(member: &Member) -> Result<(), SwarmError> {
-    let manager = member.manager.borrow().clone();
-    let Some(manager) = manager else {
-        return Ok(());
-    };
-    let counts = match nodes(&*manager.control()).await {
-        Ok(nodes) => Some(reachability(&nodes)),
-        Err(_) => None,
-    };
-    Err(SwarmError::LeaveRefused(refusal(counts)))
+/// What a manager is told, with what its leaving would mean.
+pub(super) async fn refuse(manager: &dyn RunningManager) -> SwarmError {
+    let nodes = nodes(&*manager.control()).await;
+    SwarmError::LeaveRefused(refusal(nodes.ok().as_deref().map(reachability)))
 }
 
 /// The text, by how many managers answer and how many do not.

@@ -85,19 +85,6 @@ impl Member {
         }
     }
 
-    /// Waits until the node is active: in session, and if it is a manager, serving.
-    pub(super) async fn ready(&self) -> Result<(), Arc<SwarmError>> {
-        let mut status = self.status.clone();
-        let decided = |s: &Status| s.is_active || s.failure.is_some();
-        match status.wait_for(decided).await {
-            Ok(status) => match &status.failure {
-                Some(failure) => Err(Arc::clone(failure)),
-                None => Ok(()),
-            },
-            Err(_) => Err(Arc::new(SwarmError::Ended("node has ended".to_owned()))),
-        }
-    }
-
     /// Ends the membership of this process; tasks go on.
     pub(super) async fn stop(self) {
         self.stop.cancel();
@@ -111,6 +98,15 @@ impl Member {
         }
         self.stop.cancel();
         let _ = self.handle.await;
+    }
+}
+
+/// Waits until a node is active: in session, and if it is a manager, serving.
+pub(super) async fn ready(mut status: watch::Receiver<Status>) -> Result<(), Arc<SwarmError>> {
+    let decided = |s: &Status| s.is_active || s.failure.is_some();
+    match status.wait_for(decided).await {
+        Ok(status) => status.failure.clone().map_or(Ok(()), Err),
+        Err(_) => Err(Arc::new(SwarmError::Ended("node has ended".to_owned()))),
     }
 }
 

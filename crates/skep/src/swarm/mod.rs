@@ -22,6 +22,7 @@ mod info;
 mod leave;
 pub mod manager;
 mod member;
+mod membership;
 mod renew;
 mod request;
 mod state;
@@ -29,7 +30,7 @@ mod supervise;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use skep_agent::Executor;
@@ -39,7 +40,7 @@ use skep_rpc::identity::{Kek, NodeFiles};
 use skep_rpc::swarmkit::control_server::Control;
 use skep_rpc::{bootstrap, client};
 use time::OffsetDateTime;
-use tokio::sync::{Mutex, RwLock};
+use tokio::sync::Mutex;
 use tracing::{info, warn};
 
 pub use attach::Attachment;
@@ -133,13 +134,20 @@ impl SwarmNode {
         }
     }
 
+    fn standing(&self) -> RwLockReadGuard<'_, Standing> {
+        self.inner
+            .standing
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Makes a swarm of this one manager; answers the node's id.
     pub async fn init(&self, request: InitRequest) -> Result<String, SwarmError> {
         let _one = self.inner.change.lock().await;
         if request.force_new_cluster {
             return self.force_new_cluster(request).await;
         }
-        self.refuse_member().await?;
+        self.refuse_member()?;
         let asked = request::init(&self.inner.config, &request)?;
         let (credentials, founding) = request::found(asked.founding)?;
         let first = First {
@@ -154,7 +162,7 @@ impl SwarmNode {
             SwarmError::Ended("swarm was not ready in time".into()),
         )
         .await?;
-        self.node_id().await.ok_or(SwarmError::NotMember)
+        self.node_id().ok_or(SwarmError::NotMember)
     }
 
     /// Keeps the state of a manager whose quorum is gone, and makes it the only one.
@@ -170,7 +178,7 @@ impl SwarmNode {
             let listen = settings.listen_addr;
             settings.advertise_addr = addresses.advertise(&request.advertise_addr, None, listen)?;
         }
-        if let Standing::Locked = &*self.inner.standing.read().await {
+        if let Standing::Locked = &*self.standing() {
             return Err(SwarmError::Locked);
         }
         self.replace(Standing::Inactive).await;
@@ -179,20 +187,20 @@ impl SwarmNode {
         self.replace(standing).await;
         self.await_ready(SwarmError::Ended("swarm was not ready in time".into()))
             .await?;
-        self.node_id().await.ok_or(SwarmError::NotMember)
+        self.node_id().ok_or(SwarmError::NotMember)
     }
 
     /// Enters the swarm of the given managers.
     pub async fn join(&self, request: JoinRequest) -> Result<(), SwarmError> {
         let _one = self.inner.change.lock().await;
-        self.refuse_member().await?;
+        self.refuse_member()?;
         let settings = request::join(&self.inner.config, &request)?;
         self.enter(settings, Entry::Join, SwarmError::JoinTimeout)
             .await
     }
 
-    async fn refuse_member(&self) -> Result<(), SwarmError> {
-        match &*self.inner.standing.read().await {
+    fn refuse_member(&self) -> Result<(), SwarmError> {
+        match &*self.standing() {
             Standing::Inactive => Ok(()),
             Standing::Locked => Err(SwarmError::Locked),
             Standing::Broken(..) | Standing::Member(_) => Err(SwarmError::AlreadyMember),
@@ -212,14 +220,18 @@ impl SwarmNode {
         self.await_ready(timeout).await
     }
 
-    async fn await_ready(&self, timeout: SwarmError) -> Result<(), SwarmError> {
-        let ready = async {
-            match &*self.inner.standing.read().await {
-                Standing::Member(member) => member.ready().await,
-                Standing::Broken(_, error) => Err(Arc::clone(error)),
-                Standing::Inactive | Standing::Locked => Err(Arc::new(SwarmError::NotMember)),
-            }
+    /// Waits until the member is active.
+    async fn ready(&self) -> Result<(), Arc<SwarmError>> {
+        let status = match &*self.standing() {
+            Standing::Member(member) => member.status.clone(),
+            Standing::Broken(_, error) => return Err(Arc::clone(error)),
+            Standing::Inactive | Standing::Locked => return Err(Arc::new(SwarmError::NotMember)),
         };
+        member::ready(status).await
+    }
+
+    async fn await_ready(&self, timeout: SwarmError) -> Result<(), SwarmError> {
+        let ready = self.ready();
         let is_join = matches!(timeout, SwarmError::JoinTimeout);
         let failure = match tokio::time::timeout(self.inner.config.connect_timeout, ready).await {
             Ok(Ok(())) => return Ok(()),
@@ -234,12 +246,14 @@ impl SwarmNode {
     /// Leaves the swarm: tasks end, and the node forgets that it was a member.
     pub async fn leave(&self, force: bool) -> Result<(), SwarmError> {
         let _one = self.inner.change.lock().await;
-        match &*self.inner.standing.read().await {
+        let manager = match &*self.standing() {
             Standing::Inactive => return Err(SwarmError::NotMember),
             Standing::Locked if !force => return Err(SwarmError::Locked),
-            Standing::Locked | Standing::Broken(..) => {}
-            Standing::Member(member) if !force => leave::check(member).await?,
-            Standing::Member(_) => {}
+            Standing::Locked | Standing::Broken(..) => None,
+            Standing::Member(member) => member.manager.borrow().clone(),
+        };
+        if let Some(manager) = manager.filter(|_| !force) {
+            return Err(leave::refuse(&*manager).await);
         }
         self.erase().await;
         info!("this node has left the swarm");
@@ -248,7 +262,14 @@ impl SwarmNode {
 
     /// Ends the membership and removes its state.
     async fn erase(&self) {
-        let old = std::mem::replace(&mut *self.inner.standing.write().await, Standing::Inactive);
+        let old = std::mem::replace(
+            &mut *self
+                .inner
+                .standing
+                .write()
+                .unwrap_or_else(PoisonError::into_inner),
+            Standing::Inactive,
+        );
         if let Standing::Member(member) = old {
             member.leave().await;
         } else {
@@ -272,7 +293,14 @@ impl SwarmNode {
     }
 
     async fn replace(&self, standing: Standing) {
-        let old = std::mem::replace(&mut *self.inner.standing.write().await, standing);
+        let old = std::mem::replace(
+            &mut *self
+                .inner
+                .standing
+                .write()
+                .unwrap_or_else(PoisonError::into_inner),
+            standing,
+        );
         if let Standing::Member(member) = old {
             member.stop().await;
         }
@@ -281,7 +309,7 @@ impl SwarmNode {
     /// Unlocks a manager that was restarted with autolock on.
     pub async fn unlock(&self, key: &str) -> Result<(), SwarmError> {
         let _one = self.inner.change.lock().await;
-        match &*self.inner.standing.read().await {
+        match &*self.standing() {
             Standing::Inactive => return Err(SwarmError::NotMember),
             Standing::Locked => {}
             Standing::Broken(..) | Standing::Member(_) => return Err(SwarmError::NotLocked),
@@ -291,12 +319,7 @@ impl SwarmNode {
             Standing::Broken(_, error) => Err(take(error)),
             standing => {
                 self.replace(standing).await;
-                let ready = async {
-                    match &*self.inner.standing.read().await {
-                        Standing::Member(member) => member.ready().await.map_err(take),
-                        _ => Err(SwarmError::NotMember),
-                    }
-                };
+                let ready = async { self.ready().await.map_err(take) };
                 match tokio::time::timeout(self.inner.config.connect_timeout, ready).await {
                     Ok(outcome) => outcome,
                     // It is unlocked; that the quorum is not there is told by `info`.
@@ -309,7 +332,7 @@ impl SwarmNode {
     /// The key to unlock managers with, empty without autolock.
     pub async fn unlock_key(&self) -> Result<String, SwarmError> {
         let dialer = {
-            let standing = self.inner.standing.read().await;
+            let standing = self.standing();
             let manager = info::manager(&standing)?;
             manager.local_dialer()
         };
@@ -319,13 +342,13 @@ impl SwarmNode {
     }
 
     /// The control API of the manager in this node, or why there is none.
-    pub async fn control(&self) -> Result<Arc<dyn Control>, SwarmError> {
-        Ok(info::manager(&*self.inner.standing.read().await)?.control())
+    pub fn control(&self) -> Result<Arc<dyn Control>, SwarmError> {
+        Ok(info::manager(&self.standing())?.control())
     }
 
     /// This node's id; none outside a swarm.
-    pub async fn node_id(&self) -> Option<String> {
-        match &*self.inner.standing.read().await {
+    pub fn node_id(&self) -> Option<String> {
+        match &*self.standing() {
             Standing::Member(member) => {
                 let status = member.status.borrow();
                 status.identity.as_ref().map(|i| i.node_id().to_owned())
@@ -386,3 +409,6 @@ fn resume(
     };
     Standing::Member(Member::spawn(Arc::clone(config), settings, entry))
 }
+
+#[cfg(test)]
+mod tests;
