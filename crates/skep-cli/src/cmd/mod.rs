@@ -1,10 +1,13 @@
 //! The commands: a file a noun, a function a verb.
 
 pub mod context;
+mod network;
 mod node;
 mod objects;
+mod secret;
 mod service;
 mod swarm;
+mod volume;
 
 use crate::grammar::Command;
 
@@ -26,5 +29,13 @@ pub(crate) const GROUPS: &[(&str, &str)] = &[
 
 /// Every command.
 pub(crate) fn commands() -> Vec<Command> {
-    [node::COMMANDS, service::COMMANDS, swarm::COMMANDS].concat()
+    [
+        network::COMMANDS,
+        node::COMMANDS,
+        secret::COMMANDS,
+        service::COMMANDS,
+        swarm::COMMANDS,
+        volume::COMMANDS,
+    ]
+    .concat()
 }

@@ -82,3 +82,25 @@ pub(super) fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
         .and_then(Value::as_str)
         .unwrap_or_default()
 }
+
+/// Labels in one text: `a=1,b=2`.
+pub(super) fn label_text(labels: &Value) -> String {
+    let pairs = labels.as_object().into_iter().flatten();
+    pairs
+        .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+/// Asks on the terminal; only `y` and `yes` are yes.
+pub(super) fn confirmed(question: &str) -> Result<bool, CliError> {
+    use std::io::Write as _;
+    print!("{question} [y/N] ");
+    std::io::stdout().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(matches!(
+        answer.trim().to_ascii_lowercase().as_str(),
+        "y" | "yes"
+    ))
+}

@@ -65,3 +65,25 @@ impl Command {
             .collect()
     }
 }
+
+/// A command whose flags may stand anywhere.
+pub(crate) const fn command(
+    path: &'static str,
+    aliases: &'static [&'static str],
+    usage: &'static str,
+    about: &'static str,
+    arity: Arity,
+    flags: &'static str,
+    run: Run,
+) -> Command {
+    Command {
+        path,
+        aliases,
+        usage,
+        about,
+        arity,
+        stops_at_argument: false,
+        flags,
+        run,
+    }
+}
