@@ -128,8 +128,8 @@ impl Api {
     }
 
     /// The control API, or why this node has none.
-    pub fn manager(&self) -> error::Result<cluster::Manager> {
-        self.swarm.manager()
+    pub async fn manager(&self) -> error::Result<cluster::Manager> {
+        self.swarm.manager().await
     }
 
     /// This host's images.
