@@ -6,8 +6,8 @@
 
 pub mod daemon;
 pub mod http;
-pub mod swarm;
 pub mod playground;
+pub mod swarm;
 
 /// What this process is, told by its arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -191,4 +191,33 @@ mod tests {
         check("POST /containers/x/start HTTP/1.1\r\nHost: d", false);
         check("GET /containers/x/attach HTTP/1.1\r\nHost: d", false);
     }
+
+    #[tokio::test]
+    async fn an_old_client_gets_the_answer_that_it_waits_for() {
+        use tokio::io::AsyncWriteExt;
+        let (mut client, server) = tokio::io::duplex(4096);
+        client
+            .write_all(b"POST /containers/x/attach HTTP/1.1\r\nHost: d\r\n\r\nkeys")
+            .await
+            .expect("sent");
+        let mut server = Client::greet(server)
+            .await
+            .expect("a request")
+            .expect("one");
+        assert!(server.hijacks());
+        let mut head = vec![0; 4096];
+        let len = server.read(&mut head).await.expect("read");
+        let head = String::from_utf8_lossy(&head[..len]).into_owned();
+        assert!(
+            head.contains("\r\nUpgrade: tcp\r\n") && head.ends_with("\r\n\r\nkeys"),
+            "{head}"
+        );
+        let answer = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: tcp\r\n\r\n";
+        server.write_all(answer.as_bytes()).await.expect("written");
+        server.write_all(b"output").await.expect("written");
+        server.shutdown().await.expect("shut");
+        let mut got = String::new();
+        client.read_to_string(&mut got).await.expect("read");
+        assert_eq!(got.as_bytes(), [ANSWER, b"output"].concat());
+    }
 }
