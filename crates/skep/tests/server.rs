@@ -69,16 +69,16 @@ impl Membership for OneManager {
         }
     }
 
-    async fn header(&self) -> String {
+    fn header(&self) -> String {
         "active/manager".into()
     }
 
-    async fn manager(&self) -> ApiResult<Manager> {
+    fn manager(&self) -> ApiResult<Manager> {
         Ok(Arc::new(self.0.clone()))
     }
 
-    async fn logs(&self) -> ApiResult<LogSource> {
-        Outsider.logs().await
+    fn logs(&self) -> ApiResult<LogSource> {
+        Outsider.logs()
     }
 }
 

@@ -7,7 +7,6 @@ use skep_objects::api::swarm::{Info, InitRequest, JoinRequest};
 use super::cluster::Manager;
 use super::error::{ApiError, Result};
 use super::system;
-use crate::swarm::{SwarmError, SwarmNode};
 
 /// This node's membership; the node itself, or a stand-in for a host outside any swarm.
 #[async_trait]
@@ -25,11 +24,11 @@ pub trait Membership: std::fmt::Debug + Send + Sync + 'static {
     /// The block `Swarm` of `info`.
     async fn info(&self) -> Info;
     /// The header `Swarm` of `_ping`: `inactive`, `active/manager`, ...
-    async fn header(&self) -> String;
+    fn header(&self) -> String;
     /// The control API, or why this node has none.
-    async fn manager(&self) -> Result<Manager>;
+    fn manager(&self) -> Result<Manager>;
     /// Docker's way of asking for logs of tasks on all nodes, or why this node cannot.
-    async fn logs(&self) -> Result<LogSource>;
+    fn logs(&self) -> Result<LogSource>;
 }
 
 /// Subscribes to logs through the managers.
@@ -43,51 +42,6 @@ pub trait Logs: Send + Sync {
         &self,
         request: skep_objects::swarmkit::SubscribeLogsRequest,
     ) -> Result<skep_engine::BoxStream<Result<skep_objects::swarmkit::SubscribeLogsMessage>>>;
-}
-
-impl From<SwarmError> for ApiError {
-    fn from(error: SwarmError) -> Self {
-        Self::new(error.kind(), error.to_string())
-    }
-}
-
-#[async_trait]
-impl Membership for SwarmNode {
-    async fn init(&self, request: InitRequest) -> Result<String> {
-        Ok(SwarmNode::init(self, request).await?)
-    }
-
-    async fn join(&self, request: JoinRequest) -> Result<()> {
-        Ok(SwarmNode::join(self, request).await?)
-    }
-
-    async fn leave(&self, force: bool) -> Result<()> {
-        Ok(SwarmNode::leave(self, force).await?)
-    }
-
-    async fn unlock(&self, key: &str) -> Result<()> {
-        Ok(SwarmNode::unlock(self, key).await?)
-    }
-
-    async fn unlock_key(&self) -> Result<String> {
-        Ok(SwarmNode::unlock_key(self).await?)
-    }
-
-    async fn info(&self) -> Info {
-        SwarmNode::info(self).await
-    }
-
-    async fn header(&self) -> String {
-        SwarmNode::header(self).await
-    }
-
-    async fn manager(&self) -> Result<Manager> {
-        Ok(self.control().await?)
-    }
-
-    async fn logs(&self) -> Result<LogSource> {
-        Err(ApiError::not_implemented("logs of services"))
-    }
 }
 
 /// A host that belongs to no swarm and cannot enter one.
@@ -134,15 +88,15 @@ impl Membership for Outsider {
         system::inactive()
     }
 
-    async fn header(&self) -> String {
+    fn header(&self) -> String {
         "inactive".to_owned()
     }
 
-    async fn manager(&self) -> Result<Manager> {
+    fn manager(&self) -> Result<Manager> {
         Err(no_swarm())
     }
 
-    async fn logs(&self) -> Result<LogSource> {
+    fn logs(&self) -> Result<LogSource> {
         Err(no_swarm())
     }
 }

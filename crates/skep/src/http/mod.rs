@@ -128,8 +128,8 @@ impl Api {
     }
 
     /// The control API, or why this node has none.
-    pub async fn manager(&self) -> error::Result<cluster::Manager> {
-        self.swarm.manager().await
+    pub fn manager(&self) -> error::Result<cluster::Manager> {
+        self.swarm.manager()
     }
 
     /// This host's images.

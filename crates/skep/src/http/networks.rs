@@ -43,7 +43,7 @@ pub async fn route(mut call: Call, path: &[&str]) -> Result<Response> {
 async fn list(api: &Api, filters: &Filters) -> Result<Vec<Network>> {
     filters.validate(&KNOWN)?;
     let mut rows = Vec::new();
-    if let Ok(manager) = api.manager().await {
+    if let Ok(manager) = api.manager() {
         // Without a leader the local networks can be shown all the same.
         rows = swarm::list(&manager, filters).await.unwrap_or_default();
     }
@@ -63,7 +63,7 @@ async fn create(mut call: Call) -> Result<Response> {
         let text = format!("network with name {} already exists", request.name);
         ApiError::new(skep_objects::ErrorKind::AlreadyExists, text)
     };
-    let manager = call.api.manager().await;
+    let manager = call.api.manager();
     if let Ok(manager) = &manager
         && let Some(found) = swarm::find(manager, &request.name).await?
         && found.name == request.name
@@ -89,7 +89,7 @@ async fn find(api: &Api, reference: &str, scope: &str, verbose: bool) -> Result<
         .map(|network| (network.id.clone(), network.name.clone()))
         .collect();
     let mut elsewhere = Vec::new();
-    if let Ok(manager) = api.manager().await {
+    if let Ok(manager) = api.manager() {
         elsewhere = swarm::list(&manager, &Filters::default())
             .await
             .unwrap_or_default();
@@ -138,7 +138,7 @@ fn choose(candidates: &[(String, String)], reference: &str) -> Result<String> {
 async fn remove(call: &Call, reference: &str) -> Result<Response> {
     let found = find(&call.api, reference, "", false).await?;
     if found.scope == "swarm" {
-        swarm::remove(&call.api.manager().await?, &found.id).await?;
+        swarm::remove(&call.api.manager()?, &found.id).await?;
     } else {
         call.api.engine.networks().remove(&found.id).await?;
     }

@@ -26,7 +26,7 @@ pub const COMMIT: &str = match option_env!("SKEP_COMMIT") {
 /// Picks the handler.
 pub async fn route(mut call: Call, path: &[&str]) -> Result<Response> {
     match (call.method().as_str(), path) {
-        ("GET" | "HEAD", ["_ping"]) => ping(&call).await,
+        ("GET" | "HEAD", ["_ping"]) => ping(&call),
         ("GET", ["version"]) => call::ok(&version(&call.api.facts)),
         ("GET", ["info"]) => call::ok(&info::info(&call.api).await),
         ("GET", ["system", "df"]) => call::ok(&info::disk_usage(&call.api, &call.query).await?),
@@ -39,12 +39,12 @@ pub async fn route(mut call: Call, path: &[&str]) -> Result<Response> {
 }
 
 /// What the command line asks before everything else.
-async fn ping(call: &Call) -> Result<Response> {
+fn ping(call: &Call) -> Result<Response> {
     let mut response = call::empty(StatusCode::OK);
     if call.request.method() == http::Method::GET {
         response = call::text("OK");
     }
-    let swarm = HeaderValue::from_str(&call.api.swarm.header().await)
+    let swarm = HeaderValue::from_str(&call.api.swarm.header())
         .map_err(|err| ApiError::internal(err.to_string()))?;
     let headers = response.headers_mut();
     headers.insert("builder-version", HeaderValue::from_static("1"));

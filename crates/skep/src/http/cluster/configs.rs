@@ -16,7 +16,7 @@ pub async fn route(call: Call, path: &[&str]) -> Result<Response> {
         ("GET", ["configs"]) => list(&call).await,
         ("POST", ["configs", "create"]) => create(call).await,
         ("GET", ["configs", id]) => {
-            let found = lookup::config(&call.api.manager().await?, id).await?;
+            let found = lookup::config(&call.api.manager()?, id).await?;
             call::ok(&secret::from_config(&found))
         }
         ("DELETE", ["configs", id]) => remove(&call, id).await,
@@ -26,7 +26,7 @@ pub async fn route(call: Call, path: &[&str]) -> Result<Response> {
 }
 
 async fn list(call: &Call) -> Result<Response> {
-    let manager = call.api.manager().await?;
+    let manager = call.api.manager()?;
     let filters = Some(filters::configs(&call.query.filters()?)?);
     let configs = ask!(manager, list_configs, proto::ListConfigsRequest { filters })?.configs;
     call::ok(&configs.iter().map(secret::from_config).collect::<Vec<_>>())
@@ -34,7 +34,7 @@ async fn list(call: &Call) -> Result<Response> {
 
 async fn create(mut call: Call) -> Result<Response> {
     let spec: ConfigSpec = call.json().await?;
-    let manager = call.api.manager().await?;
+    let manager = call.api.manager()?;
     let request = proto::CreateConfigRequest {
         spec: Some(secret::to_config_spec(spec)),
     };
@@ -45,7 +45,7 @@ async fn create(mut call: Call) -> Result<Response> {
 }
 
 async fn remove(call: &Call, id: &str) -> Result<Response> {
-    let manager = call.api.manager().await?;
+    let manager = call.api.manager()?;
     let config_id = lookup::config(&manager, id).await?.id;
     ask!(
         manager,
@@ -58,7 +58,7 @@ async fn remove(call: &Call, id: &str) -> Result<Response> {
 async fn update(mut call: Call, id: &str) -> Result<Response> {
     let spec: ConfigSpec = call.json().await?;
     let index = call.query.version("config")?;
-    let manager = call.api.manager().await?;
+    let manager = call.api.manager()?;
     let request = proto::UpdateConfigRequest {
         config_id: lookup::config(&manager, id).await?.id,
         config_version: Some(proto::Version { index }),

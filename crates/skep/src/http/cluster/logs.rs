@@ -16,7 +16,7 @@ use crate::http::logs::{LineStyle, options};
 
 /// Logs of every task of a service.
 pub async fn of_service(call: &Call, id: &str) -> Result<Response> {
-    let service = lookup::service(&call.api.manager().await?, id).await?;
+    let service = lookup::service(&call.api.manager()?, id).await?;
     let tty = has_tty(service.spec.as_ref().and_then(|spec| spec.task.as_ref()));
     let selector = proto::LogSelector {
         service_ids: vec![service.id],
@@ -27,7 +27,7 @@ pub async fn of_service(call: &Call, id: &str) -> Result<Response> {
 
 /// Logs of one task.
 pub async fn of_task(call: &Call, id: &str) -> Result<Response> {
-    let task = lookup::task(&call.api.manager().await?, id).await?;
+    let task = lookup::task(&call.api.manager()?, id).await?;
     let tty = has_tty(task.spec.as_ref());
     let selector = proto::LogSelector {
         task_ids: vec![task.id],
@@ -63,7 +63,7 @@ async fn lines(call: &Call, selector: proto::LogSelector, tty: bool) -> Result<R
             since: wanted.since.map(Into::into),
         }),
     };
-    let messages = call.api.swarm.logs().await?.subscribe(request).await?;
+    let messages = call.api.swarm.logs()?.subscribe(request).await?;
     let framing = Framing::of(tty);
     let frames = messages.flat_map(move |batch| {
         let frames: Vec<_> = match batch {

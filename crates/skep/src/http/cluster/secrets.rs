@@ -15,7 +15,7 @@ pub async fn route(call: Call, path: &[&str]) -> Result<Response> {
         ("GET", ["secrets"]) => list(&call).await,
         ("POST", ["secrets", "create"]) => create(call).await,
         ("GET", ["secrets", id]) => {
-            let found = lookup::secret(&call.api.manager().await?, id).await?;
+            let found = lookup::secret(&call.api.manager()?, id).await?;
             call::ok(&secret::from_secret(&found))
         }
         ("DELETE", ["secrets", id]) => remove(&call, id).await,
@@ -25,7 +25,7 @@ pub async fn route(call: Call, path: &[&str]) -> Result<Response> {
 }
 
 async fn list(call: &Call) -> Result<Response> {
-    let manager = call.api.manager().await?;
+    let manager = call.api.manager()?;
     let filters = Some(filters::secrets(&call.query.filters()?)?);
     let secrets = ask!(manager, list_secrets, proto::ListSecretsRequest { filters })?.secrets;
     call::ok(&secrets.iter().map(secret::from_secret).collect::<Vec<_>>())
@@ -33,7 +33,7 @@ async fn list(call: &Call) -> Result<Response> {
 
 async fn create(mut call: Call) -> Result<Response> {
     let spec: SecretSpec = call.json().await?;
-    let manager = call.api.manager().await?;
+    let manager = call.api.manager()?;
     let request = proto::CreateSecretRequest {
         spec: Some(secret::to_secret_spec(spec)),
     };
@@ -44,7 +44,7 @@ async fn create(mut call: Call) -> Result<Response> {
 }
 
 async fn remove(call: &Call, id: &str) -> Result<Response> {
-    let manager = call.api.manager().await?;
+    let manager = call.api.manager()?;
     let secret_id = lookup::secret(&manager, id).await?.id;
     ask!(
         manager,
@@ -57,7 +57,7 @@ async fn remove(call: &Call, id: &str) -> Result<Response> {
 async fn update(mut call: Call, id: &str) -> Result<Response> {
     let spec: SecretSpec = call.json().await?;
     let index = call.query.version("secret")?;
-    let manager = call.api.manager().await?;
+    let manager = call.api.manager()?;
     let request = proto::UpdateSecretRequest {
         secret_id: lookup::secret(&manager, id).await?.id,
         secret_version: Some(proto::Version { index }),

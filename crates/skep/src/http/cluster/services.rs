@@ -30,7 +30,7 @@ pub async fn route(call: Call, path: &[&str]) -> Result<Response> {
 }
 
 async fn list(call: &Call) -> Result<Response> {
-    let manager = call.api.manager().await?;
+    let manager = call.api.manager()?;
     let wanted = call.query.filters()?;
     let filters = Some(filters::services(&wanted)?);
     let services = ask!(
@@ -82,7 +82,7 @@ async fn add_statuses(manager: &Manager, rows: &mut [api::Service]) -> Result<()
 }
 
 async fn inspect(call: &Call, id: &str) -> Result<Response> {
-    let manager = call.api.manager().await?;
+    let manager = call.api.manager()?;
     let mut found = lookup::service(&manager, id).await?;
     if call.query.flag("insertDefaults") {
         let request = proto::GetServiceRequest {
@@ -97,7 +97,7 @@ async fn inspect(call: &Call, id: &str) -> Result<Response> {
 }
 
 async fn remove(call: &Call, id: &str) -> Result<Response> {
-    let manager = call.api.manager().await?;
+    let manager = call.api.manager()?;
     let service_id = lookup::service(&manager, id).await?.id;
     ask!(
         manager,
@@ -129,7 +129,7 @@ fn container(spec: Option<&mut proto::ServiceSpec>) -> Option<&mut proto::Contai
 
 async fn create(mut call: Call) -> Result<Response> {
     let mut body: api::ServiceSpec = call.json().await?;
-    let manager = call.api.manager().await?;
+    let manager = call.api.manager()?;
     if body.name.is_empty() {
         body.name = crate::http::names::random();
     }
@@ -165,7 +165,7 @@ async fn update(mut call: Call, id: &str) -> Result<Response> {
             )));
         }
     };
-    let manager = call.api.manager().await?;
+    let manager = call.api.manager()?;
     let mut current = lookup::service(&manager, id).await?;
     let mut spec = to_spec(&call, &manager, body).await?;
     let auth = call.header("x-registry-auth");

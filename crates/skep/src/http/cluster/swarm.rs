@@ -14,7 +14,7 @@ pub async fn route(mut call: Call, path: &[&str]) -> Result<Response> {
     let node = call.api.swarm.clone();
     match (call.method().as_str(), path) {
         ("GET", ["swarm"]) => {
-            let cluster = lookup::cluster(&call.api.manager().await?).await?;
+            let cluster = lookup::cluster(&call.api.manager()?).await?;
             call::ok(&swarm::from_cluster(&cluster))
         }
         ("POST", ["swarm", "init"]) => {
@@ -51,7 +51,7 @@ async fn update(mut call: Call) -> Result<Response> {
         manager_join_token: rotates(&call, "rotateManagerToken")?,
         manager_unlock_key: rotates(&call, "rotateManagerUnlockKey")?,
     };
-    let manager = call.api.manager().await?;
+    let manager = call.api.manager()?;
     let cluster = lookup::cluster(&manager).await?;
     // The body is the whole spec: what it leaves out goes back to its default.
     let spec = swarm::to_spec(spec, swarm::default_spec())?;

@@ -12,7 +12,7 @@ pub async fn route(call: Call, path: &[&str]) -> Result<Response> {
     match (call.method().as_str(), path) {
         ("GET", ["tasks"]) => list(&call).await,
         ("GET", ["tasks", id]) => call::ok(&task::from_task(
-            &lookup::task(&call.api.manager().await?, id).await?,
+            &lookup::task(&call.api.manager()?, id).await?,
         )),
         ("GET", ["tasks", id, "logs"]) => logs::of_task(&call, id).await,
         _ => Err(ApiError::no_route()),
@@ -20,7 +20,7 @@ pub async fn route(call: Call, path: &[&str]) -> Result<Response> {
 }
 
 async fn list(call: &Call) -> Result<Response> {
-    let manager = call.api.manager().await?;
+    let manager = call.api.manager()?;
     let wanted = call.query.filters()?;
     let mut filters = filters::tasks(&wanted)?;
     for service in wanted.get("service") {
