@@ -11,6 +11,7 @@ pub mod founding;
 pub mod leader;
 pub mod logbroker;
 pub mod loops;
+pub mod manager;
 pub mod orchestrator;
 pub mod pass;
 pub mod raft;
@@ -19,3 +20,6 @@ pub mod scheduler;
 pub mod slot;
 pub mod transitions;
 pub mod unlock;
+pub mod watchapi;
+
+pub use manager::{Manager, ManagerConfig, ManagerError, NewCluster};

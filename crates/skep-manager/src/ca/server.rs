@@ -16,12 +16,12 @@ use skep_rpc::{
     identity::Csr,
     swarmkit::{ca_server::Ca, node_ca_server::NodeCa},
 };
-use skep_store::{Event, Object, Store, Tx, TxError, UpdateError, View};
+use skep_store::{Event, Object, Tx, TxError, UpdateError, View};
 use tonic::{Request, Response, Status};
 use tracing::info;
 
 use super::tokens::role_of_token;
-use crate::unlock::unlock_key;
+use crate::{slot::LateStore, unlock::unlock_key};
 
 /// Ids tried for a new node, should one be taken.
 const ID_TRIES: usize = 4;
@@ -29,7 +29,7 @@ const ID_TRIES: usize = 4;
 /// Serves both services from the store.
 #[derive(Debug, Clone)]
 pub struct CaServer {
-    store: Store,
+    store: LateStore,
 }
 
 /// Why a node gets no certificate.
@@ -66,8 +66,10 @@ impl From<IssueError> for Status {
 
 impl CaServer {
     /// A server over this store.
-    pub fn new(store: Store) -> Self {
-        Self { store }
+    pub fn new(store: impl Into<LateStore>) -> Self {
+        Self {
+            store: store.into(),
+        }
     }
 
     async fn write<T>(
@@ -75,6 +77,7 @@ impl CaServer {
         change: impl FnOnce(&mut Tx) -> Result<T, IssueError>,
     ) -> Result<T, Status> {
         self.store
+            .get()?
             .update(change)
             .await
             .map_err(|error| match error {
@@ -193,7 +196,7 @@ impl Ca for CaServer {
         &self,
         _request: Request<GetRootCaCertificateRequest>,
     ) -> Result<Response<GetRootCaCertificateResponse>, Status> {
-        let view = self.store.view();
+        let view = self.store.get()?.view();
         let root = view
             .the_cluster()
             .and_then(|cluster| cluster.root_ca.as_ref());
@@ -207,7 +210,7 @@ impl Ca for CaServer {
         &self,
         _request: Request<GetUnlockKeyRequest>,
     ) -> Result<Response<GetUnlockKeyResponse>, Status> {
-        let view = self.store.view();
+        let view = self.store.get()?.view();
         let cluster = view.the_cluster().ok_or(IssueError::Starting)?;
         Ok(Response::new(GetUnlockKeyResponse {
             unlock_key: unlock_key(cluster).unwrap_or_default().to_vec(),
@@ -236,7 +239,7 @@ impl NodeCa for CaServer {
         if id.is_empty() {
             return Err(Status::invalid_argument("InvalidArgument"));
         }
-        let (view, mut watch) = self.store.watch();
+        let (view, mut watch) = self.store.get()?.watch();
         if let Some(answer) = settled(find(&view, &id)?) {
             return Ok(Response::new(answer));
         }

@@ -4,18 +4,19 @@ use std::{fmt, sync::Arc};
 
 use skep_objects::swarmkit::*;
 use skep_rpc::swarmkit::control_server::Control;
-use skep_store::{Store, Tx};
+use skep_store::Tx;
 use tonic::{Request, Response, Status};
 
 use super::{
     cluster, config, error::ControlError, extension, members::Members, network, node, resource,
     secret, service, task, volume,
 };
+use crate::slot::LateStore;
 
 /// Serves the control API of the leader.
 #[derive(Clone)]
 pub struct ControlServer {
-    store: Store,
+    store: LateStore,
     members: Arc<dyn Members>,
 }
 
@@ -29,15 +30,18 @@ impl fmt::Debug for ControlServer {
 
 impl ControlServer {
     /// A server over this store; `members` answers what only raft knows.
-    pub fn new(store: Store, members: Arc<dyn Members>) -> Self {
-        Self { store, members }
+    pub fn new(store: impl Into<LateStore>, members: Arc<dyn Members>) -> Self {
+        Self {
+            store: store.into(),
+            members,
+        }
     }
 
     async fn write<T>(
         &self,
         change: impl FnOnce(&mut Tx) -> Result<T, ControlError>,
     ) -> Result<Response<T>, Status> {
-        let result = self.store.update(change).await;
+        let result = self.store.get()?.update(change).await;
         Ok(Response::new(
             result.map_err(|error| error.into::<ControlError>())?,
         ))
@@ -66,25 +70,25 @@ macro_rules! control_api {
 
 control_api! {
     get_node(GetNodeRequest) -> GetNodeResponse =
-        |s, asked| answer(node::get(&s.store.view(), &*s.members, &asked));
+        |s, asked| answer(node::get(&s.store.get()?.view(), &*s.members, &asked));
     list_nodes(ListNodesRequest) -> ListNodesResponse =
-        |s, asked| answer(node::list(&s.store.view(), &*s.members, asked));
+        |s, asked| answer(node::list(&s.store.get()?.view(), &*s.members, asked));
     update_node(UpdateNodeRequest) -> UpdateNodeResponse =
         |s, asked| s.write(|tx| node::update(tx, &*s.members, asked)).await;
     remove_node(RemoveNodeRequest) -> RemoveNodeResponse =
         |s, asked| s.write(|tx| node::remove(tx, &*s.members, &asked)).await;
 
     get_task(GetTaskRequest) -> GetTaskResponse =
-        |s, asked| answer(task::get(&s.store.view(), &asked));
+        |s, asked| answer(task::get(&s.store.get()?.view(), &asked));
     list_tasks(ListTasksRequest) -> ListTasksResponse =
-        |s, asked| answer(task::list(&s.store.view(), asked));
+        |s, asked| answer(task::list(&s.store.get()?.view(), asked));
     remove_task(RemoveTaskRequest) -> RemoveTaskResponse =
         |s, asked| s.write(|tx| task::remove(tx, &asked)).await;
 
     get_service(GetServiceRequest) -> GetServiceResponse =
-        |s, asked| answer(service::get(&s.store.view(), &asked));
+        |s, asked| answer(service::get(&s.store.get()?.view(), &asked));
     list_services(ListServicesRequest) -> ListServicesResponse =
-        |s, asked| answer(service::list(&s.store.view(), asked));
+        |s, asked| answer(service::list(&s.store.get()?.view(), asked));
     create_service(CreateServiceRequest) -> CreateServiceResponse =
         |s, asked| s.write(|tx| service::create(tx, asked)).await;
     update_service(UpdateServiceRequest) -> UpdateServiceResponse =
@@ -92,59 +96,59 @@ control_api! {
     remove_service(RemoveServiceRequest) -> RemoveServiceResponse =
         |s, asked| s.write(|tx| service::remove(tx, &asked)).await;
     list_service_statuses(ListServiceStatusesRequest) -> ListServiceStatusesResponse =
-        |s, asked| answer(service::list_statuses(&s.store.view(), &asked));
+        |s, asked| answer(service::list_statuses(&s.store.get()?.view(), &asked));
 
     get_network(GetNetworkRequest) -> GetNetworkResponse =
-        |s, asked| answer(network::get(&s.store.view(), &asked));
+        |s, asked| answer(network::get(&s.store.get()?.view(), &asked));
     list_networks(ListNetworksRequest) -> ListNetworksResponse =
-        |s, asked| answer(network::list(&s.store.view(), asked));
+        |s, asked| answer(network::list(&s.store.get()?.view(), asked));
     create_network(CreateNetworkRequest) -> CreateNetworkResponse =
         |s, asked| s.write(|tx| network::create(tx, asked)).await;
     remove_network(RemoveNetworkRequest) -> RemoveNetworkResponse =
         |s, asked| s.write(|tx| network::remove(tx, &asked)).await;
 
     get_cluster(GetClusterRequest) -> GetClusterResponse =
-        |s, asked| answer(cluster::get(&s.store.view(), &asked));
+        |s, asked| answer(cluster::get(&s.store.get()?.view(), &asked));
     list_clusters(ListClustersRequest) -> ListClustersResponse =
-        |s, asked| answer(cluster::list(&s.store.view(), asked));
+        |s, asked| answer(cluster::list(&s.store.get()?.view(), asked));
     update_cluster(UpdateClusterRequest) -> UpdateClusterResponse =
         |s, asked| s.write(|tx| cluster::update(tx, asked)).await;
 
     get_secret(GetSecretRequest) -> GetSecretResponse =
-        |s, asked| answer(secret::get(&s.store.view(), &asked));
+        |s, asked| answer(secret::get(&s.store.get()?.view(), &asked));
     update_secret(UpdateSecretRequest) -> UpdateSecretResponse =
         |s, asked| s.write(|tx| secret::update(tx, asked)).await;
     list_secrets(ListSecretsRequest) -> ListSecretsResponse =
-        |s, asked| answer(secret::list(&s.store.view(), asked));
+        |s, asked| answer(secret::list(&s.store.get()?.view(), asked));
     create_secret(CreateSecretRequest) -> CreateSecretResponse =
         |s, asked| s.write(|tx| secret::create(tx, asked)).await;
     remove_secret(RemoveSecretRequest) -> RemoveSecretResponse =
         |s, asked| s.write(|tx| secret::remove(tx, &asked)).await;
 
     get_config(GetConfigRequest) -> GetConfigResponse =
-        |s, asked| answer(config::get(&s.store.view(), &asked));
+        |s, asked| answer(config::get(&s.store.get()?.view(), &asked));
     update_config(UpdateConfigRequest) -> UpdateConfigResponse =
         |s, asked| s.write(|tx| config::update(tx, asked)).await;
     list_configs(ListConfigsRequest) -> ListConfigsResponse =
-        |s, asked| answer(config::list(&s.store.view(), asked));
+        |s, asked| answer(config::list(&s.store.get()?.view(), asked));
     create_config(CreateConfigRequest) -> CreateConfigResponse =
         |s, asked| s.write(|tx| config::create(tx, asked)).await;
     remove_config(RemoveConfigRequest) -> RemoveConfigResponse =
         |s, asked| s.write(|tx| config::remove(tx, &asked)).await;
 
     get_extension(GetExtensionRequest) -> GetExtensionResponse =
-        |s, asked| answer(extension::get(&s.store.view(), &asked));
+        |s, asked| answer(extension::get(&s.store.get()?.view(), &asked));
     create_extension(CreateExtensionRequest) -> CreateExtensionResponse =
         |s, asked| s.write(|tx| extension::create(tx, asked)).await;
     remove_extension(RemoveExtensionRequest) -> RemoveExtensionResponse =
         |s, asked| s.write(|tx| extension::remove(tx, &asked)).await;
 
     get_resource(GetResourceRequest) -> GetResourceResponse =
-        |s, asked| answer(resource::get(&s.store.view(), &asked));
+        |s, asked| answer(resource::get(&s.store.get()?.view(), &asked));
     update_resource(UpdateResourceRequest) -> UpdateResourceResponse =
         |s, asked| s.write(|tx| resource::update(tx, asked)).await;
     list_resources(ListResourcesRequest) -> ListResourcesResponse =
-        |s, asked| answer(resource::list(&s.store.view(), asked));
+        |s, asked| answer(resource::list(&s.store.get()?.view(), asked));
     create_resource(CreateResourceRequest) -> CreateResourceResponse =
         |s, asked| s.write(|tx| resource::create(tx, asked)).await;
     remove_resource(RemoveResourceRequest) -> RemoveResourceResponse =
@@ -153,11 +157,11 @@ control_api! {
     create_volume(CreateVolumeRequest) -> CreateVolumeResponse =
         |_s, _asked| answer(volume::create());
     get_volume(GetVolumeRequest) -> GetVolumeResponse =
-        |s, asked| answer(volume::get(&s.store.view(), &asked));
+        |s, asked| answer(volume::get(&s.store.get()?.view(), &asked));
     update_volume(UpdateVolumeRequest) -> UpdateVolumeResponse =
         |s, asked| s.write(|tx| volume::update(tx, asked)).await;
     list_volumes(ListVolumesRequest) -> ListVolumesResponse =
-        |s, asked| answer(volume::list(&s.store.view(), asked));
+        |s, asked| answer(volume::list(&s.store.get()?.view(), asked));
     remove_volume(RemoveVolumeRequest) -> RemoveVolumeResponse =
         |s, asked| s.write(|tx| volume::remove(tx, &asked)).await;
 }

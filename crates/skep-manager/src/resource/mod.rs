@@ -12,8 +12,10 @@ use skep_objects::{
     },
 };
 use skep_rpc::{caller_of, swarmkit::resource_allocator_server::ResourceAllocator};
-use skep_store::{Store, Tx, TxError, UpdateError};
+use skep_store::{Tx, TxError, UpdateError};
 use tonic::{Request, Response, Status};
+
+use crate::slot::LateStore;
 
 /// Why a container gets no network.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -113,13 +115,15 @@ pub fn detach(tx: &mut Tx, node: &str, attachment: &str) -> Result<(), AttachErr
 /// SwarmKit's ResourceAllocator service, over the store.
 #[derive(Debug, Clone)]
 pub struct ResourceServer {
-    store: Store,
+    store: LateStore,
 }
 
 impl ResourceServer {
     /// A server over this store.
-    pub fn new(store: Store) -> Self {
-        Self { store }
+    pub fn new(store: impl Into<LateStore>) -> Self {
+        Self {
+            store: store.into(),
+        }
     }
 
     async fn write<T>(
@@ -127,6 +131,7 @@ impl ResourceServer {
         change: impl FnOnce(&mut Tx) -> Result<T, AttachError>,
     ) -> Result<T, Status> {
         self.store
+            .get()?
             .update(change)
             .await
             .map_err(|error| match error {
@@ -162,6 +167,7 @@ impl ResourceAllocator for ResourceServer {
 #[cfg(test)]
 mod tests {
     use skep_objects::swarmkit::{Network, NetworkAttachmentConfig, NetworkSpec};
+    use skep_store::Store;
 
     use super::*;
 

@@ -2,6 +2,7 @@ use std::time::SystemTime;
 
 use skep_objects::{swarmkit::NodeRole, timestamp::timestamp};
 use skep_rpc::identity::{NodeCertificate, NodeKey, RootBundle};
+use skep_store::Store;
 use time::OffsetDateTime;
 
 use super::*;

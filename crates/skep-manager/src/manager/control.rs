@@ -1,0 +1,128 @@
+//! The control API for this process: answered here while this manager leads, handed on otherwise.
+
+use std::{fmt, time::Duration};
+
+use skep_objects::swarmkit::*;
+use skep_rpc::{
+    Leader, LeaderLink,
+    swarmkit::{control_client::ControlClient, control_server::Control},
+};
+use skep_store::CommitError;
+use tonic::{Code, Request, Response, Status};
+
+use crate::{control::ControlServer, raft::Quorum};
+
+/// Tries of a call that reached no leader.
+const TRIES: usize = 5;
+/// Pause before another.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The leader's control API.
+pub struct ForwardingControl {
+    here: ControlServer,
+    quorum: Quorum,
+}
+
+impl fmt::Debug for ForwardingControl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ForwardingControl").finish_non_exhaustive()
+    }
+}
+
+impl ForwardingControl {
+    /// `here` answers while this manager leads.
+    pub fn new(here: ControlServer, quorum: Quorum) -> Self {
+        Self { here, quorum }
+    }
+}
+
+/// Whether nothing can have come of the call, so that it may be made again.
+fn was_not_taken(status: &Status) -> bool {
+    let refused = [
+        CommitError::NotLeader.to_string(),
+        CommitError::Transferring.to_string(),
+    ];
+    status.code() == Code::Unavailable
+        && (refused.iter().any(|text| status.message().contains(text))
+            || status.message().contains("tcp connect error")
+            || status.message().contains("Connection refused"))
+}
+
+macro_rules! forward {
+    ($($method:ident($request:ident) -> $response:ident;)*) => {
+        #[tonic::async_trait]
+        impl Control for ForwardingControl {
+            $(async fn $method(
+                &self,
+                request: Request<$request>,
+            ) -> Result<Response<$response>, Status> {
+                let message = request.into_inner();
+                let mut failed = false;
+                for tries_left in (0..TRIES).rev() {
+                    let answer = match self.quorum.leader(failed).await? {
+                        Leader::Local => self.here.$method(Request::new(message.clone())).await,
+                        Leader::Remote(channel) => {
+                            let mut client = ControlClient::new(channel)
+                                .max_decoding_message_size(usize::MAX);
+                            client.$method(Request::new(message.clone())).await
+                        }
+                    };
+                    match answer {
+                        Err(status) if tries_left > 0 && was_not_taken(&status) => {
+                            failed = true;
+                            tokio::time::sleep(PAUSE).await;
+                        }
+                        answer => return answer,
+                    }
+                }
+                Err(Status::unavailable("no leader could be reached"))
+            })*
+        }
+    };
+}
+
+forward! {
+    get_node(GetNodeRequest) -> GetNodeResponse;
+    list_nodes(ListNodesRequest) -> ListNodesResponse;
+    update_node(UpdateNodeRequest) -> UpdateNodeResponse;
+    remove_node(RemoveNodeRequest) -> RemoveNodeResponse;
+    get_task(GetTaskRequest) -> GetTaskResponse;
+    list_tasks(ListTasksRequest) -> ListTasksResponse;
+    remove_task(RemoveTaskRequest) -> RemoveTaskResponse;
+    get_service(GetServiceRequest) -> GetServiceResponse;
+    list_services(ListServicesRequest) -> ListServicesResponse;
+    create_service(CreateServiceRequest) -> CreateServiceResponse;
+    update_service(UpdateServiceRequest) -> UpdateServiceResponse;
+    remove_service(RemoveServiceRequest) -> RemoveServiceResponse;
+    list_service_statuses(ListServiceStatusesRequest) -> ListServiceStatusesResponse;
+    get_network(GetNetworkRequest) -> GetNetworkResponse;
+    list_networks(ListNetworksRequest) -> ListNetworksResponse;
+    create_network(CreateNetworkRequest) -> CreateNetworkResponse;
+    remove_network(RemoveNetworkRequest) -> RemoveNetworkResponse;
+    get_cluster(GetClusterRequest) -> GetClusterResponse;
+    list_clusters(ListClustersRequest) -> ListClustersResponse;
+    update_cluster(UpdateClusterRequest) -> UpdateClusterResponse;
+    get_secret(GetSecretRequest) -> GetSecretResponse;
+    update_secret(UpdateSecretRequest) -> UpdateSecretResponse;
+    list_secrets(ListSecretsRequest) -> ListSecretsResponse;
+    create_secret(CreateSecretRequest) -> CreateSecretResponse;
+    remove_secret(RemoveSecretRequest) -> RemoveSecretResponse;
+    get_config(GetConfigRequest) -> GetConfigResponse;
+    update_config(UpdateConfigRequest) -> UpdateConfigResponse;
+    list_configs(ListConfigsRequest) -> ListConfigsResponse;
+    create_config(CreateConfigRequest) -> CreateConfigResponse;
+    remove_config(RemoveConfigRequest) -> RemoveConfigResponse;
+    get_extension(GetExtensionRequest) -> GetExtensionResponse;
+    create_extension(CreateExtensionRequest) -> CreateExtensionResponse;
+    remove_extension(RemoveExtensionRequest) -> RemoveExtensionResponse;
+    get_resource(GetResourceRequest) -> GetResourceResponse;
+    update_resource(UpdateResourceRequest) -> UpdateResourceResponse;
+    list_resources(ListResourcesRequest) -> ListResourcesResponse;
+    create_resource(CreateResourceRequest) -> CreateResourceResponse;
+    remove_resource(RemoveResourceRequest) -> RemoveResourceResponse;
+    create_volume(CreateVolumeRequest) -> CreateVolumeResponse;
+    get_volume(GetVolumeRequest) -> GetVolumeResponse;
+    update_volume(UpdateVolumeRequest) -> UpdateVolumeResponse;
+    list_volumes(ListVolumesRequest) -> ListVolumesResponse;
+    remove_volume(RemoveVolumeRequest) -> RemoveVolumeResponse;
+}
