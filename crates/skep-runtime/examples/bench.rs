@@ -4,6 +4,7 @@
 //! a shim at rest. Plays the shim's role itself.
 
 #[path = "../tests/support/mod.rs"]
+#[allow(clippy::unwrap_used, reason = "a test panics")]
 mod support;
 
 use std::path::Path;

@@ -1,4 +1,5 @@
 //! Another runtime under the same shim. Needs root, busybox-static and runc.
+#![allow(clippy::unwrap_used, reason = "a test panics")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! `skep oci` against the specification, and beside Debian's runc. Needs root, busybox-static and runc.
+#![allow(clippy::unwrap_used, reason = "a test panics")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! A container's life under its shim. Needs root and busybox-static.
+#![allow(clippy::unwrap_used, reason = "a test panics")]
 
 mod support;
 

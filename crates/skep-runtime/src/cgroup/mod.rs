@@ -3,6 +3,7 @@
 mod device_rules;
 mod freezer;
 mod layout;
+mod oom;
 mod stats;
 mod v1;
 mod v2;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use oci_spec::runtime::LinuxResources;
+pub(crate) use oom::OomWatch;
 use serde::{Deserialize, Serialize};
 
 /// Where a container's cgroups are.
@@ -211,6 +213,11 @@ impl Cgroup {
     /// How often the out-of-memory killer has struck here; 0 where the kernel does not tell.
     pub fn oom_kills(&self) -> u64 {
         stats::oom_kills(&self.paths)
+    }
+
+    /// Word of the out-of-memory killer as it strikes, where the kernel tells.
+    pub(crate) fn watch_oom(&self) -> Option<OomWatch> {
+        oom::watch(&self.paths)
     }
 
     /// Processes of the container, as pids of the caller's namespace.

@@ -203,7 +203,12 @@ impl Profile {
                 json["errnoRet"] = errno.into();
             }
             if !rule.conditions.is_empty() {
-                json["args"] = rule.conditions.iter().map(Condition::to_oci).collect();
+                json["args"] = rule
+                    .conditions
+                    .iter()
+                    .copied()
+                    .map(Condition::to_oci)
+                    .collect();
             }
             json
         };
@@ -218,7 +223,7 @@ impl Profile {
 }
 
 impl Condition {
-    fn to_oci(&self) -> serde_json::Value {
+    fn to_oci(self) -> serde_json::Value {
         let op = match self.compare {
             Compare::NotEqual => "SCMP_CMP_NE",
             Compare::Less => "SCMP_CMP_LT",

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use super::spec::LogFile;
 use super::time::Stamp;
+use crate::sys::clone::{self, Side};
 
 /// Docker cuts lines here.
 const MAX_LINE: usize = 16 * 1024;
@@ -35,6 +36,8 @@ pub(super) struct Log {
     stamp: Stamp,
     /// The disk refused; said once.
     has_complained: bool,
+    /// The process that compresses the last rotated file.
+    compressor: Option<i32>,
 }
 
 impl Log {
@@ -57,6 +60,7 @@ impl Log {
             partial: [const { Vec::new() }; 2],
             stamp: Stamp::default(),
             has_complained: false,
+            compressor: None,
         })
     }
 
@@ -152,6 +156,10 @@ impl Log {
     }
 
     fn rotate(&mut self) -> io::Result<()> {
+        if let Some(pid) = self.compressor.take() {
+            // It names its file by the number it had. Gone already is as well.
+            let _ = clone::wait_for(pid);
+        }
         let path = &self.spec.path;
         for n in (1..self.spec.max_files.saturating_sub(1)).rev() {
             for suffix in ["", ".gz"] {
@@ -163,12 +171,46 @@ impl Log {
         }
         if self.spec.max_files > 1 {
             fs::rename(path, numbered(path, 1, ""))?;
+            if self.spec.compress {
+                self.compressor = compress(path)?;
+            }
         } else {
             fs::remove_file(path)?;
         }
         self.file = OpenOptions::new().create(true).append(true).open(path)?;
         self.size = 0;
         Ok(())
+    }
+}
+
+/// In a process of its own: the container goes on meanwhile, and the memory is given back.
+fn compress(path: &Path) -> io::Result<Option<i32>> {
+    let (from, to, tmp) = (
+        numbered(path, 1, ""),
+        numbered(path, 1, ".gz"),
+        numbered(path, 1, ".gz.tmp"),
+    );
+    // SAFETY: the shim has one thread.
+    match unsafe { clone::fork() }? {
+        Side::Parent(pid) => Ok(Some(pid)),
+        Side::Child => {
+            let go = || -> io::Result<()> {
+                let mut encoder = flate2::write::GzEncoder::new(
+                    File::create(&tmp)?,
+                    flate2::Compression::default(),
+                );
+                io::copy(&mut File::open(&from)?, &mut encoder)?;
+                encoder.finish()?;
+                fs::rename(&tmp, &to)?;
+                fs::remove_file(&from)
+            };
+            if let Err(e) = go() {
+                // Uncompressed it is as good a log.
+                eprintln!("compress {}: {e}", from.display());
+                let _ = fs::remove_file(&tmp);
+            }
+            clone::exit_now(0)
+        }
     }
 }
 

@@ -96,10 +96,14 @@ fn start(dir: &Path) -> Result<Server, Refusal> {
     let made = made.inspect_err(|_| {
         let _ = std::fs::remove_file(dir.join(files::SOCKET));
     })?;
-    made.state.save(dir).map_err(|e| internal(&e))?;
-    say(&ReadyLine::Created(made.state.clone()));
+    let (pid, cgroup) = (made.state.pid, made.state.cgroup.clone());
+    let saved = made.state.save(dir).map_err(|e| internal(&e));
+    let server =
+        saved.and_then(|()| Server::new(dir, spec, made, log, listener).map_err(|e| internal(&e)));
+    let server = server.inspect_err(|_| discard(pid, cgroup))?;
+    say(&ReadyLine::Created(server.state.clone()));
     clone::trim_heap();
-    Server::new(dir, spec, made, log, listener).map_err(|e| internal(&e))
+    Ok(server)
 }
 
 fn listen(dir: &Path) -> io::Result<OwnedFd> {
@@ -242,10 +246,14 @@ fn watch_creation(from: &OwnedFd, streams: &mut Streams) -> Result<(i32, CgroupP
         }
     };
     if let Some((pid, cgroup)) = made {
-        let _ = clone::kill(pid, libc::SIGKILL);
-        let _ = clone::wait_for(pid);
-        // The first error is the one to tell.
-        let _ = Cgroup::open(cgroup).destroy(Duration::from_secs(2));
+        discard(pid, cgroup);
     }
     Err(refusal)
+}
+
+/// Ends a container that never ran. The error which led here is the one to tell.
+fn discard(pid: i32, cgroup: CgroupPaths) {
+    let _ = clone::kill(pid, libc::SIGKILL);
+    let _ = clone::wait_for(pid);
+    let _ = Cgroup::open(cgroup).destroy(Duration::from_secs(2));
 }

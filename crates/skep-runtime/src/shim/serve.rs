@@ -18,7 +18,7 @@ use super::spec::{ShimSpec, files};
 use super::state::{ExitRecord, ShimState};
 use super::streams::{Reading, Streams};
 use super::time::now_ns;
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, OomWatch};
 use crate::container::report::{self, Report};
 use crate::sys::clone;
 
@@ -59,6 +59,8 @@ pub(super) struct Server {
     pub(super) processes: BTreeMap<ProcessId, Process>,
     pub(super) pending: Vec<PendingExec>,
     exit: Option<(ExitRecord, Instant)>,
+    oom: Option<OomWatch>,
+    oom_kills_told: u64,
 }
 
 /// What a descriptor in the poll set stands for.
@@ -71,6 +73,7 @@ enum Source {
     Output(ProcessId, Stream),
     Input(ProcessId),
     Pending(usize),
+    Oom,
 }
 
 impl Server {
@@ -87,9 +90,11 @@ impl Server {
             pid: made.state.pid,
             streams: made.streams,
         };
+        let cgroup = Cgroup::open(made.state.cgroup.clone());
+        let oom = cgroup.watch_oom();
         Ok(Self {
             dir: dir.into(),
-            cgroup: Cgroup::open(made.state.cgroup.clone()),
+            cgroup,
             spec,
             state: made.state,
             log,
@@ -102,6 +107,8 @@ impl Server {
             processes: BTreeMap::from([(None, init)]),
             pending: Vec::new(),
             exit: None,
+            oom,
+            oom_kills_told: 0,
         })
     }
 
@@ -138,6 +145,7 @@ impl Server {
                     }
                 }
                 Source::Pending(at) => self.exec_spoke(at),
+                Source::Oom => self.memory_ran_out(),
             }
         }
         // After the reports: they tell the pids which ended.
@@ -167,6 +175,9 @@ impl Server {
             .filter(|_| self.starting.is_some() || self.state.started_at.is_some())
         {
             add(Source::Gate, gate.as_fd(), PollFlags::IN);
+        }
+        if let Some(oom) = &self.oom {
+            add(Source::Oom, oom.fd().as_fd(), PollFlags::IN);
         }
         for (at, exec) in self.pending.iter().enumerate() {
             add(Source::Pending(at), exec.report.as_fd(), PollFlags::IN);
@@ -401,6 +412,15 @@ impl Server {
         }
     }
 
+    fn memory_ran_out(&mut self) {
+        let is_certain = self.oom.as_ref().is_some_and(OomWatch::is_certain);
+        let kills = self.cgroup.oom_kills();
+        if is_certain || kills > self.oom_kills_told {
+            self.oom_kills_told = kills.max(self.oom_kills_told + 1);
+            self.tell(&None, &Event::OutOfMemory);
+        }
+    }
+
     fn read_signals(&mut self) {
         let mut info = [0; 128];
         while let Ok(n) = rustix::io::read(&self.signals, &mut info) {
@@ -438,7 +458,13 @@ impl Server {
 
     fn container_ended(&mut self, mut exit: ExitRecord, buffer: &mut [u8]) {
         self.drain(&None, buffer);
-        exit.oom_killed = self.cgroup.oom_kills() > 0;
+        let kills = self.cgroup.oom_kills();
+        exit.oom_killed = kills > 0;
+        if kills > 0 && self.oom_kills_told == 0 {
+            self.tell(&None, &Event::OutOfMemory);
+        }
+        // Removing the cgroup would wake it too.
+        self.oom = None;
         if let Some(external) = &self.spec.external {
             super::external::delete(external, &self.dir, &self.spec.id);
         }
@@ -470,9 +496,6 @@ impl Server {
             self.answer_start(asker);
         }
         self.fail_pending_execs();
-        if exit.oom_killed {
-            self.tell(&None, &Event::OutOfMemory);
-        }
         self.tell(
             &None,
             &Event::Exited {
