@@ -124,12 +124,7 @@ async fn daemon(
     let listeners = listener::bind_all(&config).await?;
     let engine = skep_engine::Engine::open(config.engine.clone()).await?;
     let facts = Facts::gather(&config);
-    let registry = skep_engine::image::RegistryConfig {
-        insecure: config.engine.insecure_registries.clone(),
-        mirrors: config.engine.registry_mirrors.clone(),
-    };
-    let images =
-        skep_engine::image::Images::open(&config.engine.data_root.join("image"), registry)?;
+    let images = engine.images().clone();
     let api = Arc::new(Api::new(engine.clone(), images, Arc::new(Outsider), facts));
     let stop = CancellationToken::new();
     let server = serve::Server::spawn(api.clone(), listeners, stop.clone());
