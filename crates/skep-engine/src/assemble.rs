@@ -107,3 +107,42 @@ impl ImageUsers for Users {
             .collect()
     }
 }
+
+/// Makes an image of a container; returns its id.
+pub(crate) async fn commit(core: &Arc<Core>, images: &Images, reference: &str, options: CommitOptions) -> Result<String> {
+    let refused = |error: crate::image::ImageError| EngineError::refused(error.kind(), error.to_string());
+    let name = match (options.repo.as_str(), options.tag.as_str()) {
+        ("", _) => None,
+        (repo, "") => Some(repo.to_owned()),
+        (repo, tag) => Some(format!("{repo}:{tag}")),
+    };
+    let name: Option<Reference> =
+        name.map(|name| name.parse()).transpose().map_err(|error: ReferenceError| EngineError::invalid(error.to_string()))?;
+    let committed = core.prepare_commit(reference, &options).await?;
+    let mut config = committed.config;
+    for change in &options.changes {
+        changes::apply(change, &mut config).map_err(EngineError::invalid)?;
+    }
+    let import = ImportOptions {
+        config,
+        message: options.comment,
+        created_by: committed.created_by,
+        author: options.author,
+        platform: None,
+    };
+    let images = images.clone();
+    let (parent, layer) = (committed.parent, committed.layer);
+    let id = core
+        .blocking(move || {
+            let parent = Images::by_id(&images, &parent).map_err(refused)?;
+            let image = images.create(Some(&parent), layer, &import).map_err(refused)?;
+            if let Some(name) = &name {
+                images.tag(image.id(), name).map_err(refused)?;
+            }
+            Ok::<_, EngineError>(image.id().to_owned())
+        })
+        .await??;
+    let container = core.containers.find(reference)?;
+    core.publish(&container, "commit", BTreeMap::from([("comment".to_owned(), String::new())]));
+    Ok(id)
+}

@@ -601,8 +601,7 @@ impl Engine {
     /// # Errors
     /// It does not run.
     pub async fn top(&self, reference: &str, ps_args: &str) -> Result<api::TopResponse> {
-        let _ = ps_args;
-        Err(missing(reference))
+        self.core.top(reference, ps_args).await
     }
 
     /// Resource use: once, or every second; `one_shot` skips the first sample's predecessor.
@@ -615,8 +614,7 @@ impl Engine {
         stream: bool,
         one_shot: bool,
     ) -> Result<BoxStream<Stats>> {
-        let _ = (stream, one_shot);
-        Err(missing(reference))
+        self.core.stats(reference, stream, one_shot).await
     }
 
     /// Changes limits and the restart policy, live when it runs.
@@ -628,8 +626,7 @@ impl Engine {
         reference: &str,
         request: &api::UpdateConfig,
     ) -> Result<api::UpdateResponse> {
-        let _ = request;
-        Err(missing(reference))
+        self.core.update(reference, request).await
     }
 
     /// Paths that differ from the image.
@@ -637,7 +634,7 @@ impl Engine {
     /// # Errors
     /// No such container.
     pub async fn changes(&self, reference: &str) -> Result<Vec<api::Change>> {
-        Err(missing(reference))
+        self.core.changes(reference).await
     }
 
     /// The root file system as a tar stream.
@@ -645,7 +642,7 @@ impl Engine {
     /// # Errors
     /// No such container.
     pub async fn export(&self, reference: &str) -> Result<Reader> {
-        Err(missing(reference))
+        self.core.export(reference).await
     }
 
     /// What is at `path`.
@@ -653,8 +650,7 @@ impl Engine {
     /// # Errors
     /// Nothing is.
     pub async fn archive_stat(&self, reference: &str, path: &str) -> Result<api::PathStat> {
-        let _ = path;
-        Err(missing(reference))
+        self.core.archive_stat(reference, path).await
     }
 
     /// What is at `path`, as a tar stream.
@@ -666,8 +662,7 @@ impl Engine {
         reference: &str,
         path: &str,
     ) -> Result<(api::PathStat, Reader)> {
-        let _ = path;
-        Err(missing(reference))
+        self.core.archive_get(reference, path).await
     }
 
     /// Unpacks a tar stream (plain, gzip or zstd) in the directory at `path`.
@@ -681,8 +676,7 @@ impl Engine {
         options: ArchivePutOptions,
         body: Reader,
     ) -> Result<()> {
-        let _ = (path, options, body);
-        Err(missing(reference))
+        self.core.archive_put(reference, path, options, body).await
     }
 
     /// Makes an image of a container; returns its id.
@@ -690,8 +684,7 @@ impl Engine {
     /// # Errors
     /// No such container, or a change that is not valid.
     pub async fn commit(&self, reference: &str, options: CommitOptions) -> Result<String> {
-        let _ = options;
-        Err(missing(reference))
+        assemble::commit(&self.core, &self.images, reference, options).await
     }
 
     /// Removes stopped containers.
@@ -701,8 +694,4 @@ impl Engine {
     pub async fn prune(&self, filters: &Filters) -> Result<api::PruneResponse> {
         self.core.prune(filters).await
     }
-}
-
-fn missing(what: &str) -> EngineError {
-    EngineError::NotSupported(what.to_owned())
 }

@@ -33,6 +33,16 @@ impl Layered {
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
     }
 
+    /// As [`Layered::lookup`], without following a link at the end.
+    pub(crate) fn lookup_no_follow(&self, path: &str) -> Option<PathBuf> {
+        let (parent, name) = path.rsplit_once('/')?;
+        let mut dirs = self.0.clone();
+        for part in parts(Path::new(parent)) {
+            dirs = entries(&dirs, Path::new(&part));
+        }
+        entries(&dirs, Path::new(name)).first().cloned()
+    }
+
     /// Where the topmost entry of this path lies; none when there is none.
     pub(crate) fn lookup(&self, path: &str) -> Option<PathBuf> {
         let mut stack = vec![self.0.clone()];
@@ -109,7 +119,7 @@ fn entries(dirs: &[PathBuf], name: &Path) -> Vec<PathBuf> {
     found
 }
 
-fn is_opaque(path: &Path) -> bool {
+pub(super) fn is_opaque(path: &Path) -> bool {
     let mut value = [0; 1];
     rustix::fs::lgetxattr(path, "trusted.overlay.opaque", &mut value)
         .is_ok_and(|n| n == 1 && value[0] == b'y')

@@ -4,7 +4,10 @@
 //! `impl Core` blocks, one file a verb. An operation that changes what a container is holds its
 //! `operation` lock; the monitor of its shim alone records that it ended.
 
+mod archive;
 mod attach;
+mod changes;
+mod commit;
 mod create;
 mod defaults;
 mod detach_keys;
@@ -35,7 +38,10 @@ mod shim;
 mod shutdown;
 mod signal;
 mod start;
+mod stats;
 mod status_text;
+mod top;
+mod update;
 mod validate;
 mod wait;
 

@@ -67,50 +67,60 @@ pub(crate) fn with_root<T: Send>(
             false,
         ),
     };
+    own_thread(|| {
+        enter_private_namespace(scratch)?;
+        let fail = |source: nix::Error| EngineError::Io {
+            doing: "mount",
+            path: scratch.to_owned(),
+            source: source.into(),
+        };
+        let flags = if read_only { MsFlags::MS_RDONLY } else { MsFlags::empty() };
+        match view {
+            // Overlayfs wants two layers at least; one is bound as it is.
+            RootView::ReadOnly(layers) if layers.len() == 1 => {
+                mount(Some(&layers[0]), scratch, None::<&str>, MsFlags::MS_BIND, None::<&str>).map_err(fail)?;
+            }
+            _ => mount(Some("overlay"), scratch, Some("overlay"), flags, Some(options.as_str())).map_err(fail)?,
+        }
+        work(scratch)
+    })
+}
+
+/// As [`with_root`], with the container's root as the thread's own: no path leads outside.
+pub(crate) fn with_root_as_root<T: Send>(
+    view: &RootView,
+    scratch: &Path,
+    work: impl FnOnce() -> Result<T> + Send,
+) -> Result<T> {
+    let confined = |root: &Path| {
+        let fail = |doing: &'static str| {
+            let root = root.to_owned();
+            move |source: nix::Error| EngineError::Io { doing, path: root, source: source.into() }
+        };
+        nix::unistd::chroot(root).map_err(fail("enter"))?;
+        nix::unistd::chdir("/").map_err(fail("enter"))?;
+        work()
+    };
+    if let RootView::Running(pid) = view {
+        let root = PathBuf::from(format!("/proc/{pid}/root"));
+        return own_thread(|| {
+            let fail = |source: nix::Error| EngineError::Io { doing: "leave the root for", path: root.clone(), source: source.into() };
+            unshare(CloneFlags::CLONE_FS).map_err(fail)?;
+            confined(&root)
+        });
+    }
+    with_root(view, scratch, confined)
+}
+
+/// A thread that may change its root and namespaces, since it ends with the work.
+fn own_thread<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     std::thread::scope(|scope| {
-        scope
-            .spawn(|| {
-                enter_private_namespace(scratch)?;
-                let fail = |source: nix::Error| EngineError::Io {
-                    doing: "mount",
-                    path: scratch.to_owned(),
-                    source: source.into(),
-                };
-                let flags = if read_only {
-                    MsFlags::MS_RDONLY
-                } else {
-                    MsFlags::empty()
-                };
-                match view {
-                    // Overlayfs wants two layers at least; one is bound as it is.
-                    RootView::ReadOnly(layers) if layers.len() == 1 => {
-                        mount(
-                            Some(&layers[0]),
-                            scratch,
-                            None::<&str>,
-                            MsFlags::MS_BIND,
-                            None::<&str>,
-                        )
-                        .map_err(fail)?;
-                    }
-                    _ => mount(
-                        Some("overlay"),
-                        scratch,
-                        Some("overlay"),
-                        flags,
-                        Some(options.as_str()),
-                    )
-                    .map_err(fail)?,
-                }
-                work(scratch)
-            })
-            .join()
-            .unwrap_or_else(|_| {
-                Err(EngineError::refused(
-                    skep_objects::ErrorKind::Internal,
-                    "a thread at work in a root file system ended early",
-                ))
-            })
+        scope.spawn(work).join().unwrap_or_else(|_| {
+            Err(EngineError::refused(
+                skep_objects::ErrorKind::Internal,
+                "a thread at work in a root file system ended early",
+            ))
+        })
     })
 }
 

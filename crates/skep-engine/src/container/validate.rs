@@ -71,7 +71,7 @@ fn validate_health(health: &HealthConfig) -> Result<()> {
     Ok(())
 }
 
-fn resources(host: &mut HostConfig) -> Result<Vec<String>> {
+pub(crate) fn resources(host: &mut HostConfig) -> Result<Vec<String>> {
     let refuse = |text: &str| Err(EngineError::invalid(text));
     let mut warnings = Vec::new();
     if host.memory != 0 && host.memory < MINIMUM_MEMORY {

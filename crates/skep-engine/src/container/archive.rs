@@ -1,0 +1,283 @@
+//! `docker cp` and `docker export`: a container's files as tar streams.
+//!
+//! The work is done by a thread whose root directory is the container's, so that no link, however
+//! made, leads outside.
+
+use std::io::{Read, Write};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use skep_objects::api::container::PathStat;
+use tokio::net::unix::pipe;
+use tokio_util::io::SyncIoBridge;
+
+use super::Container;
+use super::rootfs::{RootView, with_root_as_root};
+use crate::core::Core;
+use crate::engine::{ArchivePutOptions, Reader};
+use crate::error::{EngineError, Result};
+use crate::timestamp;
+
+impl Core {
+    pub(crate) async fn archive_stat(self: &Arc<Self>, reference: &str, path: &str) -> Result<PathStat> {
+        let container = self.containers.find(reference)?;
+        let view = self.view_to_read(&container)?;
+        let (path, reference) = (path.to_owned(), reference.to_owned());
+        let scratch = container.dir.join("rootfs");
+        self.blocking(move || with_root_as_root(&view, &scratch, || stat(&path, &reference))).await?
+    }
+
+    pub(crate) async fn archive_get(self: &Arc<Self>, reference: &str, path: &str) -> Result<(PathStat, Reader)> {
+        let stat = self.archive_stat(reference, path).await?;
+        let container = self.containers.find(reference)?;
+        let view = self.view_to_read(&container)?;
+        let path = path.to_owned();
+        let reader = stream(view, container.dir.join("rootfs"), move |to| {
+            let source = absolute(&path);
+            let name = entry_name(&path);
+            write_tree(&source, &name, to)
+        })?;
+        self.publish(&container, "archive-path", std::collections::BTreeMap::new());
+        Ok((stat, reader))
+    }
+
+    pub(crate) async fn export(self: &Arc<Self>, reference: &str) -> Result<Reader> {
+        let container = self.containers.find(reference)?;
+        // Of a running container too without its mounts: volumes are not part of an export.
+        let view = RootView::ReadOnly(self.layers(&container)?);
+        let reader = stream(view, container.dir.join("rootfs"), |to| write_tree(Path::new("/"), Path::new(""), to))?;
+        self.publish(&container, "export", std::collections::BTreeMap::new());
+        Ok(reader)
+    }
+
+    pub(crate) async fn archive_put(self: &Arc<Self>, reference: &str, path: &str, options: ArchivePutOptions, body: Reader) -> Result<()> {
+        let container = self.containers.find(reference)?;
+        let _operation = container.operation.lock().await;
+        let target = super::mounts::clean(path);
+        let (read_only, user) = container.with(|record, _| (is_read_only(record, &target), record.config.user.clone()));
+        if read_only {
+            return Err(EngineError::not_allowed("container rootfs is marked read-only"));
+        }
+        let view = self.view_to_write(&container)?;
+        let scratch = container.dir.join("rootfs");
+        let owner = if options.copy_uid_gid && !user.is_empty() {
+            let layers = super::layered::Layered::new(self.layers(&container)?);
+            let who = super::start::resolve_user(&layers, &user, &[])?;
+            Some((who.uid, who.gid))
+        } else {
+            None
+        };
+        let (path, reference) = (path.to_owned(), reference.to_owned());
+        let body = SyncIoBridge::new(body);
+        self.blocking(move || {
+            with_root_as_root(&view, &scratch, move || {
+                let target = absolute(&path);
+                let meta = std::fs::metadata(&target).map_err(|_| not_found(&path, &reference))?;
+                if !meta.is_dir() {
+                    return Err(EngineError::invalid("extraction point is not a directory"));
+                }
+                unpack(body, &target, options, owner)
+            })
+        })
+        .await??;
+        self.publish(&container, "extract-to-dir", std::collections::BTreeMap::new());
+        Ok(())
+    }
+
+    fn view_to_write(&self, container: &Container) -> Result<RootView> {
+        let state = container.state();
+        if state.running && state.pid > 0 {
+            return Ok(RootView::Running(state.pid));
+        }
+        let mut lower = self.layers(container)?;
+        lower.remove(0);
+        Ok(RootView::Writable { lower, dir: container.dir.clone() })
+    }
+}
+
+/// Whether what is at `path` may not be written: the root, or the mount that it is on.
+fn is_read_only(record: &super::Record, path: &str) -> bool {
+    let inside = |target: &str| path == target || path.strip_prefix(target).is_some_and(|rest| rest.starts_with('/'));
+    let mount = record
+        .mounts
+        .iter()
+        .filter(|mount| inside(&mount.point.destination))
+        .max_by_key(|mount| mount.point.destination.len());
+    mount.map_or(record.host_config.readonly_rootfs, |mount| !mount.point.rw)
+}
+
+fn not_found(path: &str, reference: &str) -> EngineError {
+    EngineError::not_found(format!("Could not find the file {path} in container {reference}"))
+}
+
+fn absolute(path: &str) -> PathBuf {
+    Path::new("/").join(path.trim_start_matches('/'))
+}
+
+/// The name that the tar's entries begin with: the last part as it was asked for.
+fn entry_name(path: &str) -> PathBuf {
+    if path.ends_with("/.") || path == "." {
+        return PathBuf::from(".");
+    }
+    match super::mounts::clean(path).rsplit('/').next() {
+        None | Some("") => PathBuf::from("."),
+        Some(name) => PathBuf::from(name),
+    }
+}
+
+fn stat(path: &str, reference: &str) -> Result<PathStat> {
+    let at = absolute(path);
+    let follow = path.ends_with('/') || path.ends_with("/.");
+    let meta = if follow { std::fs::metadata(&at) } else { std::fs::symlink_metadata(&at) };
+    let meta = meta.map_err(|_| not_found(path, reference))?;
+    let link_target = if meta.file_type().is_symlink() {
+        std::fs::canonicalize(&at).map(|to| to.display().to_string()).unwrap_or_default()
+    } else {
+        String::new()
+    };
+    let name = super::mounts::clean(path).rsplit('/').next().unwrap_or_default().to_owned();
+    Ok(PathStat {
+        name: if name.is_empty() { "/".to_owned() } else { name },
+        size: i64::try_from(meta.len()).unwrap_or(i64::MAX),
+        mode: go_mode(&meta),
+        mtime: timestamp::text(meta.modified().unwrap_or(std::time::UNIX_EPOCH)),
+        link_target,
+    })
+}
+
+/// Go's `os.FileMode`, whose bits of kind are its own.
+fn go_mode(meta: &std::fs::Metadata) -> u32 {
+    let kind = meta.file_type();
+    let mut mode = meta.mode() & 0o777;
+    let bits = [
+        (kind.is_dir(), 31),
+        (kind.is_symlink(), 27),
+        (kind.is_block_device() || kind.is_char_device(), 26),
+        (kind.is_fifo(), 25),
+        (kind.is_socket(), 24),
+        (meta.mode() & 0o4000 != 0, 23),
+        (meta.mode() & 0o2000 != 0, 22),
+        (kind.is_char_device(), 21),
+        (meta.mode() & 0o1000 != 0, 20),
+    ];
+    for (is, bit) in bits {
+        if is {
+            mode |= 1 << bit;
+        }
+    }
+    mode
+}
+
+/// Runs `write` in the container's root, its output the reader that is returned.
+fn stream(view: RootView, scratch: PathBuf, write: impl FnOnce(std::io::PipeWriter) -> Result<()> + Send + 'static) -> Result<Reader> {
+    let fail = |error: std::io::Error| EngineError::io("open", "a pipe")(error);
+    let (near, far) = std::io::pipe().map_err(fail)?;
+    let reader = pipe::Receiver::from_owned_fd(near.into()).map_err(fail)?;
+    tokio::task::spawn_blocking(move || {
+        let written = with_root_as_root(&view, &scratch, move || write(far));
+        if let Err(error) = written {
+            // A reader that went away is the usual reason.
+            tracing::debug!(%error, "archive ended early");
+        }
+    });
+    Ok(Box::new(reader))
+}
+
+fn write_tree(source: &Path, name: &Path, to: impl Write) -> Result<()> {
+    let mut tar = tar::Builder::new(std::io::BufWriter::with_capacity(64 << 10, to));
+    tar.follow_symlinks(false);
+    tar.sparse(false);
+    let fail = |error: std::io::Error| EngineError::io("archive", source)(error);
+    let meta = std::fs::symlink_metadata(source).map_err(fail)?;
+    if meta.is_dir() {
+        let name = if name.as_os_str().is_empty() { Path::new(".") } else { name };
+        append_dir(&mut tar, source, name).map_err(fail)?;
+    } else {
+        tar.append_path_with_name(source, name).map_err(fail)?;
+    }
+    tar.into_inner().and_then(|mut inner| inner.flush()).map_err(fail)
+}
+
+fn append_dir<W: Write>(tar: &mut tar::Builder<W>, dir: &Path, name: &Path) -> std::io::Result<()> {
+    if name != Path::new(".") {
+        tar.append_dir(name, dir)?;
+    }
+    let mut entries: Vec<_> = std::fs::read_dir(dir)?.collect::<std::io::Result<_>>()?;
+    entries.sort_by_key(std::fs::DirEntry::file_name);
+    for entry in entries {
+        let path = entry.path();
+        let inside = if name == Path::new(".") { PathBuf::from(entry.file_name()) } else { name.join(entry.file_name()) };
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            append_dir(tar, &path, &inside)?;
+        } else if !kind.is_socket() {
+            match tar.append_path_with_name(&path, &inside) {
+                // Gone since it was listed.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                result => result?,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Plain, gzip or zstd, by its first bytes.
+pub(super) fn decompressed<'a>(mut body: impl Read + 'a) -> std::io::Result<Box<dyn Read + 'a>> {
+    let mut magic = Vec::with_capacity(4);
+    body.by_ref().take(4).read_to_end(&mut magic)?;
+    let start = magic.clone();
+    let whole = std::io::Cursor::new(magic).chain(body);
+    Ok(match start[..] {
+        [0x1f, 0x8b, ..] => Box::new(flate2::read::MultiGzDecoder::new(whole)),
+        [0x28, 0xb5, 0x2f, 0xfd] => Box::new(zstd::Decoder::new(whole)?),
+        _ => Box::new(whole),
+    })
+}
+
+/// Unpacks below `target`, within the root that the thread has.
+fn unpack(body: impl Read, target: &Path, options: ArchivePutOptions, owner: Option<(u32, u32)>) -> Result<()> {
+    let bad = |error: std::io::Error| EngineError::invalid(format!("Error processing tar file: {error}"));
+    let mut archive = tar::Archive::new(decompressed(body).map_err(bad)?);
+    archive.set_preserve_permissions(true);
+    archive.set_preserve_ownerships(true);
+    archive.set_unpack_xattrs(true);
+    for entry in archive.entries().map_err(bad)? {
+        let mut entry = entry.map_err(bad)?;
+        let inside = entry.path().map_err(bad)?.into_owned();
+        let place = target.join(&inside);
+        if options.no_overwrite_dir_non_dir {
+            if let Ok(meta) = std::fs::symlink_metadata(&place) {
+                let is_dir = entry.header().entry_type().is_dir();
+                if meta.is_dir() != is_dir {
+                    let (what, by) = if is_dir { ("non-directory", "directory") } else { ("directory", "non-directory") };
+                    return Err(EngineError::invalid(format!("cannot overwrite {what} \"{}\" with {by} \"{}\"", place.display(), target.display())));
+                }
+            }
+        }
+        let unpacked = entry.unpack_in(target).map_err(bad)?;
+        if let (true, Some((uid, gid))) = (unpacked, owner) {
+            std::os::unix::fs::lchown(&place, Some(uid), Some(gid)).map_err(bad)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_are_named_by_the_last_part_of_the_path() {
+        for (path, name) in [("/a/b", "b"), ("/a/b/", "b"), ("/a/b/.", "."), ("/", ".")] {
+            assert_eq!(entry_name(path), Path::new(name), "{path}");
+        }
+    }
+
+    #[test]
+    fn modes_are_go_s() {
+        let dir = tempfile::tempdir().unwrap();
+        rustix::fs::chmod(dir.path(), rustix::fs::Mode::from_raw_mode(0o1755)).unwrap();
+        assert_eq!(go_mode(&std::fs::metadata(dir.path()).unwrap()), (1 << 31) | (1 << 20) | 0o755);
+    }
+}

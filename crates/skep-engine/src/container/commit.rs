@@ -1,0 +1,120 @@
+//! `docker commit`: the writable layer as the topmost layer of a new image.
+
+use std::io::Write;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+use skep_objects::api::container::Config;
+
+use super::changes::is_own;
+use super::layered::{Layered, is_opaque};
+use super::merge;
+use crate::core::Core;
+use crate::engine::CommitOptions;
+use crate::error::{EngineError, Result};
+
+/// What an image is to be made of.
+pub(crate) struct Committed {
+    /// The image that the container was made from.
+    pub parent: String,
+    /// How to run it.
+    pub config: Map<String, Value>,
+    /// The layer as a tar stream in the form that images travel in.
+    pub layer: std::io::PipeReader,
+    /// The command that the history shows.
+    pub created_by: String,
+}
+
+impl Core {
+    /// Prepares an image of a container; the stream ends when the layer does.
+    pub(crate) async fn prepare_commit(self: &Arc<Self>, reference: &str, options: &CommitOptions) -> Result<Committed> {
+        let container = self.containers.find(reference)?;
+        let state = container.state();
+        let pause = options.pause && state.running && !state.paused;
+        let record = container.record();
+        let mut config = options.config.clone().unwrap_or_default();
+        if config == Config::default() {
+            config.clone_from(&record.config);
+        } else {
+            merge::merge(&mut config, &record.config)?;
+        }
+        // What was of the container only.
+        config.hostname.clear();
+        config.domainname.clear();
+        (config.attach_stdin, config.attach_stdout, config.attach_stderr) = (false, false, false);
+        config.image.clear();
+        let config = match serde_json::to_value(&config) {
+            Ok(Value::Object(map)) => map,
+            _ => Map::new(),
+        };
+        let mut layers = self.layers(&container)?;
+        let upper = layers.remove(0);
+        let (layer, far) = std::io::pipe().map_err(EngineError::io("open", "a pipe"))?;
+        let (core, held) = (self.clone(), container.clone());
+        let handle = tokio::runtime::Handle::current();
+        if pause {
+            self.with_cgroup(&container, |cgroup| cgroup.freeze()).await?;
+        }
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = write_layer(&upper, &Layered::new(layers), far) {
+                tracing::warn!(container.id = %held.id, %error, "layer of a commit ended early");
+            }
+            if pause {
+                if let Err(error) = handle.block_on(core.with_cgroup(&held, |cgroup| cgroup.thaw())) {
+                    tracing::warn!(container.id = %held.id, %error, "container not thawed after a commit");
+                }
+            }
+        });
+        let words = std::iter::once(record.path.clone()).chain(record.args.iter().cloned());
+        Ok(Committed { parent: record.image_id, config, layer, created_by: words.collect::<Vec<_>>().join(" ") })
+    }
+}
+
+fn write_layer(upper: &Path, lower: &Layered, to: impl Write) -> std::io::Result<()> {
+    let mut tar = tar::Builder::new(std::io::BufWriter::with_capacity(64 << 10, to));
+    tar.follow_symlinks(false);
+    tar.sparse(false);
+    append(&mut tar, upper, Path::new(""), lower)?;
+    tar.into_inner()?.flush()
+}
+
+/// Overlayfs's whiteouts become the names that images have for them.
+fn append<W: Write>(tar: &mut tar::Builder<W>, dir: &Path, at: &Path, lower: &Layered) -> std::io::Result<()> {
+    let mut entries: Vec<_> = std::fs::read_dir(dir)?.collect::<std::io::Result<_>>()?;
+    entries.sort_by_key(std::fs::DirEntry::file_name);
+    for entry in entries {
+        let path = entry.path();
+        let inside = at.join(entry.file_name());
+        let meta = std::fs::symlink_metadata(&path)?;
+        if meta.file_type().is_char_device() && meta.rdev() == 0 {
+            empty_file(tar, at.join(format!(".wh.{}", entry.file_name().to_string_lossy())))?;
+            continue;
+        }
+        if is_own(&format!("/{}", inside.display()), lower) {
+            continue;
+        }
+        if meta.is_dir() {
+            tar.append_dir(&inside, &path)?;
+            if is_opaque(&path) {
+                empty_file(tar, inside.join(".wh..wh..opq"))?;
+            }
+            append(tar, &path, &inside, lower)?;
+        } else if !meta.file_type().is_socket() {
+            tar.append_path_with_name(&path, &inside)?;
+        }
+    }
+    Ok(())
+}
+
+fn empty_file<W: Write>(tar: &mut tar::Builder<W>, name: PathBuf) -> std::io::Result<()> {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::Regular);
+    header.set_mode(0o600);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header.set_size(0);
+    tar.append_data(&mut header, name, std::io::empty())
+}

@@ -1,0 +1,89 @@
+//! Changing limits and the restart policy, live when the container runs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use skep_objects::api::container::{HostConfig, UpdateConfig, UpdateResponse};
+
+use super::{oci, restart, validate};
+use crate::core::Core;
+use crate::error::{EngineError, Result};
+
+impl Core {
+    pub(crate) async fn update(self: &Arc<Self>, reference: &str, request: &UpdateConfig) -> Result<UpdateResponse> {
+        let container = self.containers.find(reference)?;
+        let _operation = container.operation.lock().await;
+        let state = container.state();
+        let refuse = |why: String| EngineError::conflict(format!("Cannot update container {}: {why}", container.id));
+        if state.removing || state.dead {
+            return Err(refuse("container is marked for removal and cannot be \"update\"".to_owned()));
+        }
+        let mut host = container.record().host_config;
+        let had_auto_remove = host.auto_remove;
+        merge(&mut host, request);
+        if had_auto_remove && !matches!(host.restart_policy.name.as_str(), "" | "no") {
+            return Err(refuse("Restart policy cannot be updated because AutoRemove is enabled for the container".to_owned()));
+        }
+        restart::validate(&host)?;
+        let warnings = validate::resources(&mut host)?;
+        if state.running && !state.restarting {
+            let resources = oci::resources(&host)?;
+            let resources = serde_json::from_value(resources).map_err(|error| EngineError::invalid(error.to_string()))?;
+            self.with_cgroup(&container, move |cgroup| cgroup.apply(&resources)).await?;
+        }
+        container.change_record(|record| record.host_config = host)?;
+        self.publish(&container, "update", BTreeMap::new());
+        Ok(UpdateResponse { warnings: Some(warnings).filter(|warnings| !warnings.is_empty()) })
+    }
+}
+
+/// What is zero or absent stays.
+fn merge(host: &mut HostConfig, request: &UpdateConfig) {
+    let set = |field: &mut i64, value: i64| {
+        if value != 0 {
+            *field = value;
+        }
+    };
+    if request.nano_cpus != 0 {
+        (host.cpu_period, host.cpu_quota) = (0, 0);
+    }
+    if request.cpu_period != 0 || request.cpu_quota != 0 {
+        host.nano_cpus = 0;
+    }
+    set(&mut host.cpu_shares, request.cpu_shares);
+    set(&mut host.memory, request.memory);
+    set(&mut host.nano_cpus, request.nano_cpus);
+    set(&mut host.cpu_period, request.cpu_period);
+    set(&mut host.cpu_quota, request.cpu_quota);
+    set(&mut host.cpu_realtime_period, request.cpu_realtime_period);
+    set(&mut host.cpu_realtime_runtime, request.cpu_realtime_runtime);
+    set(&mut host.memory_reservation, request.memory_reservation);
+    set(&mut host.memory_swap, request.memory_swap);
+    if request.blkio_weight != 0 {
+        host.blkio_weight = request.blkio_weight;
+    }
+    if !request.cpuset_cpus.is_empty() {
+        host.cpuset_cpus.clone_from(&request.cpuset_cpus);
+    }
+    if !request.cpuset_mems.is_empty() {
+        host.cpuset_mems.clone_from(&request.cpuset_mems);
+    }
+    if let Some(limit) = request.pids_limit {
+        host.pids_limit = Some(limit);
+    }
+    if !request.restart_policy.name.is_empty() {
+        host.restart_policy.clone_from(&request.restart_policy);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zero_means_leave_as_it_is() {
+        let mut host = HostConfig { memory: 5, cpu_shares: 7, cpu_quota: 50_000, ..HostConfig::default() };
+        merge(&mut host, &UpdateConfig { memory: 6, nano_cpus: 1, ..UpdateConfig::default() });
+        assert_eq!((host.memory, host.cpu_shares, host.cpu_quota, host.nano_cpus), (6, 7, 0, 1));
+    }
+}
