@@ -8,12 +8,16 @@ use rustix::fs::FlockOperation;
 use skep_objects::ErrorKind;
 use skep_objects::api::container::Config;
 use skep_objects::api::decode;
+use skep_objects::reference::{Reference, ReferenceError};
 
 use crate::config::EngineConfig;
 use crate::core::Core;
+use crate::engine::CommitOptions;
 use crate::error::{EngineError, Result};
 use crate::events::Events;
-use crate::image::{Image, ImageEvent, ImageUser, ImageUsers, Images, RegistryConfig};
+use crate::image::{
+    Image, ImageEvent, ImageUser, ImageUsers, Images, ImportOptions, RegistryConfig, apply_change,
+};
 use crate::image_source::{ImageInUse, ImageSource};
 
 /// Makes the directories and locks them against a second daemon.
@@ -109,19 +113,27 @@ impl ImageUsers for Users {
 }
 
 /// Makes an image of a container; returns its id.
-pub(crate) async fn commit(core: &Arc<Core>, images: &Images, reference: &str, options: CommitOptions) -> Result<String> {
-    let refused = |error: crate::image::ImageError| EngineError::refused(error.kind(), error.to_string());
+pub(crate) async fn commit(
+    core: &Arc<Core>,
+    images: &Images,
+    reference: &str,
+    options: CommitOptions,
+) -> Result<String> {
+    let refused =
+        |error: crate::image::ImageError| EngineError::refused(error.kind(), error.to_string());
     let name = match (options.repo.as_str(), options.tag.as_str()) {
         ("", _) => None,
         (repo, "") => Some(repo.to_owned()),
         (repo, tag) => Some(format!("{repo}:{tag}")),
     };
-    let name: Option<Reference> =
-        name.map(|name| name.parse()).transpose().map_err(|error: ReferenceError| EngineError::invalid(error.to_string()))?;
+    let name: Option<Reference> = name
+        .map(|name| name.parse())
+        .transpose()
+        .map_err(|error: ReferenceError| EngineError::invalid(error.to_string()))?;
     let committed = core.prepare_commit(reference, &options).await?;
     let mut config = committed.config;
     for change in &options.changes {
-        changes::apply(change, &mut config).map_err(EngineError::invalid)?;
+        apply_change(&mut config, change)?;
     }
     let import = ImportOptions {
         config,
@@ -135,7 +147,9 @@ pub(crate) async fn commit(core: &Arc<Core>, images: &Images, reference: &str, o
     let id = core
         .blocking(move || {
             let parent = Images::by_id(&images, &parent).map_err(refused)?;
-            let image = images.create(Some(&parent), layer, &import).map_err(refused)?;
+            let image = images
+                .create(Some(&parent), layer, &import)
+                .map_err(refused)?;
             if let Some(name) = &name {
                 images.tag(image.id(), name).map_err(refused)?;
             }
@@ -143,6 +157,10 @@ pub(crate) async fn commit(core: &Arc<Core>, images: &Images, reference: &str, o
         })
         .await??;
     let container = core.containers.find(reference)?;
-    core.publish(&container, "commit", BTreeMap::from([("comment".to_owned(), String::new())]));
+    core.publish(
+        &container,
+        "commit",
+        BTreeMap::from([("comment".to_owned(), String::new())]),
+    );
     Ok(id)
 }

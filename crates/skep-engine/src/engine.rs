@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use crate::assemble;
 use crate::config::EngineConfig;
 use crate::core::Core;
-use crate::error::{EngineError, Result};
+use crate::error::Result;
 use crate::events::Events;
 use crate::filters::Filters;
 use crate::image::Images;

@@ -8,13 +8,13 @@ use std::time::Duration;
 use futures::StreamExt;
 use skep_engine::image::ImportOptions;
 use skep_engine::{
-    AttachOptions, CreateContainer, Engine, EngineConfig, ListOptions, LogOptions, Phase,
-    RemoveOptions, StreamKind, WaitCondition,
+    ArchivePutOptions, AttachOptions, CommitOptions, CreateContainer, Engine, EngineConfig,
+    ListOptions, LogOptions, Phase, RemoveOptions, StreamKind, WaitCondition,
 };
 use skep_objects::ErrorKind;
-use skep_objects::api::container::{Config, HealthConfig, HostConfig, RestartPolicy};
+use skep_objects::api::container::{Config, HealthConfig, HostConfig, RestartPolicy, UpdateConfig};
 use skep_objects::api::exec::{ExecCreate, ExecStart};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// An engine on directories of its own, with busybox loaded.
 struct Bench {
@@ -189,6 +189,7 @@ fn busybox() -> Vec<u8> {
     for applet in [
         "sh", "true", "false", "cat", "echo", "sleep", "id", "ls", "env", "kill", "hostname",
         "stat", "tty", "stty", "grep", "head", "touch", "mount", "seq", "printf", "test", "ps",
+        "rm",
     ] {
         let mut header = tar::Header::new_ustar();
         header.set_entry_type(tar::EntryType::Symlink);
@@ -607,6 +608,156 @@ async fn a_followed_log_ends_with_its_container() {
         .await
         .expect("it ends");
     assert_eq!(lines.len(), 3);
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_go_in_and_out_whether_it_runs_or_not() {
+    let bench = Bench::new().await;
+    let id = bench
+        .create(shell("echo new > /tmp/new; sleep 100"), none())
+        .await;
+    for running in [false, true] {
+        if running {
+            bench.engine.start(&id).await.unwrap();
+        }
+        let stat = bench.engine.archive_stat(&id, "/data/seed").await.unwrap();
+        assert_eq!((stat.name.as_str(), stat.size), ("seed", 15));
+        let (_, mut reader) = bench.engine.archive_get(&id, "/data").await.unwrap();
+        let mut tar = Vec::new();
+        reader.read_to_end(&mut tar).await.unwrap();
+        let names: Vec<String> = tar::Archive::new(&tar[..])
+            .entries()
+            .unwrap()
+            .map(|entry| entry.unwrap().path().unwrap().display().to_string())
+            .collect();
+        assert!(names.contains(&"data/seed".to_owned()), "{names:?}");
+        let body = Box::new(std::io::Cursor::new(tar));
+        let options = ArchivePutOptions::default();
+        bench
+            .engine
+            .archive_put(&id, "/tmp", options, body)
+            .await
+            .unwrap();
+        assert!(
+            bench
+                .engine
+                .archive_stat(&id, "/tmp/data/seed")
+                .await
+                .is_ok()
+        );
+    }
+    let missing = bench
+        .engine
+        .archive_stat(&id, "/nowhere")
+        .await
+        .unwrap_err();
+    assert_eq!(missing.kind(), ErrorKind::NotFound);
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_are_seen_exported_and_committed() {
+    let bench = Bench::new().await;
+    let id = bench
+        .create(shell("echo new > /tmp/new; rm /data/seed"), none())
+        .await;
+    bench.engine.start(&id).await.unwrap();
+    bench.phase(&id, Phase::Exited).await;
+    let changes = bench.engine.changes(&id).await.unwrap();
+    let text: Vec<String> = changes
+        .iter()
+        .map(|change| format!("{}{}", change.kind, change.path))
+        .collect();
+    assert_eq!(text, ["0/data", "2/data/seed", "0/tmp", "1/tmp/new"]);
+    let mut tar = Vec::new();
+    bench
+        .engine
+        .export(&id)
+        .await
+        .unwrap()
+        .read_to_end(&mut tar)
+        .await
+        .unwrap();
+    let mut archive = tar::Archive::new(&tar[..]);
+    let names: Vec<String> = archive
+        .entries()
+        .unwrap()
+        .map(|entry| entry.unwrap().path().unwrap().display().to_string())
+        .collect();
+    assert!(
+        names.contains(&"tmp/new".to_owned()) && !names.contains(&"data/seed".to_owned()),
+        "{names:?}"
+    );
+    let options = CommitOptions {
+        repo: "mine".to_owned(),
+        changes: vec!["CMD [\"cat\", \"/tmp/new\"]".to_owned()],
+        ..CommitOptions::default()
+    };
+    let image = bench.engine.commit(&id, options).await.unwrap();
+    let config = Config {
+        image,
+        ..Config::default()
+    };
+    let id = bench.create(config, none()).await;
+    bench.engine.start(&id).await.unwrap();
+    bench.phase(&id, Phase::Exited).await;
+    assert_eq!(bench.output(&id).await, "new\n");
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_are_set_changed_and_measured() {
+    let bench = Bench::new().await;
+    let host = HostConfig {
+        memory: 64 << 20,
+        pids_limit: Some(50),
+        ..none()
+    };
+    let id = bench.create(command(&["sleep", "100"]), host).await;
+    bench.engine.start(&id).await.unwrap();
+    let one = |stream: bool| bench.engine.stats(&id, stream, true);
+    let stats = one(false).await.unwrap().next().await.unwrap();
+    assert_eq!(
+        (stats.memory_stats.limit, stats.pids_stats.limit),
+        (64 << 20, 50)
+    );
+    assert!(stats.cpu_stats.cpu_usage.total_usage > 0 && stats.pids_stats.current > 0);
+    let request = UpdateConfig {
+        memory: 80 << 20,
+        memory_swap: 160 << 20,
+        ..UpdateConfig::default()
+    };
+    bench.engine.update(&id, &request).await.unwrap();
+    let stats = one(false).await.unwrap().next().await.unwrap();
+    assert_eq!(stats.memory_stats.limit, 80 << 20);
+    let top = bench.engine.top(&id, "").await.unwrap();
+    assert_eq!(top.processes[0].last().unwrap(), "sleep 100");
+    bench.engine.pause(&id).await.unwrap();
+    assert_eq!(
+        bench.engine.inspect(&id, false).await.unwrap().state.status,
+        "paused"
+    );
+    bench.engine.unpause(&id).await.unwrap();
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shim_that_is_killed_takes_its_container_along_and_leaves_nothing() {
+    let bench = Bench::new().await;
+    let id = bench.create(command(&["sleep", "100"]), none()).await;
+    bench.engine.start(&id).await.unwrap();
+    let bundle = bench.dir.path().join("exec/containers").join(&id);
+    let shim = skep_runtime::shim::ShimState::load(&bundle)
+        .unwrap()
+        .unwrap();
+    let killed = std::process::Command::new("kill")
+        .args(["-9", &shim.shim_pid.to_string()])
+        .status()
+        .unwrap();
+    assert!(killed.success());
+    bench.phase(&id, Phase::Exited).await;
+    assert!(!shim.is_alive());
     bench.end().await;
 }
 

@@ -20,15 +20,24 @@ use crate::error::{EngineError, Result};
 use crate::timestamp;
 
 impl Core {
-    pub(crate) async fn archive_stat(self: &Arc<Self>, reference: &str, path: &str) -> Result<PathStat> {
+    pub(crate) async fn archive_stat(
+        self: &Arc<Self>,
+        reference: &str,
+        path: &str,
+    ) -> Result<PathStat> {
         let container = self.containers.find(reference)?;
         let view = self.view_to_read(&container)?;
         let (path, reference) = (path.to_owned(), reference.to_owned());
         let scratch = container.dir.join("rootfs");
-        self.blocking(move || with_root_as_root(&view, &scratch, || stat(&path, &reference))).await?
+        self.blocking(move || with_root_as_root(&view, &scratch, || stat(&path, &reference)))
+            .await?
     }
 
-    pub(crate) async fn archive_get(self: &Arc<Self>, reference: &str, path: &str) -> Result<(PathStat, Reader)> {
+    pub(crate) async fn archive_get(
+        self: &Arc<Self>,
+        reference: &str,
+        path: &str,
+    ) -> Result<(PathStat, Reader)> {
         let stat = self.archive_stat(reference, path).await?;
         let container = self.containers.find(reference)?;
         let view = self.view_to_read(&container)?;
@@ -38,7 +47,11 @@ impl Core {
             let name = entry_name(&path);
             write_tree(&source, &name, to)
         })?;
-        self.publish(&container, "archive-path", std::collections::BTreeMap::new());
+        self.publish(
+            &container,
+            "archive-path",
+            std::collections::BTreeMap::new(),
+        );
         Ok((stat, reader))
     }
 
@@ -46,18 +59,29 @@ impl Core {
         let container = self.containers.find(reference)?;
         // Of a running container too without its mounts: volumes are not part of an export.
         let view = RootView::ReadOnly(self.layers(&container)?);
-        let reader = stream(view, container.dir.join("rootfs"), |to| write_tree(Path::new("/"), Path::new(""), to))?;
+        let reader = stream(view, container.dir.join("rootfs"), |to| {
+            write_tree(Path::new("/"), Path::new(""), to)
+        })?;
         self.publish(&container, "export", std::collections::BTreeMap::new());
         Ok(reader)
     }
 
-    pub(crate) async fn archive_put(self: &Arc<Self>, reference: &str, path: &str, options: ArchivePutOptions, body: Reader) -> Result<()> {
+    pub(crate) async fn archive_put(
+        self: &Arc<Self>,
+        reference: &str,
+        path: &str,
+        options: ArchivePutOptions,
+        body: Reader,
+    ) -> Result<()> {
         let container = self.containers.find(reference)?;
         let _operation = container.operation.lock().await;
         let target = super::mounts::clean(path);
-        let (read_only, user) = container.with(|record, _| (is_read_only(record, &target), record.config.user.clone()));
+        let (read_only, user) =
+            container.with(|record, _| (is_read_only(record, &target), record.config.user.clone()));
         if read_only {
-            return Err(EngineError::not_allowed("container rootfs is marked read-only"));
+            return Err(EngineError::not_allowed(
+                "container rootfs is marked read-only",
+            ));
         }
         let view = self.view_to_write(&container)?;
         let scratch = container.dir.join("rootfs");
@@ -81,7 +105,11 @@ impl Core {
             })
         })
         .await??;
-        self.publish(&container, "extract-to-dir", std::collections::BTreeMap::new());
+        self.publish(
+            &container,
+            "extract-to-dir",
+            std::collections::BTreeMap::new(),
+        );
         Ok(())
     }
 
@@ -92,13 +120,21 @@ impl Core {
         }
         let mut lower = self.layers(container)?;
         lower.remove(0);
-        Ok(RootView::Writable { lower, dir: container.dir.clone() })
+        Ok(RootView::Writable {
+            lower,
+            dir: container.dir.clone(),
+        })
     }
 }
 
 /// Whether what is at `path` may not be written: the root, or the mount that it is on.
 fn is_read_only(record: &super::Record, path: &str) -> bool {
-    let inside = |target: &str| path == target || path.strip_prefix(target).is_some_and(|rest| rest.starts_with('/'));
+    let inside = |target: &str| {
+        path == target
+            || path
+                .strip_prefix(target)
+                .is_some_and(|rest| rest.starts_with('/'))
+    };
     let mount = record
         .mounts
         .iter()
@@ -108,7 +144,9 @@ fn is_read_only(record: &super::Record, path: &str) -> bool {
 }
 
 fn not_found(path: &str, reference: &str) -> EngineError {
-    EngineError::not_found(format!("Could not find the file {path} in container {reference}"))
+    EngineError::not_found(format!(
+        "Could not find the file {path} in container {reference}"
+    ))
 }
 
 fn absolute(path: &str) -> PathBuf {
@@ -129,16 +167,30 @@ fn entry_name(path: &str) -> PathBuf {
 fn stat(path: &str, reference: &str) -> Result<PathStat> {
     let at = absolute(path);
     let follow = path.ends_with('/') || path.ends_with("/.");
-    let meta = if follow { std::fs::metadata(&at) } else { std::fs::symlink_metadata(&at) };
+    let meta = if follow {
+        std::fs::metadata(&at)
+    } else {
+        std::fs::symlink_metadata(&at)
+    };
     let meta = meta.map_err(|_| not_found(path, reference))?;
     let link_target = if meta.file_type().is_symlink() {
-        std::fs::canonicalize(&at).map(|to| to.display().to_string()).unwrap_or_default()
+        std::fs::canonicalize(&at)
+            .map(|to| to.display().to_string())
+            .unwrap_or_default()
     } else {
         String::new()
     };
-    let name = super::mounts::clean(path).rsplit('/').next().unwrap_or_default().to_owned();
+    let name = super::mounts::clean(path)
+        .rsplit('/')
+        .next()
+        .unwrap_or_default()
+        .to_owned();
     Ok(PathStat {
-        name: if name.is_empty() { "/".to_owned() } else { name },
+        name: if name.is_empty() {
+            "/".to_owned()
+        } else {
+            name
+        },
         size: i64::try_from(meta.len()).unwrap_or(i64::MAX),
         mode: go_mode(&meta),
         mtime: timestamp::text(meta.modified().unwrap_or(std::time::UNIX_EPOCH)),
@@ -170,7 +222,11 @@ fn go_mode(meta: &std::fs::Metadata) -> u32 {
 }
 
 /// Runs `write` in the container's root, its output the reader that is returned.
-fn stream(view: RootView, scratch: PathBuf, write: impl FnOnce(std::io::PipeWriter) -> Result<()> + Send + 'static) -> Result<Reader> {
+fn stream(
+    view: RootView,
+    scratch: PathBuf,
+    write: impl FnOnce(std::io::PipeWriter) -> Result<()> + Send + 'static,
+) -> Result<Reader> {
     let fail = |error: std::io::Error| EngineError::io("open", "a pipe")(error);
     let (near, far) = std::io::pipe().map_err(fail)?;
     let reader = pipe::Receiver::from_owned_fd(near.into()).map_err(fail)?;
@@ -191,12 +247,18 @@ fn write_tree(source: &Path, name: &Path, to: impl Write) -> Result<()> {
     let fail = |error: std::io::Error| EngineError::io("archive", source)(error);
     let meta = std::fs::symlink_metadata(source).map_err(fail)?;
     if meta.is_dir() {
-        let name = if name.as_os_str().is_empty() { Path::new(".") } else { name };
+        let name = if name.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            name
+        };
         append_dir(&mut tar, source, name).map_err(fail)?;
     } else {
         tar.append_path_with_name(source, name).map_err(fail)?;
     }
-    tar.into_inner().and_then(|mut inner| inner.flush()).map_err(fail)
+    tar.into_inner()
+        .and_then(|mut inner| inner.flush())
+        .map_err(fail)
 }
 
 fn append_dir<W: Write>(tar: &mut tar::Builder<W>, dir: &Path, name: &Path) -> std::io::Result<()> {
@@ -207,7 +269,11 @@ fn append_dir<W: Write>(tar: &mut tar::Builder<W>, dir: &Path, name: &Path) -> s
     entries.sort_by_key(std::fs::DirEntry::file_name);
     for entry in entries {
         let path = entry.path();
-        let inside = if name == Path::new(".") { PathBuf::from(entry.file_name()) } else { name.join(entry.file_name()) };
+        let inside = if name == Path::new(".") {
+            PathBuf::from(entry.file_name())
+        } else {
+            name.join(entry.file_name())
+        };
         let kind = entry.file_type()?;
         if kind.is_dir() {
             append_dir(tar, &path, &inside)?;
@@ -236,8 +302,14 @@ pub(super) fn decompressed<'a>(mut body: impl Read + 'a) -> std::io::Result<Box<
 }
 
 /// Unpacks below `target`, within the root that the thread has.
-fn unpack(body: impl Read, target: &Path, options: ArchivePutOptions, owner: Option<(u32, u32)>) -> Result<()> {
-    let bad = |error: std::io::Error| EngineError::invalid(format!("Error processing tar file: {error}"));
+fn unpack(
+    body: impl Read,
+    target: &Path,
+    options: ArchivePutOptions,
+    owner: Option<(u32, u32)>,
+) -> Result<()> {
+    let bad =
+        |error: std::io::Error| EngineError::invalid(format!("Error processing tar file: {error}"));
     let mut archive = tar::Archive::new(decompressed(body).map_err(bad)?);
     archive.set_preserve_permissions(true);
     archive.set_preserve_ownerships(true);
@@ -250,8 +322,16 @@ fn unpack(body: impl Read, target: &Path, options: ArchivePutOptions, owner: Opt
             if let Ok(meta) = std::fs::symlink_metadata(&place) {
                 let is_dir = entry.header().entry_type().is_dir();
                 if meta.is_dir() != is_dir {
-                    let (what, by) = if is_dir { ("non-directory", "directory") } else { ("directory", "non-directory") };
-                    return Err(EngineError::invalid(format!("cannot overwrite {what} \"{}\" with {by} \"{}\"", place.display(), target.display())));
+                    let (what, by) = if is_dir {
+                        ("non-directory", "directory")
+                    } else {
+                        ("directory", "non-directory")
+                    };
+                    return Err(EngineError::invalid(format!(
+                        "cannot overwrite {what} \"{}\" with {by} \"{}\"",
+                        place.display(),
+                        target.display()
+                    )));
                 }
             }
         }
@@ -278,6 +358,9 @@ mod tests {
     fn modes_are_go_s() {
         let dir = tempfile::tempdir().unwrap();
         rustix::fs::chmod(dir.path(), rustix::fs::Mode::from_raw_mode(0o1755)).unwrap();
-        assert_eq!(go_mode(&std::fs::metadata(dir.path()).unwrap()), (1 << 31) | (1 << 20) | 0o755);
+        assert_eq!(
+            go_mode(&std::fs::metadata(dir.path()).unwrap()),
+            (1 << 31) | (1 << 20) | 0o755
+        );
     }
 }

@@ -16,8 +16,18 @@ const DELETED: u8 = 2;
 
 /// What the runtime itself puts there for its mounts.
 const OWN: [&str; 12] = [
-    "/dev", "/proc", "/sys", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/.dockerenv", "/dev/console",
-    "/dev/pts", "/dev/shm", "/dev/mqueue", "/sbin/docker-init",
+    "/dev",
+    "/proc",
+    "/sys",
+    "/etc/hosts",
+    "/etc/hostname",
+    "/etc/resolv.conf",
+    "/.dockerenv",
+    "/dev/console",
+    "/dev/pts",
+    "/dev/shm",
+    "/dev/mqueue",
+    "/sbin/docker-init",
 ];
 
 impl Core {
@@ -25,7 +35,8 @@ impl Core {
         let container = self.containers.find(reference)?;
         let mut layers = self.layers(&container)?;
         let upper = layers.remove(0);
-        self.blocking(move || changes(&upper, &Layered::new(layers))).await
+        self.blocking(move || changes(&upper, &Layered::new(layers)))
+            .await
     }
 }
 
@@ -42,15 +53,24 @@ pub(super) fn is_own(path: &str, lower: &Layered) -> bool {
 }
 
 fn walk(dir: &Path, at: &str, lower: &Layered, found: &mut Vec<Change>) {
-    let Ok(entries) = std::fs::read_dir(dir) else { return };
+    let Ok(entries) = std::fs::read_dir(dir) else {
+        return;
+    };
     let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     paths.sort();
     for path in paths {
-        let Some(name) = path.file_name() else { continue };
+        let Some(name) = path.file_name() else {
+            continue;
+        };
         let inside = format!("{at}/{}", name.to_string_lossy());
-        let Ok(meta) = std::fs::symlink_metadata(&path) else { continue };
+        let Ok(meta) = std::fs::symlink_metadata(&path) else {
+            continue;
+        };
         if meta.file_type().is_char_device() && meta.rdev() == 0 {
-            found.push(Change { path: inside, kind: DELETED });
+            found.push(Change {
+                path: inside,
+                kind: DELETED,
+            });
             continue;
         }
         let before = lower.lookup_no_follow(&inside);
@@ -67,7 +87,9 @@ fn walk(dir: &Path, at: &str, lower: &Layered, found: &mut Vec<Change>) {
         // A directory that was only passed through to make a mount point has not changed.
         let untouched = meta.is_dir()
             && found.len() == place
-            && before.as_deref().is_some_and(|before| same_attributes(before, &meta));
+            && before
+                .as_deref()
+                .is_some_and(|before| same_attributes(before, &meta));
         if !untouched {
             let kind = if before.is_some() { MODIFIED } else { ADDED };
             found.insert(place, Change { path: inside, kind });
@@ -77,18 +99,24 @@ fn walk(dir: &Path, at: &str, lower: &Layered, found: &mut Vec<Change>) {
 
 /// What an opaque directory hides of the one below.
 fn hidden_by(upper: &Path, before: Option<&Path>, inside: &str, found: &mut Vec<Change>) {
-    let Some(entries) = before.and_then(|before| std::fs::read_dir(before).ok()) else { return };
+    let Some(entries) = before.and_then(|before| std::fs::read_dir(before).ok()) else {
+        return;
+    };
     for entry in entries.flatten() {
         if !upper.join(entry.file_name()).exists() {
             let path = format!("{inside}/{}", entry.file_name().to_string_lossy());
-            found.push(Change { path, kind: DELETED });
+            found.push(Change {
+                path,
+                kind: DELETED,
+            });
         }
     }
 }
 
 fn same_attributes(before: &Path, now: &std::fs::Metadata) -> bool {
-    std::fs::symlink_metadata(before)
-        .is_ok_and(|before| before.mode() == now.mode() && before.uid() == now.uid() && before.gid() == now.gid())
+    std::fs::symlink_metadata(before).is_ok_and(|before| {
+        before.mode() == now.mode() && before.uid() == now.uid() && before.gid() == now.gid()
+    })
 }
 
 #[cfg(test)]
@@ -99,14 +127,30 @@ mod tests {
     fn added_modified_and_the_runtime_s_own() {
         let dir = tempfile::tempdir().unwrap();
         let (upper, lower) = (dir.path().join("u"), dir.path().join("l"));
-        for path in ["l/etc", "l/var/lib", "u/etc", "u/var/lib/new", "u/dev", "u/proc"] {
+        for path in [
+            "l/etc",
+            "l/var/lib",
+            "u/etc",
+            "u/var/lib/new",
+            "u/dev",
+            "u/proc",
+        ] {
             std::fs::create_dir_all(dir.path().join(path)).unwrap();
         }
         std::fs::write(lower.join("var/old"), "").unwrap();
         std::fs::write(upper.join("var/old"), "x").unwrap();
         std::fs::write(upper.join("etc/hosts"), "").unwrap();
         let found = changes(&upper, &Layered::new([lower]));
-        let text: Vec<String> = found.iter().map(|change| format!("{}{}", ["C", "A", "D"][usize::from(change.kind)], change.path)).collect();
+        let text: Vec<String> = found
+            .iter()
+            .map(|change| {
+                format!(
+                    "{}{}",
+                    ["C", "A", "D"][usize::from(change.kind)],
+                    change.path
+                )
+            })
+            .collect();
         assert_eq!(text, ["C/var", "C/var/lib", "A/var/lib/new", "C/var/old"]);
     }
 }

@@ -29,7 +29,11 @@ pub(crate) struct Committed {
 
 impl Core {
     /// Prepares an image of a container; the stream ends when the layer does.
-    pub(crate) async fn prepare_commit(self: &Arc<Self>, reference: &str, options: &CommitOptions) -> Result<Committed> {
+    pub(crate) async fn prepare_commit(
+        self: &Arc<Self>,
+        reference: &str,
+        options: &CommitOptions,
+    ) -> Result<Committed> {
         let container = self.containers.find(reference)?;
         let state = container.state();
         let pause = options.pause && state.running && !state.paused;
@@ -43,7 +47,11 @@ impl Core {
         // What was of the container only.
         config.hostname.clear();
         config.domainname.clear();
-        (config.attach_stdin, config.attach_stdout, config.attach_stderr) = (false, false, false);
+        (
+            config.attach_stdin,
+            config.attach_stdout,
+            config.attach_stderr,
+        ) = (false, false, false);
         config.image.clear();
         let config = match serde_json::to_value(&config) {
             Ok(Value::Object(map)) => map,
@@ -55,20 +63,27 @@ impl Core {
         let (core, held) = (self.clone(), container.clone());
         let handle = tokio::runtime::Handle::current();
         if pause {
-            self.with_cgroup(&container, |cgroup| cgroup.freeze()).await?;
+            self.with_cgroup(&container, |cgroup| cgroup.freeze())
+                .await?;
         }
         tokio::task::spawn_blocking(move || {
             if let Err(error) = write_layer(&upper, &Layered::new(layers), far) {
                 tracing::warn!(container.id = %held.id, %error, "layer of a commit ended early");
             }
             if pause {
-                if let Err(error) = handle.block_on(core.with_cgroup(&held, |cgroup| cgroup.thaw())) {
+                if let Err(error) = handle.block_on(core.with_cgroup(&held, |cgroup| cgroup.thaw()))
+                {
                     tracing::warn!(container.id = %held.id, %error, "container not thawed after a commit");
                 }
             }
         });
         let words = std::iter::once(record.path.clone()).chain(record.args.iter().cloned());
-        Ok(Committed { parent: record.image_id, config, layer, created_by: words.collect::<Vec<_>>().join(" ") })
+        Ok(Committed {
+            parent: record.image_id,
+            config,
+            layer,
+            created_by: words.collect::<Vec<_>>().join(" "),
+        })
     }
 }
 
@@ -81,7 +96,12 @@ fn write_layer(upper: &Path, lower: &Layered, to: impl Write) -> std::io::Result
 }
 
 /// Overlayfs's whiteouts become the names that images have for them.
-fn append<W: Write>(tar: &mut tar::Builder<W>, dir: &Path, at: &Path, lower: &Layered) -> std::io::Result<()> {
+fn append<W: Write>(
+    tar: &mut tar::Builder<W>,
+    dir: &Path,
+    at: &Path,
+    lower: &Layered,
+) -> std::io::Result<()> {
     let mut entries: Vec<_> = std::fs::read_dir(dir)?.collect::<std::io::Result<_>>()?;
     entries.sort_by_key(std::fs::DirEntry::file_name);
     for entry in entries {
@@ -89,7 +109,10 @@ fn append<W: Write>(tar: &mut tar::Builder<W>, dir: &Path, at: &Path, lower: &La
         let inside = at.join(entry.file_name());
         let meta = std::fs::symlink_metadata(&path)?;
         if meta.file_type().is_char_device() && meta.rdev() == 0 {
-            empty_file(tar, at.join(format!(".wh.{}", entry.file_name().to_string_lossy())))?;
+            empty_file(
+                tar,
+                at.join(format!(".wh.{}", entry.file_name().to_string_lossy())),
+            )?;
             continue;
         }
         if is_own(&format!("/{}", inside.display()), lower) {

@@ -74,13 +74,31 @@ pub(crate) fn with_root<T: Send>(
             path: scratch.to_owned(),
             source: source.into(),
         };
-        let flags = if read_only { MsFlags::MS_RDONLY } else { MsFlags::empty() };
+        let flags = if read_only {
+            MsFlags::MS_RDONLY
+        } else {
+            MsFlags::empty()
+        };
         match view {
             // Overlayfs wants two layers at least; one is bound as it is.
             RootView::ReadOnly(layers) if layers.len() == 1 => {
-                mount(Some(&layers[0]), scratch, None::<&str>, MsFlags::MS_BIND, None::<&str>).map_err(fail)?;
+                mount(
+                    Some(&layers[0]),
+                    scratch,
+                    None::<&str>,
+                    MsFlags::MS_BIND,
+                    None::<&str>,
+                )
+                .map_err(fail)?;
             }
-            _ => mount(Some("overlay"), scratch, Some("overlay"), flags, Some(options.as_str())).map_err(fail)?,
+            _ => mount(
+                Some("overlay"),
+                scratch,
+                Some("overlay"),
+                flags,
+                Some(options.as_str()),
+            )
+            .map_err(fail)?,
         }
         work(scratch)
     })
@@ -95,7 +113,11 @@ pub(crate) fn with_root_as_root<T: Send>(
     let confined = |root: &Path| {
         let fail = |doing: &'static str| {
             let root = root.to_owned();
-            move |source: nix::Error| EngineError::Io { doing, path: root, source: source.into() }
+            move |source: nix::Error| EngineError::Io {
+                doing,
+                path: root,
+                source: source.into(),
+            }
         };
         nix::unistd::chroot(root).map_err(fail("enter"))?;
         nix::unistd::chdir("/").map_err(fail("enter"))?;
@@ -104,7 +126,11 @@ pub(crate) fn with_root_as_root<T: Send>(
     if let RootView::Running(pid) = view {
         let root = PathBuf::from(format!("/proc/{pid}/root"));
         return own_thread(|| {
-            let fail = |source: nix::Error| EngineError::Io { doing: "leave the root for", path: root.clone(), source: source.into() };
+            let fail = |source: nix::Error| EngineError::Io {
+                doing: "leave the root for",
+                path: root.clone(),
+                source: source.into(),
+            };
             unshare(CloneFlags::CLONE_FS).map_err(fail)?;
             confined(&root)
         });

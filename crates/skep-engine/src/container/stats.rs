@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 use futures::StreamExt;
 use skep_objects::api::encode::ZERO_TIME;
 use skep_objects::api::stats::{
-    BlkioEntry, BlkioStats, CpuStats, CpuUsage, MemoryStats, NetworkStats, PidsStats, Stats, ThrottlingData,
+    BlkioEntry, BlkioStats, CpuStats, CpuUsage, MemoryStats, NetworkStats, PidsStats, Stats,
+    ThrottlingData,
 };
 use skep_runtime::cgroup;
 
@@ -20,7 +21,12 @@ use crate::timestamp;
 const PERIOD: Duration = Duration::from_secs(1);
 
 impl Core {
-    pub(crate) async fn stats(self: &Arc<Self>, reference: &str, stream: bool, one_shot: bool) -> Result<BoxStream<Stats>> {
+    pub(crate) async fn stats(
+        self: &Arc<Self>,
+        reference: &str,
+        stream: bool,
+        one_shot: bool,
+    ) -> Result<BoxStream<Stats>> {
         let container = self.containers.find(reference)?;
         let core = self.clone();
         let once = !stream;
@@ -33,34 +39,36 @@ impl Core {
             None
         };
         let state = (core, container, first, false);
-        let samples = futures::stream::unfold(state, move |(core, container, before, begun)| async move {
-            if begun {
-                if once {
+        let samples =
+            futures::stream::unfold(state, move |(core, container, before, begun)| async move {
+                if begun {
+                    if once {
+                        return None;
+                    }
+                    tokio::time::sleep(PERIOD).await;
+                }
+                let gone = core.containers.get(&container.id).is_none();
+                if gone {
                     return None;
                 }
-                tokio::time::sleep(PERIOD).await;
-            }
-            let gone = core.containers.get(&container.id).is_none();
-            if gone {
-                return None;
-            }
-            let mut now = core.sample(&container).await;
-            if let Some(before) = &before {
-                now.preread.clone_from(&before.read);
-                now.precpu_stats = before.cpu_stats.clone();
-            }
-            if one_shot {
-                now.name.clear();
-                now.id.clear();
-            }
-            Some((now.clone(), (core, container, Some(now), true)))
-        });
+                let mut now = core.sample(&container).await;
+                if let Some(before) = &before {
+                    now.preread.clone_from(&before.read);
+                    now.precpu_stats = before.cpu_stats.clone();
+                }
+                if one_shot {
+                    now.name.clear();
+                    now.id.clear();
+                }
+                Some((now.clone(), (core, container, Some(now), true)))
+            });
         Ok(samples.boxed())
     }
 
     /// A reading; empty of a container that does not run.
     async fn sample(self: &Arc<Self>, container: &Arc<Container>) -> Stats {
-        let (name, state) = container.with(|record, state| (format!("/{}", record.name), state.clone()));
+        let (name, state) =
+            container.with(|record, state| (format!("/{}", record.name), state.clone()));
         let mut stats = Stats {
             name,
             id: container.id.clone(),
@@ -74,12 +82,21 @@ impl Core {
         }
         match self.with_cgroup(container, |cgroup| cgroup.stats()).await {
             Ok(reading) => fill(&mut stats, &reading),
-            Err(error) => tracing::debug!(container.id = %container.id, %error, "no reading of a container"),
+            Err(error) => {
+                tracing::debug!(container.id = %container.id, %error, "no reading of a container")
+            }
         }
         if !state.netns.is_empty() {
             let netns = state.netns.clone();
-            if let Ok(interfaces) = self.networks.kernel("read counters", move |net| net.statistics(&netns)).await {
-                stats.networks = interfaces.into_iter().map(|(name, counters)| (name, network(&counters))).collect();
+            if let Ok(interfaces) = self
+                .networks
+                .kernel("read counters", move |net| net.statistics(&netns))
+                .await
+            {
+                stats.networks = interfaces
+                    .into_iter()
+                    .map(|(name, counters)| (name, network(&counters)))
+                    .collect();
             }
         }
         stats
@@ -101,7 +118,10 @@ fn network(counters: &skep_net::InterfaceStats) -> NetworkStats {
 
 fn fill(stats: &mut Stats, reading: &cgroup::Stats) {
     let (periods, throttled_periods, throttled_time) = reading.cpu_throttling;
-    stats.pids_stats = PidsStats { current: reading.pids_current, limit: reading.pids_limit.unwrap_or(0) };
+    stats.pids_stats = PidsStats {
+        current: reading.pids_current,
+        limit: reading.pids_limit.unwrap_or(0),
+    };
     stats.cpu_stats = CpuStats {
         cpu_usage: CpuUsage {
             total_usage: reading.cpu_total_ns,
@@ -110,24 +130,46 @@ fn fill(stats: &mut Stats, reading: &cgroup::Stats) {
             usage_in_usermode: reading.cpu_user_ns,
         },
         system_cpu_usage: host_cpu_ns(),
-        online_cpus: std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1)),
-        throttling_data: ThrottlingData { periods, throttled_periods, throttled_time },
+        online_cpus: std::thread::available_parallelism()
+            .map_or(1, |n| u32::try_from(n.get()).unwrap_or(1)),
+        throttling_data: ThrottlingData {
+            periods,
+            throttled_periods,
+            throttled_time,
+        },
     };
     stats.memory_stats = MemoryStats {
         usage: reading.memory_usage_bytes,
         max_usage: reading.memory_max_usage_bytes,
         stats: reading.memory_stat.clone(),
         failcnt: reading.memory_failcnt,
-        limit: reading.memory_limit_bytes.map_or_else(host_memory, |limit| limit.min(host_memory())),
+        limit: reading
+            .memory_limit_bytes
+            .map_or_else(host_memory, |limit| limit.min(host_memory())),
     };
     let entries = |list: &[(u64, u64, String, u64)]| -> Option<Vec<BlkioEntry>> {
-        let entry = |(major, minor, op, value): &(u64, u64, String, u64)| BlkioEntry { major: *major, minor: *minor, op: op.clone(), value: *value };
+        let entry = |(major, minor, op, value): &(u64, u64, String, u64)| BlkioEntry {
+            major: *major,
+            minor: *minor,
+            op: op.clone(),
+            value: *value,
+        };
         Some(list.iter().map(entry).collect())
     };
-    let unknown = || if reading.is_v2 { None } else { Some(Vec::new()) };
+    let unknown = || {
+        if reading.is_v2 {
+            None
+        } else {
+            Some(Vec::new())
+        }
+    };
     stats.blkio_stats = BlkioStats {
         io_service_bytes_recursive: entries(&reading.blkio_bytes),
-        io_serviced_recursive: if reading.is_v2 { None } else { entries(&reading.blkio_operations) },
+        io_serviced_recursive: if reading.is_v2 {
+            None
+        } else {
+            entries(&reading.blkio_operations)
+        },
         io_queue_recursive: unknown(),
         io_service_time_recursive: unknown(),
         io_wait_time_recursive: unknown(),
@@ -142,7 +184,12 @@ fn host_cpu_ns() -> u64 {
     let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
     let line = stat.lines().next().unwrap_or_default();
     // user, nice, system, idle, iowait, irq, softirq, steal; what follows is counted in these.
-    let ticks: u64 = line.split_whitespace().skip(1).take(8).filter_map(|word| word.parse::<u64>().ok()).sum();
+    let ticks: u64 = line
+        .split_whitespace()
+        .skip(1)
+        .take(8)
+        .filter_map(|word| word.parse::<u64>().ok())
+        .sum();
     ticks.saturating_mul(10_000_000)
 }
 
@@ -155,5 +202,9 @@ fn host_memory() -> u64 {
             Some((key, rest.split_whitespace().next()?.parse::<u64>().ok()?))
         })
         .collect();
-    facts.get("MemTotal").copied().unwrap_or(0).saturating_mul(1024)
+    facts
+        .get("MemTotal")
+        .copied()
+        .unwrap_or(0)
+        .saturating_mul(1024)
 }

@@ -10,30 +10,45 @@ use crate::core::Core;
 use crate::error::{EngineError, Result};
 
 impl Core {
-    pub(crate) async fn update(self: &Arc<Self>, reference: &str, request: &UpdateConfig) -> Result<UpdateResponse> {
+    pub(crate) async fn update(
+        self: &Arc<Self>,
+        reference: &str,
+        request: &UpdateConfig,
+    ) -> Result<UpdateResponse> {
         let container = self.containers.find(reference)?;
         let _operation = container.operation.lock().await;
         let state = container.state();
-        let refuse = |why: String| EngineError::conflict(format!("Cannot update container {}: {why}", container.id));
+        let refuse = |why: String| {
+            EngineError::conflict(format!("Cannot update container {}: {why}", container.id))
+        };
         if state.removing || state.dead {
-            return Err(refuse("container is marked for removal and cannot be \"update\"".to_owned()));
+            return Err(refuse(
+                "container is marked for removal and cannot be \"update\"".to_owned(),
+            ));
         }
         let mut host = container.record().host_config;
         let had_auto_remove = host.auto_remove;
         merge(&mut host, request);
         if had_auto_remove && !matches!(host.restart_policy.name.as_str(), "" | "no") {
-            return Err(refuse("Restart policy cannot be updated because AutoRemove is enabled for the container".to_owned()));
+            return Err(refuse(
+                "Restart policy cannot be updated because AutoRemove is enabled for the container"
+                    .to_owned(),
+            ));
         }
         restart::validate(&host)?;
         let warnings = validate::resources(&mut host)?;
         if state.running && !state.restarting {
             let resources = oci::resources(&host)?;
-            let resources = serde_json::from_value(resources).map_err(|error| EngineError::invalid(error.to_string()))?;
-            self.with_cgroup(&container, move |cgroup| cgroup.apply(&resources)).await?;
+            let resources = serde_json::from_value(resources)
+                .map_err(|error| EngineError::invalid(error.to_string()))?;
+            self.with_cgroup(&container, move |cgroup| cgroup.apply(&resources))
+                .await?;
         }
         container.change_record(|record| record.host_config = host)?;
         self.publish(&container, "update", BTreeMap::new());
-        Ok(UpdateResponse { warnings: Some(warnings).filter(|warnings| !warnings.is_empty()) })
+        Ok(UpdateResponse {
+            warnings: Some(warnings).filter(|warnings| !warnings.is_empty()),
+        })
     }
 }
 
@@ -82,8 +97,23 @@ mod tests {
 
     #[test]
     fn zero_means_leave_as_it_is() {
-        let mut host = HostConfig { memory: 5, cpu_shares: 7, cpu_quota: 50_000, ..HostConfig::default() };
-        merge(&mut host, &UpdateConfig { memory: 6, nano_cpus: 1, ..UpdateConfig::default() });
-        assert_eq!((host.memory, host.cpu_shares, host.cpu_quota, host.nano_cpus), (6, 7, 0, 1));
+        let mut host = HostConfig {
+            memory: 5,
+            cpu_shares: 7,
+            cpu_quota: 50_000,
+            ..HostConfig::default()
+        };
+        merge(
+            &mut host,
+            &UpdateConfig {
+                memory: 6,
+                nano_cpus: 1,
+                ..UpdateConfig::default()
+            },
+        );
+        assert_eq!(
+            (host.memory, host.cpu_shares, host.cpu_quota, host.nano_cpus),
+            (6, 7, 0, 1)
+        );
     }
 }

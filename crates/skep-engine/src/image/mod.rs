@@ -17,6 +17,7 @@
 
 mod archive;
 mod blobs;
+mod changes;
 mod config;
 mod error;
 mod import;
@@ -31,6 +32,7 @@ mod save;
 mod store;
 mod unpack;
 
+pub use changes::apply_change;
 pub use config::{HistoryEntry, ImageConfig, RootFs};
 pub use error::ImageError;
 pub use import::ImportOptions;

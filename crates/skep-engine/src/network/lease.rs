@@ -36,7 +36,6 @@ pub(crate) struct Lease {
 /// A lease that is in the kernel.
 #[derive(Debug, Clone)]
 pub(crate) struct Joined {
-    pub network: Arc<NetworkRecord>,
     pub settings: EndpointSettings,
 }
 
@@ -137,7 +136,6 @@ impl Networks {
         if lease.network.driver == "null" || lease.network.driver == "host" {
             return Ok(Joined {
                 settings: settings(&lease, None),
-                network: lease.network,
             });
         }
         let doing = format!(
@@ -154,10 +152,7 @@ impl Networks {
         let settings = settings(&lease, Some(&endpoint));
         self.count(&lease.network, member, &settings);
         self.publish("connect", &lease.network, Some(&member.id));
-        Ok(Joined {
-            network: lease.network,
-            settings,
-        })
+        Ok(Joined { settings })
     }
 
     /// Counts a container as a member, which `inspect` shows.

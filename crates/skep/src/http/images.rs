@@ -1,6 +1,5 @@
 //! `/images/*` and `/distribution/*`.
 
-mod changes;
 mod transfer;
 mod view;
 

@@ -209,7 +209,7 @@ async fn import(call: Call) -> Result<Response> {
 fn changed(changes: &[String]) -> Result<Map<String, Value>> {
     let mut config = Map::new();
     for change in changes {
-        super::changes::apply(&mut config, change)?;
+        skep_engine::image::apply_change(&mut config, change)?;
     }
     Ok(config)
 }

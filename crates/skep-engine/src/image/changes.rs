@@ -1,18 +1,20 @@
-//! `docker import -c`: Dockerfile instructions on an image's configuration.
+//! `docker import -c` and `docker commit -c`: Dockerfile instructions on an image's configuration.
 
 use serde_json::{Map, Value, json};
 
-use crate::http::error::{ApiError, Result};
+use crate::error::{EngineError, Result};
 
 /// Applies one instruction: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME
 /// or WORKDIR.
-pub fn apply(config: &mut Map<String, Value>, change: &str) -> Result<()> {
+/// # Errors
+/// An instruction that is not one of these, or is not whole.
+pub fn apply_change(config: &mut Map<String, Value>, change: &str) -> Result<()> {
     let change = change.trim();
     let (word, rest) = change
         .split_once(char::is_whitespace)
         .unwrap_or((change, ""));
     let rest = rest.trim();
-    let wrong = |why: &str| ApiError::invalid(format!("{}: {why}", word.to_uppercase()));
+    let wrong = |why: &str| EngineError::invalid(format!("{}: {why}", word.to_uppercase()));
     match word.to_uppercase().as_str() {
         "CMD" => set(config, "Cmd", command(rest)),
         "ENTRYPOINT" => set(config, "Entrypoint", command(rest)),
@@ -57,9 +59,9 @@ pub fn apply(config: &mut Map<String, Value>, change: &str) -> Result<()> {
                 list.push(rest.into());
             }
         }
-        "" => return Err(ApiError::invalid("file with no instructions")),
+        "" => return Err(EngineError::invalid("file with no instructions")),
         _ => {
-            return Err(ApiError::invalid(format!(
+            return Err(EngineError::invalid(format!(
                 "{word} is not a valid change command"
             )));
         }
@@ -137,7 +139,7 @@ mod tests {
     fn check(changes: &[&str], expect: Value) {
         let mut config = Map::new();
         for change in changes {
-            apply(&mut config, change).expect(change);
+            apply_change(&mut config, change).expect(change);
         }
         assert_eq!(Value::Object(config), expect, "{changes:?}");
     }
@@ -174,7 +176,7 @@ mod tests {
 
     #[test]
     fn other_instructions_are_refused() {
-        let refusal = apply(&mut Map::new(), "RUN rm -rf /").expect_err("refused");
+        let refusal = apply_change(&mut Map::new(), "RUN rm -rf /").expect_err("refused");
         assert_eq!(refusal.message, "RUN is not a valid change command");
     }
 }
