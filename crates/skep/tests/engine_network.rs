@@ -1,0 +1,405 @@
+//! Networks of one host from end to end, as root. Each test runs in a network namespace of its own,
+//! by starting itself again below `unshare --net`.
+
+use std::io::Read;
+use std::net::{Ipv4Addr, TcpStream};
+use std::process::Command;
+use std::time::Duration;
+
+use futures::StreamExt;
+use skep_engine::image::ImportOptions;
+use skep_engine::{CreateContainer, Engine, EngineConfig, LogOptions, Phase, RemoveOptions};
+use skep_objects::ErrorKind;
+use skep_objects::api::container::{Config, HostConfig, PortBinding};
+use skep_objects::api::network::{NetworkConnect, NetworkCreate, NetworkDisconnect};
+
+/// Whether this process is in a namespace of its own; if not, the test was run in one instead.
+fn in_own_network(test: &str) -> bool {
+    if std::env::var_os("SKEP_TEST_NETNS").is_some() {
+        assert!(
+            Command::new("ip")
+                .args(["link", "set", "lo", "up"])
+                .status()
+                .unwrap()
+                .success()
+        );
+        return true;
+    }
+    let status = Command::new("unshare")
+        .arg("--net")
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env("SKEP_TEST_NETNS", "1")
+        .status()
+        .unwrap();
+    assert!(status.success());
+    false
+}
+
+struct Bench {
+    dir: tempfile::TempDir,
+    engine: Engine,
+}
+
+fn config(dir: &std::path::Path) -> EngineConfig {
+    EngineConfig {
+        data_root: dir.join("data"),
+        exec_root: dir.join("exec"),
+        shim_program: env!("CARGO_BIN_EXE_skep").into(),
+        cgroup_parent: format!(
+            "skep-test-{}",
+            dir.file_name()
+                .unwrap()
+                .to_string_lossy()
+                .trim_start_matches('.')
+        ),
+        ..EngineConfig::default()
+    }
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = Engine::open(config(dir.path())).await.unwrap();
+        let images = engine.images().clone();
+        tokio::task::spawn_blocking(move || {
+            let name = "busybox:latest".parse().unwrap();
+            images
+                .import(&busybox()[..], Some(&name), &ImportOptions::default())
+                .unwrap();
+        })
+        .await
+        .unwrap();
+        Self { dir, engine }
+    }
+
+    async fn start(&self, name: &str, script: &str, host_config: HostConfig) -> String {
+        let config = Config {
+            image: "busybox".to_owned(),
+            cmd: Some(["sh", "-c", script].map(str::to_owned).into()),
+            ..Config::default()
+        };
+        let request = CreateContainer {
+            name: name.to_owned(),
+            config,
+            host_config,
+            ..CreateContainer::default()
+        };
+        let id = self.engine.create_container(request).await.unwrap().id;
+        self.engine.start(&id).await.unwrap();
+        id
+    }
+
+    async fn output(&self, id: &str) -> String {
+        let mut status = self.engine.watch_container(id).unwrap();
+        let ended = status.wait_for(|status| status.phase == Phase::Exited);
+        tokio::time::timeout(Duration::from_secs(20), ended)
+            .await
+            .expect("in time")
+            .unwrap();
+        let options = LogOptions {
+            stdout: true,
+            stderr: true,
+            ..LogOptions::default()
+        };
+        let records: Vec<_> = self
+            .engine
+            .logs(id, &options)
+            .await
+            .unwrap()
+            .records
+            .collect()
+            .await;
+        records
+            .into_iter()
+            .map(|record| String::from_utf8_lossy(&record.unwrap().bytes).into_owned())
+            .collect()
+    }
+
+    async fn end(self) {
+        let all = skep_engine::ListOptions {
+            all: true,
+            ..Default::default()
+        };
+        for container in self.engine.list(&all).await.unwrap() {
+            let force = RemoveOptions {
+                force: true,
+                ..RemoveOptions::default()
+            };
+            self.engine.remove(&container.id, force).await.unwrap();
+        }
+        self.engine.shutdown(false).await;
+        let pinned =
+            std::fs::read_dir(self.dir.path().join("exec/netns")).map_or(0, Iterator::count);
+        assert_eq!(pinned, 0, "no namespace of a container is left");
+    }
+}
+
+fn busybox() -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut add = |path: &str, kind: tar::EntryType, link: &str, bytes: &[u8]| {
+        let mut header = tar::Header::new_ustar();
+        header.set_entry_type(kind);
+        header.set_mode(0o755);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        header.set_size(bytes.len() as u64);
+        if link.is_empty() {
+            tar.append_data(&mut header, path, bytes).unwrap();
+        } else {
+            tar.append_link(&mut header, path, link).unwrap();
+        }
+    };
+    add("bin", tar::EntryType::Directory, "", b"");
+    add("www", tar::EntryType::Directory, "", b"");
+    add(
+        "bin/busybox",
+        tar::EntryType::Regular,
+        "",
+        &std::fs::read("/bin/busybox").unwrap(),
+    );
+    add("www/page", tar::EntryType::Regular, "", b"honey\n");
+    for applet in [
+        "sh", "echo", "sleep", "httpd", "wget", "nslookup", "ip", "cat", "hostname", "nc",
+    ] {
+        add(
+            &format!("bin/{applet}"),
+            tar::EntryType::Symlink,
+            "busybox",
+            b"",
+        );
+    }
+    tar.into_inner().unwrap()
+}
+
+/// Serves one text on port 80 to whoever connects.
+const SERVER: &str = "while :; do echo honey | nc -l -p 80; done";
+
+fn on(network: &str) -> HostConfig {
+    HostConfig {
+        network_mode: network.to_owned(),
+        ..HostConfig::default()
+    }
+}
+
+fn fetch(ip: Ipv4Addr, port: u16) -> std::io::Result<String> {
+    let mut text = String::new();
+    let mut stream = TcpStream::connect_timeout(&(ip, port).into(), Duration::from_secs(5))?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.read_to_string(&mut text)?;
+    Ok(text)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_published_port_answers_and_is_taken_once() {
+    if !in_own_network("a_published_port_answers_and_is_taken_once") {
+        return;
+    }
+    let bench = Bench::new().await;
+    let publish = |port: &str| {
+        let binding = PortBinding {
+            host_ip: "127.0.0.1".to_owned(),
+            host_port: port.to_owned(),
+        };
+        HostConfig {
+            port_bindings: Some([("80/tcp".to_owned(), Some(vec![binding]))].into()),
+            ..on("bridge")
+        }
+    };
+    let id = bench.start("web", SERVER, publish("8111")).await;
+    let inspect = bench.engine.inspect(&id, false).await.unwrap();
+    assert_eq!(inspect.network_settings.ip_address, "172.17.0.2");
+    let ports = inspect.network_settings.ports.unwrap();
+    assert_eq!(ports["80/tcp"].as_ref().unwrap()[0].host_port, "8111");
+    assert_eq!(fetch(Ipv4Addr::LOCALHOST, 8111).unwrap(), "honey\n");
+    let config = Config {
+        image: "busybox".into(),
+        cmd: Some(vec!["sleep".into(), "9".into()]),
+        ..Config::default()
+    };
+    let request = CreateContainer {
+        config,
+        host_config: publish("8111"),
+        ..CreateContainer::default()
+    };
+    let second = bench.engine.create_container(request).await.unwrap().id;
+    let error = bench.engine.start(&second).await.unwrap_err().to_string();
+    assert!(
+        error.contains("Bind for 127.0.0.1:8111 failed: port is already allocated"),
+        "{error}"
+    );
+    bench
+        .engine
+        .remove(
+            &id,
+            RemoveOptions {
+                force: true,
+                ..RemoveOptions::default()
+            },
+        )
+        .await
+        .unwrap();
+    assert!(fetch(Ipv4Addr::LOCALHOST, 8111).is_err());
+    bench.engine.start(&second).await.unwrap();
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn containers_of_a_network_find_each_other_by_name() {
+    if !in_own_network("containers_of_a_network_find_each_other_by_name") {
+        return;
+    }
+    let bench = Bench::new().await;
+    let networks = bench.engine.networks();
+    let made = networks
+        .create(NetworkCreate {
+            name: "hive".to_owned(),
+            ..NetworkCreate::default()
+        })
+        .await
+        .unwrap();
+    let again = networks
+        .create(NetworkCreate {
+            name: "hive".to_owned(),
+            ..NetworkCreate::default()
+        })
+        .await
+        .unwrap_err();
+    assert_eq!(again.to_string(), "network with name hive already exists");
+    let web = bench.start("web", SERVER, on("hive")).await;
+    let client = bench
+        .start("", "nc web 80; cat /etc/resolv.conf", on("hive"))
+        .await;
+    let output = bench.output(&client).await;
+    assert!(
+        output.starts_with("honey\n") && output.contains("nameserver 127.0.0.11"),
+        "{output}"
+    );
+    let shown = networks.inspect("hive", false).await.unwrap();
+    assert_eq!(
+        (
+            shown.id.as_str(),
+            shown.containers.unwrap()[&web].ipv4_address.as_str()
+        ),
+        (made.id.as_str(), "172.18.0.2/16")
+    );
+    let refused = networks.remove("hive").await.unwrap_err();
+    assert!(
+        refused.to_string().contains("has active endpoints"),
+        "{refused}"
+    );
+    assert_eq!(
+        networks.remove("bridge").await.unwrap_err().kind(),
+        ErrorKind::NotAllowed
+    );
+    bench
+        .engine
+        .remove(
+            "web",
+            RemoveOptions {
+                force: true,
+                ..RemoveOptions::default()
+            },
+        )
+        .await
+        .unwrap();
+    networks.remove("hive").await.unwrap();
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_container_joins_and_leaves_networks() {
+    if !in_own_network("a_running_container_joins_and_leaves_networks") {
+        return;
+    }
+    let bench = Bench::new().await;
+    let networks = bench.engine.networks();
+    networks
+        .create(NetworkCreate {
+            name: "hive".to_owned(),
+            ..NetworkCreate::default()
+        })
+        .await
+        .unwrap();
+    let web = bench.start("web", SERVER, on("bridge")).await;
+    let connect = || NetworkConnect {
+        container: "web".to_owned(),
+        endpoint_config: None,
+    };
+    networks.connect("hive", connect()).await.unwrap();
+    let error = networks
+        .connect("hive", connect())
+        .await
+        .unwrap_err()
+        .to_string();
+    assert_eq!(
+        error,
+        "endpoint with name web already exists in network hive"
+    );
+    let client = bench.start("", "nc web 80", on("hive")).await;
+    assert_eq!(bench.output(&client).await, "honey\n");
+    let disconnect = NetworkDisconnect {
+        container: web.clone(),
+        force: false,
+    };
+    networks.disconnect("hive", disconnect).await.unwrap();
+    let shown = bench
+        .engine
+        .inspect(&web, false)
+        .await
+        .unwrap()
+        .network_settings
+        .networks;
+    assert_eq!(shown.keys().collect::<Vec<_>>(), ["bridge"]);
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_of_the_daemon_keeps_ports_and_addresses() {
+    if !in_own_network("a_restart_of_the_daemon_keeps_ports_and_addresses") {
+        return;
+    }
+    let bench = Bench::new().await;
+    let binding = PortBinding {
+        host_ip: String::new(),
+        host_port: "8222".to_owned(),
+    };
+    let host = HostConfig {
+        port_bindings: Some([("80/tcp".to_owned(), Some(vec![binding]))].into()),
+        ..on("bridge")
+    };
+    let id = bench.start("web", SERVER, host).await;
+    let before = bench
+        .engine
+        .inspect(&id, false)
+        .await
+        .unwrap()
+        .network_settings
+        .ip_address;
+    let Bench { dir, engine } = bench;
+    engine.shutdown(false).await;
+    drop(engine);
+    assert_eq!(fetch(Ipv4Addr::LOCALHOST, 8222).unwrap(), "honey\n");
+    let engine = Engine::open(config(dir.path())).await.unwrap();
+    let bench = Bench { dir, engine };
+    assert_eq!(fetch(Ipv4Addr::LOCALHOST, 8222).unwrap(), "honey\n");
+    let after = bench
+        .engine
+        .inspect(&id, false)
+        .await
+        .unwrap()
+        .network_settings
+        .ip_address;
+    assert_eq!(before, after);
+    let other = bench.start("", "sleep 100", on("bridge")).await;
+    let other = bench
+        .engine
+        .inspect(&other, false)
+        .await
+        .unwrap()
+        .network_settings
+        .ip_address;
+    assert_ne!(before, other);
+    bench.end().await;
+}
