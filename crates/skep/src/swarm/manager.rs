@@ -88,6 +88,9 @@ pub trait RunningManager: Send + Sync {
     fn local_dialer(&self) -> LocalDialer;
     /// Returns when the manager ended by itself, with the reason: it was removed from the quorum.
     async fn ended(&self) -> String;
+    /// Managers lock themselves from now on, and the key file is sealed: what is on disk is sealed
+    /// anew, since the old raft key lay open until then.
+    async fn locked(&self, kek: &Kek);
     /// Ends it, giving leadership away first.
     async fn stop(&self);
 }

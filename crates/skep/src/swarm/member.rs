@@ -234,6 +234,7 @@ impl Life {
             kek: kek.clone(),
             remotes: remotes.clone(),
             local: local_receiver,
+            manager: self.manager.subscribe(),
             session: agent.state(),
             forced: Arc::clone(&forced),
         };

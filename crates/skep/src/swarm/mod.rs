@@ -15,6 +15,7 @@
 //! Invariant: one change of membership at a time, and a change that fails leaves nothing behind.
 
 pub mod address;
+mod assembly;
 mod attach;
 mod error;
 mod host;
@@ -43,6 +44,7 @@ use time::OffsetDateTime;
 use tokio::sync::Mutex;
 use tracing::{info, warn};
 
+pub use assembly::Assembly;
 pub use attach::Attachment;
 pub use error::SwarmError;
 pub use host::{EngineHost, SwarmHost};

@@ -13,6 +13,8 @@ use time::OffsetDateTime;
 use tokio::sync::{Notify, watch};
 use tracing::{debug, info, warn};
 
+use super::supervise::Current;
+
 /// The CA settles a role before it is asked for.
 const SETTLE: Duration = Duration::from_millis(500);
 
@@ -23,6 +25,7 @@ pub(super) struct Renewer {
     pub(super) kek: watch::Sender<Option<Kek>>,
     pub(super) remotes: Remotes,
     pub(super) local: watch::Receiver<Option<LocalDialer>>,
+    pub(super) manager: watch::Receiver<Current>,
     pub(super) session: watch::Receiver<SessionState>,
     /// Asks for a renewal whatever the managers say.
     pub(super) forced: Arc<Notify>,
@@ -155,7 +158,15 @@ impl Renewer {
     async fn follow_unlock_key(&self, dialer: &LocalDialer) -> Result<(), RenewError> {
         let channel = client::connect_local(dialer).map_err(BootstrapError::from)?;
         let (kek, version) = bootstrap::unlock_key(channel).await?;
-        self.set_kek(kek, version)
+        let was_open = self.kek.borrow().is_none();
+        self.set_kek(kek, version)?;
+        let (kek, manager) = (self.kek.borrow().clone(), self.manager.borrow().clone());
+        if let (true, Some(kek), Some(manager)) = (was_open, kek, manager) {
+            manager.locked(&kek).await;
+            // The key that was readable is not used any longer.
+            self.forced.notify_one();
+        }
+        Ok(())
     }
 
     fn set_kek(&self, kek: Option<Kek>, version: u64) -> Result<(), RenewError> {

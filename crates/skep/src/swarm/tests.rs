@@ -55,6 +55,8 @@ impl RunningManager for FakeManager {
         std::future::pending().await
     }
 
+    async fn locked(&self, _kek: &Kek) {}
+
     async fn stop(&self) {}
 }
 

@@ -1,0 +1,150 @@
+//! A daemon's swarm node: the engine of this host, its tasks, and real managers.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use skep_agent::engine::Attachments;
+use skep_agent::{DRAIN_DEADLINE, EngineExecutor, EngineExecutorConfig};
+use skep_engine::Engine;
+use skep_engine::events::Events;
+use skep_manager::manager::{Manager, ManagerConfig, NewCluster};
+use skep_rpc::LocalDialer;
+use skep_rpc::identity::Kek;
+use skep_rpc::swarmkit::control_server::Control;
+use tokio::task::AbortHandle;
+use tracing::{error, warn};
+
+use super::manager::{Founding, ManagerError, ManagerStart, Managers, RunningManager};
+use super::{CONNECT_TIMEOUT, EngineHost, SwarmConfig, SwarmNode};
+use crate::http::cluster::events::event;
+
+/// What a daemon says about its swarm node.
+#[derive(Clone, Debug)]
+pub struct Assembly {
+    /// `<data root>/swarm`.
+    pub state_dir: PathBuf,
+    /// `--swarm-default-advertise-addr`.
+    pub default_advertise_addr: Option<String>,
+    /// `DOCKER_SERVICE_PREFER_OFFLINE_IMAGE=1`.
+    pub prefer_local_images: bool,
+}
+
+impl Assembly {
+    /// Builds the node, and takes up the membership on disk in the background.
+    pub async fn open(self, engine: &Engine) -> SwarmNode {
+        let config = EngineExecutorConfig { prefer_local_images: self.prefer_local_images };
+        let executor = EngineExecutor::new(engine.clone(), engine.images().clone(), config);
+        let attachments: Attachments = executor.attachments().clone();
+        SwarmNode::open(SwarmConfig {
+            state_dir: self.state_dir,
+            default_advertise_addr: self.default_advertise_addr,
+            host: Arc::new(EngineHost::new(engine.clone())),
+            executor: Arc::new(executor),
+            attachments,
+            managers: Arc::new(RealManagers { events: engine.events().clone() }),
+            drain_deadline: DRAIN_DEADLINE,
+            connect_timeout: CONNECT_TIMEOUT,
+        })
+        .await
+    }
+}
+
+/// Managers of skep-manager.
+#[derive(Debug)]
+struct RealManagers {
+    events: Events,
+}
+
+struct RealManager {
+    manager: Manager,
+    /// Tells this daemon's clients of changes in the store.
+    events: AbortHandle,
+}
+
+impl Drop for RealManager {
+    fn drop(&mut self) {
+        self.events.abort();
+    }
+}
+
+impl From<skep_manager::manager::ManagerError> for ManagerError {
+    fn from(error: skep_manager::manager::ManagerError) -> Self {
+        Self { kind: error.kind(), text: error.to_string() }
+    }
+}
+
+impl From<Founding> for NewCluster {
+    fn from(founding: Founding) -> Self {
+        Self {
+            spec: founding.spec,
+            root_cert: founding.root_cert,
+            root_key: founding.root_key,
+            default_address_pool: founding.default_addr_pool,
+            subnet_size: founding.subnet_size,
+            data_path_port: founding.data_path_port,
+            unlock_key: None,
+        }
+    }
+}
+
+#[async_trait]
+impl Managers for RealManagers {
+    async fn start(&self, start: ManagerStart) -> Result<Arc<dyn RunningManager>, ManagerError> {
+        let manager = Manager::start(ManagerConfig {
+            state_dir: start.state_dir,
+            identity: start.identity,
+            listen_addr: start.listen_addr,
+            advertise_addr: start.advertise_addr.to_string(),
+            join_addr: start.join_addr,
+            force_new_cluster: start.force_new_cluster,
+            kek: start.kek,
+            new_cluster: start.founding.map(NewCluster::from),
+            availability: start.availability,
+        })
+        .await?;
+        let (_, mut changes) = manager.store().watch();
+        let events = self.events.clone();
+        let publish = async move {
+            while let Some(change) = changes.recv().await {
+                if let Some(event) = event(&change) {
+                    events.publish_event(event);
+                }
+            }
+        };
+        let events = tokio::spawn(publish).abort_handle();
+        Ok(Arc::new(RealManager { manager, events }))
+    }
+
+    async fn forget(&self, state_dir: PathBuf) {
+        if let Err(error) = Manager::forget(&state_dir) {
+            warn!(%error, "raft's files stay on disk");
+        }
+    }
+}
+
+#[async_trait]
+impl RunningManager for RealManager {
+    fn control(&self) -> Arc<dyn Control> {
+        self.manager.control()
+    }
+
+    fn local_dialer(&self) -> LocalDialer {
+        self.manager.local_dialer()
+    }
+
+    async fn ended(&self) -> String {
+        self.manager.ended().await
+    }
+
+    async fn locked(&self, kek: &Kek) {
+        if let Err(error) = self.manager.rotate_raft_key(Some(kek)).await {
+            error!(%error, "raft's files are not sealed with a new key");
+        }
+    }
+
+    async fn stop(&self) {
+        self.events.abort();
+        self.manager.stop().await;
+    }
+}
