@@ -23,8 +23,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::http::Api;
-use crate::http::membership::Outsider;
 use crate::http::system::Facts;
+use crate::swarm::Assembly;
 use config::{Config, ConfigError};
 use flags::Given;
 use listener::ListenError;
@@ -124,8 +124,15 @@ async fn daemon(
     let listeners = listener::bind_all(&config).await?;
     let engine = skep_engine::Engine::open(config.engine.clone()).await?;
     let facts = Facts::gather(&config);
+    let swarm = Assembly {
+        state_dir: config.engine.data_root.join("swarm"),
+        default_advertise_addr: config.swarm_default_advertise_addr.clone(),
+        prefer_local_images: std::env::var_os("DOCKER_SERVICE_PREFER_OFFLINE_IMAGE")
+            .is_some_and(|value| value == "1"),
+    };
+    let swarm = swarm.open(&engine).await;
     let images = engine.images().clone();
-    let api = Arc::new(Api::new(engine.clone(), images, Arc::new(Outsider), facts));
+    let api = Arc::new(Api::new(engine.clone(), images, Arc::new(swarm.clone()), facts));
     let stop = CancellationToken::new();
     let server = serve::Server::spawn(api.clone(), listeners, stop.clone());
     let metrics = metrics::spawn(&config, api.clone(), stop.clone()).await;
@@ -146,6 +153,7 @@ async fn daemon(
     let close = async {
         stop.cancel();
         server.drain(DRAIN).await;
+        swarm.shutdown().await;
         engine.shutdown(config.stop_containers).await;
         if let Some(metrics) = metrics {
             metrics.abort();
