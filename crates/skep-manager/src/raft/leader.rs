@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use skep_rpc::{Leader, LeaderLink};
-use skep_store::raft::RaftStatus;
+use skep_store::raft::{RaftNode, RaftStatus};
 use tonic::Status;
 use tonic::transport::Channel;
 
@@ -11,6 +11,10 @@ use super::Quorum;
 
 /// How long a call waits for there to be a leader: longer than an election takes.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Docker's words for a quorum that is lost.
+const NO_LEADER: &str = "The swarm does not have a leader. It's possible that too few managers are \
+                         online. Make sure more than half of the managers are online.";
 
 #[tonic::async_trait]
 impl LeaderLink for Quorum {
@@ -21,26 +25,44 @@ impl LeaderLink for Quorum {
         let node = self
             .node()
             .ok_or_else(|| no_leader("this manager is still starting"))?;
-        let mut status = node.status();
-        let known =
-            status.wait_for(|status| status.is_leading || self.remote_leader(status).is_some());
-        let known = tokio::time::timeout(PATIENCE, known).await;
-        let status = match known {
-            Ok(Ok(status)) => status.clone(),
-            Ok(Err(_)) => return Err(no_leader("this manager is stopped")),
-            Err(_) => return Err(no_leader(&self.quorum_lost_text())),
-        };
-        if status.is_leading {
-            return Ok(Leader::Local);
+        let found = tokio::time::timeout(PATIENCE, self.find_leader(node)).await;
+        match found {
+            Ok(Some(Found::Here)) => Ok(Leader::Local),
+            Ok(Some(Found::There(raft_id, addr))) => {
+                Ok(Leader::Remote(self.leader_channel(raft_id, &addr)?))
+            }
+            Ok(None) => Err(no_leader("this manager is stopped")),
+            Err(_) => Err(no_leader(NO_LEADER)),
         }
-        let (raft_id, addr) = self
-            .remote_leader(&status)
-            .ok_or_else(|| no_leader(&self.quorum_lost_text()))?;
-        Ok(Leader::Remote(self.leader_channel(raft_id, &addr)?))
     }
 }
 
+/// Where the leader is.
+enum Found {
+    Here,
+    There(u64, String),
+}
+
 impl Quorum {
+    /// Waits until the leader and its address are known; none when the member has ended.
+    async fn find_leader(&self, node: &RaftNode) -> Option<Found> {
+        let (mut status, mut membership) = (node.status(), node.membership());
+        loop {
+            let now = status.borrow_and_update().clone();
+            membership.mark_unchanged();
+            if now.is_leading {
+                return Some(Found::Here);
+            }
+            if let Some((raft_id, addr)) = self.remote_leader(&now) {
+                return Some(Found::There(raft_id, addr));
+            }
+            tokio::select! {
+                changed = status.changed() => changed.ok()?,
+                changed = membership.changed() => changed.ok()?,
+            }
+        }
+    }
+
     /// Raft id and address of the leader, when it is another manager.
     pub(super) fn remote_leader(&self, status: &RaftStatus) -> Option<(u64, String)> {
         let leader = status.leader.filter(|leader| *leader != status.raft_id)?;
@@ -61,13 +83,6 @@ impl Quorum {
             .map_err(|error| Status::unavailable(error.to_string()))?;
         *kept = Some((raft_id, addr.to_owned(), channel.clone()));
         Ok(channel)
-    }
-
-    /// What to say when there is no leader: Docker's words.
-    fn quorum_lost_text(&self) -> String {
-        "The swarm does not have a leader. It's possible that too few managers are online. Make \
-         sure more than half of the managers are online."
-            .to_owned()
     }
 }
 

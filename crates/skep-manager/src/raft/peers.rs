@@ -103,6 +103,8 @@ impl Peers {
     }
 
     fn peer(&self, raft_id: u64, addr: &str) -> Option<Peer> {
+        // Raft's thread calls this, and is no thread of the runtime.
+        let _entered = self.runtime.enter();
         let channel = match skep_rpc::connect_lazy(addr, &self.identity) {
             Ok(channel) => channel,
             Err(error) => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rand::RngCore;
 use skep_objects::swarmkit::raft_member_status::Reachability;
-use skep_objects::swarmkit::{HealthCheckRequest, JoinRequest, health_check_response};
+use skep_objects::swarmkit::{self, HealthCheckRequest, JoinRequest, health_check_response};
 use skep_rpc::NodeIdentity;
 use skep_rpc::client::ConnectError;
 use skep_rpc::swarmkit::health_client::HealthClient;
@@ -52,6 +52,9 @@ pub struct QuorumConfig {
     pub force_new_cluster: bool,
     /// The quorum is shared with dockerd managers: their slower timing.
     pub is_mixed: bool,
+    /// From the cluster's spec, when it is known: how often there are snapshots, how many entries
+    /// are kept behind them. Zero is the default.
+    pub spec: swarmkit::RaftConfig,
 }
 
 /// Why a manager could not take its place.
@@ -198,6 +201,12 @@ impl Quorum {
         let seed = rand::rng().next_u64();
         let mut raft = RaftConfig::new(start, node_id, config.advertise_addr, config.keys, seed);
         raft.force_new_cluster = config.force_new_cluster;
+        if config.spec.snapshot_interval > 0 {
+            raft.snapshot_interval = config.spec.snapshot_interval;
+        }
+        if config.spec.log_entries_for_slow_followers > 0 {
+            raft.keep_entries = config.spec.log_entries_for_slow_followers;
+        }
         if config.is_mixed {
             raft = raft.for_mixed_quorum();
         }

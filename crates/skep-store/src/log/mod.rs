@@ -6,9 +6,9 @@
 //! - [`Log`]: the segments as one log.
 //! - [`snapshot_file`]: a whole store in one file.
 
-mod frame;
-mod record;
-mod segment;
+pub(crate) mod frame;
+pub(crate) mod record;
+pub(crate) mod segment;
 pub(crate) mod snapshot_file;
 mod wal;
 

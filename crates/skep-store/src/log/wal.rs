@@ -349,8 +349,10 @@ impl Recovered {
                 let same = |entry: &Entry| {
                     entry.index() == snapshot.index() && entry.term() == snapshot.term()
                 };
-                // Entries that do not lead up to the snapshot were replaced by it.
-                if !self.entries.iter().any(same) {
+                // A new snapshot that the entries do not lead up to came from the leader, in their
+                // place. One that is only mentioned again, by a later segment, replaces nothing.
+                let is_new = self.snapshot.as_ref() != Some(&snapshot);
+                if is_new && !self.entries.iter().any(same) {
                     self.entries.clear();
                 }
                 self.snapshot = Some(snapshot);
