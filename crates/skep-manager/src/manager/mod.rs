@@ -156,6 +156,7 @@ impl Manager {
                 join_addr: config.join_addr.clone(),
                 force_new_cluster: config.force_new_cluster,
                 is_mixed: false,
+                spec: Default::default(),
             })
             .await;
         let (store, node) = match begun {
