@@ -1,4 +1,5 @@
-//! Figures of the runtime alone: `bench [ROUNDS]`, in a release build, as root, with busybox-static.
+//! Figures of the runtime alone: `TMPDIR=/dev/shm bench [ROUNDS]`, in a release build, as root, with
+//! busybox-static. (Bundles on a disk measure the disk.)
 //!
 //! Prints wall and CPU time to create, start and see the end of `true`, of an exec, and the memory of
 //! a shim at rest. Plays the shim's role itself.
@@ -13,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::UsageWho;
 use rustix::process::WaitOptions;
+use skep_runtime::shim;
 use skep_runtime::shim::protocol::{Reply, Request};
-use skep_runtime::shim::{self, Program};
 use support::Bundle;
 
 fn main() -> ExitCode {
@@ -25,7 +26,7 @@ fn main() -> ExitCode {
     rustix::process::set_child_subreaper(rustix::process::Pid::from_raw(1))
         .expect("become subreaper");
     let rounds = args.get(1).and_then(|n| n.parse().ok()).unwrap_or(30);
-    let program = Program::seal(&std::env::current_exe().expect("own path"));
+    let program = std::env::current_exe().expect("own path");
     starts(&program, rounds, false);
     starts(&program, rounds, true);
     execs(&program, rounds);
@@ -71,7 +72,7 @@ impl Series {
     }
 }
 
-fn starts(program: &Program, rounds: usize, has_seccomp: bool) {
+fn starts(program: &Path, rounds: usize, has_seccomp: bool) {
     let mut series = Series::new(if has_seccomp {
         "create+start+exit of true, default seccomp"
     } else {
@@ -86,7 +87,7 @@ fn starts(program: &Program, rounds: usize, has_seccomp: bool) {
         }
         bundle.write();
         let begin = Instant::now();
-        shim::spawn(&bundle.dir, program.path())
+        shim::spawn(&bundle.dir, program)
             .expect("spawn")
             .wait_ready()
             .expect("create");
@@ -100,10 +101,10 @@ fn starts(program: &Program, rounds: usize, has_seccomp: bool) {
     series.print();
 }
 
-fn running(program: &Program) -> Bundle {
+fn running(program: &Path) -> Bundle {
     let bundle = Bundle::new(&["/bin/sleep", "1000"]);
     bundle.write();
-    shim::spawn(&bundle.dir, program.path())
+    shim::spawn(&bundle.dir, program)
         .expect("spawn")
         .wait_ready()
         .expect("create");
@@ -112,7 +113,7 @@ fn running(program: &Program) -> Bundle {
     bundle
 }
 
-fn execs(program: &Program, rounds: usize) {
+fn execs(program: &Path, rounds: usize) {
     let bundle = running(program);
     let mut series = Series::new("exec of true");
     for n in 0..rounds {
@@ -127,7 +128,7 @@ fn execs(program: &Program, rounds: usize) {
     series.print();
 }
 
-fn memory(program: &Program) {
+fn memory(program: &Path) {
     let bundles: Vec<Bundle> = (0..20).map(|_| running(program)).collect();
     print_memory("shim, 20 at once", &bundles);
 }

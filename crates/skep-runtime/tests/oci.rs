@@ -489,3 +489,46 @@ fn bad_configurations_are_refused() {
         "exec: \"/etc/passwd\": permission denied",
     );
 }
+
+#[test]
+fn a_host_with_cgroup_version_2_alone_serves_too() {
+    let bundle = Bundle::shell(
+        "grep cgroup /proc/mounts | while read a b c d; do echo $b $c $d; done; cat /proc/self/cgroup; \
+         rm -f /tmp/d; mknod /tmp/d b 8 0; cat /tmp/d; echo x > /dev/null && echo null; mkdir /sys/fs/cgroup/x; sleep 1000",
+    );
+    bundle.write();
+    let script = "umount -R -l /sys/fs/cgroup && mount -t cgroup2 cgroup2 /sys/fs/cgroup || exit 99
+        oci() { $HARNESS oci --root $DIR/root \"$@\"; }
+        oci create --bundle $DIR $ID > $DIR/out 2>&1 < /dev/null || { cat $DIR/out; exit 98; }
+        oci start $ID
+        while ! grep -q Read-only $DIR/out; do :; done
+        oci pause $ID; oci state $ID | grep -o paused
+        oci resume $ID; oci state $ID | grep -o running
+        oci exec $ID sh -c 'cat /proc/self/cgroup'
+        oci delete --force $ID; ls -d /sys/fs/cgroup/skep-test/$ID 2>&1 | grep -o 'No such'
+        cat $DIR/out";
+    let output = Command::new("unshare")
+        .args(["-m", "sh", "-c", script])
+        .env("HARNESS", harness())
+        .env("DIR", &bundle.dir)
+        .env("ID", &bundle.id)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[..2], ["paused", "running"], "{text}");
+    assert!(
+        lines[2..]
+            .iter()
+            .any(|l| l.ends_with(&format!("0::/skep-test/{}", bundle.id))),
+        "{text}"
+    );
+    assert!(lines.contains(&"No such"), "{text}");
+    assert!(text.contains("/sys/fs/cgroup cgroup2 ro,"), "{text}");
+    assert!(
+        text.contains("/tmp/d: Operation not permitted")
+            || text.contains("'/tmp/d': Operation not permitted"),
+        "{text}"
+    );
+    assert!(lines.contains(&"null"), "{text}");
+}

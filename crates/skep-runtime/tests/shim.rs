@@ -202,3 +202,27 @@ fn an_overlay_is_mounted_out_of_the_hosts_sight() {
     );
     assert!(!rootfs.join("made").exists() && std::fs::read_dir(&merged).unwrap().next().is_none());
 }
+
+#[test]
+fn the_hosts_program_is_out_of_reach() {
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    let state = bundle.create().unwrap();
+    // While the init waits for its start it still is the host's program, seen from the container too.
+    for pid in [state.pid, state.shim_pid] {
+        let exe = format!("/proc/{pid}/exe");
+        // Busy as long as anybody executes it, read-only after that.
+        assert!(std::fs::OpenOptions::new().write(true).open(&exe).is_err());
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o4755);
+        let refused = std::fs::set_permissions(&exe, mode).unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::ReadOnlyFilesystem);
+    }
+}
+
+#[test]
+fn a_bundle_can_be_used_again() {
+    let bundle = Bundle::shell("echo x >> /tmp/times; wc -l < /tmp/times");
+    assert_eq!(bundle.run().stdout.trim(), "1");
+    let state = shim::ShimState::load(&bundle.dir).unwrap().unwrap();
+    bundle.wait_for_shim(&state);
+    assert_eq!(bundle.run().stdout.trim(), "2");
+}

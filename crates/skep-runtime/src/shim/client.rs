@@ -1,15 +1,19 @@
 //! The daemon's side: spawn a shim, read what became of the container, connect again later.
 
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
 
 use super::ShimError;
+use super::program::Program;
 use super::protocol::{Decoder, Frame, Refusal, Reply, Request};
 use super::spec::files;
 use super::state::{ExitRecord, ShimState};
@@ -31,10 +35,23 @@ pub(crate) enum ReadyLine {
     Failed(Refusal),
 }
 
+/// Programs that were used, sealed at their first use. What is spawned later is the same program, even
+/// when an upgrade has put another file in its place.
+static PROGRAMS: Mutex<BTreeMap<PathBuf, Program>> = Mutex::new(BTreeMap::new());
+
 /// Starts `program shim DIR`. `dir` holds `config.json` and `shim.json`.
 ///
 /// Safe in a threaded process: nothing of ours runs between fork and exec.
 pub fn spawn(dir: &Path, program: &Path) -> Result<Spawned, ShimError> {
+    let sealed = {
+        let mut programs = PROGRAMS
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let sealed = programs
+            .entry(program.into())
+            .or_insert_with(|| Program::seal(program));
+        sealed.path().to_owned()
+    };
     let log_path = dir.join(files::LOG);
     let log = OpenOptions::new()
         .create(true)
@@ -45,7 +62,8 @@ pub fn spawn(dir: &Path, program: &Path) -> Result<Spawned, ShimError> {
             path: log_path,
             source,
         })?;
-    let mut starter = Command::new(program)
+    let mut starter = Command::new(sealed)
+        .arg0(program)
         .arg("shim")
         .arg(dir)
         .current_dir("/")

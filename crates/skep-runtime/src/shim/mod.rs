@@ -26,7 +26,6 @@ use std::process::ExitCode;
 
 pub(crate) use crate::container::resize as container_resize;
 pub use client::{Connection, Found, Spawned, connect, find, spawn};
-pub use program::Program;
 pub use recover::recover;
 pub use spec::{ExternalRuntime, LogFile, LogSpec, OverlaySpec, ShimSpec, files};
 pub use state::{ExitRecord, ShimState};

@@ -13,9 +13,9 @@ use rustix::mount::OpenTreeFlags;
 
 use crate::sys::mount::{attributes, set_attributes};
 
-/// A handle of the program; keep it as long as shims may be spawned.
+/// A handle of the program, kept as long as shims may be spawned.
 #[derive(Debug)]
-pub struct Program {
+pub(super) struct Program {
     _mount: Option<OwnedFd>,
     path: PathBuf,
 }
@@ -23,7 +23,7 @@ pub struct Program {
 impl Program {
     /// Seals `path` behind a read-only mount that exists nowhere but in this handle. Where that is not
     /// permitted, the path is used as it is.
-    pub fn seal(path: &Path) -> Self {
+    pub(super) fn seal(path: &Path) -> Self {
         match mount(path) {
             Ok(fd) => Self {
                 path: format!("/proc/self/fd/{}", fd.as_raw_fd()).into(),
@@ -36,8 +36,8 @@ impl Program {
         }
     }
 
-    /// What to pass to [`super::spawn`]. Valid in this process only.
-    pub fn path(&self) -> &Path {
+    /// What to execute. Valid in this process only.
+    pub(super) fn path(&self) -> &Path {
         &self.path
     }
 }

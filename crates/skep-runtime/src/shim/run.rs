@@ -81,6 +81,10 @@ fn start(dir: &Path) -> Result<Server, Refusal> {
         clone::block_signals();
         privilege::prctl(libc::PR_SET_CHILD_SUBREAPER, 1).map_err(io("become subreaper"))?;
         let spec = ShimSpec::load(dir)?;
+        for old in [files::EXIT, files::STATE] {
+            // Of an earlier life of this container; most often there is none.
+            let _ = std::fs::remove_file(dir.join(old));
+        }
         let log = match &spec.log {
             LogSpec::None => None,
             LogSpec::JsonFile(file) => Some(Log::open(file.clone()).map_err(io("open log for"))?),
