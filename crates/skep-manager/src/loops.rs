@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::allocator::Allocator;
 use crate::clock::{Clock, Monotonic, Now};
 use crate::orchestrator::{ConstraintEnforcer, NodeWatch, Orchestrator, TaskReaper};
-use crate::pass::{Pass, Stage};
+use crate::pass::{CAPACITY, Pass, Stage};
 use crate::scheduler::Scheduler;
 
 /// Rounds of the stages in one transaction; what is left then waits for the next one.
@@ -127,6 +127,7 @@ impl Stages {
         tx: &mut Tx,
         events: &[Event],
         now: Now,
+        capacity: usize,
     ) -> Result<Option<Monotonic>, TxError> {
         for event in events {
             if is_own(&self.own, event) {
@@ -140,7 +141,7 @@ impl Stages {
         let mut wake = None;
         for round in 0..ROUNDS {
             let before = tx.changes().len();
-            let mut pass = Pass::new(tx, now);
+            let mut pass = Pass::new(tx, now, capacity);
             for at in 0..self.stages.len() {
                 self.stages[at].plan(&mut pass)?;
                 let changes = pass.tx.changes()[told..].to_vec();
@@ -187,6 +188,7 @@ fn written_at(event: &Event) -> Option<u64> {
 
 async fn run(store: Store, config: LoopsConfig, stop: CancellationToken) {
     let mut stages = Stages::new(config.seed);
+    let mut capacity = CAPACITY;
     loop {
         let (view, watch) = store.watch();
         let now = config.clock.now();
@@ -194,9 +196,13 @@ async fn run(store: Store, config: LoopsConfig, stop: CancellationToken) {
         drop(view);
         tokio::select! {
             () = stop.cancelled() => return,
-            end = follow(&store, &config.clock, &mut stages, watch) => match end {
+            end = follow(&store, &config.clock, &mut stages, watch, capacity) => match end {
                 End::Closed => return,
                 End::Failed(error) => {
+                    // Objects of this swarm are large: fewer of them in a transaction.
+                    if matches!(error, UpdateError::Commit(CommitError::TooLarge { .. })) {
+                        capacity = (capacity / 2).max(1);
+                    }
                     tracing::warn!(%error, "leader loops start over");
                 }
             },
@@ -214,12 +220,20 @@ enum End {
 }
 
 /// Runs passes until one fails: what the stages remember then is ahead of the store.
-async fn follow(store: &Store, clock: &Clock, stages: &mut Stages, mut watch: Watch) -> End {
+async fn follow(
+    store: &Store,
+    clock: &Clock,
+    stages: &mut Stages,
+    mut watch: Watch,
+    capacity: usize,
+) -> End {
     let mut events = Vec::new();
     loop {
         let now = clock.now();
         let batch = std::mem::take(&mut events);
-        let result = store.update(|tx| stages.pass(tx, &batch, now)).await;
+        let result = store
+            .update(|tx| stages.pass(tx, &batch, now, capacity))
+            .await;
         let wake = match result {
             Ok(next) => next,
             Err(UpdateError::Commit(CommitError::Stopped)) => return End::Closed,

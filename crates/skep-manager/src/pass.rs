@@ -9,9 +9,7 @@ use skep_store::{Event, Tx, TxError, View};
 use crate::clock::{Monotonic, Now};
 
 /// Changes after which a pass stops; the rest goes into the next transaction.
-const CHANGES: usize = 800;
-/// Changes after which no tasks are created any more: each will be changed twice more.
-const CREATIONS: usize = 250;
+pub const CAPACITY: usize = 800;
 
 /// A transaction being filled.
 #[derive(Debug)]
@@ -20,16 +18,18 @@ pub struct Pass<'a> {
     pub tx: &'a mut Tx,
     /// This moment.
     pub now: Now,
+    capacity: usize,
     wake: Option<Monotonic>,
     unfinished: bool,
 }
 
 impl<'a> Pass<'a> {
-    /// An empty pass.
-    pub fn new(tx: &'a mut Tx, now: Now) -> Self {
+    /// An empty pass that ends after about so many changes.
+    pub fn new(tx: &'a mut Tx, now: Now, capacity: usize) -> Self {
         Self {
             tx,
             now,
+            capacity,
             wake: None,
             unfinished: false,
         }
@@ -43,14 +43,14 @@ impl<'a> Pass<'a> {
     /// Whether a stage should leave the rest of its work for the next pass. Answering yes makes
     /// sure that there is one.
     pub fn is_full(&mut self) -> bool {
-        let full = self.tx.changes().len() >= CHANGES;
+        let full = self.tx.changes().len() >= self.capacity;
         self.unfinished |= full;
         full
     }
 
-    /// As [`Self::is_full`], for those who create tasks, which others then go on with.
+    /// As [`Self::is_full`], for those who create tasks: each will be changed twice more.
     pub fn is_full_for_tasks(&mut self) -> bool {
-        let full = self.tx.changes().len() >= CREATIONS;
+        let full = self.tx.changes().len() >= self.capacity / 3;
         self.unfinished |= full;
         full
     }

@@ -4,13 +4,14 @@
 //! nodes ([`nodes`]) follows events, so that a decision never reads all tasks.
 
 pub mod constraint;
+mod eligible;
 pub mod filter;
 pub mod generic;
 pub mod nodes;
 pub mod place;
 pub mod strategy;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use rand::SeedableRng;
@@ -20,7 +21,8 @@ use skep_objects::swarmkit::{
 };
 use skep_store::{Event, Object, TxError, View};
 
-use self::filter::{Kind, Refusals, Requirements};
+pub use self::eligible::Eligibility;
+use self::filter::{Refusals, Requirements};
 use self::nodes::{Cluster, NodeIndex};
 use self::place::{Group, Placement};
 use self::strategy::Strategy;
@@ -42,15 +44,10 @@ pub struct Scheduler {
     /// Tasks whose node was chosen when they were created.
     preassigned: BTreeSet<String>,
     blocked_preassigned: BTreeSet<String>,
-    /// Nodes that pass what only their objects decide, for each kind of task.
-    eligible: HashMap<Kind, Arc<[NodeIndex]>>,
-    eligible_at: u64,
+    eligibility: Eligibility,
     swarm_labels: BTreeMap<String, String>,
     rng: StdRng,
 }
-
-/// Kinds of task whose eligible nodes are remembered.
-const REMEMBERED_KINDS: usize = 4096;
 
 impl Scheduler {
     /// A scheduler that knows nothing yet; `seed` is for the random strategy.
@@ -62,8 +59,7 @@ impl Scheduler {
             blocked: HashSet::new(),
             preassigned: BTreeSet::new(),
             blocked_preassigned: BTreeSet::new(),
-            eligible: HashMap::new(),
-            eligible_at: 0,
+            eligibility: Eligibility::default(),
             swarm_labels: BTreeMap::new(),
             rng: StdRng::seed_from_u64(seed),
         }
@@ -131,23 +127,6 @@ impl Scheduler {
         self.unblock();
     }
 
-    fn eligible(&mut self, kind: &Kind) -> Arc<[NodeIndex]> {
-        if self.eligible_at != self.cluster.generation || self.eligible.len() > REMEMBERED_KINDS {
-            self.eligible.clear();
-            self.eligible_at = self.cluster.generation;
-        }
-        if let Some(known) = self.eligible.get(kind) {
-            return Arc::clone(known);
-        }
-        let nodes = self
-            .cluster
-            .nodes()
-            .filter(|(_, state)| kind.accepts(&state.node));
-        let nodes: Arc<[NodeIndex]> = nodes.map(|(at, _)| at).collect();
-        self.eligible.insert(kind.clone(), Arc::clone(&nodes));
-        nodes
-    }
-
     /// Decides on the tasks of one group: a node for each, until one has none.
     fn place_group(
         &mut self,
@@ -157,7 +136,6 @@ impl Scheduler {
         now: Now,
     ) -> (Vec<(NodeIndex, Vec<GenericResource>)>, Option<Refusals>) {
         let requirements = requirements(task);
-        let eligible = self.eligible(&requirements.kind);
         let default = TaskSpec::default();
         let spec = task.spec.as_ref().unwrap_or(&default);
         let labels = service.and_then(|service| service.spec.as_ref()?.annotations.as_ref());
@@ -175,7 +153,14 @@ impl Scheduler {
             preferences: preferences(spec),
             strategy,
         };
-        let mut placement = Placement::new(&mut self.cluster, &group, &eligible, now.monotonic);
+        let eligible = self.eligibility.of(&group.requirements.kind, &self.cluster);
+        let mut placement = Placement::new(
+            &mut self.cluster,
+            &group,
+            eligible,
+            tasks.len(),
+            now.monotonic,
+        );
         let mut placed = Vec::with_capacity(tasks.len());
         for task in tasks {
             match placement.place(task, &mut self.rng) {

@@ -65,10 +65,15 @@ pub struct Cluster {
     services: HashMap<String, ServiceIndex>,
     loads: Vec<ServiceLoad>,
     vacant_services: Vec<ServiceIndex>,
-    claims: HashMap<String, Claim>,
+    claims: HashMap<Box<str>, Claim>,
+    /// Nodes that lost a task, in order, since the generation began.
+    eased: Vec<NodeIndex>,
     /// Rises when a node's own object changes in a way that filters can see.
     pub generation: u64,
 }
+
+/// Entries of [`Cluster::eased`] after which a new generation begins.
+const EASED: usize = 1 << 20;
 
 impl NodeState {
     fn new(node: Arc<Node>) -> Self {
@@ -132,7 +137,7 @@ impl NodeState {
 impl Cluster {
     /// Adds the node, or takes over its new object.
     pub fn set_node(&mut self, node: Arc<Node>) -> NodeIndex {
-        self.generation += 1;
+        self.begin_generation();
         if let Some(&at) = self.index.get(&node.id) {
             let mut state = NodeState::new(node);
             for claim in self.claims.values().filter(|claim| claim.node == at) {
@@ -172,7 +177,7 @@ impl Cluster {
             return false;
         }
         state.node = Arc::clone(node);
-        self.generation += 1;
+        self.begin_generation();
         true
     }
 
@@ -181,7 +186,7 @@ impl Cluster {
         let Some(at) = self.index.remove(id) else {
             return;
         };
-        self.generation += 1;
+        self.begin_generation();
         self.claims.retain(|_, claim| claim.node != at);
         for load in &mut self.loads {
             load.per_node.remove(&at);
@@ -208,6 +213,29 @@ impl Cluster {
         (0..)
             .zip(&self.nodes)
             .filter_map(|(at, state)| Some((at, state.as_ref()?)))
+    }
+
+    /// Nodes that lost a task since the generation began; a node may be there many times.
+    #[must_use]
+    pub fn eased(&self) -> &[NodeIndex] {
+        &self.eased
+    }
+
+    /// Whether a service has active tasks on a node.
+    #[must_use]
+    pub fn has_task_of(&self, service: ServiceIndex, node: NodeIndex) -> bool {
+        self.loads[service as usize].per_node.contains_key(&node)
+    }
+
+    /// Number of nodes that have active tasks of a service.
+    #[must_use]
+    pub fn node_count_of(&self, service: ServiceIndex) -> usize {
+        self.loads[service as usize].per_node.len()
+    }
+
+    fn begin_generation(&mut self) {
+        self.generation += 1;
+        self.eased.clear();
     }
 
     /// Number of index values in use or vacant.
@@ -301,7 +329,7 @@ impl Cluster {
             return self.release(&task.id);
         };
         let active = task.wanted_state() <= TaskState::Complete;
-        if let Some(claim) = self.claims.get_mut(&task.id) {
+        if let Some(claim) = self.claims.get_mut(task.id.as_str()) {
             if claim.active != active {
                 claim.active = active;
                 let service = claim.service;
@@ -382,7 +410,7 @@ impl Cluster {
             self.count(service, node, true);
         }
         self.claims.insert(
-            task.to_owned(),
+            task.into(),
             Claim {
                 node,
                 service,
@@ -408,6 +436,10 @@ impl Cluster {
             state.into_iter().for_each(|state| {
                 state.active_tasks = state.active_tasks.saturating_sub(1);
             });
+            self.eased.push(node);
+            if self.eased.len() > EASED {
+                self.begin_generation();
+            }
         }
     }
 }

@@ -9,8 +9,10 @@ use std::sync::Arc;
 
 use rand::Rng;
 use rand::rngs::StdRng;
+use skep_objects::swarmkit::GenericResource;
 
 use super::constraint::spread_value;
+use super::eligible::Eligible;
 use super::filter::{Demand, Refusals, Requirements};
 use super::nodes::{Cluster, NodeIndex, ServiceIndex};
 use super::strategy::Strategy;
@@ -51,72 +53,65 @@ pub struct Placement<'a> {
     cluster: &'a mut Cluster,
     group: &'a Group,
     faulty: HashMap<NodeIndex, u32>,
-    pick: Pick,
+    eligible: &'a mut Eligible,
+    /// Nodes taken out of `eligible` that cannot be the first choice, while there are others.
+    passed_over: Vec<NodeIndex>,
+    /// All nodes sorted for this group; not made while `eligible` will do.
+    pick: Option<Pick>,
 }
 
+/// A node with the generic resources that a task got there.
+pub type Placed = (NodeIndex, Vec<GenericResource>);
+
 impl<'a> Placement<'a> {
-    /// Sorts the nodes, of which `eligible` pass what only their objects decide.
+    /// Prepares for so many tasks.
     pub fn new(
         cluster: &'a mut Cluster,
         group: &'a Group,
-        eligible: &[NodeIndex],
+        eligible: &'a mut Eligible,
+        tasks: usize,
         now: Monotonic,
     ) -> Self {
         let faulty = cluster.faulty_nodes(group.service, group.spec_version, now);
-        let here: HashMap<_, _> = cluster.nodes_of(group.service).collect();
-        let nodes: Vec<_> = eligible
-            .iter()
-            .copied()
-            .filter(|at| {
-                let here = here.get(at).copied().unwrap_or(0);
-                cluster.node(*at).is_some_and(|state| {
-                    group.requirements.refusal_by_others(state, here).is_none()
-                })
-            })
-            .collect();
-        let pick = match group.strategy {
-            Strategy::Random => Pick::Bag(nodes),
-            Strategy::Spread => {
-                let view = Sorter {
-                    cluster,
-                    group,
-                    here: &here,
-                    faulty: &faulty,
-                };
-                view.tree(&nodes, &group.preferences)
-            }
-            Strategy::Binpack => {
-                let view = Sorter {
-                    cluster,
-                    group,
-                    here: &here,
-                    faulty: &faulty,
-                };
-                view.heap(&nodes)
-            }
-        };
-        Self {
+        // A few tasks go to the lightest nodes that have none of the service. When there are many
+        // tasks, or many such nodes, it is cheaper to sort all of them for this group.
+        let few = tasks + cluster.node_count_of(group.service) < eligible.nodes().len() / 8;
+        let plain = group.strategy == Strategy::Spread && group.preferences.is_empty();
+        let mut placement = Self {
             cluster,
             group,
             faulty,
-            pick,
+            eligible,
+            passed_over: Vec::new(),
+            pick: None,
+        };
+        if !(few && plain && placement.faulty.is_empty()) {
+            placement.sort_all();
         }
+        placement
     }
 
     /// Places one task; `None` when no node can take it.
-    pub fn place(
-        &mut self,
-        task: &str,
-        rng: &mut StdRng,
-    ) -> Option<(NodeIndex, Vec<skep_objects::swarmkit::GenericResource>)> {
+    pub fn place(&mut self, task: &str, rng: &mut StdRng) -> Option<Placed> {
+        if self.pick.is_none() {
+            if let Some(node) = self.lightest() {
+                let generic =
+                    self.cluster
+                        .place(task, self.group.service, node, &self.group.demand);
+                self.passed_over.push(node);
+                return Some((node, generic));
+            }
+            self.sort_all();
+        }
         let Self {
             cluster,
             group,
             faulty,
             pick,
+            ..
         } = self;
         let mut placed = None;
-        pick.next(rng, &mut |node| {
+        pick.as_mut()?.next(rng, &mut |node| {
             let generic = cluster.place(task, group.service, node, &group.demand);
             placed = Some((node, generic));
             let here = cluster.tasks_of(group.service, node);
@@ -130,6 +125,64 @@ impl<'a> Placement<'a> {
         placed
     }
 
+    /// The lightest node without a task of the service, if one has room.
+    fn lightest(&mut self) -> Option<NodeIndex> {
+        while let Some(node) = self.eligible.pop(self.cluster) {
+            let state = self.cluster.node(node)?;
+            if !self.cluster.has_task_of(self.group.service, node)
+                && self
+                    .group
+                    .requirements
+                    .refusal_by_others(state, 0)
+                    .is_none()
+            {
+                return Some(node);
+            }
+            self.passed_over.push(node);
+        }
+        None
+    }
+
+    fn put_back(&mut self) {
+        for node in self.passed_over.drain(..) {
+            self.eligible.enter(node, self.cluster);
+        }
+    }
+
+    fn sort_all(&mut self) {
+        self.put_back();
+        let Self {
+            cluster,
+            group,
+            faulty,
+            eligible,
+            ..
+        } = self;
+        let here: HashMap<_, _> = cluster.nodes_of(group.service).collect();
+        let nodes: Vec<_> = eligible
+            .nodes()
+            .iter()
+            .copied()
+            .filter(|at| {
+                let here = here.get(at).copied().unwrap_or(0);
+                cluster.node(*at).is_some_and(|state| {
+                    group.requirements.refusal_by_others(state, here).is_none()
+                })
+            })
+            .collect();
+        let sorter = Sorter {
+            cluster,
+            group,
+            here: &here,
+            faulty,
+        };
+        self.pick = Some(match group.strategy {
+            Strategy::Random => Pick::Bag(nodes),
+            Strategy::Spread => sorter.tree(&nodes, &group.preferences),
+            Strategy::Binpack => sorter.heap(&nodes),
+        });
+    }
+
     /// Why nodes refuse a further task of this group.
     pub fn refusals(&self) -> Refusals {
         let mut refusals = Refusals::default();
@@ -140,6 +193,12 @@ impl<'a> Placement<'a> {
             }
         }
         refusals
+    }
+}
+
+impl Drop for Placement<'_> {
+    fn drop(&mut self) {
+        self.put_back();
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use skep_manager::clock::{Monotonic, Now};
 use skep_manager::loops::Stages;
 use skep_manager::orchestrator::slot;
+use skep_manager::pass::CAPACITY;
 use skep_objects::ids::new_id;
 use skep_objects::swarmkit::{
     Annotations, Cluster, ContainerSpec, Network, NetworkSpec, Node, NodeDescription, NodeSpec,
@@ -217,9 +218,10 @@ impl Sim {
         }
         let now = self.now();
         let stages = &mut self.stages;
-        let wake = self
-            .runtime
-            .block_on(self.store.update(|tx| stages.pass(tx, &events, now)));
+        let wake = self.runtime.block_on(
+            self.store
+                .update(|tx| stages.pass(tx, &events, now, CAPACITY)),
+        );
         self.wake = wake.unwrap();
         self.check_states();
         true
