@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use skep_store::{CommitError, Event, Store, Tx, TxError, UpdateError, View, Watch};
+use skep_store::{CommitError, Event, Object, Store, Tx, TxError, UpdateError, View, Watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -162,8 +162,21 @@ impl Stages {
         Ok(wake)
     }
 
+    /// A transaction whose changes cancel out is not committed, and its version is used again.
     fn remember_own(&mut self, tx: &Tx) {
-        let version = tx.changes().iter().rev().find_map(written_at);
+        let lasting = |event: &&Event| match event.object() {
+            Some(Object::Task(task)) => tx.task(&task.id).is_some(),
+            Some(Object::Service(service)) => tx.service(&service.id).is_some(),
+            Some(Object::Node(node)) => tx.node(&node.id).is_some(),
+            Some(Object::Network(network)) => tx.network(&network.id).is_some(),
+            _ => false,
+        };
+        let version = tx
+            .changes()
+            .iter()
+            .rev()
+            .filter(lasting)
+            .find_map(written_at);
         self.own.extend(version);
         if self.own.len() > 64 {
             self.own.pop_front();

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use skep_objects::swarmkit::{Service, Task, TaskState, UpdateStatus, update_status::UpdateState};
+use skep_objects::swarmkit::{Service, Task, TaskState, update_status::UpdateState};
 use skep_objects::timestamp::unix_nanos;
 use skep_store::View;
 
@@ -97,8 +97,9 @@ pub fn updatable(tasks: &Tasks, service: &Service, mode: Mode) -> Tasks {
     if !live.is_empty() {
         return live;
     }
-    // A rollback always ends with all replicas, even those that stopped for good before.
-    if service.update_status.as_ref().map(UpdateStatus::state) == Some(UpdateState::RollbackStarted)
+    if tasks
+        .last()
+        .is_some_and(|newest| predates_rollback(newest, service))
     {
         return Vec::new();
     }
@@ -111,6 +112,21 @@ pub fn updatable(tasks: &Tasks, service: &Service, mode: Mode) -> Tasks {
         }
         _ => Vec::new(),
     }
+}
+
+/// Whether a rollback under way is newer than the task. It ends with all replicas, even those that
+/// had stopped for good before.
+fn predates_rollback(task: &Task, service: &Service) -> bool {
+    let Some(status) = &service.update_status else {
+        return false;
+    };
+    let created = task
+        .meta
+        .as_ref()
+        .and_then(|meta| meta.created_at.as_ref())
+        .map(unix_nanos);
+    status.state() == UpdateState::RollbackStarted
+        && created < status.started_at.as_ref().map(unix_nanos)
 }
 
 /// Orders slots so that those to keep at a smaller scale come first: running before not, low

@@ -142,6 +142,10 @@ pub fn advance(
     if run.tripped(&config) && fail(pass, &service, &config, &run)? {
         return Ok((None, Vec::new(), None));
     }
+    let outdated: Vec<_> = outdated
+        .into_iter()
+        .filter(|(key, tasks)| !run.gave_up(&service, key, tasks, pass))
+        .collect();
     let mut started = Vec::new();
     for (key, tasks) in &outdated {
         if pass.is_full_for_tasks() {
@@ -229,6 +233,17 @@ impl Run {
         config.on_failure != FailureAction::Continue
             && !self.failed.is_empty()
             && self.failed.len() as f32 / self.total.max(1) as f32 > config.max_failure_ratio
+    }
+
+    /// Whether the slot had its try, which failed and is not restarted: it keeps its old task.
+    fn gave_up(&self, service: &Service, key: &SlotKey, tasks: &Tasks, pass: &Pass<'_>) -> bool {
+        let done = self
+            .attempts
+            .get(key)
+            .is_some_and(|attempt| attempt.done.is_some());
+        done && !tasks
+            .iter()
+            .any(|task| slot::is_live(task) && !is_task_outdated(service, task, pass))
     }
 
     /// Slots that are being worked on, or whose delay runs.

@@ -5,6 +5,7 @@ mod global;
 mod history;
 mod jobs;
 mod placement;
+mod random;
 mod replicated;
 mod restart;
 mod sim;

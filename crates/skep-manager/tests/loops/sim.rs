@@ -216,6 +216,8 @@ impl Sim {
         if events.is_empty() && self.wake.is_none_or(|wake| wake > self.now) {
             return false;
         }
+        // No two transactions happen at the same time.
+        self.tick(Duration::from_micros(1));
         let now = self.now();
         let stages = &mut self.stages;
         let wake = self.runtime.block_on(
@@ -263,7 +265,12 @@ impl Sim {
                 return;
             }
         }
-        panic!("does not settle: {:#?}", self.summary());
+        let view = self.view();
+        let services: Vec<_> = view
+            .services()
+            .map(|service| format!("{service:?}"))
+            .collect();
+        panic!("does not settle: {services:#?} {:#?}", self.summary());
     }
 
     /// Lets time pass, with everything that happens meanwhile.
@@ -273,14 +280,18 @@ impl Sim {
             self.settle();
             let next = self.wake.filter(|wake| *wake <= end).unwrap_or(end);
             let step = next.saturating_sub(self.now);
-            self.clock
-                .advance_nanos(i64::try_from(step.as_nanos()).unwrap());
-            self.now = self.now.max(next);
+            self.tick(step);
             if self.now >= end {
                 self.settle();
                 return;
             }
         }
+    }
+
+    fn tick(&mut self, by: Duration) {
+        self.clock
+            .advance_nanos(i64::try_from(by.as_nanos()).unwrap());
+        self.now += by;
     }
 
     fn check_states(&mut self) {
@@ -330,8 +341,7 @@ impl Sim {
             tx.edit_service(id, |service| {
                 service.previous_spec = service.spec.clone();
                 service.previous_spec_version = service.spec_version;
-                let version = service.spec_version.map_or(0, |version| version.index);
-                service.spec_version = Some(Version { index: version + 1 });
+                service.spec_version = service.meta.as_ref().and_then(|meta| meta.version);
                 service.update_status = None;
                 change(service.spec.get_or_insert_default());
             })
