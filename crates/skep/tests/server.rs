@@ -14,7 +14,6 @@ use skep::http::error::Result as ApiResult;
 use skep::http::membership::{LogSource, Membership, Outsider};
 use skep::http::{Api, server, system::Facts};
 use skep_engine::Engine;
-use skep_engine::image::Images;
 use skep_manager::control::{ControlServer, Member, Members};
 use skep_objects::api::swarm::{Info, InitRequest, JoinRequest};
 use skep_objects::swarmkit as proto;
@@ -116,10 +115,9 @@ impl World {
         let engine = Engine::open(config.engine.clone())
             .await
             .expect("an engine");
-        let images = Images::open(&dir.path().join("image"), Default::default()).expect("images");
         let facts = Facts::gather(&config);
         Self {
-            api: Arc::new(Api::new(engine, images, swarm, facts)),
+            api: Arc::new(Api::new(engine, swarm, facts)),
             _dir: dir,
         }
     }

@@ -57,6 +57,9 @@ pub struct Config {
     pub metrics_addr: Option<String>,
     /// Address or interface that `swarm init` and `join` advertise when not told.
     pub swarm_default_advertise_addr: Option<String>,
+    /// Whether services take an image that is here without asking its registry
+    /// (`DOCKER_SERVICE_PREFER_OFFLINE_IMAGE=1`).
+    pub prefer_local_images: bool,
     /// `kind=value` that this node offers to the scheduler.
     pub node_generic_resources: Vec<String>,
     /// `debug`, `info`, `warn`, `error` or `fatal`.
@@ -113,6 +116,8 @@ impl Config {
             },
             metrics_addr: given.value("metrics-addr"),
             swarm_default_advertise_addr: given.value("swarm-default-advertise-addr"),
+            prefer_local_images: std::env::var("DOCKER_SERVICE_PREFER_OFFLINE_IMAGE")
+                .is_ok_and(|value| value == "1"),
             node_generic_resources: generic_resources(given)?,
             log_level: log_level(given, debug)?,
             log_json: log_json(given)?,

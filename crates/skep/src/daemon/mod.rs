@@ -32,7 +32,9 @@ use lock::{DirLock, LockError, PidFile};
 use signals::{Signal, Signals};
 
 /// How long what is left of requests may take when the daemon ends.
-const DRAIN: Duration = Duration::from_secs(3);
+const DRAIN: Duration = Duration::from_secs(1);
+/// How long the threads may take that still read or write a disk.
+const THREADS: Duration = Duration::from_secs(1);
 
 /// Why the daemon does not start.
 #[derive(Debug, thiserror::Error)]
@@ -49,9 +51,6 @@ pub enum StartError {
     /// The engine.
     #[error("failed to start the engine: {0}")]
     Engine(#[from] skep_engine::EngineError),
-    /// The image store.
-    #[error("failed to open the image store: {0}")]
-    Images(#[from] skep_engine::image::ImageError),
     /// Threads, signals.
     #[error("{0}: {1}")]
     System(&'static str, std::io::Error),
@@ -108,7 +107,7 @@ fn run(flags: &Given) -> Result<(), StartError> {
     let runtime = runtime.enable_all().thread_name("skep").build();
     let runtime = runtime.map_err(|err| StartError::System("start threads", err))?;
     let ended = runtime.block_on(daemon(config, flags, &logging));
-    runtime.shutdown_timeout(DRAIN);
+    runtime.shutdown_timeout(THREADS);
     ended
 }
 
@@ -124,15 +123,13 @@ async fn daemon(
     let listeners = listener::bind_all(&config).await?;
     let engine = skep_engine::Engine::open(config.engine.clone()).await?;
     let facts = Facts::gather(&config);
-    let swarm = Assembly {
+    let assembly = Assembly {
         state_dir: config.engine.data_root.join("swarm"),
         default_advertise_addr: config.swarm_default_advertise_addr.clone(),
-        prefer_local_images: std::env::var_os("DOCKER_SERVICE_PREFER_OFFLINE_IMAGE")
-            .is_some_and(|value| value == "1"),
+        prefer_local_images: config.prefer_local_images,
     };
-    let swarm = swarm.open(&engine).await;
-    let images = engine.images().clone();
-    let api = Arc::new(Api::new(engine.clone(), images, Arc::new(swarm.clone()), facts));
+    let swarm = assembly.open(&engine).await;
+    let api = Arc::new(Api::new(engine.clone(), Arc::new(swarm.clone()), facts));
     let stop = CancellationToken::new();
     let server = serve::Server::spawn(api.clone(), listeners, stop.clone());
     let metrics = metrics::spawn(&config, api.clone(), stop.clone()).await;

@@ -42,7 +42,6 @@ use error::ApiError;
 pub struct Api {
     /// This host's containers, images, volumes and networks.
     pub engine: skep_engine::Engine,
-    images: skep_engine::image::Images,
     /// This node as a member of a swarm.
     pub swarm: Arc<dyn membership::Membership>,
     /// What does not change while the daemon runs.
@@ -115,13 +114,11 @@ impl Api {
     /// The API of these parts.
     pub fn new(
         engine: skep_engine::Engine,
-        images: skep_engine::image::Images,
-        swarm: Arc<dyn membership::Membership>,
+            swarm: Arc<dyn membership::Membership>,
         facts: system::Facts,
     ) -> Self {
         Self {
             engine,
-            images,
             swarm,
             facts,
         }
@@ -134,7 +131,7 @@ impl Api {
 
     /// This host's images.
     pub fn images(&self) -> &skep_engine::image::Images {
-        &self.images
+        self.engine.images()
     }
 
     /// How many images there are.
