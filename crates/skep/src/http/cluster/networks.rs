@@ -17,13 +17,20 @@ pub fn is_swarm(request: &api::NetworkCreate) -> bool {
     request.driver == "overlay" || request.scope == "swarm" || request.ingress
 }
 
-/// Swarm networks that pass the filters, in the order of their ids.
+/// Marks what stands in the swarm for a network that every host has of its own.
+const PREDEFINED_LABEL: &str = "com.docker.swarm.predefined";
+
+/// Swarm networks that pass the filters, in the order of their ids; without the stand-ins for each
+/// host's own networks, which users know by the local ones.
 pub async fn list(manager: &Manager, filters: &Filters) -> Result<Vec<api::Network>> {
     let request = proto::ListNetworksRequest::default();
     let networks = ask!(manager, list_networks, request)?.networks;
     let mut rows: Vec<api::Network> = networks
         .iter()
         .map(network::from_network)
+        .filter(|network| {
+            !network.labels.as_ref().is_some_and(|labels| labels.contains_key(PREDEFINED_LABEL))
+        })
         .filter(|network| matches(filters, network))
         .collect();
     rows.sort_by(|a, b| a.id.cmp(&b.id));
