@@ -105,10 +105,17 @@ impl PidFile {
     }
 }
 
-/// Whether a living process is what we are. Numbers are used again, so a stranger does not count.
+/// Whether a living process is what we are. Numbers are used again, so a stranger does not count;
+/// nor does one that has ended and that nobody has asked about yet.
 fn is_daemon(pid: u32) -> bool {
     let name = |of: &str| std::fs::read_to_string(format!("/proc/{of}/comm")).ok();
-    name(&pid.to_string()).is_some_and(|theirs| Some(theirs) == name("self"))
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat
+        .rsplit(") ")
+        .next()
+        .and_then(|rest| rest.chars().next());
+    let lives = state.is_some_and(|state| !matches!(state, 'Z' | 'X'));
+    lives && name(&pid.to_string()).is_some_and(|theirs| Some(theirs) == name("self"))
 }
 
 impl Drop for PidFile {

@@ -114,7 +114,7 @@ impl Api {
     /// The API of these parts.
     pub fn new(
         engine: skep_engine::Engine,
-            swarm: Arc<dyn membership::Membership>,
+        swarm: Arc<dyn membership::Membership>,
         facts: system::Facts,
     ) -> Self {
         Self {

@@ -33,7 +33,9 @@ pub struct Assembly {
 impl Assembly {
     /// Builds the node, and takes up the membership on disk in the background.
     pub async fn open(self, engine: &Engine) -> SwarmNode {
-        let config = EngineExecutorConfig { prefer_local_images: self.prefer_local_images };
+        let config = EngineExecutorConfig {
+            prefer_local_images: self.prefer_local_images,
+        };
         let executor = EngineExecutor::new(engine.clone(), engine.images().clone(), config);
         let attachments: Attachments = executor.attachments().clone();
         SwarmNode::open(SwarmConfig {
@@ -42,7 +44,9 @@ impl Assembly {
             host: Arc::new(EngineHost::new(engine.clone())),
             executor: Arc::new(executor),
             attachments,
-            managers: Arc::new(RealManagers { events: engine.events().clone() }),
+            managers: Arc::new(RealManagers {
+                events: engine.events().clone(),
+            }),
             drain_deadline: DRAIN_DEADLINE,
             connect_timeout: CONNECT_TIMEOUT,
         })
@@ -70,7 +74,10 @@ impl Drop for RealManager {
 
 impl From<skep_manager::manager::ManagerError> for ManagerError {
     fn from(error: skep_manager::manager::ManagerError) -> Self {
-        Self { kind: error.kind(), text: error.to_string() }
+        Self {
+            kind: error.kind(),
+            text: error.to_string(),
+        }
     }
 }
 

@@ -29,7 +29,10 @@ pub async fn list(manager: &Manager, filters: &Filters) -> Result<Vec<api::Netwo
         .iter()
         .map(network::from_network)
         .filter(|network| {
-            !network.labels.as_ref().is_some_and(|labels| labels.contains_key(PREDEFINED_LABEL))
+            !network
+                .labels
+                .as_ref()
+                .is_some_and(|labels| labels.contains_key(PREDEFINED_LABEL))
         })
         .filter(|network| matches(filters, network))
         .collect();
