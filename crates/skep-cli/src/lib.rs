@@ -4,11 +4,13 @@
 //! - [`grammar`]: commands and flags as data, parsed by pflag's rules.
 //! - [`client`]: requests, streams and hijacked connections over unix sockets and TCP.
 //! - `opts`: values of flags with a grammar of their own: mounts, ports, networks.
+//! - `compose`: stack files.
 //! - [`output`]: tables, templates, durations and sizes as Docker prints them.
 //! - [`cmd`]: the commands, a file a verb or a noun.
 
 pub mod client;
 pub mod cmd;
+mod compose;
 mod context;
 mod error;
 pub mod grammar;

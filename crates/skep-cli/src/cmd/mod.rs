@@ -6,6 +6,7 @@ mod node;
 mod objects;
 mod secret;
 mod service;
+mod stack;
 mod swarm;
 mod volume;
 
@@ -34,6 +35,7 @@ pub(crate) fn commands() -> Vec<Command> {
         node::COMMANDS,
         secret::COMMANDS,
         service::COMMANDS,
+        stack::COMMANDS,
         swarm::COMMANDS,
         volume::COMMANDS,
     ]

@@ -13,7 +13,7 @@ pub use csv::fields;
 pub use files::{FileReference, file_reference};
 pub use key_value::{environment, labels, map_from, split_pair};
 pub use mount::mount;
-pub use network::{NetworkAttachment, network_attachment};
+pub use network::network_attachment;
 pub use port::{port_spec, ports};
 pub use resolve::{pinned_image, registry_auth_header};
 pub use ulimit::ulimit;

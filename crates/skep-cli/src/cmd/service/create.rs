@@ -56,7 +56,7 @@ pub(super) async fn run(context: &Context, matches: &Matches) -> Result<(), CliE
 }
 
 /// What users are told when the registry did not give a digest.
-pub(super) fn unpinned(image: &str) -> String {
+pub(crate) fn unpinned(image: &str) -> String {
     format!(
         "image {image} could not be accessed on a registry to record\nits digest. Each node will access {image} independently,\npossibly leading to different nodes running different\nversions of the image.\n"
     )

@@ -14,6 +14,9 @@ mod update_spec;
 
 use crate::grammar::{Arity, Command};
 
+pub(super) use create::unpinned;
+pub(super) use list::print_services;
+pub(super) use progress::wait;
 pub(super) use tasks::{given_filters, print_tasks};
 
 pub(super) const COMMANDS: &[Command] = &[

@@ -29,7 +29,7 @@ const STATES: [&str; 9] = [
 ];
 
 /// Waits until a service has converged. `shown` is what the user called it.
-pub(super) async fn wait(
+pub(crate) async fn wait(
     context: &Context,
     id: &str,
     shown: &str,

@@ -1,0 +1,274 @@
+//! Short forms made long, and texts made what they stand for.
+
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+use super::volumes::short_volume;
+use crate::error::CliError;
+use crate::opts::port_spec;
+
+/// Keys whose texts, after interpolation, are whole numbers.
+const INTEGERS: [&str; 10] = [
+    "replicas",
+    "parallelism",
+    "max_attempts",
+    "max_replicas_per_node",
+    "pids",
+    "target",
+    "published",
+    "oom_score_adj",
+    "retries",
+    "value",
+];
+/// Keys whose texts, after interpolation, are flags.
+const FLAGS: [&str; 12] = [
+    "privileged",
+    "read_only",
+    "stdin_open",
+    "tty",
+    "init",
+    "disable",
+    "nocopy",
+    "external",
+    "internal",
+    "attachable",
+    "create_host_path",
+    "enable_ipv6",
+];
+
+/// Turns texts that interpolation left into numbers and flags, where the format wants those.
+pub(super) fn cast(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map {
+                // `command` and the like may hold anything; `environment` is texts.
+                if matches!(
+                    key.as_str(),
+                    "environment" | "labels" | "command" | "entrypoint" | "driver_opts" | "options"
+                ) {
+                    continue;
+                }
+                match value {
+                    Value::String(text)
+                        if INTEGERS.contains(&key.as_str()) && key != "published" =>
+                    {
+                        if let Ok(number) = text.parse::<i64>() {
+                            *value = number.into();
+                        }
+                    }
+                    Value::String(text) if FLAGS.contains(&key.as_str()) => {
+                        match text.to_ascii_lowercase().as_str() {
+                            "true" | "yes" | "y" | "on" | "1" => *value = true.into(),
+                            "false" | "no" | "n" | "off" | "0" => *value = false.into(),
+                            _ => {}
+                        }
+                    }
+                    Value::String(text) if key == "mode" && text.starts_with('0') => {
+                        if let Ok(mode) = u32::from_str_radix(text.trim_start_matches("0o"), 8) {
+                            *value = mode.into();
+                        }
+                    }
+                    other => cast(other),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(cast),
+        _ => {}
+    }
+}
+
+/// Makes every short form of a file long.
+pub(super) fn lengthen(file: &mut Value, dir: &Path) -> Result<(), CliError> {
+    if let Some(Value::Object(services)) = file.get_mut("services") {
+        for (name, service) in services {
+            service_forms(service, dir)
+                .map_err(|error| CliError::new(format!("services.{name}.{}", error.message)))?;
+        }
+    }
+    for section in ["networks", "volumes", "secrets", "configs"] {
+        for (_, entry) in file
+            .get_mut(section)
+            .and_then(Value::as_object_mut)
+            .into_iter()
+            .flatten()
+        {
+            if entry.is_null() {
+                *entry = json!({});
+            }
+            change(entry, "labels", pairs);
+        }
+    }
+    Ok(())
+}
+
+fn service_forms(service: &mut Value, dir: &Path) -> Result<(), CliError> {
+    for key in ["labels", "sysctls"] {
+        change(service, key, pairs);
+    }
+    change(service, "deploy", |mut deploy| {
+        change(&mut deploy, "labels", pairs);
+        deploy
+    });
+    for key in ["dns", "dns_search", "env_file", "tmpfs"] {
+        change(service, key, list);
+    }
+    for key in ["command", "entrypoint"] {
+        if let Some(Value::String(text)) = service.get(key) {
+            let words = shell_words::split(text)
+                .map_err(|error| CliError::new(format!("{key}: {error}")))?;
+            service[key] = words.into();
+        }
+    }
+    for key in ["secrets", "configs"] {
+        change(service, key, |entries| {
+            each(entries, |entry| match entry {
+                Value::String(source) => json!({"source": source}),
+                entry => entry,
+            })
+        });
+    }
+    change(service, "networks", |networks| match networks {
+        Value::Array(names) => Value::Object(
+            names
+                .into_iter()
+                .filter_map(|name| Some((name.as_str()?.to_owned(), Value::Null)))
+                .collect(),
+        ),
+        networks => networks,
+    });
+    if let Some(Value::Array(ports)) = service.get("ports") {
+        service["ports"] = Value::Array(long_ports(ports)?);
+    }
+    if let Some(Value::Array(volumes)) = service.get("volumes") {
+        let long: Result<Vec<_>, _> = volumes
+            .iter()
+            .map(|volume| long_volume(volume, dir))
+            .collect();
+        service["volumes"] = Value::Array(long?);
+    }
+    Ok(())
+}
+
+fn long_ports(ports: &[Value]) -> Result<Vec<Value>, CliError> {
+    let mut all = Vec::new();
+    for port in ports {
+        let text = match port {
+            Value::String(text) => text.clone(),
+            Value::Number(number) => number.to_string(),
+            long => {
+                all.push(long.clone());
+                continue;
+            }
+        };
+        // An address before the port is for Compose; a swarm publishes on every node.
+        let (ports, protocol) = text.split_once('/').unwrap_or((&text, ""));
+        let parts: Vec<_> = ports.rsplitn(3, ':').collect();
+        let ports = parts
+            .iter()
+            .take(2)
+            .rev()
+            .copied()
+            .collect::<Vec<_>>()
+            .join(":");
+        let text = if protocol.is_empty() {
+            ports
+        } else {
+            format!("{ports}/{protocol}")
+        };
+        let specs = port_spec(&text)
+            .map_err(|_| CliError::new(format!("ports: invalid containerPort: {text}")))?;
+        all.extend(specs.into_iter().map(|spec| {
+            let mut port = json!({"mode": "ingress", "target": spec["TargetPort"], "protocol": spec["Protocol"]});
+            if let Some(published) = spec.get("PublishedPort") {
+                port["published"] = published.clone();
+            }
+            port
+        }));
+    }
+    Ok(all)
+}
+
+fn long_volume(volume: &Value, dir: &Path) -> Result<Value, CliError> {
+    let mut long = match volume {
+        Value::String(text) => short_volume(text)?,
+        long => long.clone(),
+    };
+    if long["type"] == "bind" {
+        let source = long["source"].as_str().unwrap_or_default().to_owned();
+        if source.is_empty() {
+            return Err(CliError::new(
+                "volumes: invalid mount config for type \"bind\": field Source must not be empty",
+            ));
+        }
+        long["source"] = absolute(&source, dir).into();
+    }
+    Ok(long)
+}
+
+fn absolute(path: &str, dir: &Path) -> String {
+    if let Some(rest) = path.strip_prefix('~') {
+        return format!("{}{rest}", std::env::var("HOME").unwrap_or_default());
+    }
+    let mut whole = std::path::PathBuf::new();
+    for part in dir.join(path).components() {
+        match part {
+            std::path::Component::ParentDir => {
+                whole.pop();
+            }
+            std::path::Component::CurDir => {}
+            other => whole.push(other),
+        }
+    }
+    whole.to_string_lossy().into_owned()
+}
+
+fn change(object: &mut Value, key: &str, form: impl FnOnce(Value) -> Value) {
+    if let Some(value) = object.get_mut(key).filter(|value| !value.is_null()) {
+        *value = form(value.take());
+    }
+}
+
+/// A list of `key=value` as a map; numbers and flags as texts.
+pub(super) fn pairs(value: Value) -> Value {
+    match value {
+        Value::Array(items) => items
+            .iter()
+            .map(|item| {
+                let text = plain(item);
+                let (key, value) = text.split_once('=').unwrap_or((&text, ""));
+                (key.to_owned(), Value::from(value))
+            })
+            .collect::<Map<_, _>>()
+            .into(),
+        Value::Object(map) => map
+            .into_iter()
+            .map(|(key, value)| (key, plain(&value).into()))
+            .collect::<Map<_, _>>()
+            .into(),
+        other => other,
+    }
+}
+
+/// What a scalar says.
+pub(super) fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
+}
+
+fn list(value: Value) -> Value {
+    match value {
+        Value::String(text) => json!([text]),
+        other => other,
+    }
+}
+
+fn each(value: Value, form: impl Fn(Value) -> Value) -> Value {
+    match value {
+        Value::Array(items) => items.into_iter().map(form).collect(),
+        other => other,
+    }
+}

@@ -1,0 +1,156 @@
+//! Volumes of services: the short form, and what becomes of them.
+
+use serde_json::{Map, Value, json};
+
+use crate::error::CliError;
+
+/// `[source:]target[:options]`
+pub(super) fn short_volume(text: &str) -> Result<Value, CliError> {
+    let bad = |why: &str| CliError::new(format!("volumes: invalid spec: {text}: {why}"));
+    let parts: Vec<_> = text.split(':').collect();
+    let (source, target, options) = match parts.as_slice() {
+        [""] => return Err(bad("empty section between colons")),
+        [target] => ("", *target, ""),
+        [source, target] => (*source, *target, ""),
+        [source, target, options] => (*source, *target, *options),
+        _ => return Err(bad("too many colons")),
+    };
+    if target.is_empty() || (parts.len() > 1 && source.is_empty()) {
+        return Err(bad("empty section between colons"));
+    }
+    let is_path = source.starts_with(['/', '.', '~']);
+    let mut volume = json!({"type": if is_path { "bind" } else { "volume" }, "target": target});
+    if !source.is_empty() {
+        volume["source"] = source.into();
+    }
+    for option in options.split(',').filter(|option| !option.is_empty()) {
+        match option {
+            "ro" => volume["read_only"] = true.into(),
+            "rw" => {}
+            "nocopy" => volume["volume"]["nocopy"] = true.into(),
+            "rprivate" | "private" | "rshared" | "shared" | "rslave" | "slave" => {
+                volume["bind"]["propagation"] = option.into();
+            }
+            // Labels for SELinux and hints of consistency have no meaning here; Docker takes them too.
+            _ => {}
+        }
+    }
+    Ok(volume)
+}
+
+/// A service's volume as a mount. `stack` prefixes names; `volumes` is the file's section.
+pub(super) fn mount(
+    volume: &Value,
+    stack: &str,
+    volumes: &Map<String, Value>,
+    namespace: &Map<String, Value>,
+) -> Result<Value, CliError> {
+    let kind = volume["type"].as_str().unwrap_or("volume");
+    let source = volume["source"].as_str().unwrap_or_default();
+    let mut mount = json!({"Type": kind});
+    if !source.is_empty() {
+        mount["Source"] = source.into();
+    }
+    mount["Target"] = volume["target"].clone();
+    if volume["read_only"] == true {
+        mount["ReadOnly"] = true.into();
+    }
+    if let Some(consistency) = volume["consistency"].as_str() {
+        mount["Consistency"] = consistency.into();
+    }
+    match kind {
+        "bind" => {
+            if let Some(propagation) = volume["bind"]["propagation"].as_str() {
+                mount["BindOptions"] = json!({"Propagation": propagation});
+            }
+        }
+        "tmpfs" => {
+            if !source.is_empty() {
+                return Err(CliError::new("invalid tmpfs source, source must be empty"));
+            }
+            if let Some(size) = volume["tmpfs"]["size"].as_i64() {
+                mount["TmpfsOptions"] = json!({"SizeBytes": size});
+            }
+        }
+        "volume" if !source.is_empty() => {
+            named(&mut mount, volume, source, stack, volumes, namespace)?
+        }
+        "volume" | "npipe" => {}
+        other => {
+            return Err(CliError::new(format!(
+                "volume type must be volume, bind, tmpfs, npipe, or cluster, not {other}"
+            )));
+        }
+    }
+    Ok(mount)
+}
+
+fn named(
+    mount: &mut Value,
+    volume: &Value,
+    source: &str,
+    stack: &str,
+    volumes: &Map<String, Value>,
+    namespace: &Map<String, Value>,
+) -> Result<(), CliError> {
+    let known = volumes
+        .get(source)
+        .ok_or_else(|| CliError::new(format!("undefined volume \"{source}\"")))?;
+    let mut options = Map::new();
+    if volume["volume"]["nocopy"] == true {
+        options.insert("NoCopy".to_owned(), true.into());
+    }
+    if let Some(subpath) = volume["volume"]["subpath"].as_str() {
+        options.insert("Subpath".to_owned(), subpath.into());
+    }
+    let given = known["name"].as_str().filter(|name| !name.is_empty());
+    if let Some(external) = external_name(known, source) {
+        mount["Source"] = external.into();
+        if !options.is_empty() {
+            mount["VolumeOptions"] = Value::Object(options);
+        }
+        return Ok(());
+    }
+    mount["Source"] = given
+        .map_or_else(|| format!("{stack}_{source}"), str::to_owned)
+        .into();
+    let mut labels = known["labels"].as_object().cloned().unwrap_or_default();
+    labels.extend(namespace.clone());
+    options.insert("Labels".to_owned(), Value::Object(labels));
+    let driver = known["driver"].as_str().unwrap_or_default();
+    let driver_options = known["driver_opts"]
+        .as_object()
+        .cloned()
+        .unwrap_or_default();
+    if !driver.is_empty() || !driver_options.is_empty() {
+        let texts: Map<_, _> = driver_options
+            .iter()
+            .map(|(key, value)| (key.clone(), super::normal::plain(value).into()))
+            .collect();
+        let mut config = json!({});
+        if !driver.is_empty() {
+            config["Name"] = driver.into();
+        }
+        if !texts.is_empty() {
+            config["Options"] = Value::Object(texts);
+        }
+        options.insert("DriverConfig".to_owned(), config);
+    }
+    mount["VolumeOptions"] = Value::Object(options);
+    Ok(())
+}
+
+/// The name of an object that is not the stack's own: `external: true`, or with a name of its own.
+pub(super) fn external_name(entry: &Value, key: &str) -> Option<String> {
+    match &entry["external"] {
+        Value::Bool(true) => Some(entry["name"].as_str().unwrap_or(key).to_owned()),
+        Value::Object(external) => Some(
+            external
+                .get("name")
+                .and_then(Value::as_str)
+                .unwrap_or(key)
+                .to_owned(),
+        ),
+        _ => None,
+    }
+}
