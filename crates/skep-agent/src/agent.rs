@@ -186,6 +186,7 @@ impl Sessions {
             debug!(%error, ?delay, "session ended");
             tokio::select! {
                 () = tokio::time::sleep(delay) => {}
+                () = self.local_changed() => {}
                 () = stop.cancelled() => return,
             }
         }

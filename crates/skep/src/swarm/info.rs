@@ -40,7 +40,8 @@ pub(super) fn manager(standing: &Standing) -> Result<Arc<dyn RunningManager>, Sw
     }
 }
 
-fn is_manager(member: &Member) -> bool {
+/// Whether the node's certificate is a manager's.
+pub(super) fn is_manager(member: &Member) -> bool {
     use skep_objects::swarmkit::NodeRole;
     member
         .status

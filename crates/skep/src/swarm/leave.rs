@@ -13,9 +13,12 @@ const ONLY_WAY: &str = "The only way to restore a swarm that has lost consensus 
                         it with `--force-new-cluster`. Use `--force` to suppress this message.";
 
 /// What a manager is told, with what its leaving would mean.
-pub(super) async fn refuse(manager: &dyn RunningManager) -> SwarmError {
-    let nodes = nodes(&*manager.control()).await;
-    SwarmError::LeaveRefused(refusal(nodes.ok().as_deref().map(reachability)))
+pub(super) async fn refuse(manager: Option<&dyn RunningManager>) -> SwarmError {
+    let counts = match manager {
+        Some(manager) => nodes(&*manager.control()).await.ok().as_deref().map(reachability),
+        None => None,
+    };
+    SwarmError::LeaveRefused(refusal(counts))
 }
 
 /// The text, by how many managers answer and how many do not.

@@ -248,14 +248,16 @@ impl SwarmNode {
     /// Leaves the swarm: tasks end, and the node forgets that it was a member.
     pub async fn leave(&self, force: bool) -> Result<(), SwarmError> {
         let _one = self.inner.change.lock().await;
-        let manager = match &*self.standing() {
+        let (is_manager, manager) = match &*self.standing() {
             Standing::Inactive => return Err(SwarmError::NotMember),
             Standing::Locked if !force => return Err(SwarmError::Locked),
-            Standing::Locked | Standing::Broken(..) => None,
-            Standing::Member(member) => member.manager.borrow().clone(),
+            Standing::Locked | Standing::Broken(..) => (false, None),
+            Standing::Member(member) => {
+                (info::is_manager(member), member.manager.borrow().clone())
+            }
         };
-        if let Some(manager) = manager.filter(|_| !force) {
-            return Err(leave::refuse(&*manager).await);
+        if is_manager && !force {
+            return Err(leave::refuse(manager.as_deref()).await);
         }
         self.erase().await;
         info!("this node has left the swarm");
