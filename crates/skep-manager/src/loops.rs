@@ -281,3 +281,6 @@ async fn sleep_until(clock: &Clock, wake: Option<Monotonic>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

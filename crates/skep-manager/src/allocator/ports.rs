@@ -37,6 +37,8 @@ struct Owner {
 #[derive(Debug, Clone)]
 pub struct PortTable {
     owners: HashMap<(i32, u32), Owner>,
+    /// The ports of each owner.
+    owned: HashMap<String, Vec<(i32, u32)>>,
     next: u32,
 }
 
@@ -44,6 +46,7 @@ impl Default for PortTable {
     fn default() -> Self {
         Self {
             owners: HashMap::new(),
+            owned: HashMap::new(),
             next: *DYNAMIC.start(),
         }
     }
@@ -58,26 +61,19 @@ pub fn is_ingress(port: &PortConfig) -> bool {
 impl PortTable {
     /// Notes the ports that a stored service has.
     pub fn restore(&mut self, id: &str, name: &str, ports: &[PortConfig]) {
-        for port in ports
-            .iter()
-            .filter(|port| is_ingress(port) && port.published_port != 0)
-        {
-            let owner = Owner {
-                id: id.to_owned(),
-                name: name.to_owned(),
-            };
-            self.owners
-                .entry((port.protocol, port.published_port))
-                .or_insert(owner);
+        for port in ports.iter().filter(|port| is_ingress(port)) {
             if (self.next..*DYNAMIC.end()).contains(&port.published_port) {
                 self.next = port.published_port + 1;
             }
         }
+        self.give(id, name, ports);
     }
 
     /// Frees all ports of a service.
     pub fn release(&mut self, id: &str) {
-        self.owners.retain(|_, owner| owner.id != id);
+        for port in self.owned.remove(id).unwrap_or_default() {
+            self.owners.remove(&port);
+        }
     }
 
     /// Whether somebody else has one of the fixed ports that a service wants.
@@ -128,25 +124,27 @@ impl PortTable {
                 }
             }
         }
-        self.restore_owned(id, name, &ports);
+        self.give(id, name, &ports);
         for port in ports.iter_mut().filter(|port| open(port)) {
             port.published_port = self.next_free(port.protocol).ok_or(PortError::Exhausted)?;
-            self.restore_owned(id, name, std::slice::from_ref(port));
+            self.give(id, name, std::slice::from_ref(port));
         }
         Ok(ports)
     }
 
-    fn restore_owned(&mut self, id: &str, name: &str, ports: &[PortConfig]) {
+    fn give(&mut self, id: &str, name: &str, ports: &[PortConfig]) {
         for port in ports
             .iter()
             .filter(|port| is_ingress(port) && port.published_port != 0)
         {
-            let owner = Owner {
-                id: id.to_owned(),
-                name: name.to_owned(),
-            };
-            self.owners
-                .insert((port.protocol, port.published_port), owner);
+            let key = (port.protocol, port.published_port);
+            self.owners.entry(key).or_insert_with(|| {
+                self.owned.entry(id.to_owned()).or_default().push(key);
+                Owner {
+                    id: id.to_owned(),
+                    name: name.to_owned(),
+                }
+            });
         }
     }
 

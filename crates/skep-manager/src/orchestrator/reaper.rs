@@ -16,9 +16,10 @@ use crate::pass::{Pass, Stage};
 
 /// Tasks kept for a slot when the cluster says nothing.
 const DEFAULT_HISTORY: i64 = 5;
-/// After a first event, this long more are collected.
+/// After a first slot, this long more are collected. Tasks that nobody wants go at once: agents
+/// remove their containers only then.
 const COLLECT: Duration = Duration::from_millis(250);
-/// With so many slots and tasks collected it starts at once.
+/// With so many slots collected it starts at once.
 const AT_ONCE: usize = 1000;
 
 /// Service, with slot number or node.
@@ -46,10 +47,21 @@ impl TaskReaper {
             };
             self.slots
                 .insert((task.service_id.clone(), task.slot, node));
-        } else {
-            return;
+            self.due.get_or_insert(now.monotonic + COLLECT);
         }
-        self.due.get_or_insert(now.monotonic + COLLECT);
+    }
+
+    fn reap_doomed(&mut self, pass: &mut Pass<'_>) -> Result<(), TxError> {
+        while let Some(id) = self.doomed.first().cloned() {
+            if pass.is_full() {
+                return Ok(());
+            }
+            if pass.tx.task(&id).is_some_and(|task| is_doomed(task)) {
+                pass.tx.remove_task(&id)?;
+            }
+            self.doomed.remove(&id);
+        }
+        Ok(())
     }
 
     fn reap_slot(&mut self, place: &Place, pass: &mut Pass<'_>) -> Result<(), TxError> {
@@ -145,19 +157,11 @@ impl Stage for TaskReaper {
     }
 
     fn plan(&mut self, pass: &mut Pass<'_>) -> Result<(), TxError> {
+        self.reap_doomed(pass)?;
         let Some(due) = self.due else { return Ok(()) };
-        if due > pass.now.monotonic && self.slots.len() + self.doomed.len() < AT_ONCE {
+        if due > pass.now.monotonic && self.slots.len() < AT_ONCE {
             pass.wake_at(due);
             return Ok(());
-        }
-        while let Some(id) = self.doomed.first().cloned() {
-            if pass.is_full() {
-                return Ok(());
-            }
-            if pass.tx.task(&id).is_some_and(|task| is_doomed(task)) {
-                pass.tx.remove_task(&id)?;
-            }
-            self.doomed.remove(&id);
         }
         while let Some(place) = self.slots.first().cloned() {
             if pass.is_full() {
