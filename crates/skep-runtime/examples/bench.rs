@@ -31,6 +31,7 @@ fn main() -> ExitCode {
     starts(&program, rounds, true);
     execs(&program, rounds);
     memory(&program);
+    logging(&program);
     ExitCode::SUCCESS
 }
 
@@ -156,5 +157,27 @@ fn print_memory(what: &str, bundles: &[Bundle]) {
         sums[0] / n,
         sums[1] / n,
         sums[2] / n
+    );
+}
+
+/// How fast output reaches the log, with a client attached.
+fn logging(program: &Path) {
+    const BYTES: u32 = 100_000_000;
+    let script = format!("yes {} | head -c {BYTES}", "0123456789".repeat(10));
+    let bundle = Bundle::shell(&script);
+    bundle.write();
+    shim::spawn(&bundle.dir, program)
+        .expect("spawn")
+        .wait_ready()
+        .expect("create");
+    let mut connection = bundle.connect();
+    connection.call(&Request::Subscribe).expect("subscribe");
+    let begin = Instant::now();
+    connection.call(&Request::Start).expect("start");
+    bundle.wait(connection);
+    let rate = f64::from(BYTES) / 1e6 / begin.elapsed().as_secs_f64();
+    println!(
+        "{:<44} {rate:>6.0} MB/s of output in lines of 100 bytes",
+        "json-file log"
     );
 }

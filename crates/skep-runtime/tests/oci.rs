@@ -483,6 +483,16 @@ fn bad_configurations_are_refused() {
         Bundle::shell("true").add_mount(json!({ "destination": "/x", "type": "bind", "source": "/does/not/exist", "options": ["bind"] })),
         "error mounting \"/does/not/exist\" to rootfs at \"/x\": no such file or directory",
     );
+    refused(
+        Bundle::shell("true").add_mount(
+            json!({ "destination": "/etc/passwd", "type": "bind", "source": "/tmp", "options": ["bind"] }),
+        ),
+        "error mounting \"/tmp\" to rootfs at \"/etc/passwd\": not a directory",
+    );
+    refused(
+        Bundle::shell("true").set("/process/scheduler", json!({ "policy": "SCHED_IDLE" })),
+        "process.scheduler is not supported",
+    );
     refused(Bundle::new(&["/etc"]), "exec: \"/etc\": is a directory");
     refused(
         Bundle::new(&["/etc/passwd"]),

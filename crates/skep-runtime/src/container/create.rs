@@ -5,6 +5,7 @@ use std::path::Path;
 
 use oci_spec::runtime::{Linux, Spec};
 
+use super::attributes;
 use super::error::{Context, CreateError};
 use super::init::{self, Init};
 use super::namespaces::{Namespaces, write_id_maps};
@@ -81,6 +82,7 @@ pub(crate) fn create(creation: &Creation<'_>) -> Result<(i32, CgroupPaths), Crea
     let process = validate(creation.spec)?;
     let default_linux = Linux::default();
     let linux = creation.spec.linux().as_ref().unwrap_or(&default_linux);
+    attributes::refuse_unsupported(creation.spec, process, linux)?;
     let namespaces = Namespaces::plan(linux)?;
     let filter = seccomp::load(creation.seccomp_filter, linux.seccomp().as_ref(), process)?;
     let cgroups_path = match linux.cgroups_path() {

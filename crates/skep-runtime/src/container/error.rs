@@ -108,6 +108,10 @@ impl CreateError {
         match self {
             Self::ProgramNotFound { .. } => RefusalKind::ProgramNotFound,
             Self::ProgramNotExecutable { .. } => RefusalKind::ProgramNotExecutable,
+            // As dockerd counts it.
+            Self::Mount { source, .. } if source.raw_os_error() == Some(libc::ENOTDIR) => {
+                RefusalKind::ProgramNotExecutable
+            }
             Self::Config(_)
             | Self::Step { .. }
             | Self::Mount { .. }
@@ -123,11 +127,18 @@ impl CreateError {
             Self::Cgroup(_) | Self::Config(_) => "",
             _ => "error during container init: ",
         };
+        let hint = match self {
+            Self::Mount { source, .. } if source.raw_os_error() == Some(libc::ENOTDIR) => {
+                ": Are you trying to mount a directory onto a file (or vice-versa)? \
+                 Check if the specified host path exists and is the expected type"
+            }
+            _ => "",
+        };
         Refusal {
             kind: self.kind(),
             message: format!(
                 "failed to create task for container: failed to create shim task: OCI runtime create failed: \
-                 runc create failed: unable to start container process: {during_init}{self}: unknown"
+                 runc create failed: unable to start container process: {during_init}{self}: unknown{hint}"
             ),
         }
     }

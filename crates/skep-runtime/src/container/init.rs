@@ -6,6 +6,7 @@ use std::path::Path;
 use oci_spec::runtime::{Linux, Process};
 use rustix::fs::{Mode, OFlags};
 
+use super::attributes;
 use super::console;
 use super::create::{Creation, hooks_before_pivot};
 use super::credentials::{self, Capabilities};
@@ -74,6 +75,7 @@ fn set_up<'a>(init: &Init<'a>) -> Result<Ready<'a>, CreateError> {
     };
     finish_root(init, &deferred)?;
     rootfs::ensure_directory(process.cwd())?;
+    attributes::set_personality(init.linux)?;
     let stdio = Stdio {
         pipes: creation.stdio,
         console,
@@ -257,6 +259,8 @@ pub(super) fn prepare_process<'a>(
     if let Some(score) = process.oom_score_adj() {
         credentials::set_oom_score(score)?;
     }
+    attributes::set_labels(process)?;
+    attributes::set_io_priority(process)?;
     credentials::set_rlimits(process.rlimits().as_deref().unwrap_or_default())?;
     let capabilities = Capabilities::resolve(process.capabilities().as_ref());
     let has_no_new_privileges = process.no_new_privileges() == Some(true);

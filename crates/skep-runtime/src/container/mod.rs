@@ -11,6 +11,7 @@
 //! The shim keeps nothing of what the creator needs: neither memory nor namespaces. The init is
 //! cloned with `CLONE_PARENT`, so that the shim is the one to wait for it.
 
+mod attributes;
 mod console;
 mod copy_up;
 mod create;

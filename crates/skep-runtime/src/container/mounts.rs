@@ -137,6 +137,9 @@ fn bind(
         set_attributes(tree.as_fd(), false, &attr)?;
     }
     let at = place(root, entry.destination(), want)?;
+    if is_directory(&at)? != (want == Want::Directory) {
+        return Err(io::Error::from_raw_os_error(libc::ENOTDIR));
+    }
     attach(&tree, &at)?;
     // Only an attached mount belongs to a peer group that can be left.
     propagate(&tree, &options.propagation)

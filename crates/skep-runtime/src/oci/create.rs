@@ -257,5 +257,5 @@ fn runc_part(message: &str) -> String {
         .iter()
         .find_map(|prefix| message.split_once(prefix))
         .map_or(message, |(_, inner)| inner);
-    inner.strip_suffix(": unknown").unwrap_or(inner).to_owned()
+    inner.split(": unknown").next().unwrap_or(inner).to_owned()
 }

@@ -392,6 +392,29 @@ mod tests {
     }
 
     #[test]
+    fn any_bytes_are_frames_or_an_error() {
+        let mut seed = 1u64;
+        for _ in 0..20_000 {
+            let mut random = || {
+                seed = seed
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
+                (seed >> 33) as u8
+            };
+            let mut decoder = Decoder::default();
+            let mut bytes: Vec<u8> = (0..random() % 40).map(|_| random()).collect();
+            if bytes.len() > 4 && random() % 4 != 0 {
+                // Mostly plausible headers.
+                bytes[..5].copy_from_slice(&[random() % 32, 0, 0, 0, random() % 7]);
+            }
+            decoder.push(&bytes);
+            while let Ok(Some(frame)) = decoder.next_frame() {
+                let _ = (frame.request(), frame.reply(), frame.event());
+            }
+        }
+    }
+
+    #[test]
     fn a_long_frame_is_refused_by_its_header() {
         let mut decoder = Decoder::default();
         decoder.push(&[0xff, 0xff, 0xff, 0x7f, 0]);

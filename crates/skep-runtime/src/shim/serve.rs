@@ -225,8 +225,12 @@ impl Server {
         Timespec::try_from(left).ok()
     }
 
-    /// A client whose process does not read its input is not read either.
+    /// A client whose process does not read its input is not read either; nor is one that asks and does
+    /// not take the answers.
     fn is_input_blocked(&self, peer: &Peer) -> bool {
+        if peer.is_full() {
+            return true;
+        }
         let target = peer.attached.as_ref().filter(|a| a.stdin).map(|a| &a.exec);
         target
             .and_then(|id| self.processes.get(id))

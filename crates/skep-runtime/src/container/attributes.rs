@@ -1,0 +1,99 @@
+//! The rarer properties of a process, and the refusal of what this runtime cannot give.
+
+use oci_spec::runtime::{IOPriorityClass, Linux, LinuxPersonalityDomain, Process, Spec};
+
+use super::error::{Context, CreateError, on};
+
+/// Asked for and silently not given would be a lie.
+pub(super) fn refuse_unsupported(
+    spec: &Spec,
+    process: &Process,
+    linux: &Linux,
+) -> Result<(), CreateError> {
+    let refuse = |what: &str| Err(CreateError::Config(format!("{what} is not supported")));
+    if linux.intel_rdt().is_some() {
+        return refuse("linux.intelRdt");
+    }
+    if linux.memory_policy().is_some() {
+        return refuse("linux.memoryPolicy");
+    }
+    if linux.net_devices().as_ref().is_some_and(|d| !d.is_empty()) {
+        return refuse("linux.netDevices");
+    }
+    if process.scheduler().is_some() {
+        return refuse("process.scheduler");
+    }
+    if process.exec_cpu_affinity().is_some() {
+        return refuse("process.execCPUAffinity");
+    }
+    let has_id_map =
+        |m: &oci_spec::runtime::Mount| m.uid_mappings().is_some() || m.gid_mappings().is_some();
+    if spec.mounts().iter().flatten().any(has_id_map) {
+        return refuse("a mount with uidMappings or gidMappings");
+    }
+    Ok(())
+}
+
+/// Labels take effect as the program is executed. `/proc` must be the container's or the host's.
+pub(super) fn set_labels(process: &Process) -> Result<(), CreateError> {
+    let write = |path: &str, text: &str| {
+        let path = std::path::Path::new(path);
+        std::fs::write(path, text).context(on("write", path))
+    };
+    if let Some(profile) = process
+        .apparmor_profile()
+        .as_ref()
+        .filter(|p| !p.is_empty() && *p != "unconfined")
+    {
+        let path = "/proc/self/attr/apparmor/exec";
+        // Before Linux 5.8 there was one place for all security modules.
+        let path = if std::path::Path::new(path).exists() {
+            path
+        } else {
+            "/proc/self/attr/exec"
+        };
+        write(path, &format!("exec {profile}"))?;
+    }
+    if let Some(label) = process.selinux_label().as_ref().filter(|l| !l.is_empty()) {
+        write("/proc/self/attr/exec", label)?;
+    }
+    Ok(())
+}
+
+/// The class and priority for the disk.
+pub(super) fn set_io_priority(process: &Process) -> Result<(), CreateError> {
+    const WHO_PROCESS: libc::c_int = 1;
+    const CLASS_SHIFT: u32 = 13;
+    let Some(asked) = process.io_priority() else {
+        return Ok(());
+    };
+    let class: i64 = match asked.class() {
+        IOPriorityClass::IoprioClassRt => 1,
+        IOPriorityClass::IoprioClassBe => 2,
+        IOPriorityClass::IoprioClassIdle => 3,
+    };
+    let value = class << CLASS_SHIFT | (asked.priority() & 7);
+    // SAFETY: plain numbers.
+    match unsafe { libc::syscall(libc::SYS_ioprio_set, WHO_PROCESS, 0, value) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()).context(|| "set the I/O priority".into()),
+    }
+}
+
+/// Linux or its 32-bit face.
+pub(super) fn set_personality(linux: &Linux) -> Result<(), CreateError> {
+    const PER_LINUX: libc::c_ulong = 0;
+    const PER_LINUX32: libc::c_ulong = 8;
+    let Some(asked) = linux.personality() else {
+        return Ok(());
+    };
+    let persona = match asked.domain() {
+        LinuxPersonalityDomain::PerLinux => PER_LINUX,
+        LinuxPersonalityDomain::PerLinux32 => PER_LINUX32,
+    };
+    // SAFETY: a plain number.
+    match unsafe { libc::personality(persona) } {
+        -1 => Err(std::io::Error::last_os_error()).context(|| "set the personality".into()),
+        _ => Ok(()),
+    }
+}
