@@ -46,7 +46,7 @@ pub enum EngineError {
         source: serde_json::Error,
     },
     /// The shim or the container's first process could not be started.
-    #[error("failed to create task for container: {0}")]
+    #[error("{0}")]
     Start(String),
     /// A shim did not answer as it should.
     #[error("{doing} container {id}: {reason}")]

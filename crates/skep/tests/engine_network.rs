@@ -8,10 +8,13 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use skep_engine::image::ImportOptions;
-use skep_engine::{CreateContainer, Engine, EngineConfig, LogOptions, Phase, RemoveOptions};
-use skep_objects::ErrorKind;
+use skep_engine::{
+    CreateContainer, Engine, EngineConfig, InMemoryFile, LogOptions, ManagedContainer,
+    OverlayAttachment, Phase, RemoveOptions, SwarmInfo,
+};
 use skep_objects::api::container::{Config, HostConfig, PortBinding};
 use skep_objects::api::network::{NetworkConnect, NetworkCreate, NetworkDisconnect};
+use skep_objects::{ErrorKind, swarmkit};
 
 /// Whether this process is in a namespace of its own; if not, the test was run in one instead.
 fn in_own_network(test: &str) -> bool {
@@ -429,5 +432,122 @@ async fn a_restart_of_the_daemon_keeps_ports_and_addresses() {
         .network_settings
         .ip_address;
     assert_ne!(before, other);
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_has_its_overlay_a_way_out_and_its_secret() {
+    if !in_own_network("a_task_has_its_overlay_a_way_out_and_its_secret") {
+        return;
+    }
+    let bench = Bench::new().await;
+    let swarm = SwarmInfo {
+        node_id: "n1".to_owned(),
+        data_path_addr: "127.0.0.1".to_owned(),
+        data_path_port: 0,
+    };
+    bench.engine.set_swarm(Some(swarm)).await.unwrap();
+    let options = [(
+        "com.docker.network.driver.overlay.vxlanid_list".to_owned(),
+        "4097".to_owned(),
+    )];
+    let subnet = swarmkit::IpamConfig {
+        subnet: "10.0.1.0/24".to_owned(),
+        gateway: "10.0.1.1".to_owned(),
+        ..Default::default()
+    };
+    let network = swarmkit::Network {
+        id: "overlay1".to_owned(),
+        spec: Some(swarmkit::NetworkSpec {
+            annotations: Some(swarmkit::Annotations {
+                name: "web".to_owned(),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }),
+        driver_state: Some(swarmkit::Driver {
+            name: "overlay".to_owned(),
+            options: options.into(),
+        }),
+        ipam: Some(swarmkit::IpamOptions {
+            configs: vec![subnet],
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    bench
+        .engine
+        .networks()
+        .ensure_swarm_network(&network)
+        .await
+        .unwrap();
+    let attachment = OverlayAttachment {
+        network,
+        addresses: vec!["10.0.1.7/24".to_owned()],
+        ..OverlayAttachment::default()
+    };
+    let secret = InMemoryFile {
+        path: "/run/secrets/key".to_owned(),
+        mode: 0o400,
+        bytes: "sesame".into(),
+        ..InMemoryFile::default()
+    };
+    let managed = ManagedContainer {
+        task_id: "t1".to_owned(),
+        networks: vec![attachment],
+        files: vec![secret],
+        ..ManagedContainer::default()
+    };
+    let config = Config {
+        image: "busybox".to_owned(),
+        cmd: Some(
+            ["sh", "-c", "ip -4 addr; ip route; cat /run/secrets/key"]
+                .map(str::to_owned)
+                .into(),
+        ),
+        ..Config::default()
+    };
+    let request = CreateContainer {
+        config,
+        managed: Some(managed),
+        ..CreateContainer::default()
+    };
+    let id = bench.engine.create_container(request).await.unwrap().id;
+    bench.engine.start(&id).await.unwrap();
+    let output = bench.output(&id).await;
+    assert!(
+        output.contains("inet 10.0.1.7/24") && output.contains("default via 172.18.0.1"),
+        "{output}"
+    );
+    assert!(output.ends_with("sesame"), "{output}");
+    let shown = bench
+        .engine
+        .inspect(&id, false)
+        .await
+        .unwrap()
+        .network_settings
+        .networks;
+    assert_eq!(shown.keys().collect::<Vec<_>>(), ["web"]);
+    let files = bench
+        .dir
+        .path()
+        .join("exec/containers")
+        .join(&id)
+        .join("files");
+    assert!(!files.exists(), "the secret does not outlive the run");
+    bench
+        .engine
+        .remove(&id, RemoveOptions::default())
+        .await
+        .unwrap();
+    bench.engine.set_swarm(None).await.unwrap();
+    assert!(
+        bench
+            .engine
+            .networks()
+            .inspect("docker_gwbridge", false)
+            .await
+            .is_err()
+    );
     bench.end().await;
 }

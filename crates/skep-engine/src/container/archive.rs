@@ -310,7 +310,8 @@ fn unpack(
 ) -> Result<()> {
     let bad =
         |error: std::io::Error| EngineError::invalid(format!("Error processing tar file: {error}"));
-    let mut archive = tar::Archive::new(decompressed(body).map_err(bad)?);
+    let mut body = body;
+    let mut archive = tar::Archive::new(decompressed(&mut body).map_err(bad)?);
     archive.set_preserve_permissions(true);
     archive.set_preserve_ownerships(true);
     archive.set_unpack_xattrs(true);
@@ -340,6 +341,9 @@ fn unpack(
             std::os::unix::fs::lchown(&place, Some(uid), Some(gid)).map_err(bad)?;
         }
     }
+    drop(archive);
+    // What pads the end of a tar is read too, or the client would find nobody to send it to.
+    std::io::copy(&mut body, &mut std::io::sink()).map_err(bad)?;
     Ok(())
 }
 

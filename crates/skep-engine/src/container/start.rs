@@ -196,7 +196,9 @@ impl Core {
                 exit_code: i64::from(refusal.kind.exit_code()),
                 error: EngineError::Start(refusal.message),
             },
-            other => EngineError::Start(other.to_string()).into(),
+            other => {
+                EngineError::Start(format!("failed to create task for container: {other}")).into()
+            }
         })
     }
 

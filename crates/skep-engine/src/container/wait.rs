@@ -18,7 +18,7 @@ impl Core {
         let mut status = container.watch();
         let exits = status.borrow_and_update().exits;
         let met = move |now: &ContainerStatus| {
-            now.phase == Phase::Removed
+            matches!(now.phase, Phase::Removed | Phase::Dead)
                 || match condition {
                     WaitCondition::NotRunning => !matches!(
                         now.phase,
@@ -31,7 +31,8 @@ impl Core {
         Ok(async move {
             let ended = status.wait_for(met).await.map(|status| status.clone());
             let ended = ended.unwrap_or_default();
-            let error = (!ended.error.is_empty()).then(|| WaitError {
+            // A start that failed was told to whoever asked for it; here only a failed removal counts.
+            let error = (ended.phase == Phase::Dead).then(|| WaitError {
                 message: ended.error.clone(),
             });
             WaitResponse {
