@@ -368,7 +368,7 @@ impl Engine {
         );
         images.set_users(Arc::new(assemble::Users(Arc::downgrade(&core))));
         core.restore().await?;
-        core.networks.sweep().await;
+        core.networks.sweep(&core).await;
         core.start_by_policy();
         Ok(Self { core, images })
     }

@@ -435,18 +435,7 @@ async fn a_restart_of_the_daemon_keeps_ports_and_addresses() {
     bench.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_task_has_its_overlay_a_way_out_and_its_secret() {
-    if !in_own_network("a_task_has_its_overlay_a_way_out_and_its_secret") {
-        return;
-    }
-    let bench = Bench::new().await;
-    let swarm = SwarmInfo {
-        node_id: "n1".to_owned(),
-        data_path_addr: "127.0.0.1".to_owned(),
-        data_path_port: 0,
-    };
-    bench.engine.set_swarm(Some(swarm)).await.unwrap();
+fn overlay() -> swarmkit::Network {
     let options = [(
         "com.docker.network.driver.overlay.vxlanid_list".to_owned(),
         "4097".to_owned(),
@@ -456,7 +445,7 @@ async fn a_task_has_its_overlay_a_way_out_and_its_secret() {
         gateway: "10.0.1.1".to_owned(),
         ..Default::default()
     };
-    let network = swarmkit::Network {
+    swarmkit::Network {
         id: "overlay1".to_owned(),
         spec: Some(swarmkit::NetworkSpec {
             annotations: Some(swarmkit::Annotations {
@@ -474,46 +463,110 @@ async fn a_task_has_its_overlay_a_way_out_and_its_secret() {
             ..Default::default()
         }),
         ..Default::default()
+    }
+}
+
+async fn join_swarm(engine: &Engine) {
+    let swarm = SwarmInfo {
+        node_id: "n1".to_owned(),
+        data_path_addr: "127.0.0.1".to_owned(),
+        data_path_port: 0,
     };
-    bench
-        .engine
+    engine.set_swarm(Some(swarm)).await.unwrap();
+    engine
         .networks()
-        .ensure_swarm_network(&network)
+        .ensure_swarm_network(&overlay())
         .await
         .unwrap();
+}
+
+async fn create_task(
+    engine: &Engine,
+    name: &str,
+    address: &str,
+    script: &str,
+    files: Vec<InMemoryFile>,
+) -> String {
     let attachment = OverlayAttachment {
-        network,
-        addresses: vec!["10.0.1.7/24".to_owned()],
+        network: overlay(),
+        addresses: vec![address.to_owned()],
         ..OverlayAttachment::default()
     };
+    let managed = ManagedContainer {
+        task_id: name.to_owned(),
+        networks: vec![attachment],
+        files,
+        ..ManagedContainer::default()
+    };
+    let config = Config {
+        image: "busybox".to_owned(),
+        cmd: Some(["sh", "-c", script].map(str::to_owned).into()),
+        ..Config::default()
+    };
+    let request = CreateContainer {
+        name: name.to_owned(),
+        config,
+        managed: Some(managed),
+        ..CreateContainer::default()
+    };
+    let id = engine.create_container(request).await.unwrap().id;
+    engine.start(&id).await.unwrap();
+    id
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_keeps_its_overlay_when_the_daemon_restarts() {
+    if !in_own_network("a_task_keeps_its_overlay_when_the_daemon_restarts") {
+        return;
+    }
+    let bench = Bench::new().await;
+    join_swarm(&bench.engine).await;
+    create_task(&bench.engine, "web.1", "10.0.1.7/24", SERVER, Vec::new()).await;
+    let Bench { dir, engine } = bench;
+    engine.shutdown(false).await;
+    drop(engine);
+    let engine = Engine::open(config(dir.path())).await.unwrap();
+    let bench = Bench { dir, engine };
+    join_swarm(&bench.engine).await;
+    let script = "until wget -qO- http://10.0.1.7/page; do :; done";
+    let client = create_task(&bench.engine, "web.2", "10.0.1.8/24", script, Vec::new()).await;
+    assert!(bench.output(&client).await.ends_with("honey\n"));
+    let shown = bench.engine.networks().inspect("web", false).await.unwrap();
+    assert_eq!(
+        shown.containers.unwrap().len(),
+        1,
+        "web.1 was taken up, web.2 has ended"
+    );
+    bench
+        .engine
+        .remove(
+            "web.1",
+            RemoveOptions {
+                force: true,
+                ..RemoveOptions::default()
+            },
+        )
+        .await
+        .unwrap();
+    bench.engine.set_swarm(None).await.unwrap();
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_has_its_overlay_a_way_out_and_its_secret() {
+    if !in_own_network("a_task_has_its_overlay_a_way_out_and_its_secret") {
+        return;
+    }
+    let bench = Bench::new().await;
+    join_swarm(&bench.engine).await;
     let secret = InMemoryFile {
         path: "/run/secrets/key".to_owned(),
         mode: 0o400,
         bytes: "sesame".into(),
         ..InMemoryFile::default()
     };
-    let managed = ManagedContainer {
-        task_id: "t1".to_owned(),
-        networks: vec![attachment],
-        files: vec![secret],
-        ..ManagedContainer::default()
-    };
-    let config = Config {
-        image: "busybox".to_owned(),
-        cmd: Some(
-            ["sh", "-c", "ip -4 addr; ip route; cat /run/secrets/key"]
-                .map(str::to_owned)
-                .into(),
-        ),
-        ..Config::default()
-    };
-    let request = CreateContainer {
-        config,
-        managed: Some(managed),
-        ..CreateContainer::default()
-    };
-    let id = bench.engine.create_container(request).await.unwrap().id;
-    bench.engine.start(&id).await.unwrap();
+    let script = "ip -4 addr; ip route; cat /run/secrets/key";
+    let id = create_task(&bench.engine, "web.1", "10.0.1.7/24", script, vec![secret]).await;
     let output = bench.output(&id).await;
     assert!(
         output.contains("inet 10.0.1.7/24") && output.contains("default via 172.18.0.1"),

@@ -290,6 +290,53 @@ impl Core {
         self.publish_ports(&fixed, &ips, &mut again).await
     }
 
+    /// Takes up, on a swarm network that has become known, the containers which ran before the daemon.
+    pub(crate) async fn adopt_on(&self, network: &Arc<NetworkRecord>) {
+        for container in self.containers.all() {
+            let (record, state) = (container.record(), container.state());
+            let member = Member {
+                id: record.id.clone(),
+                name: record.name.clone(),
+                hostname: record.config.hostname.clone(),
+                netns: state.netns.clone(),
+            };
+            for settings in self.unknown_endpoints(&container.id, &state) {
+                if settings.network_id != network.id {
+                    continue;
+                }
+                let adopted = self
+                    .networks
+                    .adopt(network.clone(), &member, &settings, false)
+                    .await;
+                if let Err(error) = adopted.and(self.serve_names(&record).await) {
+                    tracing::warn!(container.id = %container.id, network.id = %network.id, %error, "endpoint not taken up");
+                }
+            }
+        }
+    }
+
+    /// Whether containers run on networks that nobody has told of yet.
+    pub(crate) fn has_unknown_endpoints(&self) -> bool {
+        let unknown = |container: &Arc<Container>| {
+            !self
+                .unknown_endpoints(&container.id, &container.state())
+                .is_empty()
+        };
+        self.containers.all().iter().any(unknown)
+    }
+
+    fn unknown_endpoints(&self, id: &str, state: &RunState) -> Vec<EndpointSettings> {
+        let joined = state.running && !state.netns.is_empty();
+        let endpoints = state
+            .endpoints
+            .values()
+            .filter(|settings| joined && !settings.endpoint_id.is_empty());
+        endpoints
+            .filter(|settings| !self.networks.is_member(&settings.network_id, id))
+            .cloned()
+            .collect()
+    }
+
     /// Joins one more network.
     pub(crate) async fn connect(
         &self,

@@ -54,9 +54,14 @@ struct Plan {
 }
 
 impl HealthRecord {
-    fn starting() -> Self {
+    fn begin(was_healthy: bool) -> Self {
+        let status = if was_healthy {
+            HealthState::Healthy
+        } else {
+            HealthState::Starting
+        };
         Self {
-            status: HealthState::Starting,
+            status,
             ..Self::default()
         }
     }
@@ -136,13 +141,13 @@ impl Plan {
 
 impl Core {
     /// Begins the probes of a container that is being started or taken up again.
-    pub(super) fn begin_health(self: &Arc<Self>, container: &Arc<Container>) {
+    pub(super) fn begin_health(self: &Arc<Self>, container: &Arc<Container>, was_healthy: bool) {
         let plan = container.with(|record, _| {
             let config = record.config.healthcheck.as_ref()?;
             Plan::of(config, record.config.shell.as_deref())
         });
         let mut live = container.live();
-        live.health = plan.as_ref().map(|_| HealthRecord::starting());
+        live.health = plan.as_ref().map(|_| HealthRecord::begin(was_healthy));
         let run = live.run.clone();
         drop(live);
         if let Some(plan) = plan {
@@ -314,7 +319,7 @@ mod tests {
 
     #[test]
     fn as_many_failures_in_a_row_as_retries_make_it_unhealthy() {
-        let mut health = HealthRecord::starting();
+        let mut health = HealthRecord::begin(false);
         assert!(!health.take(&probe(1), 3, false));
         assert!(!health.take(&probe(1), 3, false));
         assert!(health.take(&probe(1), 3, false));
@@ -325,7 +330,7 @@ mod tests {
 
     #[test]
     fn failures_in_the_start_period_do_not_count_but_a_success_does() {
-        let mut health = HealthRecord::starting();
+        let mut health = HealthRecord::begin(false);
         for _ in 0..9 {
             assert!(!health.take(&probe(1), 1, true));
         }

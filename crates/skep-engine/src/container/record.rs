@@ -117,6 +117,9 @@ pub(crate) struct RunState {
     pub starts: u64,
     /// Ends since it was made.
     pub exits: u64,
+    /// The health check's last verdict, so that a restart of the daemon does not take a healthy
+    /// container out of rotation.
+    pub healthy: bool,
     /// By network name, as they are in the kernel while it runs.
     pub endpoints: BTreeMap<String, EndpointSettings>,
     /// Id of the network namespace made for it; empty when it shares another's.

@@ -179,7 +179,7 @@ impl Core {
             tracing::warn!(container.id = %container.id, %error, "network of a running container not taken up whole");
         }
         container.live().run = CancellationToken::new();
-        self.begin_health(container);
+        self.begin_health(container, container.state().healthy);
         container.publish();
         self.watch_shim(container.clone(), talk);
     }

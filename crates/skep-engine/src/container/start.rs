@@ -218,12 +218,13 @@ impl Core {
         };
         let now = SystemTime::now();
         container.live().run = CancellationToken::new();
-        self.begin_health(container);
+        self.begin_health(container, false);
         container.change_state(|state| {
             state.running = true;
             state.restarting = false;
             state.paused = false;
             state.oom_killed = false;
+            state.healthy = false;
             state.pid = pid;
             state.exit_code = 0;
             state.error.clear();

@@ -17,6 +17,7 @@ mod view;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
 
 use skep_net::{BridgeSpec, BridgeSubnet, Cidr, Net, NetConfig, NetError};
 use skep_objects::ErrorKind;
@@ -34,6 +35,10 @@ pub(crate) use record::NetworkRecord;
 
 /// The network that gives containers on swarm networks their way out.
 pub(crate) const GATEWAY_BRIDGE: &str = "docker_gwbridge";
+
+/// How long a member of a swarm waits before it removes what nobody took up, and how often.
+const BEFORE_SWEEP: Duration = Duration::from_secs(60);
+const MOST_WAITS: usize = 60;
 
 /// The networks of one host. A cheap clone.
 #[derive(Debug, Clone)]
@@ -301,9 +306,40 @@ fn instance(config: &EngineConfig) -> Result<String> {
 
 impl Networks {
     /// Removes what an earlier daemon left in the kernel and nobody took up.
-    pub(crate) async fn sweep(&self) {
+    ///
+    /// A member of a swarm waits with it: its tasks' networks are not known before the managers, or
+    /// what the agent remembers of them, have told.
+    pub(crate) async fn sweep(&self, core: &Arc<Core>) {
+        if !self.0.dir.join("swarm").exists() {
+            self.sweep_now().await;
+            return;
+        }
+        let (networks, core) = (self.clone(), core.clone());
+        core.tasks.clone().spawn(async move {
+            for _ in 0..MOST_WAITS {
+                tokio::select! {
+                    () = tokio::time::sleep(BEFORE_SWEEP) => {}
+                    () = core.stopping.cancelled() => return,
+                }
+                if !core.has_unknown_endpoints() {
+                    networks.sweep_now().await;
+                    return;
+                }
+            }
+        });
+    }
+
+    async fn sweep_now(&self) {
         if let Err(error) = self.kernel("remove leftovers", Net::sweep).await {
             tracing::warn!(%error, "network leftovers not removed whole");
         }
+    }
+
+    /// Whether a container is counted as a member of a network.
+    pub(crate) fn is_member(&self, network: &str, container: &str) -> bool {
+        self.state()
+            .members
+            .get(network)
+            .is_some_and(|members| members.contains_key(container))
     }
 }

@@ -40,6 +40,7 @@ impl Networks {
             }
         };
         let leaves = spec.is_none();
+        self.mark_member(!leaves)?;
         self.kernel("set the swarm's data path", move |net| net.set_swarm(spec))
             .await?;
         self.state().swarm = swarm;
@@ -47,6 +48,20 @@ impl Networks {
             self.forget_swarm().await
         } else {
             self.make_gateway_bridge().await.map(|_| ())
+        }
+    }
+
+    /// Remembers that this host is a member, for the next daemon: see [`Networks::sweep`].
+    fn mark_member(&self, member: bool) -> Result<()> {
+        let path = self.0.dir.join("swarm");
+        if member {
+            return std::fs::write(&path, b"").map_err(EngineError::io("write", path));
+        }
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(EngineError::io("remove", path)(error))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -91,6 +106,9 @@ impl Networks {
         self.state().by_id.insert(record.id.clone(), record.clone());
         if known.is_none() {
             self.publish("create", &record, None);
+            if let Ok(core) = self.core() {
+                core.adopt_on(&record).await;
+            }
         }
         Ok(())
     }
