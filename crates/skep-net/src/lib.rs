@@ -4,13 +4,13 @@
 //! can be rebuilt from it; tables and interfaces carry the daemon's instance name, so that several
 //! daemons share a host.
 //!
-//! - [`netlink`]: rtnetlink, nf_tables and conntrack over raw sockets.
-//! - [`bridge`]: local bridge networks.
-//! - [`endpoint`]: veth pairs between containers and networks.
-//! - [`publish`]: published ports of local containers.
-//! - [`overlay`]: networks across hosts and their endpoint tables.
-//! - [`ingress`]: the routing mesh.
-//! - [`dns`]: names.
+//! - [`netlink`] - rtnetlink, nf_tables and conntrack over raw sockets.
+//! - [`bridge`] - local bridge networks.
+//! - [`endpoint`] - veth pairs between containers and networks.
+//! - [`publish`] - published ports of local containers.
+//! - [`overlay`] - networks across hosts and their endpoint tables.
+//! - [`ingress`] - the routing mesh.
+//! - [`dns`] - names.
 
 mod addr;
 pub mod bridge;
@@ -18,6 +18,7 @@ mod config;
 pub mod dns;
 pub mod endpoint;
 mod error;
+mod forget;
 mod host;
 pub mod ingress;
 mod net;

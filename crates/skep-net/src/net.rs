@@ -9,6 +9,7 @@ use crate::config::NetConfig;
 use crate::dns::{Directory, Forwarder};
 use crate::endpoint::Attached;
 use crate::error::NetError;
+use crate::forget::{Forgetting, forget};
 use crate::host::HostRules;
 use crate::ingress::Ingress;
 use crate::netlink::nft::NftSocket;
@@ -59,6 +60,8 @@ pub(crate) struct State {
     /// Names of all networks.
     pub directory: Arc<Directory>,
     pub warnings: BTreeSet<Warning>,
+    /// Connections to be forgotten once the lock is released: [`Net::finish`].
+    pub forgetting: Vec<Forgetting>,
 }
 
 /// A local bridge network in the kernel.
@@ -122,6 +125,7 @@ impl Net {
             tables: BTreeMap::new(),
             directory: Arc::default(),
             warnings: BTreeSet::new(),
+            forgetting: Vec::new(),
         };
         let no_runtime = |_| NetError::Invalid {
             what: "place to open the network",
@@ -148,6 +152,19 @@ impl Net {
             .state
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends an operation: does what the lock need not be held for.
+    pub(crate) fn finish(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        result: Result<(), NetError>,
+    ) -> Result<(), NetError> {
+        let jobs = std::mem::take(&mut state.forgetting);
+        drop(state);
+        let mut errors: Vec<NetError> = result.err().into_iter().collect();
+        errors.extend(forget(jobs).err());
+        NetError::collect(errors)
     }
 
     /// Creates and pins a network namespace with its loopback up; answers the path of the pin. An
@@ -186,12 +203,9 @@ impl Net {
         let pin = self.checked_pin(id)?;
         let mut errors = Vec::new();
         errors.extend(self.unpublish(id).err());
-        let endpoints = self.state().sandboxes.get(id).map(|s| s.endpoints.clone());
-        for endpoint in endpoints.unwrap_or_default() {
-            errors.extend(self.detach(&endpoint).err());
-        }
-        // Its sockets are closed before, or they would keep it.
-        drop(self.state().sandboxes.remove(id));
+        let mut state = self.state();
+        let released = state.release_all(id);
+        errors.extend(self.finish(state, released).err());
         errors.extend(Netns::unpin(&pin).err());
         NetError::collect(errors)
     }

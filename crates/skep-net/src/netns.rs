@@ -142,7 +142,7 @@ impl Netns {
 fn is_pinned(pin: &Path) -> bool {
     /// `NSFS_MAGIC`.
     const NSFS: i64 = 0x6e73_6673;
-    nix::sys::statfs::statfs(pin).is_ok_and(|s| i64::from(s.filesystem_type().0) == NSFS)
+    nix::sys::statfs::statfs(pin).is_ok_and(|s| s.filesystem_type().0 == NSFS)
 }
 
 /// Writes a network sysctl of the calling thread's namespace: `ipv4/conf/all/rp_filter`. A sysctl

@@ -1,5 +1,7 @@
 //! Local bridge networks and published ports, on a host that is a namespace.
 
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
 mod support;
 
 use skep_net::{

@@ -1,5 +1,7 @@
 //! Names, asked at 127.0.0.11 inside containers.
 
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
 mod support;
 #[path = "support/swarm.rs"]
 mod swarm;

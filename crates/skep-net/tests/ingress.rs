@@ -1,5 +1,7 @@
 //! The routing mesh, on hosts that are namespaces.
 
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
 mod support;
 #[path = "support/swarm.rs"]
 mod swarm;

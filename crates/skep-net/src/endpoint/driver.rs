@@ -5,7 +5,7 @@ use super::{Endpoint, EndpointSpec};
 use crate::addr::Mac;
 use crate::error::NetError;
 use crate::ingress::LAST_RESORT;
-use crate::netlink::route::{LinkKind, NewLink, Route, RouteSocket};
+use crate::netlink::route::{Link, LinkKind, NewLink, Route, RouteSocket};
 use crate::overlay::table::mac_for;
 use crate::sandbox::Sandbox;
 
@@ -51,7 +51,7 @@ pub(crate) fn attach(
     let peer = peer_name(instance, &spec.endpoint_id);
     let failed = NetError::netlink(format!("look for interface {peer}"));
     let inner = match port.route.link(&peer).map_err(failed)? {
-        Some(outer) => inner_of(sandbox, outer.peer)?,
+        Some(outer) => inner_of(sandbox, &outer)?,
         None => None,
     };
     let attached = match inner {
@@ -84,13 +84,12 @@ fn attached(spec: &EndpointSpec, ifname: String, peer: String, mac: Mac, index: 
 
 type Inner = (String, Mac, u32);
 
-/// The inner end, if it is in this sandbox.
-fn inner_of(sandbox: &mut Sandbox, peer: Option<u32>) -> Result<Option<Inner>, NetError> {
-    let links = sandbox
-        .route
-        .links()
-        .map_err(NetError::netlink("list interfaces"))?;
-    let ours = |l: &crate::netlink::route::Link| l.kind == "veth" && Some(l.index) == peer;
+/// The inner end, if it is in this sandbox. Indexes are per namespace: each end must name the other.
+fn inner_of(sandbox: &mut Sandbox, outer: &Link) -> Result<Option<Inner>, NetError> {
+    let failed = NetError::netlink("list interfaces");
+    let links = sandbox.route.links().map_err(failed)?;
+    let ours =
+        |l: &Link| l.kind == "veth" && Some(l.index) == outer.peer && l.peer == Some(outer.index);
     let link = links.into_iter().find(ours);
     Ok(link.and_then(|l| Some((l.name, l.mac?, l.index))))
 }
@@ -170,6 +169,19 @@ fn configure(spec: &EndpointSpec, sandbox: &mut Sandbox, index: u32) -> Result<(
     for address in &spec.addresses {
         let failed = NetError::netlink(format!("set address {address} of {}", spec.endpoint_id));
         route.add_address(index, *address).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Takes a container's addresses away, where its interfaces go with the namespace: until the kernel
+/// has got round to that, nobody answers for them.
+pub(crate) fn silence(sandbox: &mut Sandbox, attached: &Attached) -> Result<(), NetError> {
+    for address in &attached.spec.addresses {
+        let failed = NetError::netlink(format!("take address {address} back"));
+        sandbox
+            .route
+            .delete_address(attached.index, *address)
+            .map_err(failed)?;
     }
     Ok(())
 }

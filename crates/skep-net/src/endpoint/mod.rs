@@ -5,6 +5,6 @@ mod names;
 mod ops;
 mod spec;
 
-pub(crate) use driver::{Attached, Port, attach, set_default_routes};
+pub(crate) use driver::{Attached, Port, attach, set_default_routes, silence};
 pub(crate) use names::alias;
 pub use spec::{Endpoint, EndpointSpec, InterfaceStats};

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{Attached, Endpoint, EndpointSpec, InterfaceStats, Port, attach, set_default_routes};
+use super::{
+    Attached, Endpoint, EndpointSpec, InterfaceStats, Port, attach, set_default_routes, silence,
+};
 use crate::error::NetError;
+use crate::ingress::TaskRules;
 use crate::net::{Net, State};
 use crate::overlay::Overlay;
 
@@ -43,27 +46,8 @@ impl Net {
     /// Removes an endpoint. An unknown one is no error.
     pub fn detach(&self, endpoint_id: &str) -> Result<(), NetError> {
         let mut state = self.state();
-        let state = &mut *state;
-        let Some(attached) = state.endpoints.remove(endpoint_id) else {
-            return Ok(());
-        };
-        let netns = attached.spec.netns.clone();
-        if let Ok(sandbox) = state.sandbox(&netns) {
-            sandbox.endpoints.retain(|e| e != endpoint_id);
-            // They named the interface that goes now.
-            sandbox.mesh = crate::ingress::TaskRules::default();
-        }
-        let mut errors = Vec::new();
-        errors.extend(state.remove_pair(&attached).err());
-        errors.extend(state.set_default_routes(&netns).err());
-        state.sync_zone(&netns);
-        state.sync_names(&attached.spec.network_id);
-        if state.overlays.contains_key(&attached.spec.network_id) {
-            errors.extend(state.sync_vips(&netns).err());
-            errors.extend(state.close_space_if_unused(&attached.spec.network_id).err());
-            errors.extend(state.sync_peers(&attached.spec.network_id).err());
-        }
-        NetError::collect(errors)
+        let result = state.release(endpoint_id, State::remove_pair);
+        self.finish(state, result)
     }
 
     /// Replaces the names of an endpoint (`docker rename`).
@@ -108,6 +92,55 @@ impl State {
             hairpin: bridge.filtered,
         };
         attach(instance, spec, sandbox, &mut port)
+    }
+
+    /// Forgets an endpoint after `remove` took it from the kernel.
+    pub(crate) fn release(
+        &mut self,
+        endpoint_id: &str,
+        remove: impl FnOnce(&mut State, &Attached) -> Result<(), NetError>,
+    ) -> Result<(), NetError> {
+        let Some(attached) = self.endpoints.remove(endpoint_id) else {
+            return Ok(());
+        };
+        let netns = attached.spec.netns.clone();
+        let network = &attached.spec.network_id;
+        let overlay = self.overlays.get(network).map(|o| o.spec.ingress);
+        if let Ok(sandbox) = self.sandbox(&netns) {
+            sandbox.endpoints.retain(|e| e != endpoint_id);
+            if overlay == Some(true) {
+                // They name the interface that goes now.
+                sandbox.mesh = TaskRules::default();
+            }
+        }
+        let mut errors = Vec::new();
+        errors.extend(remove(self, &attached).err());
+        errors.extend(self.set_default_routes(&netns).err());
+        self.sync_zone(&netns);
+        self.sync_names(network);
+        if overlay.is_some() {
+            errors.extend(self.sync_vips(&netns).err());
+            errors.extend(self.close_space_if_unused(network).err());
+            errors.extend(self.sync_peers(network).err());
+        }
+        NetError::collect(errors)
+    }
+
+    /// The same for all endpoints of a namespace that goes: their interfaces go with it, many
+    /// namespaces at a time, where removing each would wait for every CPU.
+    pub(crate) fn release_all(&mut self, netns: &str) -> Result<(), NetError> {
+        let Some(sandbox) = self.sandboxes.get(netns) else {
+            return Ok(());
+        };
+        let mut errors = Vec::new();
+        for endpoint in sandbox.endpoints.clone() {
+            let quiet =
+                |state: &mut State, attached: &Attached| silence(state.sandbox(netns)?, attached);
+            errors.extend(self.release(&endpoint, quiet).err());
+        }
+        // Its sockets keep a namespace.
+        self.sandboxes.remove(netns);
+        NetError::collect(errors)
     }
 
     fn remove_pair(&mut self, attached: &Attached) -> Result<(), NetError> {

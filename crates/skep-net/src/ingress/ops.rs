@@ -9,6 +9,7 @@ use super::{IngressSpec, device, task};
 use crate::addr::Cidr;
 use crate::endpoint::Attached;
 use crate::error::NetError;
+use crate::forget::Forgetting;
 use crate::net::{Net, State};
 use crate::overlay::Warning;
 use crate::overlay::table::{NetworkTable, parse_ips};
@@ -34,8 +35,8 @@ impl Net {
                 value,
             });
         }
-        let mut state = self.state();
-        let state = &mut *state;
+        let mut guard = self.state();
+        let state = &mut *guard;
         if state
             .ingress
             .as_ref()
@@ -57,8 +58,9 @@ impl Net {
             Some(ingress) => ingress.spec = spec.clone(),
             None => state.ingress = Some(Ingress::new(self.instance(), spec)),
         }
-        state.write_host_rules()?;
-        state.sync_network(&spec.network_id)
+        guard.write_host_rules()?;
+        let result = guard.sync_network(&spec.network_id);
+        self.finish(guard, result)
     }
 
     /// Takes this node off the ingress network.
@@ -179,7 +181,10 @@ impl State {
             let wanted = targets(table, v4);
             ports.extend(wanted.keys().copied());
             let failed = NetError::netlink("set published ports of the mesh");
-            mesh.apply(&mut self.nft, wanted).map_err(failed)?;
+            let stale = mesh.apply(&mut self.nft, wanted).map_err(failed)?;
+            let netns = self.host.clone();
+            let stale = stale.map(|stale| Forgetting { netns, v4, stale });
+            self.forgetting.extend(stale);
         }
         let busy = self.host.run(|| Ok(ingress.hold(&ports)))?;
         self.warnings

@@ -8,10 +8,11 @@ use skep_objects::swarmkit::port_config::{Protocol as ProtocolNumber, PublishMod
 
 use crate::addr::Cidr;
 use crate::netlink::NetlinkError;
-use crate::netlink::conntrack::UDP;
+use crate::netlink::conntrack::{Flow, UDP};
 use crate::netlink::nft::{
     Chain, Element, Family, Field, Hook, NftSocket, Rule, Set, Table, Transaction, Value,
 };
+use crate::overlay::Stale;
 use crate::overlay::table::NetworkTable;
 use crate::publish::Protocol;
 
@@ -115,14 +116,14 @@ impl MeshTable {
         nft.commit(tx)
     }
 
-    /// Brings the host to these ports.
+    /// Brings the host to these ports. Answers which connections are to be forgotten, if any.
     pub fn apply(
         &mut self,
         nft: &mut NftSocket,
         wanted: BTreeMap<MeshPort, Target>,
-    ) -> Result<(), NetlinkError> {
+    ) -> Result<Option<Stale>, NetlinkError> {
         if self.applied.as_ref() == Some(&wanted) {
-            return Ok(());
+            return Ok(None);
         }
         let mut tx = Transaction::new();
         let none = BTreeMap::new();
@@ -145,7 +146,7 @@ impl MeshTable {
         let new_port = wanted.keys().any(|p| !had.contains_key(p));
         let stale = first || new_port || had.iter().any(lost);
         self.applied = Some(wanted);
-        if stale { self.forget_udp(nft) } else { Ok(()) }
+        Ok(stale.then(|| self.stale_udp()))
     }
 
     fn change(
@@ -210,23 +211,20 @@ impl MeshTable {
     }
 
     /// A UDP flow keeps its backend, or its lack of one, until it is forgotten.
-    fn forget_udp(&self, nft: &mut NftSocket) -> Result<(), NetlinkError> {
-        let Some(applied) = &self.applied else {
-            return Ok(());
-        };
-        let udp = applied.iter().filter(|(p, _)| p.protocol == Protocol::Udp);
+    fn stale_udp(&self) -> Stale {
+        let udp = self
+            .applied
+            .iter()
+            .flatten()
+            .filter(|(p, _)| p.protocol == Protocol::Udp);
         let serving: BTreeMap<u16, BTreeSet<IpAddr>> = udp
             .map(|(p, t)| (p.published, t.backends.iter().copied().collect()))
             .collect();
-        if serving.is_empty() {
-            return Ok(());
-        }
-        let mut flows = nft.flows(self.v4)?;
-        flows.retain(|f| {
-            let backends = serving.get(&f.destination_port);
-            f.protocol == UDP && backends.is_some_and(|b| !b.contains(&f.reply_source))
-        });
-        nft.forget(&flows)
+        let stale = move |flow: &Flow| {
+            let backends = serving.get(&flow.destination_port);
+            flow.protocol == UDP && backends.is_some_and(|b| !b.contains(&flow.reply_source))
+        };
+        Box::new(stale)
     }
 }
 

@@ -185,7 +185,7 @@ fn table(address: Cidr) -> Table {
 fn write_frame(tx: &mut Transaction, t: &Table, ifname: &str, own: Cidr) {
     let addr = Field::address(own.is_ipv4());
     tx.reset_table(t);
-    tx.add_set(t, &Set::set(PORTS, &[Field::Proto, Field::Port]));
+    tx.add_set(t, &Set::plain(PORTS, &[Field::Proto, Field::Port]));
     tx.add_set(
         t,
         &Set::dynamic(

@@ -41,6 +41,17 @@ fn family(v4: bool) -> u8 {
 }
 
 impl NftSocket {
+    /// How many connections are tracked in the namespace.
+    pub fn flow_count(&mut self) -> Result<u32, NetlinkError> {
+        const GET_STATS: u16 = SUBSYSTEM | 5;
+        const GLOBAL_ENTRIES: u16 = 1;
+        let reply = self.socket.get(Message::new(GET_STATS, 0).fixed(&[0; 4]))?;
+        let entries = reply.attrs(4).find(GLOBAL_ENTRIES);
+        entries
+            .and_then(|a| a.u32_be())
+            .ok_or(NetlinkError::Malformed)
+    }
+
     /// All tracked connections of a family.
     pub fn flows(&mut self, v4: bool) -> Result<Vec<Flow>, NetlinkError> {
         let m = Message::new(GET, 0).fixed(&[family(v4), 0, 0, 0]);
@@ -59,11 +70,9 @@ impl NftSocket {
             m.nest(TUPLE_ORIG, |m| m.raw(&flow.tuple));
             m
         });
-        let failed = self.socket.many(messages.collect()).into_iter();
-        failed
-            .filter(|r| matches!(r, Err(e) if !e.missing()))
-            .next_back()
-            .unwrap_or(Ok(()))
+        let mut verdicts = self.socket.many(messages.collect()).into_iter();
+        let failed = |r: &Result<(), NetlinkError>| matches!(r, Err(e) if !e.missing());
+        verdicts.find(failed).unwrap_or(Ok(()))
     }
 }
 

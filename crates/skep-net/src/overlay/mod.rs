@@ -9,4 +9,4 @@ mod vip;
 pub(crate) use ops::Overlay;
 pub(crate) use space::Space;
 pub use spec::{OverlaySpec, OverlaySubnet, SwarmSpec, Warning};
-pub(crate) use vip::VipTable;
+pub(crate) use vip::{Stale, VipTable};

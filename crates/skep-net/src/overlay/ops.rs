@@ -10,6 +10,7 @@ use super::table::{Balanced, NetworkTable};
 use super::{OverlaySpec, SwarmSpec, Warning};
 use crate::endpoint::{Attached, EndpointSpec, Port, attach};
 use crate::error::NetError;
+use crate::forget::Forgetting;
 use crate::net::{Net, State};
 
 /// An overlay network that was made known.
@@ -123,7 +124,8 @@ impl Net {
             }
         }
         let errors = changed.iter().filter_map(|id| state.sync_network(id).err());
-        NetError::collect(errors.collect())
+        let result = NetError::collect(errors.collect());
+        self.finish(state, result)
     }
 }
 
@@ -277,7 +279,10 @@ impl State {
                 wanted.extend(services.map(|(service, b)| (format!("svc-{short}-{service}"), b)));
             }
             let failed = NetError::netlink(format!("set service addresses of {netns}"));
-            vips.apply(&mut sandbox.nft, wanted).map_err(failed)?;
+            let stale = vips.apply(&mut sandbox.nft, wanted).map_err(failed)?;
+            let netns = sandbox.netns.clone();
+            self.forgetting
+                .extend(stale.map(|stale| Forgetting { netns, v4, stale }));
         }
         Ok(())
     }

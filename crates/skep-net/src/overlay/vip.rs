@@ -14,12 +14,15 @@ use std::net::IpAddr;
 
 use super::table::Balanced;
 use crate::netlink::NetlinkError;
-use crate::netlink::conntrack::UDP;
+use crate::netlink::conntrack::{Flow, UDP};
 use crate::netlink::nft::{
     Chain, Element, Family, Field, Hook, NftSocket, Set, Table, Transaction, Value,
 };
 
 const VIPS: &str = "vips";
+
+/// Which connections are to be forgotten.
+pub(crate) type Stale = Box<dyn Fn(&Flow) -> bool + Send>;
 
 /// Services of one family in one namespace, as the kernel has them.
 #[derive(Debug)]
@@ -40,18 +43,19 @@ impl VipTable {
         }
     }
 
-    /// Brings the namespace to these services, by chain name.
+    /// Brings the namespace to these services, by chain name. Answers which connections are to be
+    /// forgotten, if any.
     pub fn apply(
         &mut self,
         nft: &mut NftSocket,
         wanted: BTreeMap<String, Balanced>,
-    ) -> Result<(), NetlinkError> {
+    ) -> Result<Option<Stale>, NetlinkError> {
         let wanted: BTreeMap<_, _> = wanted
             .into_iter()
             .filter(|(_, b)| !b.vips.is_empty())
             .collect();
         if self.applied.as_ref() == Some(&wanted) || (self.applied.is_none() && wanted.is_empty()) {
-            return Ok(());
+            return Ok(None);
         }
         let mut tx = Transaction::new();
         let none = BTreeMap::new();
@@ -65,8 +69,10 @@ impl VipTable {
         self.change(&mut tx, had, &wanted);
         nft.commit(tx)?;
         let gone = gone(had, &wanted);
+        let lost = !gone.is_empty();
         self.applied = Some(wanted);
-        self.forget(nft, &gone)
+        let stale = move |flow: &Flow| gone.iter().any(|g| g.holds(flow));
+        Ok(lost.then(|| Box::new(stale) as Stale))
     }
 
     fn write_frame(&self, tx: &mut Transaction) {
@@ -121,19 +127,6 @@ impl VipTable {
             tx.add_elements(t, VIPS, &added);
         }
     }
-
-    fn forget(&self, nft: &mut NftSocket, gone: &[Gone]) -> Result<(), NetlinkError> {
-        if gone.is_empty() {
-            return Ok(());
-        }
-        let stale = |source: IpAddr, to: IpAddr, udp: bool| {
-            gone.iter()
-                .any(|g| g.vip == to && g.backend == source && (udp || g.dead))
-        };
-        let mut flows = nft.flows(self.v4)?;
-        flows.retain(|f| stale(f.reply_source, f.destination, f.protocol == UDP));
-        nft.forget(&flows)
-    }
 }
 
 /// A backend that takes no more traffic of a service.
@@ -143,6 +136,14 @@ struct Gone {
     backend: IpAddr,
     /// Not only out of rotation, where it still ends what it began.
     dead: bool,
+}
+
+impl Gone {
+    /// Whether this connection is to be forgotten with the backend.
+    fn holds(&self, flow: &Flow) -> bool {
+        let to_it = self.vip == flow.destination && self.backend == flow.reply_source;
+        to_it && (self.dead || flow.protocol == UDP)
+    }
 }
 
 fn gone(had: &BTreeMap<String, Balanced>, wanted: &BTreeMap<String, Balanced>) -> Vec<Gone> {

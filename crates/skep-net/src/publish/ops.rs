@@ -2,8 +2,9 @@
 
 use super::{PortMapping, Protocol, PublishedPort, change};
 use crate::error::NetError;
+use crate::forget::Forgetting;
 use crate::net::{Net, State};
-use crate::netlink::conntrack::UDP;
+use crate::netlink::conntrack::{Flow, UDP};
 use crate::netlink::nft::Transaction;
 
 impl Net {
@@ -18,18 +19,18 @@ impl Net {
         state.unpublish(owner)?;
         let reserved = &mut state.ports;
         let ports = self.inner.host.run(|| reserved.reserve(owner, mappings))?;
-        match state.install(&ports) {
-            Ok(()) => Ok(ports),
-            Err(e) => {
-                state.ports.remove(owner);
-                Err(e)
-            }
+        let installed = state.install(&ports);
+        if installed.is_err() {
+            state.ports.remove(owner);
         }
+        self.finish(state, installed).map(|()| ports)
     }
 
     /// Takes back all that `owner` has published.
     pub fn unpublish(&self, owner: &str) -> Result<(), NetError> {
-        self.state().unpublish(owner)
+        let mut state = self.state();
+        let result = state.unpublish(owner);
+        self.finish(state, result)
     }
 }
 
@@ -59,7 +60,8 @@ impl State {
         self.nft
             .commit(tx)
             .map_err(NetError::netlink("publish ports"))?;
-        self.forget_udp(ports)
+        self.forget_udp(ports);
+        Ok(())
     }
 
     pub(crate) fn unpublish(&mut self, owner: &str) -> Result<(), NetError> {
@@ -73,11 +75,12 @@ impl State {
         self.nft
             .commit(tx)
             .map_err(NetError::netlink("take back published ports"))?;
-        self.forget_udp(&ports)
+        self.forget_udp(&ports);
+        Ok(())
     }
 
     /// A UDP flow keeps its translation, or its lack of one, until it is forgotten.
-    fn forget_udp(&mut self, ports: &[PublishedPort]) -> Result<(), NetError> {
+    fn forget_udp(&mut self, ports: &[PublishedPort]) {
         let udp = |p: &&PublishedPort| p.protocol == Protocol::Udp;
         for v4 in [true, false] {
             let mine = ports
@@ -88,11 +91,14 @@ impl State {
             if numbers.is_empty() {
                 continue;
             }
-            let failed = || NetError::netlink("forget flows to published ports");
-            let mut flows = self.nft.flows(v4).map_err(failed())?;
-            flows.retain(|f| f.protocol == UDP && numbers.contains(&f.destination_port));
-            self.nft.forget(&flows).map_err(failed())?;
+            let stale =
+                move |flow: &Flow| flow.protocol == UDP && numbers.contains(&flow.destination_port);
+            let netns = self.host.clone();
+            self.forgetting.push(Forgetting {
+                netns,
+                v4,
+                stale: Box::new(stale),
+            });
         }
-        Ok(())
     }
 }

@@ -2,6 +2,7 @@
 //! on panic. Further namespaces stand for other hosts and for clients.
 
 #![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(clippy::unwrap_used, reason = "it is only used in tests")]
 
 use std::fs::File;
 use std::io::{Read, Write};

@@ -2,6 +2,7 @@
 //! keep.
 
 #![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(clippy::unwrap_used, reason = "it is only used in tests")]
 
 use std::collections::BTreeMap;
 use std::path::Path;

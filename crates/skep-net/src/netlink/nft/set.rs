@@ -145,7 +145,7 @@ pub struct Set {
 
 impl Set {
     /// A named set.
-    pub fn set(name: &str, key: &[Field]) -> Set {
+    pub fn plain(name: &str, key: &[Field]) -> Set {
         Set {
             name: name.into(),
             key: key.to_vec(),
@@ -160,7 +160,7 @@ impl Set {
     pub fn map(name: &str, key: &[Field], to: &[Field]) -> Set {
         Set {
             target: Target::Fields(to.to_vec()),
-            ..Set::set(name, key)
+            ..Set::plain(name, key)
         }
     }
 
@@ -168,7 +168,7 @@ impl Set {
     pub fn vmap(name: &str, key: &[Field]) -> Set {
         Set {
             target: Target::Verdict,
-            ..Set::set(name, key)
+            ..Set::plain(name, key)
         }
     }
 
@@ -177,7 +177,7 @@ impl Set {
         Set {
             dynamic: Some(timeout_ms),
             size: Some(size),
-            ..Set::set(name, key)
+            ..Set::plain(name, key)
         }
     }
 

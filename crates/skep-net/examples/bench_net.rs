@@ -1,0 +1,129 @@
+//! What the kernel's side of a container costs: `cargo run --release -p skep-net --example bench_net`.
+//! Runs as root in namespaces of its own.
+
+#![allow(clippy::unwrap_used, reason = "a measuring program")]
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+#[path = "../tests/support/swarm.rs"]
+mod swarm;
+
+use std::time::{Duration, Instant};
+
+use skep_net::{BridgeSpec, BridgeSubnet, DnsSpec, EndpointSpec, Net, PortMapping, Protocol};
+use support::{on_host, open};
+use swarm::{Swarm, overlay};
+
+const CONTAINERS: usize = 50;
+
+/// Times each step of a sequence by name.
+#[derive(Default)]
+struct Steps(Vec<(&'static str, Vec<Duration>)>);
+
+impl Steps {
+    fn time<T>(&mut self, name: &'static str, f: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let out = f();
+        let took = start.elapsed();
+        match self.0.iter_mut().find(|(n, _)| *n == name) {
+            Some((_, times)) => times.push(took),
+            None => self.0.push((name, vec![took])),
+        }
+        out
+    }
+
+    fn print(mut self, title: &str) {
+        println!(
+            "\n{title}\n{:<28} {:>9} {:>9} {:>9}",
+            "step", "min ms", "p50 ms", "p95 ms"
+        );
+        for (name, times) in &mut self.0 {
+            times.sort_unstable();
+            let at = |share: usize| times[(times.len() - 1) * share / 100].as_secs_f64() * 1e3;
+            println!("{name:<28} {:>9.3} {:>9.3} {:>9.3}", at(0), at(50), at(95));
+        }
+    }
+}
+
+fn bridge_container(net: &Net, steps: &mut Steps, n: usize) {
+    let id = format!("c{n}");
+    let ip = format!("172.17.{}.{}", n / 200, n % 200 + 2);
+    let whole = Instant::now();
+    steps.time("namespace", || net.create_netns(&id).unwrap());
+    let spec = EndpointSpec {
+        addresses: vec![format!("{ip}/16").parse().unwrap()],
+        default_gateways: vec!["172.17.0.1".parse().unwrap()],
+        names: vec![id.clone()],
+        ..EndpointSpec::new(format!("e{n}"), "n1", &id)
+    };
+    steps.time("attach to bridge", || net.attach(&spec).unwrap());
+    steps.time("name server", || {
+        net.serve_dns(&id, &DnsSpec::default()).unwrap()
+    });
+    let mapping = PortMapping {
+        protocol: Protocol::Tcp,
+        host_ip: None,
+        host_port: 0,
+        host_port_end: 0,
+        container_ips: vec![ip.parse().unwrap()],
+        container_port: 80,
+    };
+    steps.time("publish a port", || net.publish(&id, &[mapping]).unwrap());
+    let took = whole.elapsed();
+    steps.time("whole container", || ());
+    if let Some((_, times)) = steps.0.iter_mut().find(|(n, _)| *n == "whole container") {
+        *times.last_mut().unwrap() = took;
+    }
+}
+
+fn main() {
+    on_host(|dir| {
+        let net = open(dir, "bench");
+        let subnets = vec![BridgeSubnet {
+            gateway: "172.17.0.1/16".parse().unwrap(),
+        }];
+        let spec = BridgeSpec {
+            subnets,
+            ..BridgeSpec::new("n1", "docker0")
+        };
+        net.ensure_bridge(&spec).unwrap();
+        let mut steps = Steps::default();
+        (0..CONTAINERS).for_each(|n| bridge_container(&net, &mut steps, n));
+        for n in 0..CONTAINERS {
+            steps.time("remove", || net.remove_netns(&format!("c{n}")).unwrap());
+        }
+        steps.print("container on a bridge");
+    });
+    for backends in [3, 10, 100, 1000] {
+        on_host(|dir| vip_updates(dir, backends));
+    }
+}
+
+fn vip_updates(dir: &std::path::Path, backends: usize) {
+    let mut swarm = Swarm::new(dir, 1);
+    swarm.ensure(&overlay("n1", "10.1.0.0/16", 4097));
+    swarm.service("n1", "web", &["10.1.255.2"]);
+    for n in 0..backends {
+        let ip = format!("10.1.{}.{}", n / 200, n % 200 + 1);
+        swarm.task("n1", "web", &format!("t{n}"), 0, &[&ip]);
+    }
+    let mut steps = Steps::default();
+    for n in 0..CONTAINERS {
+        let ip = format!("10.1.200.{}/16", n + 1);
+        let (net, id) = (&swarm.nodes[0].net, format!("c{n}"));
+        net.create_netns(&id).unwrap();
+        let addresses = vec![ip.parse().unwrap()];
+        let spec = EndpointSpec {
+            addresses,
+            ..EndpointSpec::new(&id, "n1", &id)
+        };
+        steps.time("attach to overlay", || net.attach(&spec).unwrap());
+    }
+    swarm.apply();
+    for round in 0..20 {
+        swarm.set_rotation("n1", "t0", round % 2 == 1);
+
+        steps.time("service update", || swarm.apply());
+    }
+    steps.print(&format!("{CONTAINERS} containers, a service of {backends}"));
+}
