@@ -16,7 +16,7 @@ use crate::netlink::nft::NftSocket;
 use crate::netlink::route::RouteSocket;
 use crate::netns::Netns;
 use crate::overlay::table::NetworkTable;
-use crate::overlay::{Overlay, SwarmSpec, Warning};
+use crate::overlay::{NodeKey, Overlay, SwarmSpec, Warning, WireGuard};
 use crate::publish::Ports;
 use crate::sandbox::Sandbox;
 
@@ -44,6 +44,10 @@ pub(crate) struct Inner {
 #[derive(Debug)]
 pub(crate) struct State {
     pub host: Netns,
+    pub instance: String,
+    pub runtime: tokio::runtime::Handle,
+    pub node_key: NodeKey,
+    pub wireguard: Option<WireGuard>,
     /// Sockets of the host's namespace.
     pub route: RouteSocket,
     pub nft: NftSocket,
@@ -109,9 +113,18 @@ impl Net {
         let mut nft = NftSocket::open().map_err(NetError::netlink("open nf_tables socket"))?;
         let rules = HostRules::open(&config.instance, &mut nft)
             .map_err(NetError::netlink("read nf_tables"))?;
+        let no_runtime = |_| NetError::Invalid {
+            what: "place to open the network",
+            value: "outside of a tokio runtime".into(),
+        };
+        let runtime = tokio::runtime::Handle::try_current().map_err(no_runtime)?;
         let host = Netns::current()?;
         let state = State {
             host: host.clone(),
+            instance: config.instance.clone(),
+            runtime: runtime.clone(),
+            node_key: NodeKey::load_or_create(&config.exec_root.join("wireguard.key"))?,
+            wireguard: None,
             route,
             nft,
             rules,
@@ -127,11 +140,6 @@ impl Net {
             warnings: BTreeSet::new(),
             forgetting: Vec::new(),
         };
-        let no_runtime = |_| NetError::Invalid {
-            what: "place to open the network",
-            value: "outside of a tokio runtime".into(),
-        };
-        let runtime = tokio::runtime::Handle::try_current().map_err(no_runtime)?;
         let forwarder = Arc::new(Forwarder::new(host.clone(), config.upstream_dns.clone()));
         let inner = Inner {
             config,
@@ -215,10 +223,9 @@ impl Net {
         self.state().warnings.clone()
     }
 
-    /// This node's WireGuard public key, for `NodeEndpoint.wireguard_public_key`; empty where it
-    /// has none.
+    /// This node's WireGuard public key, for `NodeEndpoint.wireguard_public_key`.
     pub fn wireguard_public_key(&self) -> Vec<u8> {
-        Vec::new()
+        self.state().node_key.public.as_bytes().to_vec()
     }
 
     pub(crate) fn instance(&self) -> &str {

@@ -9,7 +9,7 @@ use crate::host::{PUBLISH, PUBLISH_ANY};
 use crate::net::{Net, State};
 use crate::netlink::nft::{Element, Transaction};
 use crate::netns::Netns;
-use crate::overlay::Space;
+use crate::overlay::{Space, remove_guard};
 
 impl Net {
     /// Removes what an earlier run of this daemon left and nobody ensured, attached or published
@@ -23,6 +23,9 @@ impl Net {
         if state.ingress.is_none() {
             let mesh = crate::ingress::remove_tables(self.instance(), &mut state.nft);
             errors.extend(mesh.map_err(NetError::netlink("sweep the mesh")).err());
+        }
+        if state.wireguard.is_none() {
+            errors.extend(remove_guard(self.instance(), &mut state.nft).err());
         }
         NetError::collect(errors)
     }

@@ -302,23 +302,104 @@ fn both_families_work_where_the_network_has_both() {
     });
 }
 
+/// Two containers on an encrypted network, on two nodes.
+fn encrypted(dir: &std::path::Path) -> (Swarm, [Space; 2]) {
+    let mut swarm = Swarm::new(dir, 2);
+    let mut spec = overlay("n1", "10.0.1.0/24", 4097);
+    spec.encrypted = true;
+    swarm.ensure(&spec);
+    swarm.task("n1", "", "a", 0, &["10.0.1.3"]);
+    swarm.task("n1", "", "b", 1, &["10.0.1.4"]);
+    let a = swarm.container(0, "a", &[("n1", &["10.0.1.3/24"])]);
+    let b = swarm.container(1, "b", &[("n1", &["10.0.1.4/24"])]);
+    (swarm, [a, b])
+}
+
+/// What passes the switch while `f` runs, as one heap of bytes.
+fn captured(f: impl FnOnce()) -> Vec<u8> {
+    use nix::sys::socket::{
+        AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, socket,
+    };
+    use std::os::fd::AsRawFd;
+    let flags = SockFlag::SOCK_NONBLOCK;
+    let all = SockProtocol::EthAll;
+    let fd = socket(AddressFamily::Packet, SockType::Raw, flags, all).unwrap();
+    f();
+    let (mut out, mut buf) = (Vec::new(), vec![0; 65536]);
+    while let Ok(n) = recv(fd.as_raw_fd(), &mut buf, MsgFlags::empty()) {
+        out.extend_from_slice(&buf[..n]);
+    }
+    out
+}
+
+fn shows(heap: &[u8], text: &str) -> bool {
+    heap.windows(text.len()).any(|w| w == text.as_bytes())
+}
+
 #[test]
-fn an_encrypted_network_never_leaves_the_host_in_the_clear() {
+fn an_encrypted_network_is_unreadable_between_hosts() {
     on_host(|dir| {
-        let mut swarm = Swarm::new(dir, 2);
-        let mut spec = overlay("n1", "10.0.1.0/24", 4097);
-        spec.encrypted = true;
-        swarm.ensure(&spec);
-        swarm.task("n1", "", "a", 0, &["10.0.1.3"]);
-        swarm.task("n1", "", "b", 1, &["10.0.1.4"]);
-        let a = swarm.container(0, "a", &[("n1", &["10.0.1.3/24"])]);
-        let _b = swarm.container(1, "b", &[("n1", &["10.0.1.4/24"])]);
+        let (mut swarm, [a, b]) = encrypted(dir);
+        swarm.node_keys("n1");
         swarm.apply();
+        let _tcp = Server::tcp(&b, "0.0.0.0:80", "a-secret");
+        let heap = captured(|| assert_eq!(ask(&a, "10.0.1.4:80"), "a-secret 10.0.1.3"));
+        assert!(!heap.is_empty() && !shows(&heap, "a-secret"));
+        assert!(a.run(|| shell("ip addr show eth0")).contains("mtu 1370"));
+        assert_eq!(swarm.nodes[0].net.warnings(), [].into());
+        // More than one packet, the largest among them.
+        let big = Server::tcp(&b, "0.0.0.0:81", &"x".repeat(200_000));
+        assert_eq!(ask(&a, "10.0.1.4:81").len(), 200_009);
+        drop(big);
+        // The last container takes the tunnel along.
+        let host = &swarm.nodes[0].host;
+        swarm.nodes[0].net.remove_netns("a").unwrap();
+        assert_eq!(host.run(|| shell("ip -o link")).lines().count(), 2);
+        assert!(!host.run(|| shell("nft list ruleset")).contains("wg"));
+    });
+}
+
+#[test]
+fn without_keys_an_encrypted_network_does_not_leave_the_host() {
+    on_host(|dir| {
+        let (swarm, [a, b]) = encrypted(dir);
+        swarm.apply();
+        let _udp = Server::udp(&b, "0.0.0.0:80", "b");
         ask_udp_in_vain(&a, "10.0.1.4:80");
         let warnings = swarm.nodes[0].net.warnings();
         assert!(matches!(
             warnings.first(),
             Some(Warning::EncryptionUnavailable { network_id, .. }) if network_id == "n1"
         ));
+    });
+}
+
+#[test]
+fn an_encrypted_network_does_not_fall_back_when_the_tunnel_is_gone() {
+    on_host(|dir| {
+        let (mut swarm, [a, b]) = encrypted(dir);
+        swarm.node_keys("n1");
+        swarm.apply();
+        let _udp = Server::udp(&b, "0.0.0.0:80", "b");
+        assert_eq!(ask_udp(&a, "10.0.1.4:80"), "b 10.0.1.3");
+        let host = &swarm.nodes[0].host;
+        host.run(|| {
+            shell("ip link del wg-h1");
+            // Every destination has a route now, the tunnel addresses too.
+            shell("ip -6 addr add fd99::1/64 dev eth0 nodad");
+            shell("ip -6 route add default dev eth0");
+        });
+        let heap = captured(|| {
+            let packet = UdpSocket::bind("127.0.0.1:0");
+            drop(packet);
+            a.run(|| {
+                let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+                for _ in 0..10 {
+                    socket.send_to(b"a-secret", "10.0.1.4:80").unwrap();
+                }
+            });
+            ask_udp_in_vain(&a, "10.0.1.4:80");
+        });
+        assert!(!shows(&heap, "a-secret"));
     });
 }

@@ -5,8 +5,10 @@ mod space;
 mod spec;
 pub(crate) mod table;
 mod vip;
+mod wireguard;
 
 pub(crate) use ops::Overlay;
 pub(crate) use space::Space;
 pub use spec::{OverlaySpec, OverlaySubnet, SwarmSpec, Warning};
 pub(crate) use vip::{Stale, VipTable};
+pub(crate) use wireguard::{NodeKey, WireGuard, remove_guard};

@@ -7,6 +7,7 @@ use skep_objects::skep_v1::EndpointsMessage;
 
 use super::space::{Space, Tunnel};
 use super::table::{Balanced, NetworkTable};
+use super::wireguard::{self, NodeKey};
 use super::{OverlaySpec, SwarmSpec, Warning};
 use crate::endpoint::{Attached, EndpointSpec, Port, attach};
 use crate::error::NetError;
@@ -89,6 +90,7 @@ impl Net {
         let mut state = self.state();
         let space = state.overlays.remove(network_id).and_then(|o| o.space);
         errors.extend(space.and_then(|s| s.close().err()));
+        errors.extend(state.close_wireguard_if_unused().err());
         state.warnings.retain(|w| w.network() != Some(network_id));
         state.tables.remove(network_id);
         state.sync_names(network_id);
@@ -129,6 +131,19 @@ impl Net {
     }
 }
 
+fn tunnel_of(spec: &OverlaySpec, swarm: &SwarmSpec, key: &NodeKey) -> Tunnel {
+    let underlay = if spec.underlay_mtu == 0 {
+        1500
+    } else {
+        spec.underlay_mtu
+    };
+    if spec.encrypted {
+        wireguard::tunnel(swarm, key, underlay)
+    } else {
+        Tunnel::plain(swarm, underlay)
+    }
+}
+
 impl State {
     pub(crate) fn attach_to_overlay(
         &mut self,
@@ -142,7 +157,7 @@ impl State {
             .overlays
             .get_mut(&spec.network_id)
             .ok_or_else(unknown)?;
-        let tunnel = Tunnel::plain(&overlay.spec, swarm);
+        let tunnel = tunnel_of(&overlay.spec, swarm, &self.node_key);
         let space = overlay.space.as_mut().ok_or_else(unknown)?;
         let bridge = space.bridge_for(&spec.addresses).ok_or_else(unknown)?;
         let unknown = || NetError::UnknownNetns(spec.netns.clone());
@@ -162,7 +177,7 @@ impl State {
         let unknown = || NetError::UnknownNetwork(network_id.to_owned());
         let swarm = self.swarm.as_ref().ok_or(NetError::NoSwarm)?;
         let overlay = self.overlays.get(network_id).ok_or_else(unknown)?;
-        Ok(Tunnel::plain(&overlay.spec, swarm).mtu)
+        Ok(tunnel_of(&overlay.spec, swarm, &self.node_key).mtu)
     }
 
     /// The network's namespace, with its tunnels where they can be had.
@@ -172,7 +187,7 @@ impl State {
         let overlay = self.overlays.get_mut(network_id).ok_or_else(unknown)?;
         if overlay.space.is_none() {
             let pin = net.netns_path(&Space::pin_name(network_id));
-            let mtu = Tunnel::plain(&overlay.spec, swarm).mtu;
+            let mtu = tunnel_of(&overlay.spec, swarm, &self.node_key).mtu;
             overlay.space = Some(Space::open(&pin, &overlay.spec, mtu)?);
         }
         Ok(())
@@ -188,14 +203,13 @@ impl State {
             return Ok(());
         }
         self.warnings.retain(|w| w.network() != Some(network_id));
-        match self
+        let space = self
             .overlays
             .get_mut(network_id)
-            .and_then(|o| o.space.take())
-        {
-            Some(space) => space.close(),
-            None => Ok(()),
-        }
+            .and_then(|o| o.space.take());
+        let mut errors: Vec<NetError> = space.and_then(|s| s.close().err()).into_iter().collect();
+        errors.extend(self.close_wireguard_if_unused().err());
+        NetError::collect(errors)
     }
 
     /// Brings tunnels, peers and service addresses of a network to its table.
@@ -224,25 +238,30 @@ impl State {
     }
 
     pub(crate) fn sync_peers(&mut self, network_id: &str) -> Result<(), NetError> {
-        let local = self.local_addresses(network_id);
         let Some(swarm) = self.swarm.clone() else {
             return Ok(());
         };
+        let opened = self.overlays.get(network_id).filter(|o| o.space.is_some());
+        let Some(encrypted) = opened.map(|o| o.spec.encrypted) else {
+            return Ok(());
+        };
+        self.warnings.retain(|w| w.network() != Some(network_id));
+        let keys = match encrypted.then(|| self.sync_wireguard(&swarm)).transpose() {
+            Ok(keys) => keys,
+            Err(e) => return self.cut(network_id, &e),
+        };
+        let missing = keys
+            .as_ref()
+            .and_then(|k| self.missing_keys(network_id, &swarm.node_id, k));
+        self.warnings.extend(missing);
+        let local = self.local_addresses(network_id);
         let Some(overlay) = self.overlays.get_mut(network_id) else {
             return Ok(());
         };
         let Some(space) = overlay.space.as_mut() else {
             return Ok(());
         };
-        self.warnings.retain(|w| w.network() != Some(network_id));
-        if overlay.spec.encrypted {
-            let reason = "WireGuard is not available".to_owned();
-            let network_id = network_id.to_owned();
-            self.warnings
-                .insert(Warning::EncryptionUnavailable { network_id, reason });
-            return space.cut();
-        }
-        let tunnel = Tunnel::plain(&overlay.spec, &swarm);
+        let tunnel = tunnel_of(&overlay.spec, &swarm, &self.node_key);
         let warning = space.connect(network_id, &tunnel, &mut self.route)?;
         if warning.is_none() {
             self.warnings
@@ -253,8 +272,30 @@ impl State {
         let Some(table) = self.tables.get(network_id) else {
             return Ok(());
         };
-        let (neighbours, fdb) = table.peers(&swarm.node_id, &local, |_, node| Some(node));
+        let outer = |node: &str, addr| match &keys {
+            Some(keys) => keys.get(node).map(|(_, address, _)| *address),
+            None => Some(addr),
+        };
+        let (neighbours, fdb) = table.peers(&swarm.node_id, &local, outer);
         space.set_peers(&neighbours, &fdb)
+    }
+
+    /// An encrypted network whose tunnel cannot be had stays on this host.
+    fn cut(&mut self, network_id: &str, reason: &NetError) -> Result<(), NetError> {
+        let reason = reason.to_string();
+        let warning = Warning::EncryptionUnavailable {
+            network_id: network_id.to_owned(),
+            reason,
+        };
+        self.warnings.insert(warning);
+        match self
+            .overlays
+            .get_mut(network_id)
+            .and_then(|o| o.space.as_mut())
+        {
+            Some(space) => space.cut(),
+            None => Ok(()),
+        }
     }
 
     /// Brings the service addresses of a namespace to the tables of its networks.

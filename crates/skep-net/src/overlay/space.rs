@@ -50,12 +50,7 @@ pub(crate) struct Tunnel {
 
 impl Tunnel {
     /// Plain VXLAN over the data path.
-    pub fn plain(spec: &OverlaySpec, swarm: &SwarmSpec) -> Tunnel {
-        let underlay = if spec.underlay_mtu == 0 {
-            1500
-        } else {
-            spec.underlay_mtu
-        };
+    pub fn plain(swarm: &SwarmSpec, underlay_mtu: u32) -> Tunnel {
         let local = swarm.data_path_addr;
         let overhead = if local.is_ipv4() {
             OVERHEAD_V4
@@ -65,7 +60,7 @@ impl Tunnel {
         Tunnel {
             local,
             port: swarm.data_path_port,
-            mtu: underlay.saturating_sub(overhead),
+            mtu: underlay_mtu.saturating_sub(overhead),
         }
     }
 

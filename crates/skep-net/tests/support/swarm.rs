@@ -182,6 +182,18 @@ impl Swarm {
         self.table(network).set_nodes = nodes;
     }
 
+    /// Publishes the nodes' WireGuard keys on a network.
+    pub fn node_keys(&mut self, network: &str) {
+        let nodes = self.nodes.iter().map(|node| NodeEndpoint {
+            node_id: node.id.clone(),
+            node_addr: node.addr.clone(),
+            wireguard_public_key: node.net.wireguard_public_key(),
+            ..NodeEndpoint::default()
+        });
+        let nodes = nodes.collect();
+        self.table(network).set_nodes = nodes;
+    }
+
     /// Hands the tables to all nodes.
     pub fn apply(&self) {
         let message = EndpointsMessage {
