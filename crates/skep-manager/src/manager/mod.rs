@@ -104,6 +104,7 @@ pub struct Manager {
     quorum: Quorum,
     store: Store,
     node: RaftNode,
+    node_id: String,
     control: Arc<ForwardingControl>,
     dialer: LocalDialer,
     listen_addr: SocketAddr,
@@ -170,6 +171,7 @@ impl Manager {
         };
         late.set(store.clone());
         let stop_leading = CancellationToken::new();
+        let node_id = config.identity.node_id().to_owned();
         let (leads_sender, leads) = watch::channel(false);
         let leadership = Leadership {
             store: store.clone(),
@@ -187,6 +189,7 @@ impl Manager {
             quorum,
             store,
             node,
+            node_id,
             dialer,
             listen_addr,
             files,
@@ -210,6 +213,11 @@ impl Manager {
     /// The store, for reading and watching.
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// The node that it runs on.
+    pub fn node_id(&self) -> &str {
+        &self.node_id
     }
 
     /// This manager's place in the quorum.

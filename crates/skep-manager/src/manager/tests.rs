@@ -6,8 +6,8 @@ use skep_objects::swarmkit::{
     Annotations, AssignmentsRequest, ContainerSpec, CreateServiceRequest, HeartbeatRequest,
     ListClustersRequest, ListNodesRequest, ListTasksRequest, NodeDescription, NodeRole, NodeStatus,
     ReplicatedService, ServiceSpec, SessionRequest, Task, TaskSpec, TaskState, TaskStatus,
-    UpdateTaskStatusRequest, assignment::Item, node_status::State, service_spec::Mode,
-    task_spec::Runtime, update_task_status_request::TaskStatusUpdate,
+    UpdateNodeRequest, UpdateTaskStatusRequest, assignment::Item, node_status::State,
+    service_spec::Mode, task_spec::Runtime, update_task_status_request::TaskStatusUpdate,
 };
 use skep_rpc::{
     bootstrap,
@@ -18,7 +18,7 @@ use time::OffsetDateTime;
 use tonic::{Code, Request};
 
 use super::*;
-use crate::founding::found;
+use crate::{control::Members, founding::found};
 
 const PATIENCE: Wait = Wait::from_secs(20);
 
@@ -36,11 +36,12 @@ async fn founded() -> World {
     files
         .save(credentials.key(), credentials.certificate(), None)
         .unwrap();
+    let addr = free_addr();
     let config = ManagerConfig {
         state_dir: dir.path().to_owned(),
         identity: NodeIdentity::new(founding.credentials),
-        listen_addr: "127.0.0.1:0".parse().unwrap(),
-        advertise_addr: "127.0.0.1:2377".to_owned(),
+        listen_addr: addr,
+        advertise_addr: addr.to_string(),
         join_addr: None,
         force_new_cluster: false,
         kek: None,
@@ -292,6 +293,133 @@ async fn a_manager_that_restarts_has_everything_and_leads_again() {
         manager.leads().wait_for(|leads| *leads).await.unwrap();
         assert!(manager.store().view().service_by_name("web").is_some());
         manager.stop().await;
+    })
+    .await;
+}
+
+/// A manager on a directory of its own, with these credentials.
+async fn start(dir: &Path, credentials: Credentials, join_addr: Option<String>) -> Manager {
+    let files = NodeFiles::new(dir);
+    files.save_roots(credentials.roots()).unwrap();
+    files
+        .save(credentials.key(), credentials.certificate(), None)
+        .unwrap();
+    let addr = free_addr();
+    let config = ManagerConfig {
+        state_dir: dir.to_owned(),
+        identity: NodeIdentity::new(credentials),
+        listen_addr: addr,
+        advertise_addr: addr.to_string(),
+        join_addr,
+        force_new_cluster: false,
+        kek: None,
+        new_cluster: None,
+        availability: Availability::Active,
+    };
+    Manager::start(config).await.unwrap()
+}
+
+/// A port that was free a moment ago; raft's members must know theirs beforehand.
+fn free_addr() -> SocketAddr {
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    socket.local_addr().unwrap()
+}
+
+async fn services(manager: &Manager) -> usize {
+    let control = manager.control();
+    let request = Request::new(skep_objects::swarmkit::ListServicesRequest::default());
+    let answer = control.list_services(request).await;
+    answer.unwrap().into_inner().services.len()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_the_leader_stops_another_leads_and_nothing_is_lost() {
+    within(async {
+        let world = founded().await;
+        let addr = world.manager.listen_addr().to_string();
+        let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let mut others = Vec::new();
+        for dir in &dirs {
+            let credentials = world.join(true).await;
+            others.push(start(dir.path(), credentials, Some(addr.clone())).await);
+        }
+        // A follower hands the call on.
+        let request = CreateServiceRequest { spec: Some(web()) };
+        let created = others[0]
+            .control()
+            .create_service(Request::new(request))
+            .await;
+        created.unwrap();
+        assert_eq!(services(&world.manager).await, 1);
+        assert_eq!(world.manager.quorum().all().len(), 3);
+
+        world.manager.stop().await;
+        let mut leads = [others[0].leads(), others[1].leads()];
+        let [one, two] = &mut leads;
+        tokio::select! {
+            _ = one.wait_for(|leads| *leads) => {}
+            _ = two.wait_for(|leads| *leads) => {}
+        }
+        for manager in &others {
+            assert_eq!(services(manager).await, 1);
+        }
+        let mut second = web();
+        second.annotations.as_mut().unwrap().name = "second".to_owned();
+        let request = CreateServiceRequest { spec: Some(second) };
+        let created = others[1]
+            .control()
+            .create_service(Request::new(request))
+            .await;
+        created.unwrap();
+        assert_eq!(services(&others[0]).await, 2);
+        for manager in &others {
+            manager.stop().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_demoted_manager_leaves_the_quorum_and_loses_its_role() {
+    within(async {
+        let world = founded().await;
+        let addr = world.manager.listen_addr().to_string();
+        let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let mut others = Vec::new();
+        for dir in &dirs {
+            let credentials = world.join(true).await;
+            others.push(start(dir.path(), credentials, Some(addr.clone())).await);
+        }
+        let id = others[1].node_id().to_owned();
+        let view = world.manager.store().view();
+        let node = view.node(&id).unwrap();
+        let mut spec = node.spec.clone().unwrap();
+        spec.desired_role = NodeRole::Worker.into();
+        let request = UpdateNodeRequest {
+            node_id: id.clone(),
+            node_version: node.meta.as_ref().unwrap().version,
+            spec: Some(spec),
+        };
+        let control = world.manager.control();
+        control.update_node(Request::new(request)).await.unwrap();
+        let (view, mut watch) = world.manager.store().watch();
+        let mut role = view.node(&id).unwrap().role();
+        while role == NodeRole::Manager {
+            role = watch
+                .recv_commit()
+                .await
+                .unwrap()
+                .view
+                .node(&id)
+                .unwrap()
+                .role();
+        }
+        assert_eq!(world.manager.quorum().all().len(), 2);
+        let reason = others[1].ended().await;
+        assert!(reason.contains("removed"), "{reason}");
+        for manager in others.iter().chain([&world.manager]) {
+            manager.stop().await;
+        }
     })
     .await;
 }
