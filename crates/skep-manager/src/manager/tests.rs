@@ -390,6 +390,12 @@ async fn a_demoted_manager_leaves_the_quorum_and_loses_its_role() {
             let credentials = world.join(true).await;
             others.push(start(dir.path(), credentials, Some(addr.clone())).await);
         }
+        // One that was never heard of by the leader would not hear of its removal either.
+        let mut status = others[1].node.status();
+        status
+            .wait_for(|status| status.leader.is_some())
+            .await
+            .unwrap();
         let id = others[1].node_id().to_owned();
         let view = world.manager.store().view();
         let node = view.node(&id).unwrap();
@@ -415,6 +421,10 @@ async fn a_demoted_manager_leaves_the_quorum_and_loses_its_role() {
                 .role();
         }
         assert_eq!(world.manager.quorum().all().len(), 2);
+        eprintln!(
+            "STEP removed; status {:?}",
+            others[1].node.status().borrow().clone()
+        );
         let reason = others[1].ended().await;
         assert!(reason.contains("removed"), "{reason}");
         for manager in others.iter().chain([&world.manager]) {
