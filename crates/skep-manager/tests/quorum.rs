@@ -1,4 +1,5 @@
 //! Managers that join, follow, lead and leave over mutual TLS on loopback.
+#![allow(clippy::unwrap_used)] // A failure is a panic here.
 
 use std::sync::Arc;
 

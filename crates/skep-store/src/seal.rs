@@ -1,21 +1,18 @@
 //! Encryption of what lies on disk: NaCl secretbox (XSalsa20-Poly1305), as SwarmKit's managers use.
 //!
-//! The data encryption key (DEK) seals the log and the snapshots; the caller keeps it, sealed by
-//! the key encryption key (KEK), in the headers of the node's key file: [`seal_record`] and
-//! [`open_record`] make and read those.
+//! The data encryption key (DEK) seals the log and the snapshots. The caller keeps it, in the headers
+//! of the node's key file.
 
 use std::fmt;
 
-use crypto_secretbox::aead::{Aead, AeadInPlace};
+use crypto_secretbox::aead::AeadInPlace;
 use crypto_secretbox::{KeyInit, XSalsa20Poly1305};
 use sha2::{Digest, Sha256};
-use skep_objects::swarmkit::MaybeEncryptedRecord;
-use skep_objects::swarmkit::maybe_encrypted_record::Algorithm;
 
 /// Bytes of a key.
 pub const KEY_LEN: usize = 32;
 /// Bytes of a nonce; a random one is never drawn twice.
-pub const NONCE_LEN: usize = 24;
+pub(crate) const NONCE_LEN: usize = 24;
 /// Bytes that sealing adds.
 pub(crate) const TAG_LEN: usize = 16;
 
@@ -32,19 +29,9 @@ pub struct DekSet {
     others: Vec<Dek>,
 }
 
-/// Something sealed that does not open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum OpenError {
-    /// The key is another one, or the bytes were changed.
-    #[error("wrong key, or the data is damaged")]
-    Refused,
-    /// Sealed by an algorithm that this program does not have.
-    #[error("sealed by algorithm {0}, which is not supported")]
-    Algorithm(i32),
-    /// The nonce has the wrong length.
-    #[error("nonce of {0} bytes instead of {NONCE_LEN}")]
-    Nonce(usize),
-}
+/// The key is another one, or the bytes were changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Refused;
 
 impl Dek {
     /// A key from its bytes, which should come from a good random source.
@@ -76,14 +63,14 @@ impl Dek {
     }
 
     /// Opens what [`Dek::seal_tail`] sealed.
-    pub(crate) fn open(&self, nonce: &[u8; NONCE_LEN], data: &[u8]) -> Result<Vec<u8>, OpenError> {
+    pub(crate) fn open(&self, nonce: &[u8; NONCE_LEN], data: &[u8]) -> Result<Vec<u8>, Refused> {
         let cipher = XSalsa20Poly1305::new(&self.0.into());
-        let split = data.len().checked_sub(TAG_LEN).ok_or(OpenError::Refused)?;
+        let split = data.len().checked_sub(TAG_LEN).ok_or(Refused)?;
         let (sealed, tag) = data.split_at(split);
         let mut plain = sealed.to_vec();
         cipher
             .decrypt_in_place_detached(nonce.into(), b"", &mut plain, tag.into())
-            .map_err(|_| OpenError::Refused)?;
+            .map_err(|_| Refused)?;
         Ok(plain)
     }
 }
@@ -130,66 +117,9 @@ impl DekSet {
     }
 }
 
-/// Seals bytes under a key, as the node's key file holds them. The nonce is random.
-pub fn seal_record(
-    key: &[u8; KEY_LEN],
-    nonce: [u8; NONCE_LEN],
-    plain: &[u8],
-) -> MaybeEncryptedRecord {
-    let cipher = XSalsa20Poly1305::new(key.into());
-    let data = cipher.encrypt(&nonce.into(), plain);
-    MaybeEncryptedRecord {
-        algorithm: Algorithm::SecretboxSalsa20Poly1305 as i32,
-        data: data.expect("a secretbox holds more than memory does"),
-        nonce: nonce.to_vec(),
-    }
-}
-
-/// The form of bytes that are not sealed.
-pub fn plain_record(plain: &[u8]) -> MaybeEncryptedRecord {
-    MaybeEncryptedRecord {
-        algorithm: Algorithm::None as i32,
-        data: plain.to_vec(),
-        nonce: Vec::new(),
-    }
-}
-
-/// Opens a record; the key is needed only when it is sealed.
-pub fn open_record(
-    key: Option<&[u8; KEY_LEN]>,
-    record: &MaybeEncryptedRecord,
-) -> Result<Vec<u8>, OpenError> {
-    match Algorithm::try_from(record.algorithm) {
-        Ok(Algorithm::None) => Ok(record.data.clone()),
-        Ok(Algorithm::SecretboxSalsa20Poly1305) => {
-            let nonce: [u8; NONCE_LEN] = record
-                .nonce
-                .as_slice()
-                .try_into()
-                .map_err(|_| OpenError::Nonce(record.nonce.len()))?;
-            let cipher = XSalsa20Poly1305::new(key.ok_or(OpenError::Refused)?.into());
-            let opened = cipher.decrypt(&nonce.into(), record.data.as_slice());
-            opened.map_err(|_| OpenError::Refused)
-        }
-        Ok(Algorithm::FernetAes128Cbc) | Err(_) => Err(OpenError::Algorithm(record.algorithm)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_record_opens_with_its_key_only() {
-        let record = seal_record(&[1; KEY_LEN], [7; NONCE_LEN], b"dek");
-        assert_eq!(open_record(Some(&[1; KEY_LEN]), &record).unwrap(), b"dek");
-        assert_eq!(
-            open_record(Some(&[2; KEY_LEN]), &record),
-            Err(OpenError::Refused)
-        );
-        assert_eq!(open_record(None, &record), Err(OpenError::Refused));
-        assert_eq!(open_record(None, &plain_record(b"dek")).unwrap(), b"dek");
-    }
 
     #[test]
     fn a_changed_byte_is_noticed() {
@@ -200,6 +130,6 @@ mod tests {
         assert_eq!(&buffer[..4], b"head");
         assert_eq!(key.open(&nonce, &buffer[4..]).unwrap(), b" and body");
         buffer[6] ^= 1;
-        assert_eq!(key.open(&nonce, &buffer[4..]), Err(OpenError::Refused));
+        assert_eq!(key.open(&nonce, &buffer[4..]), Err(Refused));
     }
 }

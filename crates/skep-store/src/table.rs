@@ -78,24 +78,24 @@ impl<T: StoreObject + Stored> Table<T> {
         key: &KeyRef<'_>,
     ) -> impl Iterator<Item = &'a Arc<T>> + use<'a, T> {
         let key = key.to_owned_key();
-        self.from_key(key.clone()..)
+        self.starting_at(key.clone()..)
             .take_while(move |(at, _)| **at == key)
             .map(|(_, o)| o)
     }
 
     /// The objects filed from this key on, as long as their key matches.
-    pub(crate) fn from_key_while<'a, F: Fn(&OwnedKey) -> bool>(
+    pub(crate) fn starting_at_while<'a, F: Fn(&OwnedKey) -> bool>(
         &'a self,
         key: &KeyRef<'_>,
         matches: F,
     ) -> impl Iterator<Item = &'a Arc<T>> + use<'a, T, F> {
-        let found = self.from_key(key.to_owned_key()..);
+        let found = self.starting_at(key.to_owned_key()..);
         found
             .take_while(move |(at, _)| matches(at))
             .map(|(_, object)| object)
     }
 
-    fn from_key(
+    fn starting_at(
         &self,
         keys: std::ops::RangeFrom<OwnedKey>,
     ) -> impl Iterator<Item = (&OwnedKey, &Arc<T>)> {

@@ -95,7 +95,7 @@ impl View {
     ) -> impl Iterator<Item = &'a Arc<T>> + use<'a, T> {
         let prefix = folded(prefix).into_owned();
         let from = Key::Name(prefix.clone().into());
-        T::table(&self.tables).from_key_while(
+        T::table(&self.tables).starting_at_while(
             &from,
             move |key| matches!(key, Key::Name(n) if n.starts_with(&prefix)),
         )
@@ -175,7 +175,7 @@ impl View {
     ) -> impl Iterator<Item = &'a Arc<Task>> + use<'a> {
         let service = service.to_owned();
         let from = Key::Slot(service.clone().into(), 0);
-        self.tables.tasks.from_key_while(
+        self.tables.tasks.starting_at_while(
             &from,
             move |key| matches!(key, Key::Slot(s, _) if **s == *service),
         )

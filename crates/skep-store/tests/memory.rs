@@ -1,4 +1,5 @@
 //! The store without raft: tables, transactions, watches.
+#![allow(clippy::unwrap_used)] // A failure is a panic here.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
 //! Members on real threads and a real disk, with a network of queues between them.
+#![allow(clippy::unwrap_used)] // A failure is a panic here.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -4,6 +4,7 @@
 //! that agrees with real time; what a member shows only grows, and agrees with all others; after
 //! everything is mended, all converge and take writes. On failure the seed is printed;
 //! `SKEP_SEED=<seed>` runs that one again, `SKEP_SEEDS=<n>` runs n of them.
+#![allow(clippy::unwrap_used)] // A failure is a panic here.
 
 mod support;
 

@@ -4,7 +4,7 @@
 //! out beside the queue, in pieces, so that heartbeats do not wait behind them.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -98,11 +98,11 @@ impl Peers {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn reports(&self) -> Reports {
-        Reports(self.node.get().cloned())
+    fn reports(self: &Arc<Self>) -> Reports {
+        Reports(Arc::downgrade(self))
     }
 
-    fn peer(&self, raft_id: u64, addr: &str) -> Option<Peer> {
+    fn peer(self: &Arc<Self>, raft_id: u64, addr: &str) -> Option<Peer> {
         // Raft's thread calls this, and is no thread of the runtime.
         let _entered = self.runtime.enter();
         let channel = match skep_rpc::connect_lazy(addr, &self.identity) {
@@ -191,19 +191,23 @@ impl Transport for PeerTransport {
     }
 }
 
-/// Tells raft how sending went.
+/// Tells raft how sending went. The first messages go out before there is a handle to raft.
 #[derive(Debug, Clone)]
-struct Reports(Option<RaftNode>);
+struct Reports(Weak<Peers>);
 
 impl Reports {
+    fn node(&self) -> Option<RaftNode> {
+        self.0.upgrade()?.node.get().cloned()
+    }
+
     fn unreachable(&self, raft_id: u64) {
-        if let Some(node) = &self.0 {
+        if let Some(node) = self.node() {
             node.report_unreachable(raft_id);
         }
     }
 
     fn snapshot(&self, raft_id: u64, sent: bool) {
-        if let Some(node) = &self.0 {
+        if let Some(node) = self.node() {
             node.report_snapshot(raft_id, sent);
         }
     }
@@ -211,7 +215,7 @@ impl Reports {
     fn failed(&self, raft_id: u64, status: &Status) {
         debug!(raft.id = raft_id, %status, "raft message not sent");
         if status.code() == Code::NotFound && status.message().contains(REMOVED) {
-            if let Some(node) = &self.0 {
+            if let Some(node) = self.node() {
                 node.report_removed();
             }
         } else {

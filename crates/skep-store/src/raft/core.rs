@@ -118,9 +118,8 @@ pub(crate) trait RaftCore: Send {
     fn hard_state(&self) -> HardState;
     /// The members as raft knows them.
     fn conf_state(&self) -> ConfState;
-    /// For a leader: whether a member was heard of within the last election timeout, and how far
-    /// its log reaches.
-    fn progress(&self, member: u64) -> Option<(bool, u64)>;
+    /// For a leader: how far a member's log is known to reach.
+    fn matched(&self, member: u64) -> Option<u64>;
     /// Where it stands.
     fn status(&self) -> CoreStatus;
 }

@@ -166,7 +166,7 @@ impl Member {
             id: Some(id),
             r#type: Some(kind as i32),
             node_id: Some(self.raft_id),
-            context: Some(self.to_message().encode_to_vec().into()),
+            context: Some(self.to_message().encode_to_vec()),
         }
     }
 }

@@ -42,7 +42,7 @@ struct Shared {
 }
 
 enum Command {
-    Step(Message),
+    Step(Box<Message>),
     Wake,
     Unreachable(u64),
     SnapshotSent { member: u64, sent: bool },
@@ -136,7 +136,7 @@ impl RaftNode {
             waiting.fetch_sub(1, Ordering::Relaxed);
             return;
         }
-        self.send(Command::Step(message));
+        self.send(Command::Step(Box::new(message)));
     }
 
     /// A message to a member could not be sent.
@@ -282,7 +282,7 @@ impl Worker {
         match command {
             Command::Step(message) => {
                 self.waiting_messages.fetch_sub(1, Ordering::Relaxed);
-                self.replica.step(message);
+                self.replica.step(*message);
             }
             Command::Wake => {}
             Command::Unreachable(member) => self.replica.report_unreachable(member),

@@ -306,16 +306,13 @@ impl RaftCore for RaftRs {
         conf_state_out(self.node.raft.prs().conf().to_conf_state())
     }
 
-    fn progress(&self, member: u64) -> Option<(bool, u64)> {
+    fn matched(&self, member: u64) -> Option<u64> {
         let raft = &self.node.raft;
         let progress = raft
             .prs()
             .get(member)
             .filter(|_| raft.state == StateRole::Leader)?;
-        Some((
-            progress.recent_active || member == raft.id,
-            progress.matched,
-        ))
+        Some(progress.matched)
     }
 
     fn status(&self) -> CoreStatus {

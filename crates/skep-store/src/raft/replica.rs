@@ -78,6 +78,9 @@ pub(crate) struct Replica {
     applied: u64,
     hard_state: HardState,
     health: Health,
+    /// Ticks since the start, and when each member was heard of last.
+    ticks: u64,
+    heard: BTreeMap<u64, u64>,
     /// A ready that did not fit on the disk.
     stalled: Option<Ready>,
     leadership: Leadership,
@@ -140,6 +143,8 @@ impl Replica {
             outbox: None,
             membership: opened.membership,
             health: Health::Running,
+            ticks: 0,
+            heard: BTreeMap::new(),
             stalled: None,
             leadership: Leadership::None,
             snapshot: opened.snapshot,
@@ -169,6 +174,7 @@ impl Replica {
 
     /// A tick passed.
     pub(crate) fn tick(&mut self) {
+        self.ticks += 1;
         if let Some(ready) = self.stalled.take() {
             self.resume(ready);
         } else if self.is_running() {
@@ -182,6 +188,7 @@ impl Replica {
         if !self.is_running() || self.membership.is_removed(message.from()) {
             return;
         }
+        self.heard.insert(message.from(), self.ticks);
         match self.core.step(message) {
             Ok(()) => {}
             Err(error @ CoreError::LogLost { .. }) => self.fail(error.to_string()),
@@ -218,10 +225,6 @@ impl Replica {
     pub(crate) fn status(&self) -> RaftStatus {
         let core = self.core.status();
         let leads = core.role == Role::Leader && self.is_running();
-        let active = |member: &Member| {
-            let (active, _) = self.core.progress(member.raft_id)?;
-            Some((member.raft_id, active))
-        };
         RaftStatus {
             raft_id: self.me.raft_id,
             role: core.role,
@@ -230,11 +233,28 @@ impl Replica {
             leader: core.leader,
             health: self.health.clone(),
             active: if leads {
-                self.membership.members().filter_map(active).collect()
+                self.active()
             } else {
                 BTreeMap::new()
             },
         }
+    }
+
+    /// Which members were heard of within an election timeout. Raft's own marks do not do: it clears
+    /// all of them at each timeout.
+    fn active(&self) -> BTreeMap<u64, bool> {
+        let patience = self.config.election_ticks as u64;
+        let is_active = |id: u64| {
+            let heard = self
+                .heard
+                .get(&id)
+                .is_some_and(|at| self.ticks - at <= patience);
+            heard || id == self.me.raft_id
+        };
+        self.membership
+            .members()
+            .map(|member| (member.raft_id, is_active(member.raft_id)))
+            .collect()
     }
 
     /// Who the members are.

@@ -31,10 +31,9 @@ impl SteppedMember {
         config: RaftConfig,
         disk: Arc<dyn Disk>,
         clock: Arc<dyn Clock>,
-        mut salt: impl FnMut() -> [u8; 16] + Send + 'static,
+        salt: impl FnMut() -> [u8; 16] + Send + 'static,
     ) -> Result<Self, OpenError> {
-        let salts = Box::new(move || salt());
-        let (replica, store) = Replica::open(config, disk, clock, salts, Arc::new(|| ()))?;
+        let (replica, store) = Replica::open(config, disk, clock, Box::new(salt), Arc::new(|| ()))?;
         Ok(SteppedMember {
             replica,
             store,

@@ -113,12 +113,11 @@ impl Cluster {
     /// Ends all faults: the network heals, disks have room, everybody comes back.
     pub fn mend(&mut self) {
         self.network.heal();
-        for (id, host) in &mut self.hosts {
+        for host in self.hosts.values_mut() {
             host.disk.set_room(None);
             host.disk.set_broken(false);
             host.full_until = 0;
             host.back_at = self.now;
-            let _ = id;
         }
     }
 
@@ -128,7 +127,7 @@ impl Cluster {
         loop {
             assert!(self.now < deadline, "no convergence: {:?}", self.states());
             self.step(&Faults::NONE);
-            if self.now % 50 != 0 {
+            if !self.now.is_multiple_of(50) {
                 continue;
             }
             let Some(leader) = self.leader() else {
@@ -169,7 +168,7 @@ impl Cluster {
         let ids: Vec<u64> = self.hosts.keys().copied().collect();
         for id in &ids {
             // Clocks are not in step.
-            let tick = (self.now + id * 3) % STEPS_PER_TICK == 0;
+            let tick = (self.now + id * 3).is_multiple_of(STEPS_PER_TICK);
             let finishes = self.random.once_in(8);
             let host = self.hosts.get_mut(id).unwrap();
             let Some(member) = &mut host.member else {

@@ -148,14 +148,11 @@ impl Replica {
     }
 
     fn best_successor(&self) -> Option<u64> {
-        let others = self
-            .membership
-            .members()
-            .filter(|member| member.raft_id != self.me.raft_id);
-        let reach = others.filter_map(|member| {
-            let (active, matched) = self.core.progress(member.raft_id)?;
-            active.then_some((matched, member.raft_id))
-        });
+        let active = self.active();
+        let others = active
+            .iter()
+            .filter(|(id, active)| **active && **id != self.me.raft_id);
+        let reach = others.filter_map(|(id, _)| Some((self.core.matched(*id)?, *id)));
         reach.max().map(|(_, raft_id)| raft_id)
     }
 

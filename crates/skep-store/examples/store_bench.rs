@@ -1,0 +1,246 @@
+//! Measures the store on this machine's disk: writes a second with one and with sixteen writers, on
+//! one and on three members in this process, and what a snapshot of many tasks does to writes.
+//!
+//! `cargo run --release -p skep-store --example store_bench [-- DIR [TASKS]]`; DIR should lie on the disk that is meant.
+#![allow(clippy::disallowed_methods, clippy::unwrap_used)] // It measures time, and stops when something fails.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use skep_objects::raftpb::{Message, MessageType};
+use skep_objects::swarmkit::{
+    Annotations, ContainerSpec, Service, ServiceSpec, Task, TaskSpec, TaskStatus, task_spec,
+};
+use skep_store::disk::DirDisk;
+use skep_store::raft::{Member, Membership, RaftConfig, RaftNode, Start, Transport};
+use skep_store::seal::{Dek, DekSet};
+use skep_store::{Store, SystemClock, Tx, TxError};
+
+/// How long each rate is measured.
+const SPAN: Duration = Duration::from_secs(3);
+
+#[derive(Debug, Clone, Default)]
+struct Network(Arc<Mutex<BTreeMap<u64, RaftNode>>>);
+
+impl Transport for Network {
+    fn send(&self, message: Message) {
+        let nodes = self.0.lock().unwrap().clone();
+        let (from, to) = (message.from(), message.to());
+        let is_snapshot = message.r#type() == MessageType::Snap;
+        if let Some(node) = nodes.get(&to) {
+            node.step(message);
+            if let Some(sender) = nodes.get(&from).filter(|_| is_snapshot) {
+                sender.report_snapshot(to, true);
+            }
+        }
+    }
+
+    fn members_changed(&self, _: &Membership) {}
+}
+
+fn start(network: &Network, id: u64, dir: &Path, interval: u64) -> (Store, RaftNode) {
+    let start = match id {
+        1 => Start::Bootstrap { raft_id: 1 },
+        _ => Start::Join {
+            raft_id: id,
+            members: Vec::new(),
+        },
+    };
+    let keys = DekSet::new(Dek::new([1; 32]));
+    let mut config = RaftConfig::new(start, format!("n{id}"), format!("h{id}:1"), keys, id);
+    config.snapshot_interval = interval;
+    config.snapshot_bytes = u64::MAX;
+    let disk = DirDisk::open(dir.join(format!("m{id}"))).unwrap();
+    let started = RaftNode::start(
+        config,
+        Arc::new(network.clone()),
+        Arc::new(disk),
+        Arc::new(SystemClock),
+    );
+    let (store, node) = started.unwrap();
+    network.0.lock().unwrap().insert(id, node.clone());
+    (store, node)
+}
+
+async fn cluster(network: &Network, dir: &Path, members: u64, interval: u64) -> Store {
+    let (store, node) = start(network, 1, dir, interval);
+    node.status()
+        .wait_for(|status| status.is_leading)
+        .await
+        .unwrap();
+    for id in 2..=members {
+        let (_, _) = start(network, id, dir, interval);
+        let member = Member {
+            raft_id: id,
+            node_id: format!("n{id}"),
+            addr: format!("h{id}:1"),
+        };
+        node.add_member(member).await.unwrap();
+    }
+    store
+}
+
+async fn stop(network: &Network) {
+    let nodes = std::mem::take(&mut *network.0.lock().unwrap());
+    for node in nodes.into_values() {
+        node.stop().await;
+    }
+}
+
+fn service(id: String) -> Service {
+    let annotations = Some(Annotations {
+        name: id.clone(),
+        ..Annotations::default()
+    });
+    let spec = ServiceSpec {
+        annotations,
+        task: Some(task_spec()),
+        ..ServiceSpec::default()
+    };
+    Service {
+        id,
+        spec: Some(spec),
+        ..Service::default()
+    }
+}
+
+fn task_spec() -> TaskSpec {
+    let container = ContainerSpec {
+        image: "registry.example/team/web:1.2.3".into(),
+        args: vec!["--port".into(), "80".into()],
+        env: vec!["MODE=production".into(), "LOG=info".into()],
+        ..ContainerSpec::default()
+    };
+    TaskSpec {
+        runtime: Some(task_spec::Runtime::Container(container)),
+        ..TaskSpec::default()
+    }
+}
+
+fn task(n: usize) -> Task {
+    Task {
+        id: format!("{n:025}"),
+        service_id: format!("service{:018}", n % 100),
+        node_id: format!("node{:021}", n % 1000),
+        slot: n as u64,
+        spec: Some(task_spec()),
+        status: Some(TaskStatus {
+            message: "started".into(),
+            ..TaskStatus::default()
+        }),
+        desired_state: 512,
+        ..Task::default()
+    }
+}
+
+/// Creates services from so many writers; answers the rate and the waits, sorted.
+async fn creates(store: &Store, writers: usize, label: &str) -> (f64, Vec<Duration>) {
+    let begun = Instant::now();
+    let tasks: Vec<_> = (0..writers)
+        .map(|writer| {
+            let (store, label) = (store.clone(), label.to_owned());
+            tokio::spawn(async move {
+                let mut waits = Vec::new();
+                while begun.elapsed() < SPAN {
+                    let object = service(format!("{label}-{writer}-{}", waits.len()));
+                    let asked = Instant::now();
+                    store.update(|tx| tx.create_service(object)).await.unwrap();
+                    waits.push(asked.elapsed());
+                }
+                waits
+            })
+        })
+        .collect();
+    let mut waits = Vec::new();
+    for task in tasks {
+        waits.extend(task.await.unwrap());
+    }
+    let rate = waits.len() as f64 / begun.elapsed().as_secs_f64();
+    waits.sort_unstable();
+    (rate, waits)
+}
+
+fn report(what: &str, rate: f64, waits: &[Duration]) {
+    let at = |part: usize| waits[(waits.len() - 1) * part / 1000].as_micros();
+    println!(
+        "{what:<44} {rate:>8.0}/s   wait us: median {:>6}  99% {:>6}  max {:>7}",
+        at(500),
+        at(990),
+        at(1000)
+    );
+}
+
+#[tokio::main]
+async fn main() {
+    let mut args = std::env::args().skip(1);
+    let dir = args
+        .next()
+        .map_or_else(std::env::temp_dir, PathBuf::from)
+        .join("skep-store-bench");
+    let tasks: usize = args.next().map_or(100_000, |text| text.parse().unwrap());
+    for members in [1, 3] {
+        let _ = std::fs::remove_dir_all(&dir);
+        let network = Network::default();
+        let store = cluster(&network, &dir, members, 10_000).await;
+        for writers in [1, 16, 64] {
+            let (rate, waits) = creates(&store, writers, &format!("w{writers}")).await;
+            report(
+                &format!("{members} member(s), {writers} writer(s)"),
+                rate,
+                &waits,
+            );
+        }
+        stop(&network).await;
+    }
+
+    let _ = std::fs::remove_dir_all(&dir);
+    let network = Network::default();
+    let store = cluster(&network, &dir, 1, 5_000).await;
+    let begun = Instant::now();
+    let updates = (0..tasks).map(|n| move |tx: &mut Tx| tx.create_task(task(n)));
+    let created: Vec<Result<_, TxError>> = store.batch(updates).await.unwrap();
+    println!("batch of {} tasks: {:?}", created.len(), begun.elapsed());
+    drop(created);
+    let snapshots = || {
+        let names = std::fs::read_dir(dir.join("m1"))
+            .unwrap()
+            .map(|e| e.unwrap());
+        names
+            .filter(|e| e.file_name().to_string_lossy().starts_with("snapshot-"))
+            .count()
+    };
+    let before = snapshots();
+    let (rate, waits) = creates(&store, 16, "before").await;
+    report(
+        &format!(
+            "16 writers beside {tasks} tasks, snapshots {before}..{}",
+            snapshots()
+        ),
+        rate,
+        &waits,
+    );
+    let (rate, waits) = creates(&store, 16, "after").await;
+    report(
+        &format!("16 writers, snapshots by now {}", snapshots()),
+        rate,
+        &waits,
+    );
+    let memory = std::fs::read_to_string("/proc/self/status").unwrap();
+    let resident = memory
+        .lines()
+        .find(|line| line.starts_with("VmRSS"))
+        .unwrap_or_default();
+    println!("{resident}");
+    stop(&network).await;
+    let begun = Instant::now();
+    let (store, _) = start(&network, 1, &dir, 5_000);
+    println!(
+        "restart with {} tasks: {:?}",
+        store.view().tasks().count(),
+        begun.elapsed()
+    );
+    stop(&network).await;
+    let _ = std::fs::remove_dir_all(&dir);
+}
