@@ -36,7 +36,7 @@ fn run(seed: u64, members: u64, faults: &Faults, steps: u64) {
 
 #[test]
 fn appends_are_linearizable_on_a_good_network() {
-    seeds(5, |seed| {
+    seeds(2, |seed| {
         let mut cluster = Cluster::new(seed, 3);
         cluster.run(3_000, &Faults::NONE);
         cluster.converge();
@@ -57,12 +57,12 @@ fn nothing_is_lost_by_partitions_delays_and_duplicates() {
 
 #[test]
 fn nothing_is_lost_by_crashes_with_torn_writes() {
-    seeds(12, |seed| run(seed, 3, &FAULTS_CRASH, 4_000));
+    seeds(4, |seed| run(seed, 3, &FAULTS_CRASH, 4_000));
 }
 
 #[test]
 fn nothing_is_lost_by_everything_at_once_while_members_come_and_go() {
-    seeds(16, |seed| run(seed, 3, &FAULTS_ALL, 5_000));
+    seeds(6, |seed| run(seed, 3, &FAULTS_ALL, 5_000));
 }
 
 const FAULTS_NETWORK: Faults = Faults {

@@ -213,8 +213,9 @@ impl DiskFile for SimFile {
         let mut state = self.disk.working()?;
         state.syncs += 1;
         let mut contents = lock(&self.inode);
-        contents.durable = contents.now.clone();
-        contents.pending.clear();
+        for (offset, data) in std::mem::take(&mut contents.pending) {
+            put(&mut contents.durable, offset, &data);
+        }
         Ok(())
     }
 }
