@@ -9,13 +9,17 @@ use skep_agent::{DRAIN_DEADLINE, EngineExecutor, EngineExecutorConfig};
 use skep_engine::Engine;
 use skep_engine::events::Events;
 use skep_manager::manager::{Manager, ManagerConfig, NewCluster};
+use skep_manager::unlock::unlock_key;
+use skep_objects::swarmkit::Cluster;
 use skep_rpc::LocalDialer;
 use skep_rpc::identity::Kek;
 use skep_rpc::swarmkit::control_server::Control;
+use skep_store::{Event as Change, Object};
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tracing::{error, warn};
 
-use super::manager::{Founding, ManagerError, ManagerStart, Managers, RunningManager};
+use super::manager::{Founding, ManagerError, ManagerStart, Managers, RunningManager, UnlockKey};
 use super::{CONNECT_TIMEOUT, EngineHost, SwarmConfig, SwarmNode};
 use crate::http::cluster::events::event;
 
@@ -62,8 +66,20 @@ struct RealManagers {
 
 struct RealManager {
     manager: Manager,
-    /// Tells this daemon's clients of changes in the store.
+    unlock_key: watch::Receiver<UnlockKey>,
+    /// Tells this daemon's clients, and this node, of changes in the store.
     events: AbortHandle,
+}
+
+/// What a cluster object says about locking.
+fn unlock_key_of(cluster: &Cluster) -> UnlockKey {
+    let kek = unlock_key(cluster).and_then(|key| Kek::from_bytes(key).ok());
+    let version = cluster
+        .meta
+        .as_ref()
+        .and_then(|m| m.version)
+        .map_or(0, |v| v.index);
+    UnlockKey { kek, version }
 }
 
 impl Drop for RealManager {
@@ -110,17 +126,34 @@ impl Managers for RealManagers {
             availability: start.availability,
         })
         .await?;
-        let (_, mut changes) = manager.store().watch();
+        let (view, mut changes) = manager.store().watch();
+        let first = view
+            .the_cluster()
+            .map(|c| unlock_key_of(&c))
+            .unwrap_or_default();
+        let (keys, unlock_key) = watch::channel(first);
         let events = self.events.clone();
         let publish = async move {
             while let Some(change) = changes.recv().await {
+                if let Change::Created(Object::Cluster(cluster))
+                | Change::Updated {
+                    new: Object::Cluster(cluster),
+                    ..
+                } = &change
+                {
+                    keys.send_replace(unlock_key_of(cluster));
+                }
                 if let Some(event) = event(&change) {
                     events.publish_event(event);
                 }
             }
         };
         let events = tokio::spawn(publish).abort_handle();
-        Ok(Arc::new(RealManager { manager, events }))
+        Ok(Arc::new(RealManager {
+            manager,
+            unlock_key,
+            events,
+        }))
     }
 
     async fn forget(&self, state_dir: PathBuf) {
@@ -142,6 +175,10 @@ impl RunningManager for RealManager {
 
     async fn ended(&self) -> String {
         self.manager.ended().await
+    }
+
+    fn unlock_key(&self) -> watch::Receiver<UnlockKey> {
+        self.unlock_key.clone()
     }
 
     async fn locked(&self, kek: &Kek) {

@@ -15,7 +15,11 @@ const ONLY_WAY: &str = "The only way to restore a swarm that has lost consensus 
 /// What a manager is told, with what its leaving would mean.
 pub(super) async fn refuse(manager: Option<&dyn RunningManager>) -> SwarmError {
     let counts = match manager {
-        Some(manager) => nodes(&*manager.control()).await.ok().as_deref().map(reachability),
+        Some(manager) => nodes(&*manager.control())
+            .await
+            .ok()
+            .as_deref()
+            .map(reachability),
         None => None,
     };
     SwarmError::LeaveRefused(refusal(counts))

@@ -12,6 +12,7 @@ use skep_objects::swarmkit::node_spec::Availability;
 use skep_rpc::LocalDialer;
 use skep_rpc::identity::{Kek, NodeIdentity};
 use skep_rpc::swarmkit::control_server::Control;
+use tokio::sync::watch;
 
 /// Why a manager does not run.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -79,6 +80,15 @@ impl std::fmt::Debug for Founding {
     }
 }
 
+/// What managers lock themselves with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UnlockKey {
+    /// None without autolock.
+    pub kek: Option<Kek>,
+    /// Version of the cluster object that says so.
+    pub version: u64,
+}
+
 /// A manager that runs.
 #[async_trait]
 pub trait RunningManager: Send + Sync {
@@ -88,6 +98,8 @@ pub trait RunningManager: Send + Sync {
     fn local_dialer(&self) -> LocalDialer;
     /// Returns when the manager ended by itself, with the reason: it was removed from the quorum.
     async fn ended(&self) -> String;
+    /// What managers lock themselves with, as this manager's store has it.
+    fn unlock_key(&self) -> watch::Receiver<UnlockKey>;
     /// Managers lock themselves from now on, and the key file is sealed: what is on disk is sealed
     /// anew, since the old raft key lay open until then.
     async fn locked(&self, kek: &Kek);

@@ -237,6 +237,7 @@ impl Life {
             manager: self.manager.subscribe(),
             session: agent.state(),
             forced: Arc::clone(&forced),
+            key_version: 0,
         };
         let manager_error = watch::Sender::new(None);
         let supervisor = Supervisor {

@@ -252,9 +252,7 @@ impl SwarmNode {
             Standing::Inactive => return Err(SwarmError::NotMember),
             Standing::Locked if !force => return Err(SwarmError::Locked),
             Standing::Locked | Standing::Broken(..) => (false, None),
-            Standing::Member(member) => {
-                (info::is_manager(member), member.manager.borrow().clone())
-            }
+            Standing::Member(member) => (info::is_manager(member), member.manager.borrow().clone()),
         };
         if is_manager && !force {
             return Err(leave::refuse(manager.as_deref()).await);

@@ -13,6 +13,7 @@ use time::OffsetDateTime;
 use tokio::sync::{Notify, watch};
 use tracing::{debug, info, warn};
 
+use super::manager::{RunningManager, UnlockKey};
 use super::supervise::Current;
 
 /// The CA settles a role before it is asked for.
@@ -29,6 +30,8 @@ pub(super) struct Renewer {
     pub(super) session: watch::Receiver<SessionState>,
     /// Asks for a renewal whatever the managers say.
     pub(super) forced: Arc<Notify>,
+    /// Version of the unlock key that was followed last.
+    pub(super) key_version: u64,
 }
 
 /// Why one renewal failed.
@@ -91,10 +94,12 @@ impl Renewer {
             if delay.is_zero() {
                 return;
             }
+            let mut session = self.session.clone();
             tokio::select! {
                 () = tokio::time::sleep(delay) => {}
                 () = self.forced.notified() => return,
-                changed = self.session.changed() => {
+                () = self.unlock_key_changed() => {}
+                changed = session.changed() => {
                     if changed.is_err() {
                         std::future::pending::<()>().await;
                     }
@@ -127,11 +132,13 @@ impl Renewer {
                 Err(error) => warn!(%error, "managers sent a root bundle that cannot be read"),
             }
         }
-        let local = self.local.borrow().clone();
-        if let (NodeRole::Manager, Some(dialer)) = (self.identity.role(), local)
-            && let Err(error) = self.follow_unlock_key(&dialer).await
-        {
-            debug!(%error, "unlock key is not known yet");
+        let manager = self.manager.borrow().clone();
+        if let Some(manager) = manager {
+            let key = manager.unlock_key().borrow().clone();
+            self.key_version = key.version;
+            if let Err(error) = self.follow_unlock_key(&*manager, key).await {
+                warn!(%error, "key file cannot be sealed with the managers' unlock key");
+            }
         }
     }
 
@@ -155,18 +162,49 @@ impl Renewer {
         }
     }
 
-    async fn follow_unlock_key(&self, dialer: &LocalDialer) -> Result<(), RenewError> {
-        let channel = client::connect_local(dialer).map_err(BootstrapError::from)?;
-        let (kek, version) = bootstrap::unlock_key(channel).await?;
+    async fn follow_unlock_key(
+        &self,
+        manager: &dyn RunningManager,
+        key: UnlockKey,
+    ) -> Result<(), RenewError> {
         let was_open = self.kek.borrow().is_none();
-        self.set_kek(kek, version)?;
-        let (kek, manager) = (self.kek.borrow().clone(), self.manager.borrow().clone());
-        if let (true, Some(kek), Some(manager)) = (was_open, kek, manager) {
+        self.set_kek(key.kek, key.version)?;
+        let kek = self.kek.borrow().clone();
+        if let (true, Some(kek)) = (was_open, kek) {
             manager.locked(&kek).await;
             // The key that was readable is not used any longer.
             self.forced.notify_one();
         }
         Ok(())
+    }
+
+    /// Returns when the managers' unlock key is another than the one followed last.
+    async fn unlock_key_changed(&self) {
+        let mut manager = self.manager.clone();
+        let current = manager.borrow_and_update().clone();
+        let newer = async {
+            match current {
+                Some(current) => {
+                    let mut keys = current.unlock_key();
+                    let is_over = keys
+                        .wait_for(|key| key.version > self.key_version)
+                        .await
+                        .is_err();
+                    if is_over {
+                        std::future::pending::<()>().await;
+                    }
+                }
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = newer => {}
+            changed = manager.changed() => {
+                if changed.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        }
     }
 
     fn set_kek(&self, kek: Option<Kek>, version: u64) -> Result<(), RenewError> {

@@ -12,7 +12,7 @@ use skep_rpc::LocalDialer;
 use skep_rpc::identity::{Credentials, NodeCertificate};
 use skep_rpc::identity::{KeyHeaders, NodeCertificateRequest, NodeKey, RootBundle, SigningRoot};
 
-use super::manager::{ManagerError, ManagerStart, RunningManager};
+use super::manager::{ManagerError, ManagerStart, RunningManager, UnlockKey};
 use super::*;
 
 #[derive(Default)]
@@ -53,6 +53,10 @@ impl RunningManager for FakeManager {
 
     async fn ended(&self) -> String {
         std::future::pending().await
+    }
+
+    fn unlock_key(&self) -> tokio::sync::watch::Receiver<UnlockKey> {
+        tokio::sync::watch::channel(UnlockKey::default()).1
     }
 
     async fn locked(&self, _kek: &Kek) {}
