@@ -216,21 +216,19 @@ impl Stage for Allocator {
         if let Some(id) = ingress.and_then(|id| self.pending.networks.take(&id)) {
             self.plan_network(&id, pass)?;
         }
-        while let Some(id) = self.pending.networks.pop_first() {
-            self.plan_network(&id, pass)?;
-        }
-        while let Some(id) = self.pending.services.pop_first() {
-            self.plan_service(&id, pass)?;
-        }
-        while let Some(id) = self.pending.tasks.pop_first() {
-            if pass.is_full() {
-                self.pending.tasks.insert(id);
-                return Ok(());
+        // In this order: each needs what the one before was given.
+        while !pass.is_full() {
+            if let Some(id) = self.pending.networks.pop_first() {
+                self.plan_network(&id, pass)?;
+            } else if let Some(id) = self.pending.services.pop_first() {
+                self.plan_service(&id, pass)?;
+            } else if let Some(id) = self.pending.tasks.pop_first() {
+                self.plan_task(&id, pass)?;
+            } else if let Some(id) = self.pending.nodes.pop_first() {
+                self.plan_node(&id, pass)?;
+            } else {
+                break;
             }
-            self.plan_task(&id, pass)?;
-        }
-        while let Some(id) = self.pending.nodes.pop_first() {
-            self.plan_node(&id, pass)?;
         }
         Ok(())
     }

@@ -312,6 +312,9 @@ impl Stage for Orchestrator {
                 continue;
             }
             self.reconcile(&id, changed, pass)?;
+            if pass.is_full_for_tasks() {
+                self.mark(&id, false);
+            }
         }
         if let Some((at, _)) = self.timers.first() {
             pass.wake_at(*at);

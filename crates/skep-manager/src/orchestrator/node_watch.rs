@@ -81,7 +81,11 @@ impl Stage for NodeWatch {
     }
 
     fn plan(&mut self, pass: &mut Pass<'_>) -> Result<(), TxError> {
-        while let Some(id) = self.gone.pop_first() {
+        while let Some(id) = self.gone.first().cloned() {
+            if pass.is_full() {
+                return Ok(());
+            }
+            self.gone.remove(&id);
             Self::orphan_tasks(&id, "node was removed from the swarm", pass)?;
         }
         let due: Vec<String> = self

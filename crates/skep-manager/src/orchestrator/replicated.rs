@@ -30,6 +30,9 @@ pub fn reconcile(
     if live.len() > replicas {
         slot::sort_for_scale_down(&mut live);
         for (_, tasks) in live.drain(replicas..) {
+            if pass.is_full() {
+                break;
+            }
             for task in tasks {
                 restart::want(pass, &task.id, TaskState::Remove)?;
             }

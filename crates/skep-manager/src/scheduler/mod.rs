@@ -208,24 +208,29 @@ impl Scheduler {
             self.forget(key, &task);
         }
         if let Some(refusals) = refusals {
-            self.blocked.insert(key.clone());
-            let text = refusals.no_suitable_node();
-            let left: Vec<String> = self
-                .waiting
-                .get(key)
-                .into_iter()
-                .flatten()
-                .map(|(_, id)| id.clone())
-                .collect();
-            for id in left {
-                let now = pass.now;
-                if pass.tx.task(&id).is_none() {
-                    continue;
-                }
+            self.explain_group(key, &refusals.no_suitable_node(), pass)?;
+        }
+        Ok(())
+    }
+
+    /// Tells the tasks of a group why they wait; when all know, the group is blocked.
+    fn explain_group(
+        &mut self,
+        key: &GroupKey,
+        text: &str,
+        pass: &mut Pass<'_>,
+    ) -> Result<(), TxError> {
+        let now = pass.now;
+        for (_, id) in self.waiting.get(key).into_iter().flatten() {
+            if pass.is_full() {
+                return Ok(());
+            }
+            if pass.tx.task(id).is_some() {
                 pass.tx
-                    .edit_task(&id, |task| transitions::explain(task, &text, now))?;
+                    .edit_task(id, |task| transitions::explain(task, text, now))?;
             }
         }
+        self.blocked.insert(key.clone());
         Ok(())
     }
 

@@ -166,3 +166,44 @@ fn a_rolling_update_replaces_every_task_in_turn() {
     sim.advance(Duration::from_secs(6));
     assert_eq!(status(&sim).message, "update completed");
 }
+
+#[test]
+fn large_services_are_worked_off_in_several_transactions() {
+    let mut sim = Sim::new(4);
+    sim.write(|tx| tx.create_service(service("web", "nginx", 2000)));
+    let mut before = 0;
+    while sim.pass() {
+        let tasks = sim.tasks("web").len();
+        assert!(
+            tasks - before <= 800,
+            "{} in one transaction",
+            tasks - before
+        );
+        before = tasks;
+    }
+    let assigned = |sim: &Sim| {
+        let tasks = sim.tasks("web");
+        tasks
+            .iter()
+            .filter(|task| task.observed_state() == TaskState::Assigned)
+            .count()
+    };
+    assert_eq!(assigned(&sim), 2000);
+    sim.update_service("web", |spec| set_replicas(spec, 10));
+    sim.advance(Duration::from_secs(1));
+    assert_eq!(sim.tasks("web").len(), 10);
+}
+
+#[test]
+fn many_tasks_without_a_node_all_say_why() {
+    let mut sim = Sim::new(0);
+    sim.write(|tx| tx.create_service(service("web", "nginx", 2000)));
+    while sim.pass() {}
+    let tasks = sim.tasks("web");
+    assert_eq!(tasks.len(), 2000);
+    assert!(
+        tasks
+            .iter()
+            .all(|task| task.status.as_ref().unwrap().err == "no suitable node")
+    );
+}
