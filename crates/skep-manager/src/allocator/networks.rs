@@ -152,7 +152,7 @@ impl Networks {
         ipam: IpamOptions,
     ) -> Result<(), NetworkError> {
         let mut configs = ipam.configs;
-        if configs.iter().all(|config| is_v6(config)) {
+        if configs.iter().all(is_v6) {
             configs.insert(0, IpamConfig::default());
         }
         let mut subnets = Vec::new();

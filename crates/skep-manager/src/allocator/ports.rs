@@ -114,7 +114,7 @@ impl PortTable {
                     && old.target_port == port.target_port
                     && DYNAMIC.contains(&old.published_port)
             };
-            if let Some(at) = kept.iter().position(|old| same(&old)) {
+            if let Some(at) = kept.iter().position(same) {
                 let number = kept.swap_remove(at).published_port;
                 let fixed_elsewhere = wanted
                     .iter()

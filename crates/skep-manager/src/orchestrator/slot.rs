@@ -45,7 +45,7 @@ pub fn slots(view: &View, service: &str, mode: Mode) -> BTreeMap<SlotKey, Tasks>
             .or_default()
             .push(Arc::clone(task));
     }
-    slots.values_mut().for_each(|tasks| sort_by_age(tasks));
+    slots.values_mut().for_each(sort_by_age);
     slots
 }
 

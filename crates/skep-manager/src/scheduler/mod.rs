@@ -7,6 +7,7 @@ pub mod constraint;
 mod eligible;
 pub mod filter;
 pub mod generic;
+mod hash;
 pub mod nodes;
 pub mod place;
 pub mod strategy;

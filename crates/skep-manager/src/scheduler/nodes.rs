@@ -10,6 +10,7 @@ use skep_objects::swarmkit::{GenericResource, Node, Task, TaskState};
 
 use super::filter::{Demand, HostPort};
 use super::generic::GenericPool;
+use super::hash::FastMap;
 use crate::clock::Monotonic;
 
 /// Index of a node in the [`Cluster`]: dense, re-used after removal.
@@ -41,7 +42,7 @@ pub struct NodeState {
 
 #[derive(Debug, Default)]
 struct ServiceLoad {
-    per_node: HashMap<NodeIndex, u32>,
+    per_node: FastMap<NodeIndex, u32>,
     /// When tasks of a spec version failed on a node.
     failures: HashMap<(u64, NodeIndex), VecDeque<Monotonic>>,
 }
@@ -65,7 +66,7 @@ pub struct Cluster {
     services: HashMap<String, ServiceIndex>,
     loads: Vec<ServiceLoad>,
     vacant_services: Vec<ServiceIndex>,
-    claims: HashMap<Box<str>, Claim>,
+    claims: FastMap<Box<str>, Claim>,
     /// Nodes that lost a task, in order, since the generation began.
     eased: Vec<NodeIndex>,
     /// Rises when a node's own object changes in a way that filters can see.

@@ -14,6 +14,7 @@ use skep_objects::swarmkit::GenericResource;
 use super::constraint::spread_value;
 use super::eligible::Eligible;
 use super::filter::{Demand, Refusals, Requirements};
+use super::hash::FastMap;
 use super::nodes::{Cluster, NodeIndex, ServiceIndex};
 use super::strategy::Strategy;
 use crate::clock::Monotonic;
@@ -46,6 +47,9 @@ enum Pick {
     /// Branches by number of the service's tasks in them; preferences make the levels.
     Tree(BinaryHeap<Reverse<(u64, usize)>>, Vec<Pick>),
 }
+
+/// Nodes of a branch, and those with tasks of the service, with how many.
+type Branch = (Vec<NodeIndex>, Vec<(NodeIndex, u32)>);
 
 /// One group being placed.
 #[derive(Debug)]
@@ -158,7 +162,7 @@ impl<'a> Placement<'a> {
             eligible,
             ..
         } = self;
-        let here: HashMap<_, _> = cluster.nodes_of(group.service).collect();
+        let here: FastMap<_, _> = cluster.nodes_of(group.service).collect();
         let nodes: Vec<_> = eligible
             .nodes()
             .iter()
@@ -218,7 +222,7 @@ fn weigh(cluster: &Cluster, group: &Group, node: NodeIndex, here: u32, faulty: u
 struct Sorter<'a> {
     cluster: &'a Cluster,
     group: &'a Group,
-    here: &'a HashMap<NodeIndex, u32>,
+    here: &'a FastMap<NodeIndex, u32>,
     faulty: &'a HashMap<NodeIndex, u32>,
 }
 
@@ -253,7 +257,7 @@ impl Sorter<'_> {
                 .node(*at)
                 .and_then(|state| spread_value(descriptor, &state.node))
         };
-        let mut parts: BTreeMap<&str, (Vec<NodeIndex>, Vec<(NodeIndex, u32)>)> = BTreeMap::new();
+        let mut parts: BTreeMap<&str, Branch> = BTreeMap::new();
         for at in nodes {
             match value_of(at) {
                 Some(value) => parts.entry(value).or_default().0.push(*at),

@@ -1,5 +1,7 @@
 //! The leader's loops as one, seen from the store.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod allocation;
 mod global;
 mod history;
