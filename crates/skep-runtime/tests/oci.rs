@@ -515,7 +515,7 @@ fn a_host_with_cgroup_version_2_alone_serves_too() {
         oci pause $ID; oci state $ID | grep -o paused
         oci resume $ID; oci state $ID | grep -o running
         oci exec $ID sh -c 'cat /proc/self/cgroup'
-        oci delete --force $ID; ls -d /sys/fs/cgroup/skep-test/$ID 2>&1 | grep -o 'No such'
+        oci delete --force $ID; ls -d /sys/fs/cgroup/$ID 2>&1 | grep -o 'No such'
         cat $DIR/out";
     let output = Command::new("unshare")
         .args(["-m", "sh", "-c", script])
@@ -530,7 +530,7 @@ fn a_host_with_cgroup_version_2_alone_serves_too() {
     assert!(
         lines[2..]
             .iter()
-            .any(|l| l.ends_with(&format!("0::/skep-test/{}", bundle.id))),
+            .any(|l| l.ends_with(&format!("0::/{}", bundle.id))),
         "{text}"
     );
     assert!(lines.contains(&"No such"), "{text}");

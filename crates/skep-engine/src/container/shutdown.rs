@@ -39,18 +39,10 @@ impl Core {
     /// The cgroup above those of the containers, when none is left.
     fn remove_cgroup_parent(&self) {
         let name = self.config.cgroup_parent.trim_matches('/');
-        let root = std::path::Path::new("/sys/fs/cgroup");
-        let controllers = std::fs::read_dir(root)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(|entry| entry.path().join(name));
-        for dir in controllers
-            .chain([root.join(name)])
-            .filter(|dir| dir.is_dir())
-        {
-            // Busy while containers run on, which is as it should be.
-            let _ = std::fs::remove_dir(dir);
+        let path = std::path::Path::new("/").join(name);
+        // Containers that run on keep it, which is as it should be.
+        if let Err(error) = skep_runtime::cgroup::remove_empty(&path) {
+            tracing::debug!(%error, "cgroup of the containers not removed");
         }
     }
 }

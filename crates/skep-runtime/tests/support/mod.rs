@@ -217,7 +217,7 @@ impl Bundle {
         let mut roots = vec![base.to_owned()];
         roots.extend(fs::read_dir(base).unwrap().flatten().map(|e| e.path()));
         for root in roots {
-            let dir = root.join("skep-test").join(&self.id);
+            let dir = root.join(&self.id);
             if dir.exists() {
                 found.push(dir);
             }
@@ -356,7 +356,7 @@ pub fn config(id: &str, args: &[&str]) -> Value {
               "options": ["nosuid", "noexec", "nodev", "mode=1777", "size=67108864"] },
         ],
         "linux": {
-            "cgroupsPath": format!("/skep-test/{id}"),
+            "cgroupsPath": format!("/{id}"),
             "namespaces": [
                 { "type": "mount" }, { "type": "network" }, { "type": "uts" }, { "type": "pid" }, { "type": "ipc" },
             ],
