@@ -12,6 +12,7 @@ use crate::host::Host;
 /// The range that RFC 2544 sets apart for tests: no pool of Docker's lies in it.
 const NETWORK: [u8; 2] = [198, 18];
 const OUTSIDE: u8 = 254;
+const CLIENT: u8 = 100;
 
 /// What a lab is made of.
 #[derive(Debug, Clone)]
@@ -84,10 +85,10 @@ impl Lab {
         self.in_switch(&["link", "set", &format!("p{}", host + 1), "up"])
     }
 
-    /// A namespace on the switch that is no host: where clients are.
-    pub fn make_client(&self) -> Result<PathBuf> {
-        self.plug("client", 100, "pc")?;
-        Ok(namespace_path(&format!("{}-client", self.name)))
+    /// A namespace on the switch that is no host, where clients are, and its address.
+    pub fn make_client(&self) -> Result<(PathBuf, Ipv4Addr)> {
+        self.plug("client", CLIENT, "pc")?;
+        Ok((namespace_path(&self.namespace("client")), self.address(CLIENT)))
     }
 
     /// What is left of the lab outside its directory, in words.

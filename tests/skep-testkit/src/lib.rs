@@ -11,7 +11,9 @@ mod clean;
 mod cluster;
 mod host;
 mod http;
+pub mod images;
 mod lab;
+mod registry;
 mod wait;
 
 pub use clean::leaks;
@@ -19,4 +21,5 @@ pub use cluster::{Cluster, ClusterBuilder};
 pub use host::{Host, Output};
 pub use http::{Answer, get, get_in, request, upload};
 pub use lab::{Lab, LabSpec};
+pub use registry::Registry;
 pub use wait::{PATIENCE, eventually, eventually_within};
