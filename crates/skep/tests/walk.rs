@@ -103,7 +103,7 @@ fn the_tutorial_works_from_init_to_leave() {
     update_and_roll_back(&walk, &image);
     stacks(&walk, &image);
     lose_a_host(&mut walk);
-    leave(&walk);
+    leave(walk);
 }
 
 /// S31 to S40.
@@ -289,7 +289,7 @@ fn lose_a_host(walk: &mut Walk) {
 }
 
 /// S34, S35, S45, and nothing left.
-fn leave(walk: &Walk) {
+fn leave(walk: Walk) {
     walk.docker("service rm my_nginx");
     for host in walk.lab.hosts[1..].iter().rev() {
         assert_eq!(host.docker(&["swarm", "leave"]).ok(), "Node left the swarm.");
@@ -302,8 +302,11 @@ fn leave(walk: &Walk) {
     let kept = walk.refused("swarm leave");
     assert!(kept.contains("Removing the last manager erases all current state of the swarm."), "{kept}");
     assert_eq!(walk.docker("swarm leave --force"), "Node left the swarm.");
+    let Walk { mut lab, registry, .. } = walk;
+    drop(registry);
+    lab.hosts.iter_mut().for_each(Host::stop);
     eventually("nothing is left", || {
-        let leaks = walk.lab.leaks();
+        let leaks = lab.leaks();
         if leaks.is_empty() { Ok(()) } else { Err(leaks.join("\n")) }
     });
 }
