@@ -51,6 +51,8 @@ pub struct EngineConfig {
     pub log_opts: BTreeMap<String, String>,
     /// The host's labels, shown in `info` and to the scheduler.
     pub labels: Vec<String>,
+    /// `kind=value` that this node offers to the scheduler.
+    pub generic_resources: Vec<String>,
     /// Ulimits of containers that set none, `name=soft[:hard]`.
     pub default_ulimits: BTreeMap<String, (i64, i64)>,
     /// Size of `/dev/shm` in bytes where a container names none.
@@ -80,6 +82,7 @@ impl Default for EngineConfig {
             log_driver: "json-file".to_owned(),
             log_opts: BTreeMap::new(),
             labels: Vec::new(),
+            generic_resources: Vec::new(),
             default_ulimits: BTreeMap::new(),
             default_shm_size: 64 << 20,
             shutdown_timeout_seconds: 15,

@@ -35,7 +35,11 @@ pub(crate) fn describe(config: &EngineConfig) -> swarmkit::NodeDescription {
         resources: Some(swarmkit::Resources {
             nano_cpus: cpus.saturating_mul(1_000_000_000),
             memory_bytes: memory_bytes(),
-            ..Default::default()
+            generic: config
+                .generic_resources
+                .iter()
+                .filter_map(|pair| generic(pair))
+                .collect(),
         }),
         engine: Some(swarmkit::EngineDescription {
             engine_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -44,6 +48,25 @@ pub(crate) fn describe(config: &EngineConfig) -> swarmkit::NodeDescription {
         }),
         ..Default::default()
     }
+}
+
+/// `SSD=3` is a count, `GPU=UUID1` a name.
+fn generic(pair: &str) -> Option<swarmkit::GenericResource> {
+    use swarmkit::generic_resource::Resource;
+    let (kind, value) = pair.split_once('=')?;
+    let kind = kind.to_owned();
+    let resource = match value.parse() {
+        Ok(value) => {
+            Resource::DiscreteResourceSpec(swarmkit::DiscreteGenericResource { kind, value })
+        }
+        Err(_) => Resource::NamedResourceSpec(swarmkit::NamedGenericResource {
+            kind,
+            value: value.to_owned(),
+        }),
+    };
+    Some(swarmkit::GenericResource {
+        resource: Some(resource),
+    })
 }
 
 fn memory_bytes() -> i64 {

@@ -228,6 +228,7 @@ fn engine(given: &Given) -> Result<EngineConfig, ConfigError> {
     config.insecure_registries = given.list("insecure-registry");
     config.registry_mirrors = given.list("registry-mirror");
     config.labels = labels(given)?;
+    config.generic_resources = generic_resources(given)?;
     let runtimes = pairs(given, "add-runtime")?;
     config.runtimes = runtimes
         .into_iter()

@@ -22,8 +22,8 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::http::Api;
 use crate::http::system::Facts;
+use crate::http::{Api, attachable};
 use crate::swarm::Assembly;
 use config::{Config, ConfigError};
 use flags::Given;
@@ -133,6 +133,7 @@ async fn daemon(
     let stop = CancellationToken::new();
     let server = serve::Server::spawn(api.clone(), listeners, stop.clone());
     let metrics = metrics::spawn(&config, api.clone(), stop.clone()).await;
+    let removals = tokio::spawn(attachable::follow_removals(api.clone(), stop.clone()));
     notify::ready();
     tracing::info!(
         pid = std::process::id(),
@@ -150,6 +151,8 @@ async fn daemon(
     let close = async {
         stop.cancel();
         server.drain(DRAIN).await;
+        // It has heard `stop` and holds nothing that is lost.
+        removals.abort();
         swarm.shutdown().await;
         engine.shutdown(config.stop_containers).await;
         if let Some(metrics) = metrics {
@@ -168,6 +171,11 @@ fn reload(flags: &Given, api: &Api, logging: &logging::Logging) {
     match Config::load(flags) {
         Ok(config) => {
             logging.set(&config);
+            api.images()
+                .set_registry_config(skep_engine::image::RegistryConfig {
+                    insecure: config.engine.insecure_registries.clone(),
+                    mirrors: config.engine.registry_mirrors.clone(),
+                });
             let attributes = api.facts.reload(&config);
             api.engine
                 .events()

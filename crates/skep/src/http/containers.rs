@@ -14,7 +14,7 @@ use skep_objects::api::decode;
 
 use super::call::{self, Call, Response};
 use super::error::{ApiError, Result};
-use super::{attach, logs, websocket};
+use super::{attach, attachable, logs, websocket};
 
 /// Picks the handler.
 pub async fn route(call: Call, path: &[&str]) -> Result<Response> {
@@ -130,7 +130,7 @@ async fn create(mut call: Call) -> Result<Response> {
     // The configuration's fields and two more share one object.
     let config: api::Config = decode::from_json(&body)?;
     let rest: CreateRequestRest = decode::from_json(&body)?;
-    let request = CreateContainer {
+    let mut request = CreateContainer {
         name: call.query.get("name").trim_start_matches('/').to_owned(),
         config,
         host_config: rest.host_config.unwrap_or_default(),
@@ -138,7 +138,11 @@ async fn create(mut call: Call) -> Result<Response> {
         platform: call.query.get("platform").to_owned(),
         managed: None,
     };
-    let created = call.api.engine.create_container(request).await?;
+    let attachments = attachable::attach(&call.api, &mut request).await?;
+    let created = match call.api.engine.create_container(request).await {
+        Ok(created) => created,
+        Err(error) => return Err(attachments.undo(error.into()).await),
+    };
     let answer = CreateResponse {
         id: created.id,
         warnings: created.warnings,

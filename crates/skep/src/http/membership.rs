@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use skep_objects::ErrorKind;
 use skep_objects::api::swarm::{Info, InitRequest, JoinRequest};
+use skep_objects::swarmkit::NetworkAttachment;
 
 use super::cluster::Manager;
 use super::error::{ApiError, Result};
@@ -25,6 +26,22 @@ pub trait Membership: std::fmt::Debug + Send + Sync + 'static {
     async fn info(&self) -> Info;
     /// The header `Swarm` of `_ping`: `inactive`, `active/manager`, ...
     fn header(&self) -> String;
+    /// Asks for an address on a network for a container outside services: the attachment's id and
+    /// what it gives.
+    async fn attach(
+        &self,
+        network: &str,
+        holder: &str,
+        addresses: Vec<String>,
+    ) -> Result<(String, NetworkAttachment)> {
+        let _ = (network, holder, addresses);
+        Err(no_swarm())
+    }
+    /// Gives an address back.
+    async fn detach(&self, attachment: &str, network: &str, holder: &str) -> Result<()> {
+        let _ = (attachment, network, holder);
+        Err(not_a_member())
+    }
     /// The control API, or why this node has none.
     fn manager(&self) -> Result<Manager>;
     /// Docker's way of asking for logs of tasks on all nodes, or why this node cannot.

@@ -4,6 +4,7 @@
 //! file matches method and path. Handlers only translate: JSON to the engine's or the managers'
 //! types and back. Every refusal is an [`error::ApiError`]; its status is decided in `error.rs`.
 
+pub mod attachable;
 pub mod call;
 pub mod cluster;
 pub mod convert;

@@ -49,12 +49,16 @@ impl SwarmNode {
             .map_err(BootstrapError::Rpc)?;
         let id = answer.into_inner().attachment_id;
         let given = seen.wait_for(|a| a.task_id == id && a.network.is_some());
-        match tokio::time::timeout(self.inner.config.connect_timeout, given).await {
-            Ok(Ok(attached)) => {
-                let network = attached.network.clone().unwrap_or_default();
-                Ok(Attachment { id, network })
-            }
-            _ => {
+        let wait = self.inner.config.connect_timeout;
+        // Taken out of the guard: giving the address back waits for the manager.
+        let network = {
+            let given = tokio::time::timeout(wait, given).await;
+            let given = given.ok().and_then(Result::ok);
+            given.map(|attached| attached.network.clone().unwrap_or_default())
+        };
+        match network {
+            Some(network) => Ok(Attachment { id, network }),
+            None => {
                 self.detach_network(&id, network_id, container_id).await?;
                 Err(SwarmError::Ended(format!(
                     "attaching to network {network_id} took too long"

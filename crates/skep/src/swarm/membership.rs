@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use skep_engine::BoxStream;
 use skep_objects::api::swarm::{Info, InitRequest, JoinRequest};
-use skep_objects::swarmkit::{SubscribeLogsMessage, SubscribeLogsRequest};
+use skep_objects::swarmkit::{NetworkAttachment, SubscribeLogsMessage, SubscribeLogsRequest};
 use skep_rpc::client;
 use skep_rpc::status::{kind_of, rpc_text};
 use skep_rpc::swarmkit::logs_client::LogsClient;
@@ -43,6 +43,20 @@ impl Membership for SwarmNode {
 
     async fn unlock_key(&self) -> Result<String> {
         Ok(SwarmNode::unlock_key(self).await?)
+    }
+
+    async fn attach(
+        &self,
+        network: &str,
+        holder: &str,
+        addresses: Vec<String>,
+    ) -> Result<(String, NetworkAttachment)> {
+        let given = self.attach_network(network, holder, addresses).await?;
+        Ok((given.id, given.network))
+    }
+
+    async fn detach(&self, attachment: &str, network: &str, holder: &str) -> Result<()> {
+        Ok(self.detach_network(attachment, network, holder).await?)
     }
 
     async fn info(&self) -> Info {
