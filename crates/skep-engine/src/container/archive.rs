@@ -319,21 +319,21 @@ fn unpack(
         let mut entry = entry.map_err(bad)?;
         let inside = entry.path().map_err(bad)?.into_owned();
         let place = target.join(&inside);
-        if options.no_overwrite_dir_non_dir {
-            if let Ok(meta) = std::fs::symlink_metadata(&place) {
-                let is_dir = entry.header().entry_type().is_dir();
-                if meta.is_dir() != is_dir {
-                    let (what, by) = if is_dir {
-                        ("non-directory", "directory")
-                    } else {
-                        ("directory", "non-directory")
-                    };
-                    return Err(EngineError::invalid(format!(
-                        "cannot overwrite {what} \"{}\" with {by} \"{}\"",
-                        place.display(),
-                        target.display()
-                    )));
-                }
+        if options.no_overwrite_dir_non_dir
+            && let Ok(meta) = std::fs::symlink_metadata(&place)
+        {
+            let is_dir = entry.header().entry_type().is_dir();
+            if meta.is_dir() != is_dir {
+                let (what, by) = if is_dir {
+                    ("non-directory", "directory")
+                } else {
+                    ("directory", "non-directory")
+                };
+                return Err(EngineError::invalid(format!(
+                    "cannot overwrite {what} \"{}\" with {by} \"{}\"",
+                    place.display(),
+                    target.display()
+                )));
             }
         }
         let unpacked = entry.unpack_in(target).map_err(bad)?;

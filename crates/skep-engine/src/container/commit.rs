@@ -70,11 +70,10 @@ impl Core {
             if let Err(error) = write_layer(&upper, &Layered::new(layers), far) {
                 tracing::warn!(container.id = %held.id, %error, "layer of a commit ended early");
             }
-            if pause {
-                if let Err(error) = handle.block_on(core.with_cgroup(&held, |cgroup| cgroup.thaw()))
-                {
-                    tracing::warn!(container.id = %held.id, %error, "container not thawed after a commit");
-                }
+            if pause
+                && let Err(error) = handle.block_on(core.with_cgroup(&held, |cgroup| cgroup.thaw()))
+            {
+                tracing::warn!(container.id = %held.id, %error, "container not thawed after a commit");
             }
         });
         let words = std::iter::once(record.path.clone()).chain(record.args.iter().cloned());

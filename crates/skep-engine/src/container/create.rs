@@ -129,6 +129,14 @@ impl Core {
         } else if config.hostname.is_empty() {
             short_id(id).clone_into(&mut config.hostname);
         }
+        for link in host.links.iter().flatten() {
+            let name = link.split(':').next().unwrap_or(link);
+            self.containers.find(name).map_err(|_| {
+                EngineError::invalid(format!(
+                    "could not get container for {name}: No such container: {name}"
+                ))
+            })?;
+        }
         for mode in [
             &mut host.network_mode,
             &mut host.ipc_mode,

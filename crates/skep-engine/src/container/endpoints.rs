@@ -93,7 +93,7 @@ impl Core {
             if matches!(network.driver.as_str(), "null" | "host") {
                 continue;
             }
-            swarm |= network.swarm && !network.internal && !network.ingress || network.ingress;
+            swarm |= network.ingress || (network.swarm && !network.internal);
             if !network.is_default_bridge() {
                 plan.resolver = Resolver::Embedded;
             }
@@ -124,10 +124,10 @@ impl Core {
         name: &str,
         settings: &EndpointSettings,
     ) -> Result<Arc<NetworkRecord>> {
-        if !settings.network_id.is_empty() {
-            if let Ok(network) = self.networks.find(&settings.network_id) {
-                return Ok(network);
-            }
+        if !settings.network_id.is_empty()
+            && let Ok(network) = self.networks.find(&settings.network_id)
+        {
+            return Ok(network);
         }
         self.networks.find(name)
     }

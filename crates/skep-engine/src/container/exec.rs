@@ -278,10 +278,10 @@ impl Core {
     /// An end that the shim told of.
     pub(super) fn exec_ended(&self, id: &str, exit: &ExitRecord) {
         let Ok(exec) = self.execs.get(id) else { return };
-        if self.execs.ended(id, i64::from(exit.code)) {
-            if let Ok(container) = self.containers.find(&exec.container) {
-                self.publish_exec(&container, "exec_die", id, Some(exit.code));
-            }
+        if self.execs.ended(id, i64::from(exit.code))
+            && let Ok(container) = self.containers.find(&exec.container)
+        {
+            self.publish_exec(&container, "exec_die", id, Some(exit.code));
         }
     }
 

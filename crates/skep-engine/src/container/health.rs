@@ -292,10 +292,9 @@ impl Core {
                         exec: Some(ended),
                         exit,
                     }) = frame.event()
+                        && ended == id
                     {
-                        if ended == id {
-                            return Ok((exit.code, String::from_utf8_lossy(&output).into_owned()));
-                        }
+                        return Ok((exit.code, String::from_utf8_lossy(&output).into_owned()));
                     }
                 }
                 Kind::Request | Kind::Reply | Kind::Stdin => {}

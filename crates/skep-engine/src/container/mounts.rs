@@ -506,10 +506,11 @@ pub(crate) fn release(record: &Record, core: &Core, anonymous_too: bool) {
         .filter(|mount| mount.point.kind == "volume")
     {
         core.volumes.release(&mount.point.name, &record.id);
-        if anonymous_too && mount.anonymous {
-            if let Err(error) = core.volumes.remove_now(&mount.point.name) {
-                tracing::debug!(volume.name = %mount.point.name, %error, "anonymous volume stays");
-            }
+        if anonymous_too
+            && mount.anonymous
+            && let Err(error) = core.volumes.remove_now(&mount.point.name)
+        {
+            tracing::debug!(volume.name = %mount.point.name, %error, "anonymous volume stays");
         }
     }
 }

@@ -78,10 +78,10 @@ pub(crate) fn invent(attempt: usize) -> String {
     let mut rng = rand::rng();
     let mood = MOODS.choose(&mut rng).copied().unwrap_or("busy");
     let being = BEINGS.choose(&mut rng).copied().unwrap_or("bee");
-    let digit = if attempt == 0 {
-        String::new()
-    } else {
-        rand::random_range(0..10_u32.pow(attempt.min(6) as u32)).to_string()
+    let digit = match attempt {
+        0 => String::new(),
+        1 => rand::random_range(0..10).to_string(),
+        _ => rand::random_range(0..1_000_000).to_string(),
     };
     format!("{mood}_{being}{digit}")
 }

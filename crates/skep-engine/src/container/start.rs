@@ -513,8 +513,32 @@ impl Preparation {
         Ok(oci::Joined {
             pid: pid.map(|pid| PathBuf::from(format!("/proc/{pid}/ns/pid"))),
             ipc: ipc.map(|pid| PathBuf::from(format!("/proc/{pid}/ns/ipc"))),
-            shm: ipc.map(|pid| PathBuf::from(format!("/proc/{pid}/root/dev/shm"))),
+            shm: self.shared_memory()?,
         })
+    }
+
+    /// The directory behind `/dev/shm` where it is shared; a private one is mounted by the runtime.
+    fn shared_memory(&self) -> Result<Option<PathBuf>> {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = &self.record.host_config.ipc_mode;
+        if mode == "shareable" {
+            let dir = self.container.bundle.join("shm");
+            std::fs::create_dir(&dir).map_err(EngineError::io("create", &dir))?;
+            let open = std::fs::Permissions::from_mode(0o1777);
+            std::fs::set_permissions(&dir, open).map_err(EngineError::io("chmod", &dir))?;
+            return Ok(Some(dir));
+        }
+        let Some(other) = oci::shared(mode) else {
+            return Ok(None);
+        };
+        let other = self.core.containers.find(other)?;
+        if other.with(|record, _| record.host_config.ipc_mode != "shareable") {
+            return Err(EngineError::invalid(format!(
+                "cannot join IPC of a container {}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)",
+                other.id
+            )));
+        }
+        Ok(Some(other.bundle.join("shm")))
     }
 }
 

@@ -177,6 +177,6 @@ mod tests {
     #[test]
     fn other_instructions_are_refused() {
         let refusal = apply_change(&mut Map::new(), "RUN rm -rf /").expect_err("refused");
-        assert_eq!(refusal.message, "RUN is not a valid change command");
+        assert_eq!(refusal.to_string(), "RUN is not a valid change command");
     }
 }

@@ -87,7 +87,8 @@ pub(crate) fn for_container(host: &HostConfig) -> Result<CapabilitySet> {
         .filter(|name| !drop.named.contains(name))
         .collect();
     for name in add.named {
-        if !set.contains(&name) && !(add.all && drop.named.contains(&name)) {
+        let dropped = add.all && drop.named.contains(&name);
+        if !dropped && !set.contains(&name) {
             set.push(name);
         }
     }
