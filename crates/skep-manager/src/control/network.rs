@@ -26,11 +26,11 @@ type Answer<T> = Result<T, ControlError>;
 pub fn create(tx: &mut Tx, request: CreateNetworkRequest) -> Answer<CreateNetworkResponse> {
     let spec = request.spec.ok_or_else(ControlError::missing_argument)?;
     validate_network_spec(&spec)?;
-    if spec.ingress {
-        if let Some(present) = ingress_network(tx) {
-            let text = format!("ingress network ({}) is already present", present.id);
-            return Err(ControlError::Exists(text));
-        }
+    if spec.ingress
+        && let Some(present) = ingress_network(tx)
+    {
+        let text = format!("ingress network ({}) is already present", present.id);
+        return Err(ControlError::Exists(text));
     }
     let network = Network {
         id: new_id(),

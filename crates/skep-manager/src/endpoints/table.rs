@@ -94,9 +94,7 @@ pub fn service_endpoint(view: &View, service: &Service, network: &str) -> Option
     if virtual_ips.is_empty() && !round_robin {
         return None;
     }
-    let is_ingress = view
-        .network(network)
-        .is_some_and(|network| is_ingress(network));
+    let is_ingress = view.network(network).is_some_and(is_ingress);
     let ports = endpoint
         .filter(|_| is_ingress)
         .map_or(&[][..], |endpoint| &endpoint.ports);

@@ -154,14 +154,14 @@ async fn a_worker_joins_is_given_a_task_and_reports_it_running() {
                 .changes
                 .into_iter()
                 .filter_map(|change| change.assignment?.item);
-            let task = items.filter_map(|item| {
+            let mut task = items.filter_map(|item| {
                 if let Item::Task(task) = item {
                     Some(task)
                 } else {
                     None
                 }
             });
-            if let Some(task) = task.last() {
+            if let Some(task) = task.next_back() {
                 break task;
             }
         };

@@ -12,10 +12,11 @@ pub fn validate_network_spec(spec: &NetworkSpec) -> Validated {
         return refuse("ingress network cannot be attachable");
     }
     validate_service_name(spec.annotations.as_ref())?;
-    if let Some(driver) = &spec.driver_config {
-        if driver.name.is_empty() && !driver.options.is_empty() {
-            return refuse("driver name: cannot be empty");
-        }
+    if let Some(driver) = &spec.driver_config
+        && driver.name.is_empty()
+        && !driver.options.is_empty()
+    {
+        return refuse("driver name: cannot be empty");
     }
     validate_ipam(spec.ipam.as_ref())
 }
