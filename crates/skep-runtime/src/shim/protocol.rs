@@ -399,7 +399,7 @@ mod tests {
                 seed = seed
                     .wrapping_mul(6_364_136_223_846_793_005)
                     .wrapping_add(1_442_695_040_888_963_407);
-                (seed >> 33) as u8
+                u8::try_from(seed >> 33 & 0xff).unwrap()
             };
             let mut decoder = Decoder::default();
             let mut bytes: Vec<u8> = (0..random() % 40).map(|_| random()).collect();
