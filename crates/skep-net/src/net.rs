@@ -16,7 +16,7 @@ use crate::netlink::nft::NftSocket;
 use crate::netlink::route::RouteSocket;
 use crate::netns::Netns;
 use crate::overlay::table::NetworkTable;
-use crate::overlay::{NodeKey, Overlay, SwarmSpec, Warning, WireGuard};
+use crate::overlay::{ETHERNET, NodeKey, Overlay, SwarmSpec, Warning, WireGuard};
 use crate::publish::Ports;
 use crate::sandbox::Sandbox;
 
@@ -57,6 +57,8 @@ pub(crate) struct State {
     pub endpoints: BTreeMap<String, Attached>,
     pub ports: Ports,
     pub swarm: Option<SwarmSpec>,
+    /// MTU beneath overlay networks.
+    pub underlay_mtu: u32,
     pub ingress: Option<Ingress>,
     pub overlays: BTreeMap<String, Overlay>,
     /// Endpoint tables by network; they may come before their networks.
@@ -133,6 +135,7 @@ impl Net {
             endpoints: BTreeMap::new(),
             ports: Ports::new(ephemeral_range()),
             swarm: None,
+            underlay_mtu: ETHERNET,
             ingress: None,
             overlays: BTreeMap::new(),
             tables: BTreeMap::new(),

@@ -7,7 +7,7 @@ pub(crate) mod table;
 mod vip;
 mod wireguard;
 
-pub(crate) use ops::Overlay;
+pub(crate) use ops::{ETHERNET, Overlay};
 pub(crate) use space::Space;
 pub use spec::{OverlaySpec, OverlaySubnet, SwarmSpec, Warning};
 pub(crate) use vip::{Stale, VipTable};

@@ -7,7 +7,7 @@ use skep_objects::skep_v1::EndpointsMessage;
 
 use super::space::{Space, Tunnel};
 use super::table::{Balanced, NetworkTable};
-use super::wireguard::{self, NodeKey};
+use super::wireguard;
 use super::{OverlaySpec, SwarmSpec, Warning};
 use crate::endpoint::{Attached, EndpointSpec, Port, attach};
 use crate::error::NetError;
@@ -29,6 +29,10 @@ impl Net {
         if state.swarm == swarm {
             return Ok(());
         }
+        state.underlay_mtu = match &swarm {
+            Some(swarm) => state.mtu_at(swarm.data_path_addr)?,
+            None => ETHERNET,
+        };
         state.swarm = swarm;
         if state.swarm.is_some() {
             for overlay in state.overlays.values_mut() {
@@ -131,20 +135,37 @@ impl Net {
     }
 }
 
-fn tunnel_of(spec: &OverlaySpec, swarm: &SwarmSpec, key: &NodeKey) -> Tunnel {
-    let underlay = if spec.underlay_mtu == 0 {
-        1500
-    } else {
-        spec.underlay_mtu
-    };
-    if spec.encrypted {
-        wireguard::tunnel(swarm, key, underlay)
-    } else {
-        Tunnel::plain(swarm, underlay)
-    }
-}
+/// What a network carries unless it says otherwise.
+pub(crate) const ETHERNET: u32 = 1500;
 
 impl State {
+    /// MTU of the interface with this address, Ethernet's at most: nodes on a larger one shall not
+    /// cut off those on a smaller.
+    fn mtu_at(&mut self, addr: IpAddr) -> Result<u32, NetError> {
+        let failed = || NetError::netlink("read the data path's MTU");
+        let addresses = self.route.addresses().map_err(failed())?;
+        let Some(at) = addresses.iter().find(|a| a.cidr.addr == addr) else {
+            return Ok(ETHERNET);
+        };
+        let links = self.route.links().map_err(failed())?;
+        let link = links.iter().find(|l| l.index == at.index);
+        Ok(link.map_or(ETHERNET, |l| l.mtu.min(ETHERNET)))
+    }
+
+    /// Where the network's tunnels start.
+    fn tunnel_of(&self, network_id: &str) -> Result<Tunnel, NetError> {
+        let unknown = || NetError::UnknownNetwork(network_id.to_owned());
+        let swarm = self.swarm.as_ref().ok_or(NetError::NoSwarm)?;
+        let spec = &self.overlays.get(network_id).ok_or_else(unknown)?.spec;
+        let given = spec.underlay_mtu;
+        let underlay = if given == 0 { self.underlay_mtu } else { given };
+        Ok(if spec.encrypted {
+            wireguard::tunnel(swarm, &self.node_key, underlay)
+        } else {
+            Tunnel::plain(swarm, underlay)
+        })
+    }
+
     pub(crate) fn attach_to_overlay(
         &mut self,
         net: &Net,
@@ -152,12 +173,11 @@ impl State {
     ) -> Result<Attached, NetError> {
         self.open_space(net, &spec.network_id)?;
         let unknown = || NetError::UnknownNetwork(spec.network_id.clone());
-        let swarm = self.swarm.as_ref().ok_or(NetError::NoSwarm)?;
+        let tunnel = self.tunnel_of(&spec.network_id)?;
         let overlay = self
             .overlays
             .get_mut(&spec.network_id)
             .ok_or_else(unknown)?;
-        let tunnel = tunnel_of(&overlay.spec, swarm, &self.node_key);
         let space = overlay.space.as_mut().ok_or_else(unknown)?;
         let bridge = space.bridge_for(&spec.addresses).ok_or_else(unknown)?;
         let unknown = || NetError::UnknownNetns(spec.netns.clone());
@@ -174,20 +194,16 @@ impl State {
 
     /// MTU of an overlay network's interfaces.
     pub(crate) fn overlay_mtu(&self, network_id: &str) -> Result<u32, NetError> {
-        let unknown = || NetError::UnknownNetwork(network_id.to_owned());
-        let swarm = self.swarm.as_ref().ok_or(NetError::NoSwarm)?;
-        let overlay = self.overlays.get(network_id).ok_or_else(unknown)?;
-        Ok(tunnel_of(&overlay.spec, swarm, &self.node_key).mtu)
+        Ok(self.tunnel_of(network_id)?.mtu)
     }
 
     /// The network's namespace, with its tunnels where they can be had.
     pub(crate) fn open_space(&mut self, net: &Net, network_id: &str) -> Result<(), NetError> {
         let unknown = || NetError::UnknownNetwork(network_id.to_owned());
-        let swarm = self.swarm.as_ref().ok_or(NetError::NoSwarm)?;
+        let mtu = self.overlay_mtu(network_id)?;
         let overlay = self.overlays.get_mut(network_id).ok_or_else(unknown)?;
         if overlay.space.is_none() {
             let pin = net.netns_path(&Space::pin_name(network_id));
-            let mtu = tunnel_of(&overlay.spec, swarm, &self.node_key).mtu;
             overlay.space = Some(Space::open(&pin, &overlay.spec, mtu)?);
         }
         Ok(())
@@ -255,13 +271,13 @@ impl State {
             .and_then(|k| self.missing_keys(network_id, &swarm.node_id, k));
         self.warnings.extend(missing);
         let local = self.local_addresses(network_id);
+        let tunnel = self.tunnel_of(network_id)?;
         let Some(overlay) = self.overlays.get_mut(network_id) else {
             return Ok(());
         };
         let Some(space) = overlay.space.as_mut() else {
             return Ok(());
         };
-        let tunnel = tunnel_of(&overlay.spec, &swarm, &self.node_key);
         let warning = space.connect(network_id, &tunnel, &mut self.route)?;
         if warning.is_none() {
             self.warnings

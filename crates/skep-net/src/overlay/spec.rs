@@ -23,7 +23,8 @@ pub struct OverlaySpec {
     pub name: String,
     /// Subnets. An IPv6 subnet may share the VNI of the IPv4 one.
     pub subnets: Vec<OverlaySubnet>,
-    /// `com.docker.network.driver.mtu`: MTU of the network beneath; 0 means 1500.
+    /// `com.docker.network.driver.mtu`: MTU of the network beneath; 0 takes that of the
+    /// data path's interface, 1500 at most.
     pub underlay_mtu: u32,
     /// Carried by WireGuard between the nodes, or not at all.
     pub encrypted: bool,

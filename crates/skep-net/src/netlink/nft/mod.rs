@@ -4,6 +4,7 @@
 //! "add or keep", so that transactions can be repeated.
 
 mod dump;
+mod expr;
 mod rule;
 mod set;
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::rule::{put_data, put_verdict};
+use super::expr::{JUMP, put_data, put_verdict};
 use crate::netlink::wire::Message;
 
 /// A field of a key or value: its type as `nft` prints it, and its length.
@@ -288,7 +288,7 @@ impl Element {
             match &self.data {
                 Data::None => {}
                 Data::Value(value) => m.nest(2, |m| put_data(m, value.bytes())),
-                Data::Jump(chain) => m.nest(2, |m| put_verdict(m, super::rule::JUMP, Some(chain))),
+                Data::Jump(chain) => m.nest(2, |m| put_verdict(m, JUMP, Some(chain))),
             }
         });
     }
