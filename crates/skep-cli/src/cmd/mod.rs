@@ -1,6 +1,8 @@
 //! The commands: a file a noun, a function a verb.
 
+mod container;
 pub mod context;
+mod image;
 mod network;
 mod node;
 mod objects;
@@ -31,6 +33,7 @@ pub(crate) const GROUPS: &[(&str, &str)] = &[
 /// Every command.
 pub(crate) fn commands() -> Vec<Command> {
     [
+        container::COMMANDS,
         network::COMMANDS,
         node::COMMANDS,
         secret::COMMANDS,

@@ -1,0 +1,205 @@
+//! `container`: containers of this host.
+
+mod body;
+mod control;
+mod exec;
+mod flags;
+mod host;
+mod list;
+mod networking;
+mod run;
+mod session;
+mod show;
+
+use crate::grammar::{Arity, Command, command};
+
+pub(crate) use list::age;
+
+pub(super) const COMMANDS: &[Command] = &[
+    until_argument(command(
+        "container run",
+        &["run"],
+        "[OPTIONS] IMAGE [COMMAND] [ARG...]",
+        "Make a container and start it",
+        Arity::AtLeast(1),
+        flags::RUN,
+        |c, m| Box::pin(run::run(c, m)),
+    )),
+    until_argument(command(
+        "container create",
+        &["create"],
+        "[OPTIONS] IMAGE [COMMAND] [ARG...]",
+        "Make a container",
+        Arity::AtLeast(1),
+        flags::CREATE,
+        |c, m| Box::pin(run::create(c, m)),
+    )),
+    command(
+        "container start",
+        &["start"],
+        "[OPTIONS] CONTAINER [CONTAINER...]",
+        "Start containers",
+        Arity::AtLeast(1),
+        "-a, --attach\n--checkpoint string\n--checkpoint-dir string\n--detach-keys string\n-i, --interactive\n--sig-proxy bool=true",
+        |c, m| Box::pin(run::start(c, m)),
+    ),
+    command(
+        "container attach",
+        &["attach"],
+        "[OPTIONS] CONTAINER",
+        "Attach to a running container",
+        Arity::Exactly(1),
+        "--detach-keys string\n--no-stdin\n--sig-proxy bool=true",
+        |c, m| Box::pin(run::attach(c, m)),
+    ),
+    until_argument(command(
+        "container exec",
+        &["exec"],
+        "[OPTIONS] CONTAINER COMMAND [ARG...]",
+        "Run a command in a running container",
+        Arity::AtLeast(2),
+        "-d, --detach\n--detach-keys string\n-e, --env list\n--env-file list\n-i, --interactive\n--privileged\n-t, --tty\n-u, --user string\n-w, --workdir string",
+        |c, m| Box::pin(exec::run(c, m)),
+    )),
+    command(
+        "container ls",
+        &["container list", "container ps", "ps"],
+        "[OPTIONS]",
+        "List containers",
+        Arity::None,
+        "-a, --all\n-f, --filter filter\n--format string\n-n, --last int=-1\n-l, --latest\n--no-trunc\n-q, --quiet\n-s, --size",
+        |c, m| Box::pin(list::run(c, m)),
+    ),
+    command(
+        "container inspect",
+        &[],
+        "[OPTIONS] CONTAINER [CONTAINER...]",
+        "Show containers in detail",
+        Arity::AtLeast(1),
+        "-f, --format string\n-s, --size",
+        |c, m| Box::pin(show::show(c, m)),
+    ),
+    command(
+        "container logs",
+        &["logs"],
+        "[OPTIONS] CONTAINER",
+        "Print a container's output",
+        Arity::Exactly(1),
+        "--details\n-f, --follow\n--since string\n-n, --tail string=all\n-t, --timestamps\n--until string",
+        |c, m| Box::pin(show::logs(c, m)),
+    ),
+    command(
+        "container port",
+        &["port"],
+        "CONTAINER [PRIVATE_PORT[/PROTO]]",
+        "List a container's published ports",
+        Arity::AtLeast(1),
+        "",
+        |c, m| Box::pin(show::port(c, m)),
+    ),
+    until_argument(command(
+        "container top",
+        &["top"],
+        "CONTAINER [ps OPTIONS]",
+        "List a container's processes",
+        Arity::AtLeast(1),
+        "",
+        |c, m| Box::pin(show::top(c, m)),
+    )),
+    command(
+        "container stop",
+        &["stop"],
+        "[OPTIONS] CONTAINER [CONTAINER...]",
+        "Stop containers",
+        Arity::AtLeast(1),
+        "-s, --signal string\n-t, --timeout int",
+        |c, m| Box::pin(control::verb(c, m)),
+    ),
+    command(
+        "container restart",
+        &["restart"],
+        "[OPTIONS] CONTAINER [CONTAINER...]",
+        "Restart containers",
+        Arity::AtLeast(1),
+        "-s, --signal string\n-t, --timeout int",
+        |c, m| Box::pin(control::verb(c, m)),
+    ),
+    command(
+        "container kill",
+        &["kill"],
+        "[OPTIONS] CONTAINER [CONTAINER...]",
+        "Kill containers",
+        Arity::AtLeast(1),
+        "-s, --signal string",
+        |c, m| Box::pin(control::verb(c, m)),
+    ),
+    command(
+        "container pause",
+        &["pause"],
+        "CONTAINER [CONTAINER...]",
+        "Pause containers",
+        Arity::AtLeast(1),
+        "",
+        |c, m| Box::pin(control::verb(c, m)),
+    ),
+    command(
+        "container unpause",
+        &["unpause"],
+        "CONTAINER [CONTAINER...]",
+        "Let paused containers go on",
+        Arity::AtLeast(1),
+        "",
+        |c, m| Box::pin(control::verb(c, m)),
+    ),
+    command(
+        "container rm",
+        &["container remove", "rm"],
+        "[OPTIONS] CONTAINER [CONTAINER...]",
+        "Remove containers",
+        Arity::AtLeast(1),
+        "-f, --force\n-l, --link\n-v, --volumes",
+        |c, m| Box::pin(control::rm(c, m)),
+    ),
+    command(
+        "container rename",
+        &["rename"],
+        "CONTAINER NEW_NAME",
+        "Give a container another name",
+        Arity::Exactly(2),
+        "",
+        |c, m| Box::pin(control::rename(c, m)),
+    ),
+    command(
+        "container wait",
+        &["wait"],
+        "CONTAINER [CONTAINER...]",
+        "Wait for containers to end and print their exit codes",
+        Arity::AtLeast(1),
+        "",
+        |c, m| Box::pin(control::wait(c, m)),
+    ),
+    command(
+        "container update",
+        &["update"],
+        "[OPTIONS] CONTAINER [CONTAINER...]",
+        "Change containers' resources",
+        Arity::AtLeast(1),
+        "--blkio-weight uint16\n--cpu-period int\n--cpu-quota int\n--cpu-rt-period int\n--cpu-rt-runtime int\n-c, --cpu-shares int\n--cpus decimal\n--cpuset-cpus string\n--cpuset-mems string\n-m, --memory bytes\n--memory-reservation bytes\n--memory-swap bytes\n--pids-limit int\n--restart string",
+        |c, m| Box::pin(control::update(c, m)),
+    ),
+    command(
+        "container prune",
+        &[],
+        "[OPTIONS]",
+        "Remove stopped containers",
+        Arity::None,
+        "--filter filter\n-f, --force",
+        |c, m| Box::pin(control::prune(c, m)),
+    ),
+];
+
+/// What follows the first argument belongs to the container.
+const fn until_argument(mut command: Command) -> Command {
+    command.stops_at_argument = true;
+    command
+}
