@@ -6,8 +6,14 @@ use anyhow::{Result, bail};
 
 use crate::run as run_command;
 
-/// Name, package and bench target.
-const BENCHES: [(&str, &str, &str); 0] = [];
+/// Name, package, target, and whether the target is a bench or an example. Each prints its own table.
+const BENCHES: [(&str, &str, &str, &str); 5] = [
+    ("cluster", "skep", "--example", "bench_cluster"),
+    ("scheduler", "skep-manager", "--bench", "scheduler"),
+    ("store", "skep-store", "--example", "store_bench"),
+    ("net", "skep-net", "--example", "bench_net"),
+    ("runtime", "skep-runtime", "--example", "bench"),
+];
 
 /// Runs all benches, or those named.
 pub fn run(names: &[String]) -> Result<()> {
@@ -15,12 +21,24 @@ pub fn run(names: &[String]) -> Result<()> {
         let known: Vec<_> = BENCHES.iter().map(|(name, ..)| *name).collect();
         bail!("no bench {unknown:?}; there are {}", known.join(", "));
     }
-    for (name, package, target) in BENCHES {
-        if names.is_empty() || names.iter().any(|wanted| wanted == name) {
-            run_command(Command::new("cargo").args(["bench", "--package", package, "--bench", target]))?;
+    for (name, package, kind, target) in BENCHES {
+        if !names.is_empty() && names.iter().all(|wanted| wanted != name) {
+            continue;
         }
+        println!("== {name}");
+        let verb: &[&str] = if kind == "--bench" { &["bench"] } else { &["run", "--release"] };
+        let mut command = Command::new("cargo");
+        command.args(verb).args(["--quiet", "--package", package, kind, target]);
+        match name {
+            // It starts daemons of the program itself.
+            "cluster" => {
+                run_command(Command::new("cargo").args(["build", "--release", "--quiet", "--package", "skep"]))?;
+            }
+            // It writes its log there, on a real disk.
+            "store" => drop(command.arg("--").arg(std::env::temp_dir().join("skep-store-bench"))),
+            _ => {}
+        }
+        run_command(&mut command)?;
     }
     Ok(())
 }
-
-

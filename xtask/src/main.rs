@@ -16,6 +16,9 @@ usage: cargo xtask COMMAND
   install          only installs what the tests need (Debian packages; needs root)
 ";
 
+/// Fakes that tests of several crates share.
+const FAKES: &str = "skep-agent/testing,skep-store/testing";
+
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let result = match args.first().map(String::as_str) {
@@ -39,7 +42,7 @@ fn main() -> ExitCode {
 
 fn check() -> Result<()> {
     cargo(&["fmt", "--all", "--check"])?;
-    cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
+    cargo(&["clippy", "--workspace", "--all-targets", "--features", FAKES, "--", "-D", "warnings"])?;
     run(Command::new("cargo").args(["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"))?;
     cargo(&["test", "--quiet", "--package", "xtask"])
 }
@@ -47,12 +50,13 @@ fn check() -> Result<()> {
 fn test(filter: &[String]) -> Result<()> {
     packages::install()?;
     // Built once, and by one command, so that tests which start the program find it fresh.
-    cargo(&["build", "--workspace", "--all-targets"])?;
+    cargo(&["build", "--workspace", "--all-targets", "--features", FAKES])?;
     let nextest = Command::new("cargo").args(["nextest", "--version"]).output();
     let mut args = match nextest {
         Ok(output) if output.status.success() => vec!["nextest", "run", "--workspace", "--no-fail-fast"],
         _ => vec!["test", "--workspace", "--no-fail-fast"],
     };
+    args.extend(["--features", FAKES]);
     args.extend(filter.iter().map(String::as_str));
     cargo(&args)
 }

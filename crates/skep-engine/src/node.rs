@@ -42,7 +42,7 @@ pub(crate) fn describe(config: &EngineConfig) -> swarmkit::NodeDescription {
                 .collect(),
         }),
         engine: Some(swarmkit::EngineDescription {
-            engine_version: env!("CARGO_PKG_VERSION").to_owned(),
+            engine_version: skep_objects::ENGINE_VERSION.to_owned(),
             labels,
             plugins,
         }),

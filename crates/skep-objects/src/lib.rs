@@ -17,6 +17,10 @@ pub use error_kind::ErrorKind;
 
 pub mod reference;
 
+/// The version of Docker Engine whose API and behaviour skep answers with; clients decide by it what
+/// they may ask.
+pub const ENGINE_VERSION: &str = "28.2.2";
+
 /// SwarmKit's messages, generated from `proto/docker/swarmkit/v1`.
 #[allow(missing_docs, missing_debug_implementations, clippy::all)]
 pub mod swarmkit {

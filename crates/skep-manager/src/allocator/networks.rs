@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn first_network_gets_10_0_0_0_and_vni_4097() {
+    fn first_network_gets_10_0_0_0_and_vni_4096() {
         let mut networks = networks();
         let mut ingress = network(
             "i",
@@ -396,7 +396,7 @@ mod tests {
         let state = ingress.driver_state.as_ref().unwrap();
         assert_eq!(
             (state.name.as_str(), state.options[VXLAN_IDS].as_str()),
-            ("overlay", "4097")
+            ("overlay", "4096")
         );
         assert_eq!(networks.take_addresses("i", &[]).unwrap(), ["10.0.0.2/24"]);
     }
@@ -425,7 +425,7 @@ mod tests {
         let mut web = with_configs("w", vec![config("10.10.19.0/24"), config("10.10.20.0/24")]);
         before.allocate(&mut web).unwrap();
         let options = &web.driver_state.as_ref().unwrap().options;
-        assert_eq!(options[VXLAN_IDS], "4097,4098");
+        assert_eq!(options[VXLAN_IDS], "4096,4097");
         let taken = before.take_addresses("w", &[]).unwrap();
 
         let mut after = networks();

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 /// Option of a network that names its VNIs, a comma between two.
 pub const VXLAN_IDS: &str = "com.docker.network.driver.overlay.vxlanid_list";
 
-const FIRST: u32 = 4097;
+/// As in dockerd: the ingress network, made first, has this one, and users' networks begin at 4097.
+const FIRST: u32 = 4096;
 const LAST: u32 = (1 << 24) - 1;
 
 /// Which VNIs are taken.
@@ -59,11 +60,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn vnis_start_at_4097_and_follow_each_other() {
+    fn vnis_start_at_4096_and_follow_each_other() {
         let mut pool = VniPool::default();
+        assert_eq!(pool.take_next(), Some(4096));
+        pool.release(4096);
         assert_eq!(pool.take_next(), Some(4097));
-        pool.release(4097);
-        assert_eq!(pool.take_next(), Some(4098));
         pool.take(9000);
         assert_eq!(pool.take_next(), Some(9001));
         pool.take(257);

@@ -93,7 +93,7 @@ fn nobody_shares_an_address_even_after_a_change_of_leader() {
         .clone()
         .unwrap();
     let option = "com.docker.network.driver.overlay.vxlanid_list";
-    assert_eq!(state.options[option], "4098");
+    assert_eq!(state.options[option], "4097");
     assert_eq!(
         networks
             .network("ingress")
@@ -102,7 +102,7 @@ fn nobody_shares_an_address_even_after_a_change_of_leader() {
             .clone()
             .unwrap()
             .options[option],
-        "4097"
+        "4096"
     );
 }
 

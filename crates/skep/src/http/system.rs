@@ -14,7 +14,7 @@ pub use facts::Facts;
 pub use info::inactive;
 
 /// Engine version that clients compare against; the surface is that of this release.
-pub const ENGINE_VERSION: &str = "28.2.2";
+pub use skep_objects::ENGINE_VERSION;
 /// The header `Server`.
 pub const SERVER: &str = "Docker/28.2.2 (linux)";
 /// The commit that this was built from, where the build knew it.
