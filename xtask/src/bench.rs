@@ -17,7 +17,10 @@ const BENCHES: [(&str, &str, &str, &str); 5] = [
 
 /// Runs all benches, or those named.
 pub fn run(names: &[String]) -> Result<()> {
-    if let Some(unknown) = names.iter().find(|name| BENCHES.iter().all(|(known, ..)| known != name)) {
+    if let Some(unknown) = names
+        .iter()
+        .find(|name| BENCHES.iter().all(|(known, ..)| known != name))
+    {
         let known: Vec<_> = BENCHES.iter().map(|(name, ..)| *name).collect();
         bail!("no bench {unknown:?}; there are {}", known.join(", "));
     }
@@ -26,16 +29,32 @@ pub fn run(names: &[String]) -> Result<()> {
             continue;
         }
         println!("== {name}");
-        let verb: &[&str] = if kind == "--bench" { &["bench"] } else { &["run", "--release"] };
+        let verb: &[&str] = if kind == "--bench" {
+            &["bench"]
+        } else {
+            &["run", "--release"]
+        };
         let mut command = Command::new("cargo");
-        command.args(verb).args(["--quiet", "--package", package, kind, target]);
+        command
+            .args(verb)
+            .args(["--quiet", "--package", package, kind, target]);
         match name {
             // It starts daemons of the program itself.
             "cluster" => {
-                run_command(Command::new("cargo").args(["build", "--release", "--quiet", "--package", "skep"]))?;
+                run_command(Command::new("cargo").args([
+                    "build",
+                    "--release",
+                    "--quiet",
+                    "--package",
+                    "skep",
+                ]))?;
             }
             // It writes its log there, on a real disk.
-            "store" => drop(command.arg("--").arg(std::env::temp_dir().join("skep-store-bench"))),
+            "store" => drop(
+                command
+                    .arg("--")
+                    .arg(std::env::temp_dir().join("skep-store-bench")),
+            ),
             _ => {}
         }
         run_command(&mut command)?;

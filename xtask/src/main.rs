@@ -28,7 +28,11 @@ fn main() -> ExitCode {
         Some("install") => packages::install(),
         _ => {
             print!("{HELP}");
-            return if args.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+            return if args.is_empty() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            };
         }
     };
     match result {
@@ -42,8 +46,19 @@ fn main() -> ExitCode {
 
 fn check() -> Result<()> {
     cargo(&["fmt", "--all", "--check"])?;
-    cargo(&["clippy", "--workspace", "--all-targets", "--features", FAKES, "--", "-D", "warnings"])?;
-    run(Command::new("cargo").args(["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+    cargo(&[
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--features",
+        FAKES,
+        "--",
+        "-D",
+        "warnings",
+    ])?;
+    run(Command::new("cargo")
+        .args(["doc", "--workspace", "--no-deps", "--quiet"])
+        .env("RUSTDOCFLAGS", "-D warnings"))?;
     cargo(&["test", "--quiet", "--package", "xtask"])
 }
 
@@ -51,9 +66,13 @@ fn test(filter: &[String]) -> Result<()> {
     packages::install()?;
     // Built once, and by one command, so that tests which start the program find it fresh.
     cargo(&["build", "--workspace", "--all-targets", "--features", FAKES])?;
-    let nextest = Command::new("cargo").args(["nextest", "--version"]).output();
+    let nextest = Command::new("cargo")
+        .args(["nextest", "--version"])
+        .output();
     let mut args = match nextest {
-        Ok(output) if output.status.success() => vec!["nextest", "run", "--workspace", "--no-fail-fast"],
+        Ok(output) if output.status.success() => {
+            vec!["nextest", "run", "--workspace", "--no-fail-fast"]
+        }
         _ => vec!["test", "--workspace", "--no-fail-fast"],
     };
     args.extend(["--features", FAKES]);
@@ -67,7 +86,9 @@ fn cargo(args: &[&str]) -> Result<()> {
 
 /// Runs a command to its end; its failure is ours.
 fn run(command: &mut Command) -> Result<()> {
-    let status = command.status().with_context(|| format!("start {command:?}"))?;
+    let status = command
+        .status()
+        .with_context(|| format!("start {command:?}"))?;
     if !status.success() {
         bail!("{command:?} ended with {status}");
     }

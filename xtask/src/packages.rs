@@ -22,14 +22,20 @@ const NEEDED: [(&str, &str); 9] = [
 
 /// Installs the packages that are missing.
 pub fn install() -> Result<()> {
-    let missing: Vec<_> =
-        NEEDED.iter().filter(|(program, _)| !is_installed(program)).map(|(_, package)| *package).collect();
+    let missing: Vec<_> = NEEDED
+        .iter()
+        .filter(|(program, _)| !is_installed(program))
+        .map(|(_, package)| *package)
+        .collect();
     if missing.is_empty() {
         return Ok(());
     }
     eprintln!("xtask: installing {}", missing.join(" "));
     if !is_installed("apt-get") {
-        bail!("the tests need {}: install what holds them with this system's package manager", missing.join(", "));
+        bail!(
+            "the tests need {}: install what holds them with this system's package manager",
+            missing.join(", ")
+        );
     }
     run(Command::new("apt-get").args(["update", "-qq"]))?;
     // Services of these packages (nginx, the registry) are not to be started.

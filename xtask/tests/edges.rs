@@ -7,8 +7,16 @@ const ALLOWED: [(&str, &[&str]); 12] = [
     (
         "skep",
         &[
-            "skep-agent", "skep-cli", "skep-engine", "skep-manager", "skep-net", "skep-objects", "skep-rpc",
-            "skep-runtime", "skep-store", "skep-testkit",
+            "skep-agent",
+            "skep-cli",
+            "skep-engine",
+            "skep-manager",
+            "skep-net",
+            "skep-objects",
+            "skep-rpc",
+            "skep-runtime",
+            "skep-store",
+            "skep-testkit",
         ],
     ),
     ("skep-cli", &["skep-objects"]),
@@ -27,15 +35,27 @@ const ALLOWED: [(&str, &[&str]); 12] = [
 #[test]
 fn crates_depend_only_on_what_the_table_allows() {
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--no-deps",
+            "--offline",
+        ])
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let allowed: BTreeMap<&str, &[&str]> = ALLOWED.into_iter().collect();
     for package in metadata["packages"].as_array().unwrap() {
         let name = package["name"].as_str().unwrap();
-        let Some(allowed) = allowed.get(name) else { panic!("{name} is not in the table of edges") };
+        let Some(allowed) = allowed.get(name) else {
+            panic!("{name} is not in the table of edges")
+        };
         let edges: BTreeSet<&str> = package["dependencies"]
             .as_array()
             .unwrap()
@@ -46,7 +66,10 @@ fn crates_depend_only_on_what_the_table_allows() {
             .filter(|dependency| dependency.starts_with("skep"))
             .collect();
         for edge in edges {
-            assert!(allowed.contains(&edge), "{name} -> {edge} is no allowed edge");
+            assert!(
+                allowed.contains(&edge),
+                "{name} -> {edge} is no allowed edge"
+            );
         }
     }
 }

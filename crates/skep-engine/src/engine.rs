@@ -419,7 +419,11 @@ impl Engine {
     /// This host as a swarm node: host name, platform, resources, engine version, labels, plugins.
     #[must_use]
     pub fn describe(&self) -> swarmkit::NodeDescription {
-        crate::node::describe(&self.core.config)
+        let mut description = crate::node::describe(&self.core.config);
+        if let Some(engine) = &mut description.engine {
+            engine.labels.extend(self.core.networks.node_labels());
+        }
+        description
     }
 
     /// Makes a container.

@@ -17,6 +17,12 @@ pub use error_kind::ErrorKind;
 
 pub mod reference;
 
+/// Engine label by which a node tells the address of its data path where it is not the one that it
+/// calls its managers from.
+pub const DATA_PATH_LABEL: &str = "skep.data-path-addr";
+/// Engine label with the base64 of a node's WireGuard public key.
+pub const WIREGUARD_LABEL: &str = "skep.wireguard-key";
+
 /// The version of Docker Engine whose API and behaviour skep answers with; clients decide by it what
 /// they may ask.
 pub const ENGINE_VERSION: &str = "28.2.2";

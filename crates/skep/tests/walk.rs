@@ -43,7 +43,11 @@ impl Walk {
         for host in &mut lab.hosts {
             host.start().unwrap();
         }
-        Self { lab, client, registry }
+        Self {
+            lab,
+            client,
+            registry,
+        }
     }
 
     fn manager(&self) -> &Host {
@@ -62,7 +66,11 @@ impl Walk {
     fn ask(&self, host: usize, port: u16, path: &str) -> Result<String, String> {
         let address = SocketAddr::from((self.lab.hosts[host].address, port));
         let answer = get_in(&self.client, address, path).map_err(|error| error.to_string())?;
-        if answer.status == 200 { Ok(answer.text()) } else { Err(answer.head) }
+        if answer.status == 200 {
+            Ok(answer.text())
+        } else {
+            Err(answer.head)
+        }
     }
 
     /// `(name, node)` of a service's running tasks.
@@ -75,7 +83,9 @@ impl Walk {
             .filter_map(|line| {
                 let mut cells = line.split('|');
                 let (name, node, state) = (cells.next()?, cells.next()?, cells.next()?);
-                state.starts_with("Running").then(|| (name.to_owned(), node.to_owned()))
+                state
+                    .starts_with("Running")
+                    .then(|| (name.to_owned(), node.to_owned()))
             })
             .collect()
     }
@@ -83,7 +93,11 @@ impl Walk {
     fn await_running(&self, service: &str, count: usize) -> Vec<(String, String)> {
         eventually(&format!("{count} tasks of {service} run"), || {
             let running = self.running(service);
-            if running.len() == count { Ok(running) } else { Err(format!("{running:?}")) }
+            if running.len() == count {
+                Ok(running)
+            } else {
+                Err(format!("{running:?}"))
+            }
         })
     }
 }
@@ -110,32 +124,64 @@ fn the_tutorial_works_from_init_to_leave() {
 fn make_the_swarm(walk: &Walk) {
     let address = walk.manager().address;
     let said = walk.docker(&format!("swarm init --advertise-addr {address}"));
-    assert!(said.starts_with("Swarm initialized: current node ("), "{said}");
-    let join = said.lines().find(|line| line.contains("docker swarm join --token")).unwrap().trim().to_owned();
-    assert!(join.contains("SWMTKN-1-") && join.ends_with(&format!("{address}:2377")), "{join}");
+    assert!(
+        said.starts_with("Swarm initialized: current node ("),
+        "{said}"
+    );
+    let join = said
+        .lines()
+        .find(|line| line.contains("docker swarm join --token"))
+        .unwrap()
+        .trim()
+        .to_owned();
+    assert!(
+        join.contains("SWMTKN-1-") && join.ends_with(&format!("{address}:2377")),
+        "{join}"
+    );
     let again = walk.refused("swarm init");
     assert!(again.contains("This node is already part of a swarm. Use \"docker swarm leave\" to leave this swarm and join another one."), "{again}");
-    let bad = format!("swarm join --token SWMTKN-1-{}-{} {address}:2377", "0".repeat(50), "1".repeat(25));
+    let bad = format!(
+        "swarm join --token SWMTKN-1-{}-{} {address}:2377",
+        "0".repeat(50),
+        "1".repeat(25)
+    );
     walk.lab.hosts[1].docker(&words(&bad)).refused();
     for host in &walk.lab.hosts[1..] {
         let said = host.docker(&words(join.trim_start_matches("docker "))).ok();
         assert_eq!(said, "This node joined a swarm as a worker.");
     }
-    let nodes = walk.docker("node ls --format {{.Hostname}}|{{.Status}}|{{.Availability}}|{{.ManagerStatus}}");
-    assert_eq!(nodes, "host1|Ready|Active|Leader\nhost2|Ready|Active|\nhost3|Ready|Active|");
+    let nodes = walk
+        .docker("node ls --format {{.Hostname}}|{{.Status}}|{{.Availability}}|{{.ManagerStatus}}");
+    assert_eq!(
+        nodes,
+        "host1|Ready|Active|Leader\nhost2|Ready|Active|\nhost3|Ready|Active|"
+    );
     assert!(walk.docker("info").contains("Is Manager: true"));
     let worker = walk.lab.hosts[1].docker(&["node", "ls"]).refused();
     assert!(worker.contains("This node is not a swarm manager. Worker nodes can't be used to view or modify cluster state."), "{worker}");
     // S101: a worker does not know a network that none of its tasks use.
     let id = walk.docker("network create -d overlay nginx_net");
     assert_eq!(id.len(), 25, "{id}");
-    assert!(!walk.lab.hosts[1].docker(&["network", "ls"]).ok().contains("nginx_net"));
+    assert!(
+        !walk.lab.hosts[1]
+            .docker(&["network", "ls"])
+            .ok()
+            .contains("nginx_net")
+    );
 }
 
 fn push_nginx(walk: &Walk) -> String {
     let image = format!("{}/nginx:1", walk.registry.name);
     let archive = images::nginx().unwrap();
-    let command = ["import", "-c", "CMD [\"nginx\"]", "-c", "EXPOSE 80", "-", &image];
+    let command = [
+        "import",
+        "-c",
+        "CMD [\"nginx\"]",
+        "-c",
+        "EXPOSE 80",
+        "-",
+        &image,
+    ];
     walk.manager().docker_with_input(&command, &archive).ok();
     walk.docker(&format!("push {image}"));
     walk.docker(&format!("tag {image} {}/nginx:2", walk.registry.name));
@@ -147,45 +193,78 @@ fn push_nginx(walk: &Walk) -> String {
 
 /// S47 to S56, and the mesh with the client's own address.
 fn first_service(walk: &Walk, image: &str) {
-    let said = walk.docker(&format!("service create --replicas 1 --network nginx_net --name my_nginx -p 80:80 {image}"));
-    assert!(said.contains("overall progress: 1 out of 1 tasks") && said.contains("converged"), "{said}");
+    let said = walk.docker(&format!(
+        "service create --replicas 1 --network nginx_net --name my_nginx -p 80:80 {image}"
+    ));
+    assert!(
+        said.contains("overall progress: 1 out of 1 tasks") && said.contains("converged"),
+        "{said}"
+    );
     let listed = walk.docker("service ls --format {{.Name}}|{{.Mode}}|{{.Replicas}}|{{.Ports}}");
     assert_eq!(listed, "my_nginx|replicated|1/1|*:80->80/tcp");
     for host in 0..3 {
         let page = eventually("the mesh answers", || walk.ask(host, 80, "/"));
         assert!(page.contains("Welcome to nginx!"), "{page}");
         let who = walk.ask(host, 80, "/who").unwrap();
-        assert!(who.trim_end().ends_with(" 198.18.0.100"), "the client's address is kept: {who}");
+        assert!(
+            who.trim_end().ends_with(" 198.18.0.100"),
+            "the client's address is kept: {who}"
+        );
     }
     let duplicate = walk.refused(&format!("service create --name my_nginx {image}"));
-    assert!(duplicate.contains("name conflicts with an existing object: service my_nginx already exists"), "{duplicate}");
+    assert!(
+        duplicate
+            .contains("name conflicts with an existing object: service my_nginx already exists"),
+        "{duplicate}"
+    );
     let taken = walk.refused(&format!("service create --name other -p 80:80 {image}"));
-    assert!(taken.contains("port '80' is already in use by service 'my_nginx'"), "{taken}");
+    assert!(
+        taken.contains("port '80' is already in use by service 'my_nginx'"),
+        "{taken}"
+    );
     walk.refused("service create --name bad --constraint node.role=manager x");
 }
 
 /// S41 to S43, S57 to S66.
 fn scale_and_drain(walk: &Walk) {
-    assert!(walk.docker("service scale -d my_nginx=5").contains("my_nginx scaled to 5"));
+    assert!(
+        walk.docker("service scale -d my_nginx=5")
+            .contains("my_nginx scaled to 5")
+    );
     let running = walk.await_running("my_nginx", 5);
     let nodes: BTreeSet<_> = running.iter().map(|(_, node)| node.clone()).collect();
     assert_eq!(nodes.len(), 3, "spread over all nodes: {running:?}");
-    assert_eq!(walk.docker("node update --availability drain host3"), "host3");
+    assert_eq!(
+        walk.docker("node update --availability drain host3"),
+        "host3"
+    );
     eventually("host3 has no task", || {
         let running = walk.running("my_nginx");
         let moved = running.len() == 5 && running.iter().all(|(_, node)| node != "host3");
-        if moved { Ok(()) } else { Err(format!("{running:?}")) }
+        if moved {
+            Ok(())
+        } else {
+            Err(format!("{running:?}"))
+        }
     });
     walk.docker("node update --availability active host3");
     // A killed task is replaced (S57).
     let host = &walk.lab.hosts[1];
     let containers = host.docker(&["ps", "-q", "--filter", "name=my_nginx"]).ok();
-    let victim = containers.lines().next().expect("a task on host2").to_owned();
+    let victim = containers
+        .lines()
+        .next()
+        .expect("a task on host2")
+        .to_owned();
     host.docker(&["kill", &victim]).ok();
     eventually("another container takes its place", || {
         let now = host.docker(&["ps", "-q", "--filter", "name=my_nginx"]).ok();
         let running = walk.running("my_nginx").len();
-        if running == 5 && !now.contains(&victim) { Ok(()) } else { Err(format!("{running} run; {now}")) }
+        if running == 5 && !now.contains(&victim) {
+            Ok(())
+        } else {
+            Err(format!("{running} run; {now}"))
+        }
     });
     let history = walk.docker("service ps my_nginx");
     assert!(history.contains(" \\_ my_nginx."), "{history}");
@@ -205,7 +284,11 @@ fn names_and_volumes(walk: &Walk, image: &str) {
         };
         let page = eventually("the service's name answers", || {
             let output = inside("wget -q -O- http://my_nginx/");
-            if output.code == 0 { Ok(output.stdout) } else { Err(output.stderr) }
+            if output.code == 0 {
+                Ok(output.stdout)
+            } else {
+                Err(output.stderr)
+            }
         });
         assert!(page.contains("Welcome to nginx!"));
         // One address for the name, one for each task.
@@ -213,11 +296,22 @@ fn names_and_volumes(walk: &Walk, image: &str) {
         assert!(single.contains("127.0.0.11"), "{single}");
         eventually("tasks. lists every task", || {
             let all = inside("nslookup tasks.my_nginx").stdout;
-            let count = all.lines().filter(|line| line.starts_with("Address") && !line.contains("127.0.0.11")).count();
+            let count = all
+                .lines()
+                .filter(|line| line.starts_with("Address") && !line.contains("127.0.0.11"))
+                .count();
             if count == 5 { Ok(()) } else { Err(all) }
         });
         inside("touch /zjz/here").ok();
-        let mountpoint = host.docker(&["volume", "inspect", "testvolume", "--format", "{{.Mountpoint}}"]).ok();
+        let mountpoint = host
+            .docker(&[
+                "volume",
+                "inspect",
+                "testvolume",
+                "--format",
+                "{{.Mountpoint}}",
+            ])
+            .ok();
         assert!(Path::new(&mountpoint).join("here").exists(), "{mountpoint}");
     }
     walk.docker("service rm tool");
@@ -231,13 +325,21 @@ fn update_and_roll_back(walk: &Walk, image: &str) {
     let image_of = "service inspect my_nginx --format {{.Spec.TaskTemplate.ContainerSpec.Image}}";
     eventually("the update completes", || {
         let state = walk.docker("service inspect my_nginx --format {{.UpdateStatus.State}}");
-        if state == "completed" { Ok(()) } else { Err(state) }
+        if state == "completed" {
+            Ok(())
+        } else {
+            Err(state)
+        }
     });
     assert!(walk.docker(image_of).starts_with(&next));
     walk.docker("service rollback -d my_nginx");
     eventually("the roll-back completes", || {
         let state = walk.docker("service inspect my_nginx --format {{.UpdateStatus.State}}");
-        if state == "rollback_completed" { Ok(()) } else { Err(state) }
+        if state == "rollback_completed" {
+            Ok(())
+        } else {
+            Err(state)
+        }
     });
     assert!(walk.docker(image_of).starts_with(image));
 }
@@ -246,26 +348,57 @@ fn update_and_roll_back(walk: &Walk, image: &str) {
 fn stacks(walk: &Walk, image: &str) {
     let file = walk.lab.dir().join("docker-compose.yml");
     let deploy = |program: fn(&Host, &[&str]) -> skep_testkit::Output| {
-        program(walk.manager(), &["stack", "deploy", "-c", &file.display().to_string(), "deploy_deamon"])
+        program(
+            walk.manager(),
+            &[
+                "stack",
+                "deploy",
+                "-c",
+                &file.display().to_string(),
+                "deploy_deamon",
+            ],
+        )
     };
     std::fs::write(&file, STACK.replace("IMAGE", image)).unwrap();
     let wrong = deploy(Host::docker).refused();
-    assert!(wrong.contains("services.nginx.deploy Additional property replocas is not allowed"), "{wrong}");
+    assert!(
+        wrong.contains("services.nginx.deploy Additional property replocas is not allowed"),
+        "{wrong}"
+    );
     let hint = deploy(Host::skep).refused();
-    assert!(hint.contains("services.nginx.deploy Additional property replocas is not allowed"), "{hint}");
+    assert!(
+        hint.contains("services.nginx.deploy Additional property replocas is not allowed"),
+        "{hint}"
+    );
     assert!(hint.contains("replicas"), "{hint}");
-    std::fs::write(&file, STACK.replace("IMAGE", image).replace("replocas", "replicas")).unwrap();
+    std::fs::write(
+        &file,
+        STACK
+            .replace("IMAGE", image)
+            .replace("replocas", "replicas"),
+    )
+    .unwrap();
     let said = deploy(Host::docker).ok();
-    assert!(said.contains("Creating network deploy_deamon_default"), "{said}");
+    assert!(
+        said.contains("Creating network deploy_deamon_default"),
+        "{said}"
+    );
     eventually("the stack runs", || {
         let listed = walk.docker("stack services deploy_deamon --format {{.Name}}|{{.Replicas}}");
         let wanted = "deploy_deamon_nginx|3/3\ndeploy_deamon_pinned|1/1";
-        if listed == wanted { Ok(()) } else { Err(listed) }
+        if listed == wanted {
+            Ok(())
+        } else {
+            Err(listed)
+        }
     });
     assert_eq!(walk.running("deploy_deamon_pinned")[0].1, "host1");
     eventually("the stack's port answers", || walk.ask(2, 8888, "/"));
     let own = walk.manager().skep(&["stack", "ls"]).ok();
-    assert!(own.starts_with("NAME            SERVICES\ndeploy_deamon   2"), "{own}");
+    assert!(
+        own.starts_with("NAME            SERVICES\ndeploy_deamon   2"),
+        "{own}"
+    );
     walk.docker("stack rm deploy_deamon");
     eventually("the stack is gone", || {
         let left = walk.docker("network ls --filter name=deploy_deamon -q");
@@ -276,11 +409,19 @@ fn stacks(walk: &Walk, image: &str) {
 /// S19, S60, S66: a host that is cut off.
 fn lose_a_host(walk: &mut Walk) {
     walk.lab.cut(2).unwrap();
-    eventually_within(Duration::from_secs(30), "all tasks run on the hosts that are left", || {
-        let running = walk.running("my_nginx");
-        let moved = running.len() == 5 && running.iter().all(|(_, node)| node != "host3");
-        if moved { Ok(()) } else { Err(format!("{running:?}")) }
-    });
+    eventually_within(
+        Duration::from_secs(30),
+        "all tasks run on the hosts that are left",
+        || {
+            let running = walk.running("my_nginx");
+            let moved = running.len() == 5 && running.iter().all(|(_, node)| node != "host3");
+            if moved {
+                Ok(())
+            } else {
+                Err(format!("{running:?}"))
+            }
+        },
+    );
     walk.lab.mend(2).unwrap();
     eventually("host3 is back", || {
         let state = walk.docker("node ls --filter name=host3 --format {{.Status}}");
@@ -292,7 +433,10 @@ fn lose_a_host(walk: &mut Walk) {
 fn leave(walk: Walk) {
     walk.docker("service rm my_nginx");
     for host in walk.lab.hosts[1..].iter().rev() {
-        assert_eq!(host.docker(&["swarm", "leave"]).ok(), "Node left the swarm.");
+        assert_eq!(
+            host.docker(&["swarm", "leave"]).ok(),
+            "Node left the swarm."
+        );
     }
     eventually("host3 is down", || {
         let state = walk.docker("node ls --filter name=host3 --format {{.Status}}");
@@ -300,13 +444,22 @@ fn leave(walk: Walk) {
     });
     assert_eq!(walk.docker("node rm host3"), "host3");
     let kept = walk.refused("swarm leave");
-    assert!(kept.contains("Removing the last manager erases all current state of the swarm."), "{kept}");
+    assert!(
+        kept.contains("Removing the last manager erases all current state of the swarm."),
+        "{kept}"
+    );
     assert_eq!(walk.docker("swarm leave --force"), "Node left the swarm.");
-    let Walk { mut lab, registry, .. } = walk;
+    let Walk {
+        mut lab, registry, ..
+    } = walk;
     drop(registry);
     lab.hosts.iter_mut().for_each(Host::stop);
     eventually("nothing is left", || {
         let leaks = lab.leaks();
-        if leaks.is_empty() { Ok(()) } else { Err(leaks.join("\n")) }
+        if leaks.is_empty() {
+            Ok(())
+        } else {
+            Err(leaks.join("\n"))
+        }
     });
 }

@@ -20,10 +20,22 @@ pub fn leaks(dir: &Path, name: &str, hosts: &[Host]) -> Vec<String> {
         .filter(|(pid, _)| !daemons.contains(pid))
         .map(|(pid, command)| format!("process {pid}: {command}"))
         .collect();
-    found.extend(mounts(dir).into_iter().map(|mount| format!("mount {}", mount.display())));
-    found.extend(cgroups(name).into_iter().map(|cgroup| format!("cgroup {}", cgroup.display())));
+    found.extend(
+        mounts(dir)
+            .into_iter()
+            .map(|mount| format!("mount {}", mount.display())),
+    );
+    found.extend(
+        cgroups(name)
+            .into_iter()
+            .map(|cgroup| format!("cgroup {}", cgroup.display())),
+    );
     for host in hosts {
-        found.extend(network_leaks(host).into_iter().map(|leak| format!("{}: {leak}", host.name)));
+        found.extend(
+            network_leaks(host)
+                .into_iter()
+                .map(|leak| format!("{}: {leak}", host.name)),
+        );
     }
     found
 }
@@ -32,9 +44,17 @@ pub fn leaks(dir: &Path, name: &str, hosts: &[Host]) -> Vec<String> {
 fn network_leaks(host: &Host) -> Vec<String> {
     let mut found = Vec::new();
     let links = host.inside("ip").args(["-o", "link"]).output();
-    let links = links.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let links = links
+        .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+        .unwrap_or_default();
     for line in links.lines() {
-        let name = line.split(": ").nth(1).unwrap_or_default().split('@').next().unwrap_or_default();
+        let name = line
+            .split(": ")
+            .nth(1)
+            .unwrap_or_default()
+            .split('@')
+            .next()
+            .unwrap_or_default();
         if !matches!(name, "lo" | "eth0" | "docker0" | "") {
             found.push(format!("interface {name}"));
         }
@@ -45,11 +65,19 @@ fn network_leaks(host: &Host) -> Vec<String> {
 /// Removes everything of a lab but its directory.
 pub(crate) fn sweep(dir: &Path, name: &str) {
     let gone = || {
-        let left = processes(dir).into_iter().map(|(pid, _)| pid).chain(members(name)).collect::<Vec<_>>();
+        let left = processes(dir)
+            .into_iter()
+            .map(|(pid, _)| pid)
+            .chain(members(name))
+            .collect::<Vec<_>>();
         for pid in left.iter().filter_map(|pid| i32::try_from(*pid).ok()) {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
-        if left.is_empty() { Ok(()) } else { Err(format!("processes {left:?}")) }
+        if left.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("processes {left:?}"))
+        }
     };
     if std::thread::panicking() {
         // Patience that runs out would abort: once is what there is time for.
@@ -60,7 +88,11 @@ pub(crate) fn sweep(dir: &Path, name: &str) {
             std::thread::sleep(std::time::Duration::from_millis(25));
         }
     } else {
-        eventually_within(std::time::Duration::from_secs(10), "the lab's processes end", gone);
+        eventually_within(
+            std::time::Duration::from_secs(10),
+            "the lab's processes end",
+            gone,
+        );
     }
     for mount in mounts(dir).into_iter().rev() {
         let _ = umount2(&mount, MntFlags::MNT_DETACH);
@@ -68,13 +100,18 @@ pub(crate) fn sweep(dir: &Path, name: &str) {
     for cgroup in cgroups(name).into_iter().rev() {
         let _ = fs::remove_dir(cgroup);
     }
-    let spaces = fs::read_dir("/var/run/netns").into_iter().flatten().flatten();
+    let spaces = fs::read_dir("/var/run/netns")
+        .into_iter()
+        .flatten()
+        .flatten();
     for space in spaces.filter_map(|entry| entry.file_name().into_string().ok()) {
         if space.starts_with(&format!("{name}-")) {
             let _ = ip(&["netns", "delete", &space]);
         }
     }
-    let _ = Command::new("ip").args(["link", "delete", &format!("{name}o")]).output();
+    let _ = Command::new("ip")
+        .args(["link", "delete", &format!("{name}o")])
+        .output();
 }
 
 /// Processes whose command line names the lab's directory.
@@ -106,11 +143,21 @@ fn mounts(dir: &Path) -> Vec<PathBuf> {
 /// The lab's cgroups in every hierarchy, outermost first.
 fn cgroups(name: &str) -> Vec<PathBuf> {
     let mut roots = vec![PathBuf::from("/sys/fs/cgroup")];
-    roots.extend(fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|entry| entry.path()));
+    roots.extend(
+        fs::read_dir("/sys/fs/cgroup")
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path()),
+    );
     let mut found = Vec::new();
     for root in roots {
         for entry in fs::read_dir(root).into_iter().flatten().flatten() {
-            if entry.file_name().to_string_lossy().starts_with(&format!("{name}-")) {
+            if entry
+                .file_name()
+                .to_string_lossy()
+                .starts_with(&format!("{name}-"))
+            {
                 below(&entry.path(), &mut found);
             }
         }
@@ -132,6 +179,10 @@ fn members(name: &str) -> Vec<u32> {
     cgroups(name)
         .iter()
         .filter_map(|cgroup| fs::read_to_string(cgroup.join("cgroup.procs")).ok())
-        .flat_map(|text| text.lines().filter_map(|line| line.parse().ok()).collect::<Vec<_>>())
+        .flat_map(|text| {
+            text.lines()
+                .filter_map(|line| line.parse().ok())
+                .collect::<Vec<_>>()
+        })
         .collect()
 }

@@ -28,7 +28,13 @@ pub struct Cluster {
 impl Cluster {
     /// A cluster of so many managers.
     pub fn managers(managers: usize) -> ClusterBuilder {
-        ClusterBuilder { managers, workers: 0, subnet: 0, reachable: false, daemon_flags: Vec::new() }
+        ClusterBuilder {
+            managers,
+            workers: 0,
+            subnet: 0,
+            reachable: false,
+            daemon_flags: Vec::new(),
+        }
     }
 
     /// How many of the hosts are managers.
@@ -71,7 +77,11 @@ impl ClusterBuilder {
         expect_ok("init", &first.api("POST", "/swarm/init", Some(&body))?)?;
         let swarm = first.api("GET", "/swarm", None)?.json();
         for (number, host) in lab.hosts.iter().enumerate().skip(1) {
-            let role = if number < self.managers { "Manager" } else { "Worker" };
+            let role = if number < self.managers {
+                "Manager"
+            } else {
+                "Worker"
+            };
             let body = json!({
                 "ListenAddr": "0.0.0.0:2377",
                 "AdvertiseAddr": host.address.to_string(),
@@ -80,7 +90,10 @@ impl ClusterBuilder {
             });
             expect_ok("join", &host.api("POST", "/swarm/join", Some(&body))?)?;
         }
-        Ok(Cluster { lab, managers: self.managers })
+        Ok(Cluster {
+            lab,
+            managers: self.managers,
+        })
     }
 }
 

@@ -28,14 +28,22 @@ impl Output {
     /// Standard output without the last newline. Panics where the command failed.
     #[track_caller]
     pub fn ok(self) -> String {
-        assert_eq!(self.code, 0, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
+        assert_eq!(
+            self.code, 0,
+            "stdout: {}\nstderr: {}",
+            self.stdout, self.stderr
+        );
         self.stdout.trim_end().to_owned()
     }
 
     /// Standard error without the last newline. Panics where the command did not fail.
     #[track_caller]
     pub fn refused(self) -> String {
-        assert_ne!(self.code, 0, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
+        assert_ne!(
+            self.code, 0,
+            "stdout: {}\nstderr: {}",
+            self.stdout, self.stderr
+        );
         self.stderr.trim_end().to_owned()
     }
 }
@@ -112,11 +120,17 @@ impl Host {
 
     /// The same with more flags.
     pub fn start_with(&mut self, flags: &[&str]) -> Result<()> {
-        let log = File::options().create(true).append(true).open(self.dir.join("daemon.log"))?;
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.dir.join("daemon.log"))?;
         let mut command = self.inside("unshare");
         // The name is set in a UTS namespace of the daemon's own.
         let script = r#"echo "$0" > /proc/sys/kernel/hostname && exec "$@""#;
-        command.args(["--uts", "--", "sh", "-c", script, &self.name]).arg(&self.program).arg("daemon");
+        command
+            .args(["--uts", "--", "sh", "-c", script, &self.name])
+            .arg(&self.program)
+            .arg("daemon");
         command
             .arg("--data-root")
             .arg(self.data_root())
@@ -131,11 +145,23 @@ impl Host {
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
-        self.daemon = Some(command.spawn().context("start nsenter (Debian: util-linux)")?);
+        self.daemon = Some(
+            command
+                .spawn()
+                .context("start nsenter (Debian: util-linux)")?,
+        );
         let socket = self.socket();
         eventually(&format!("{} answers", self.name), || {
-            if let Some(status) = self.daemon.as_mut().and_then(|child| child.try_wait().ok().flatten()) {
-                panic!("the daemon of {} ended with {status}:\n{}", self.name, self.log_tail());
+            if let Some(status) = self
+                .daemon
+                .as_mut()
+                .and_then(|child| child.try_wait().ok().flatten())
+            {
+                panic!(
+                    "the daemon of {} ended with {status}:\n{}",
+                    self.name,
+                    self.log_tail()
+                );
             }
             match http::request(&socket, "GET", "/_ping", None) {
                 Ok(answer) if answer.status == 200 => Ok(()),
@@ -179,28 +205,40 @@ impl Host {
     /// A command that will run in the host's network namespace.
     pub fn inside(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
-        command.arg(format!("--net={}", self.namespace.display())).arg("--").arg(program);
+        command
+            .arg(format!("--net={}", self.namespace.display()))
+            .arg("--")
+            .arg(program);
         command
     }
 
     /// Runs Docker's command line against this host.
     pub fn docker(&self, args: &[&str]) -> Output {
         let mut command = self.inside("docker");
-        command.args(args).env("DOCKER_HOST", self.docker_host()).env("DOCKER_CONFIG", self.dir.join("docker"));
+        command
+            .args(args)
+            .env("DOCKER_HOST", self.docker_host())
+            .env("DOCKER_CONFIG", self.dir.join("docker"));
         run(command, None)
     }
 
     /// The same with something to read on standard input.
     pub fn docker_with_input(&self, args: &[&str], input: &[u8]) -> Output {
         let mut command = self.inside("docker");
-        command.args(args).env("DOCKER_HOST", self.docker_host()).env("DOCKER_CONFIG", self.dir.join("docker"));
+        command
+            .args(args)
+            .env("DOCKER_HOST", self.docker_host())
+            .env("DOCKER_CONFIG", self.dir.join("docker"));
         run(command, Some(input))
     }
 
     /// Runs skep's own command line against this host.
     pub fn skep(&self, args: &[&str]) -> Output {
         let mut command = self.inside(&self.program.to_string_lossy());
-        command.args(args).env("DOCKER_HOST", self.docker_host()).env("DOCKER_CONFIG", self.dir.join("docker"));
+        command
+            .args(args)
+            .env("DOCKER_HOST", self.docker_host())
+            .env("DOCKER_CONFIG", self.dir.join("docker"));
         run(command, None)
     }
 
@@ -231,7 +269,11 @@ impl Drop for Host {
 /// Runs a command to its end.
 fn run(mut command: Command, input: Option<&[u8]>) -> Output {
     use std::io::Write as _;
-    command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
+    command.stdin(if input.is_some() {
+        Stdio::piped()
+    } else {
+        Stdio::null()
+    });
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let output = command.spawn().and_then(|mut child| {
         let stdin = child.stdin.take();
@@ -246,13 +288,20 @@ fn run(mut command: Command, input: Option<&[u8]>) -> Output {
     match output {
         Ok(output) => {
             use std::os::unix::process::ExitStatusExt as _;
-            let code = output.status.code().unwrap_or_else(|| 128 + output.status.signal().unwrap_or(0));
+            let code = output
+                .status
+                .code()
+                .unwrap_or_else(|| 128 + output.status.signal().unwrap_or(0));
             Output {
                 stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
                 stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
                 code,
             }
         }
-        Err(error) => Output { stdout: String::new(), stderr: format!("{command:?}: {error}"), code: 127 },
+        Err(error) => Output {
+            stdout: String::new(),
+            stderr: format!("{command:?}: {error}"),
+            code: 127,
+        },
     }
 }

@@ -38,7 +38,8 @@ impl Answer {
 
 /// Asks over a unix socket.
 pub fn request(socket: &Path, method: &str, path: &str, body: Option<&Value>) -> Result<Answer> {
-    let stream = UnixStream::connect(socket).with_context(|| format!("connect {}", socket.display()))?;
+    let stream =
+        UnixStream::connect(socket).with_context(|| format!("connect {}", socket.display()))?;
     stream.set_read_timeout(Some(DEADLINE))?;
     stream.set_write_timeout(Some(DEADLINE))?;
     exchange(stream, method, path, "skep", &json_body(body))
@@ -46,10 +47,17 @@ pub fn request(socket: &Path, method: &str, path: &str, body: Option<&Value>) ->
 
 /// POSTs bytes over a unix socket.
 pub fn upload(socket: &Path, path: &str, body: &[u8]) -> Result<Answer> {
-    let stream = UnixStream::connect(socket).with_context(|| format!("connect {}", socket.display()))?;
+    let stream =
+        UnixStream::connect(socket).with_context(|| format!("connect {}", socket.display()))?;
     stream.set_read_timeout(Some(DEADLINE))?;
     stream.set_write_timeout(Some(DEADLINE))?;
-    exchange(stream, "POST", path, "skep", &("application/x-tar", body.to_vec()))
+    exchange(
+        stream,
+        "POST",
+        path,
+        "skep",
+        &("application/x-tar", body.to_vec()),
+    )
 }
 
 /// Asks over TCP from this namespace.
@@ -63,7 +71,8 @@ pub fn get(address: SocketAddr, path: &str) -> Result<Answer> {
 pub fn get_in(namespace: &Path, address: SocketAddr, path: &str) -> Result<Answer> {
     let (namespace, path) = (PathBuf::from(namespace), path.to_owned());
     let thread = std::thread::spawn(move || {
-        let file = File::open(&namespace).with_context(|| format!("open {}", namespace.display()))?;
+        let file =
+            File::open(&namespace).with_context(|| format!("open {}", namespace.display()))?;
         setns(file, CloneFlags::CLONE_NEWNET).context("enter the network namespace")?;
         get(address, &path)
     });
@@ -77,12 +86,26 @@ pub fn get_in(namespace: &Path, address: SocketAddr, path: &str) -> Result<Answe
 type Body = (&'static str, Vec<u8>);
 
 fn json_body(body: Option<&Value>) -> Body {
-    ("application/json", body.map(|body| body.to_string().into_bytes()).unwrap_or_default())
+    (
+        "application/json",
+        body.map(|body| body.to_string().into_bytes())
+            .unwrap_or_default(),
+    )
 }
 
-fn exchange(mut stream: impl Read + Write, method: &str, path: &str, host: &str, body: &Body) -> Result<Answer> {
+fn exchange(
+    mut stream: impl Read + Write,
+    method: &str,
+    path: &str,
+    host: &str,
+    body: &Body,
+) -> Result<Answer> {
     let (kind, body) = body;
-    let kind = if body.is_empty() { String::new() } else { format!("Content-Type: {kind}\r\n") };
+    let kind = if body.is_empty() {
+        String::new()
+    } else {
+        format!("Content-Type: {kind}\r\n")
+    };
     write!(
         stream,
         "{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{kind}Content-Length: {}\r\n\r\n",
@@ -91,19 +114,35 @@ fn exchange(mut stream: impl Read + Write, method: &str, path: &str, host: &str,
     stream.write_all(body)?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;
-    let split = bytes.windows(4).position(|window| window == b"\r\n\r\n").context("no HTTP answer")?;
+    let split = bytes
+        .windows(4)
+        .position(|window| window == b"\r\n\r\n")
+        .context("no HTTP answer")?;
     let head = String::from_utf8_lossy(&bytes[..split]).into_owned();
-    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).context("no HTTP status")?;
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|code| code.parse().ok())
+        .context("no HTTP status")?;
     let body = &bytes[split + 4..];
-    let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
-    let body = if chunked { dechunk(body)? } else { body.to_vec() };
+    let chunked = head
+        .to_ascii_lowercase()
+        .contains("transfer-encoding: chunked");
+    let body = if chunked {
+        dechunk(body)?
+    } else {
+        body.to_vec()
+    };
     Ok(Answer { status, head, body })
 }
 
 fn dechunk(mut rest: &[u8]) -> Result<Vec<u8>> {
     let mut body = Vec::new();
     loop {
-        let end = rest.windows(2).position(|window| window == b"\r\n").context("a chunk without a size")?;
+        let end = rest
+            .windows(2)
+            .position(|window| window == b"\r\n")
+            .context("a chunk without a size")?;
         let size = std::str::from_utf8(&rest[..end])?;
         let size = usize::from_str_radix(size.split(';').next().unwrap_or_default().trim(), 16)?;
         rest = &rest[end + 2..];

@@ -21,7 +21,10 @@ pub fn nginx() -> Result<Vec<u8>> {
     let nginx = program("nginx", "nginx-light")?;
     tar.program(&nginx, "usr/sbin/nginx")?;
     tar.text("etc/nginx/nginx.conf", NGINX_CONF)?;
-    tar.text("usr/share/nginx/html/index.html", "<h1>Welcome to nginx!</h1>\n")?;
+    tar.text(
+        "usr/share/nginx/html/index.html",
+        "<h1>Welcome to nginx!</h1>\n",
+    )?;
     for dir in ["var/log/nginx", "var/lib/nginx", "run"] {
         tar.directory(dir)?;
     }
@@ -43,8 +46,8 @@ http {
 ";
 
 const BUSYBOX_NAMES: [&str; 22] = [
-    "sh", "ls", "cat", "echo", "sleep", "id", "hostname", "wget", "nslookup", "ping", "ip", "kill", "mount", "touch",
-    "true", "false", "env", "ps", "dd", "grep", "head", "nc",
+    "sh", "ls", "cat", "echo", "sleep", "id", "hostname", "wget", "nslookup", "ping", "ip", "kill",
+    "mount", "touch", "true", "false", "env", "ps", "dd", "grep", "head", "nc",
 ];
 
 struct Archive {
@@ -54,7 +57,10 @@ struct Archive {
 
 impl Archive {
     fn new() -> Self {
-        Self { tar: tar::Builder::new(Vec::new()), made: BTreeSet::new() }
+        Self {
+            tar: tar::Builder::new(Vec::new()),
+            made: BTreeSet::new(),
+        }
     }
 
     fn busybox(&mut self) -> Result<()> {
@@ -63,16 +69,27 @@ impl Archive {
         for name in BUSYBOX_NAMES {
             self.link(&format!("bin/{name}"), "busybox")?;
         }
-        self.text("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n")?;
+        self.text(
+            "etc/passwd",
+            "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
+        )?;
         self.text("etc/group", "root:x:0:\nnogroup:x:65534:\n")?;
-        ["tmp", "root", "dev", "proc", "sys"].into_iter().try_for_each(|dir| self.directory(dir))
+        ["tmp", "root", "dev", "proc", "sys"]
+            .into_iter()
+            .try_for_each(|dir| self.directory(dir))
     }
 
     /// A program and the libraries that the loader finds for it.
     fn program(&mut self, path: &Path, target: &str) -> Result<()> {
         self.file(target, &fs::read(path)?, 0o755)?;
-        let output = Command::new("ldd").arg(path).output().context("start ldd")?;
-        for word in String::from_utf8_lossy(&output.stdout).split_whitespace().filter(|word| word.starts_with('/')) {
+        let output = Command::new("ldd")
+            .arg(path)
+            .output()
+            .context("start ldd")?;
+        for word in String::from_utf8_lossy(&output.stdout)
+            .split_whitespace()
+            .filter(|word| word.starts_with('/'))
+        {
             let name = word.trim_start_matches('/').to_owned();
             if self.made.insert(PathBuf::from(&name)) {
                 let content = fs::read(word).with_context(|| format!("read {word}"))?;
@@ -91,7 +108,11 @@ impl Archive {
     }
 
     fn append(&mut self, name: &str, content: &[u8], mode: u32) -> Result<()> {
-        if let Some(dir) = Path::new(name).parent().and_then(Path::to_str).filter(|dir| !dir.is_empty()) {
+        if let Some(dir) = Path::new(name)
+            .parent()
+            .and_then(Path::to_str)
+            .filter(|dir| !dir.is_empty())
+        {
             self.directory(dir)?;
         }
         let mut header = header(tar::EntryType::Regular, mode);
@@ -104,15 +125,25 @@ impl Archive {
         if !self.made.insert(path.clone()) {
             return Ok(());
         }
-        if let Some(dir) = path.parent().and_then(Path::to_str).filter(|dir| !dir.is_empty()) {
+        if let Some(dir) = path
+            .parent()
+            .and_then(Path::to_str)
+            .filter(|dir| !dir.is_empty())
+        {
             self.directory(dir)?;
         }
         let mode = if name == "tmp" { 0o1777 } else { 0o755 };
-        Ok(self.tar.append_data(&mut header(tar::EntryType::Directory, mode), name, std::io::empty())?)
+        Ok(self.tar.append_data(
+            &mut header(tar::EntryType::Directory, mode),
+            name,
+            std::io::empty(),
+        )?)
     }
 
     fn link(&mut self, name: &str, target: &str) -> Result<()> {
-        Ok(self.tar.append_link(&mut header(tar::EntryType::Symlink, 0o777), name, target)?)
+        Ok(self
+            .tar
+            .append_link(&mut header(tar::EntryType::Symlink, 0o777), name, target)?)
     }
 
     fn finish(self) -> Result<Vec<u8>> {

@@ -32,7 +32,13 @@ pub struct LabSpec {
 impl LabSpec {
     /// Hosts that nobody else can reach.
     pub fn new(program: impl Into<PathBuf>, hosts: usize) -> Self {
-        Self { program: program.into(), hosts, subnet: 0, reachable: false, daemon_flags: Vec::new() }
+        Self {
+            program: program.into(),
+            hosts,
+            subnet: 0,
+            reachable: false,
+            daemon_flags: Vec::new(),
+        }
     }
 }
 
@@ -53,10 +59,22 @@ impl Lab {
         if !nix::unistd::geteuid().is_root() {
             bail!("hosts are network namespaces, which only root can make: run as root");
         }
-        let dir = tempfile::Builder::new().prefix("skep-lab-").tempdir()?.keep();
-        let tag = dir.file_name().and_then(|name| name.to_str()).context("a directory without a name")?;
+        let dir = tempfile::Builder::new()
+            .prefix("skep-lab-")
+            .tempdir()?
+            .keep();
+        let tag = dir
+            .file_name()
+            .and_then(|name| name.to_str())
+            .context("a directory without a name")?;
         let name = format!("skep{}", tag.trim_start_matches("skep-lab-").to_lowercase());
-        let mut lab = Self { name, dir, reachable: spec.reachable, subnet: spec.subnet, hosts: Vec::new() };
+        let mut lab = Self {
+            name,
+            dir,
+            reachable: spec.reachable,
+            subnet: spec.subnet,
+            hosts: Vec::new(),
+        };
         lab.make_switch()?;
         for number in 1..=spec.hosts {
             let host = lab.make_host(spec, number)?;
@@ -88,7 +106,10 @@ impl Lab {
     /// A namespace on the switch that is no host, where clients are, and its address.
     pub fn make_client(&self) -> Result<(PathBuf, Ipv4Addr)> {
         self.plug("client", CLIENT, "pc")?;
-        Ok((namespace_path(&self.namespace("client")), self.address(CLIENT)))
+        Ok((
+            namespace_path(&self.namespace("client")),
+            self.address(CLIENT),
+        ))
     }
 
     /// What is left of the lab outside its directory, in words.
@@ -103,12 +124,28 @@ impl Lab {
         ip(&["-n", &switch, "link", "add", "br0", "type", "bridge"])?;
         ip(&["-n", &switch, "link", "set", "br0", "up"])?;
         // The router of the hosts: their default routes need somewhere to go.
-        ip(&["-n", &switch, "addr", "add", &format!("{}/24", self.address(1)), "dev", "br0"])?;
+        ip(&[
+            "-n",
+            &switch,
+            "addr",
+            "add",
+            &format!("{}/24", self.address(1)),
+            "dev",
+            "br0",
+        ])?;
         if self.reachable {
             let outer = self.outer();
-            ip(&["link", "add", &outer, "type", "veth", "peer", "name", "po", "netns", &switch])?;
+            ip(&[
+                "link", "add", &outer, "type", "veth", "peer", "name", "po", "netns", &switch,
+            ])?;
             ip(&["-n", &switch, "link", "set", "po", "master", "br0", "up"])?;
-            ip(&["addr", "add", &format!("{}/24", self.address(OUTSIDE)), "dev", &outer])?;
+            ip(&[
+                "addr",
+                "add",
+                &format!("{}/24", self.address(OUTSIDE)),
+                "dev",
+                &outer,
+            ])?;
             ip(&["link", "set", &outer, "up"])?;
         }
         Ok(())
@@ -133,12 +170,31 @@ impl Lab {
     fn plug(&self, name: &str, last: u8, port: &str) -> Result<()> {
         let (namespace, switch) = (self.namespace(name), self.namespace("switch"));
         ip(&["netns", "add", &namespace])?;
-        ip(&["-n", &switch, "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", &namespace])?;
+        ip(&[
+            "-n", &switch, "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns",
+            &namespace,
+        ])?;
         ip(&["-n", &switch, "link", "set", port, "master", "br0", "up"])?;
         ip(&["-n", &namespace, "link", "set", "lo", "up"])?;
-        ip(&["-n", &namespace, "addr", "add", &format!("{}/24", self.address(last)), "dev", "eth0"])?;
+        ip(&[
+            "-n",
+            &namespace,
+            "addr",
+            "add",
+            &format!("{}/24", self.address(last)),
+            "dev",
+            "eth0",
+        ])?;
         ip(&["-n", &namespace, "link", "set", "eth0", "up"])?;
-        ip(&["-n", &namespace, "route", "add", "default", "via", &self.address(1).to_string()])
+        ip(&[
+            "-n",
+            &namespace,
+            "route",
+            "add",
+            "default",
+            "via",
+            &self.address(1).to_string(),
+        ])
     }
 
     fn address(&self, last: u8) -> Ipv4Addr {
@@ -185,9 +241,16 @@ fn namespace_path(name: &str) -> PathBuf {
 }
 
 pub(crate) fn ip(args: &[&str]) -> Result<()> {
-    let output = Command::new("ip").args(args).output().context("start ip (Debian: iproute2)")?;
+    let output = Command::new("ip")
+        .args(args)
+        .output()
+        .context("start ip (Debian: iproute2)")?;
     if !output.status.success() {
-        bail!("ip {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+        bail!(
+            "ip {}: {}",
+            args.join(" "),
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
     }
     Ok(())
 }

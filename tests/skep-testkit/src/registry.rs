@@ -36,8 +36,13 @@ impl Registry {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .context("docker-registry: install Debian's package docker-registry (cargo xtask test does)")?;
-        let registry = Self { child, name: format!("{address}:5000") };
+            .context(
+                "docker-registry: install Debian's package docker-registry (cargo xtask test does)",
+            )?;
+        let registry = Self {
+            child,
+            name: format!("{address}:5000"),
+        };
         let server = registry.name.parse()?;
         eventually("the registry answers", || {
             get_in(namespace, server, "/v2/").map_err(|error| error.to_string())

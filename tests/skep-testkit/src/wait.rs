@@ -12,7 +12,11 @@ pub fn eventually<T>(what: &str, ask: impl FnMut() -> Result<T, String>) -> T {
 }
 
 /// The same with another patience.
-pub fn eventually_within<T>(patience: Duration, what: &str, mut ask: impl FnMut() -> Result<T, String>) -> T {
+pub fn eventually_within<T>(
+    patience: Duration,
+    what: &str,
+    mut ask: impl FnMut() -> Result<T, String>,
+) -> T {
     let start = Instant::now();
     loop {
         match ask() {

@@ -310,7 +310,11 @@ mod tests {
     fn line(n: usize) -> String {
         format!(
             "{{\"log\":\"line {n}\\n\",\"stream\":\"{}\",\"time\":\"2026-01-01T00:00:{n:02}Z\"}}\n",
-            if n.is_multiple_of(2) { "stdout" } else { "stderr" }
+            if n.is_multiple_of(2) {
+                "stdout"
+            } else {
+                "stderr"
+            }
         )
     }
 

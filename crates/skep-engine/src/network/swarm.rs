@@ -230,6 +230,26 @@ impl Networks {
     pub fn wireguard_public_key(&self) -> Vec<u8> {
         self.0.net.wireguard_public_key()
     }
+
+    /// What the managers must know of this node's data path, as engine labels; nothing outside a swarm.
+    pub(crate) fn node_labels(&self) -> Vec<(String, String)> {
+        use base64::Engine as _;
+        let Some(address) = self
+            .state()
+            .swarm
+            .as_ref()
+            .map(|swarm| swarm.data_path_addr.clone())
+        else {
+            return Vec::new();
+        };
+        let mut labels = vec![(skep_objects::DATA_PATH_LABEL.to_owned(), address)];
+        let key = self.wireguard_public_key();
+        if !key.is_empty() {
+            let key = base64::engine::general_purpose::STANDARD.encode(key);
+            labels.push((skep_objects::WIREGUARD_LABEL.to_owned(), key));
+        }
+        labels
+    }
 }
 
 impl super::State {

@@ -434,7 +434,7 @@ mod tests {
         assert_eq!(after.take_addresses("w", &[]).unwrap(), ["10.10.19.3/24"]);
         let mut other = network("o", NetworkSpec::default());
         after.allocate(&mut other).unwrap();
-        assert_eq!(other.driver_state.unwrap().options[VXLAN_IDS], "4099");
+        assert_eq!(other.driver_state.unwrap().options[VXLAN_IDS], "4098");
     }
 
     #[test]

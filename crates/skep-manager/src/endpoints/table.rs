@@ -11,11 +11,7 @@ use skep_objects::{
 };
 use skep_store::{StoreObject, View};
 
-/// Engine label by which a node tells the address of its data path where it is not the one that it
-/// calls its managers from.
-pub const DATA_PATH_LABEL: &str = "skep.data-path-addr";
-/// Engine label with the base64 of a node's WireGuard public key.
-pub const WIREGUARD_LABEL: &str = "skep.wireguard-key";
+pub use skep_objects::{DATA_PATH_LABEL, WIREGUARD_LABEL};
 /// Labels of services that nodes get to see.
 const NODE_LABELS: &str = "skep.";
 

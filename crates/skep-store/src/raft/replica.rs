@@ -18,7 +18,7 @@ mod snapshots;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use skep_objects::raftpb::{ConfState, HardState, Message, SnapshotMetadata};
+use skep_objects::raftpb::{ConfState, HardState, Message, MessageType, SnapshotMetadata};
 
 use self::quorum::{ConfRequest, Handover};
 use super::config::RaftConfig;
@@ -179,8 +179,33 @@ impl Replica {
             self.resume(ready);
         } else if self.is_running() {
             self.core.tick();
+            self.ask_whether_removed();
         }
         self.advance();
+    }
+
+    /// A member whose log does not yet tell that it is one never stands for election, so nobody would
+    /// ever refuse it as removed. When all have been silent for long, it says a word to those it
+    /// knows: members ignore it, and tell one that was removed.
+    fn ask_whether_removed(&mut self) {
+        let Some(last) = self.heard.values().max() else {
+            return;
+        };
+        let silence = self.ticks - last;
+        let patience = 3 * self.config.election_ticks as u64;
+        if silence == 0 || silence % patience != 0 || self.core.status().role == Role::Leader {
+            return;
+        }
+        let term = self.core.status().term;
+        for to in self.heard.keys().filter(|id| **id != self.me.raft_id) {
+            self.out.messages.push(Message {
+                r#type: Some(MessageType::HeartbeatResp.into()),
+                to: Some(*to),
+                from: Some(self.me.raft_id),
+                term: Some(term),
+                ..Message::default()
+            });
+        }
     }
 
     /// A message came. Call [`Replica::advance`] when all that are there have been taken.

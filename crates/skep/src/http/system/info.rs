@@ -18,16 +18,9 @@ use crate::http::error::Result;
 use crate::http::query::Query;
 
 /// Log drivers that containers may name.
-const LOG_DRIVERS: [&str; 6] = [
-    "fluentd",
-    "journald",
-    "json-file",
-    "local",
-    "none",
-    "syslog",
-];
+const LOG_DRIVERS: [&str; 3] = ["json-file", "local", "none"];
 /// Network drivers.
-const NETWORK_DRIVERS: [&str; 5] = ["bridge", "host", "macvlan", "null", "overlay"];
+const NETWORK_DRIVERS: [&str; 4] = ["bridge", "host", "null", "overlay"];
 
 /// Containers by state.
 #[derive(Debug, Clone, Copy, Default)]
