@@ -34,6 +34,7 @@ pub(crate) const GROUPS: &[(&str, &str)] = &[
 pub(crate) fn commands() -> Vec<Command> {
     [
         container::COMMANDS,
+        image::COMMANDS,
         network::COMMANDS,
         node::COMMANDS,
         secret::COMMANDS,

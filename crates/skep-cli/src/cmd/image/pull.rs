@@ -1,4 +1,4 @@
-//! `image`: images of this host.
+//! Pulling, and how its progress is shown.
 
 use std::collections::HashSet;
 use std::io::Write as _;
@@ -7,19 +7,19 @@ use futures::{Stream, StreamExt as _};
 use serde_json::Value;
 use skep_objects::reference::Reference;
 
-use super::objects::text;
 use crate::client::{json_lines, url};
+use crate::cmd::objects::text;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::opts::registry_auth_header;
 
 /// The image with its tag, as messages name it.
-pub(super) fn tagged(image: &str) -> String {
+pub(crate) fn tagged(image: &str) -> String {
     Reference::parse(image).map_or_else(|_| image.to_owned(), |image| image.or_latest().familiar())
 }
 
 /// Pulls; progress goes to standard error where `aside`.
-pub(super) async fn pull_image(
+pub(crate) async fn pull_image(
     context: &Context,
     image: &str,
     platform: &str,
@@ -56,7 +56,7 @@ pub(super) async fn pull_image(
 }
 
 /// Prints progress as Docker does where there is no terminal: a line for each new status.
-pub(super) async fn progress(
+pub(crate) async fn progress(
     mut messages: impl Stream<Item = Result<Value, CliError>> + Unpin,
     quiet: bool,
     aside: bool,
