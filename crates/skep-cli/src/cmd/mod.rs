@@ -10,6 +10,7 @@ mod secret;
 mod service;
 mod stack;
 mod swarm;
+mod system;
 mod volume;
 
 use crate::grammar::Command;
@@ -41,6 +42,7 @@ pub(crate) fn commands() -> Vec<Command> {
         service::COMMANDS,
         stack::COMMANDS,
         swarm::COMMANDS,
+        system::COMMANDS,
         volume::COMMANDS,
     ]
     .concat()
