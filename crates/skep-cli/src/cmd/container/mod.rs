@@ -10,6 +10,7 @@ mod networking;
 mod run;
 mod session;
 mod show;
+mod stats;
 
 use crate::grammar::{Arity, Command, command};
 
@@ -195,6 +196,15 @@ pub(super) const COMMANDS: &[Command] = &[
         Arity::None,
         "--filter filter\n-f, --force",
         |c, m| Box::pin(control::prune(c, m)),
+    ),
+    command(
+        "container stats",
+        &["stats"],
+        "[OPTIONS] [CONTAINER...]",
+        "Show what containers use",
+        Arity::AtLeast(0),
+        "-a, --all\n--format string\n--no-stream\n--no-trunc",
+        |c, m| Box::pin(stats::run(c, m)),
     ),
 ];
 
