@@ -1,5 +1,7 @@
 //! An agent with a fake machine and a fake dispatcher.
 
+#![allow(clippy::unwrap_used)] // helpers of tests panic as tests do
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;

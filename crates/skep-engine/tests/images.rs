@@ -1,5 +1,7 @@
 //! Images come and go whole: imported, tagged, saved, loaded, pushed, pulled, removed.
 
+#![allow(clippy::unwrap_used)] // helpers of tests panic as tests do
+
 use std::fs;
 use std::io::{Cursor, Write as _};
 use std::net::TcpListener;

@@ -1,6 +1,8 @@
 //! What dockerd 28.2 answered for one host's objects survives a decode and an encode to the letter:
 //! order of keys, null against absent, numbers.
 
+#![allow(clippy::unwrap_used)] // helpers of tests panic as tests do
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use skep_objects::api::{container, decode, events, network, stats, volume};

@@ -1,5 +1,7 @@
 //! A listener, layers and channels together, on loopback.
 
+#![allow(clippy::unwrap_used)] // helpers of tests panic as tests do
+
 use std::sync::Arc;
 
 use skep_objects::swarmkit::{

@@ -1,6 +1,8 @@
 //! Containers from end to end, as root: the engine of this crate, the shim of the program itself,
 //! busybox as the image. Networks are `none` and `host`, so that tests do not meet in the kernel.
 
+#![allow(clippy::unwrap_used)] // helpers of tests panic as tests do
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,6 +1,8 @@
 //! Networks of one host from end to end, as root. Each test runs in a network namespace of its own,
 //! by starting itself again below `unshare --net`.
 
+#![allow(clippy::unwrap_used)] // helpers of tests panic as tests do
+
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::process::Command;

@@ -1,6 +1,8 @@
 //! The tutorial's walk: three hosts, Docker's own command line, nginx from a registry. Numbers in
 //! comments are items of the acceptance list.
 
+#![allow(clippy::unwrap_used)] // helpers of tests panic as tests do
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;

@@ -139,11 +139,8 @@ async fn daemon(
         pid = std::process::id(),
         "daemon has completed initialization"
     );
-    loop {
-        match signals.next().await {
-            Signal::Reload => reload(flags, &api, logging),
-            Signal::End => break,
-        }
+    while let Signal::Reload = signals.next().await {
+        reload(flags, &api, logging);
     }
     tracing::info!("daemon is ending");
     notify::stopping();

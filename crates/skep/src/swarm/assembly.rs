@@ -129,7 +129,7 @@ impl Managers for RealManagers {
         let (view, mut changes) = manager.store().watch();
         let first = view
             .the_cluster()
-            .map(|c| unlock_key_of(&c))
+            .map(|c| unlock_key_of(c))
             .unwrap_or_default();
         let (keys, unlock_key) = watch::channel(first);
         let events = self.events.clone();
