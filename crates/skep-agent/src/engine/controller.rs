@@ -18,7 +18,7 @@ use skep_objects::swarmkit::{
 };
 use skep_objects::timestamp;
 use tokio::sync::watch;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::Host;
 use super::container::{container, container_spec};
@@ -195,6 +195,10 @@ impl Controller for EngineController {
 
     async fn wait(&self) -> Result<(), TaskError> {
         let mut status = self.watch()?;
+        // A daemon that was restarted learns its networks from the tasks it remembers.
+        if let Err(error) = self.host.use_networks(&self.task()).await {
+            warn!(%error, container.name = %self.name, "network of a running task not taken up");
+        }
         let decided = |s: &EngineStatus| has_ended(s) || s.health == HealthState::Unhealthy;
         let seen = match status.wait_for(decided).await {
             Ok(seen) => seen.clone(),

@@ -113,12 +113,13 @@ impl Networks {
         Ok(())
     }
 
-    /// Takes a swarm network off this node; refused while containers are on it.
+    /// Takes a swarm network off this node; refused while containers or the node itself are on it.
     ///
     /// # Errors
     /// It has endpoints.
     pub async fn remove_swarm_network(&self, id: &str) -> Result<()> {
-        if self.is_in_use(id) {
+        // A node serves the mesh's ports with or without tasks of its own.
+        if self.is_in_use(id) || self.state().node_addresses.contains_key(id) {
             return Err(EngineError::not_allowed(format!(
                 "error while removing network: network {id} has active endpoints"
             )));
@@ -127,19 +128,22 @@ impl Networks {
     }
 
     async fn drop_swarm_network(&self, id: &str) -> Result<()> {
-        let Some(network) = self
-            .state()
-            .by_id
-            .get(id)
-            .cloned()
-            .filter(|network| network.swarm)
-        else {
-            return Ok(());
-        };
-        if network.ingress {
+        if self.swarm_network(id).is_some_and(|n| n.ingress) {
             self.kernel("leave the ingress network", skep_net::Net::remove_ingress)
                 .await?;
         }
+        self.forget_overlay(id).await
+    }
+
+    fn swarm_network(&self, id: &str) -> Option<Arc<NetworkRecord>> {
+        let known = self.state().by_id.get(id).cloned();
+        known.filter(|network| network.swarm)
+    }
+
+    async fn forget_overlay(&self, id: &str) -> Result<()> {
+        let Some(network) = self.swarm_network(id) else {
+            return Ok(());
+        };
         let owned = id.to_owned();
         self.kernel(&format!("remove network {}", network.name), move |net| {
             net.remove_overlay(&owned)
@@ -148,6 +152,8 @@ impl Networks {
         let mut state = self.state();
         state.by_id.remove(id);
         state.members.remove(id);
+        state.node_addresses.remove(id);
+        state.node_endpoints.remove(id);
         drop(state);
         self.publish("destroy", &network, None);
         Ok(())
@@ -185,6 +191,7 @@ impl Networks {
             net.ensure_ingress(&spec)
         })
         .await?;
+        self.leave_other_ingress(&network.id).await;
         let first = attachment.addresses.first().cloned().unwrap_or_default();
         let mac = first
             .parse::<Cidr>()
@@ -200,6 +207,25 @@ impl Networks {
         // Shown by `network inspect ingress`, but no member that would keep the network.
         self.state().node_endpoint_shown(&network.id, resource);
         Ok(())
+    }
+
+    /// There is one ingress network: the node is on the one before it no more.
+    async fn leave_other_ingress(&self, current: &str) {
+        let is_other = |n: &&Arc<NetworkRecord>| n.swarm && n.ingress && n.id != current;
+        let others: Vec<String> = {
+            let state = self.state();
+            let others = state.by_id.values().filter(is_other);
+            others.map(|n| n.id.clone()).collect()
+        };
+        for id in others {
+            let is_left = self.state().leave(&id);
+            if !is_left {
+                continue;
+            }
+            if let Err(error) = self.forget_overlay(&id).await {
+                tracing::debug!(network.id = %id, %error, "an ingress network of before stays");
+            }
+        }
     }
 
     /// Takes over endpoint tables; when this returns the kernel has them.
@@ -253,6 +279,15 @@ impl Networks {
 }
 
 impl super::State {
+    /// The node itself is not on the network any more; whether nothing else is.
+    fn leave(&mut self, network: &str) -> bool {
+        self.node_addresses.remove(network);
+        self.node_endpoints.remove(network);
+        self.members
+            .get(network)
+            .is_none_or(|members| members.is_empty())
+    }
+
     fn node_endpoint_shown(&mut self, network: &str, resource: api::EndpointResource) {
         self.node_endpoints.insert(network.to_owned(), resource);
     }
