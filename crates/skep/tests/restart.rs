@@ -16,33 +16,73 @@ struct Site {
 
 /// A manager and a worker with a task each, which see each other on an overlay network.
 fn site() -> Site {
-    let cluster = Cluster::managers(1).workers(1).daemon_flag("--insecure-registry").daemon_flag("198.18.0.0/24");
+    let cluster = Cluster::managers(1)
+        .workers(1)
+        .daemon_flag("--insecure-registry")
+        .daemon_flag("198.18.0.0/24");
     let cluster = cluster.start(env!("CARGO_BIN_EXE_skep")).unwrap();
     let (client, address) = cluster.make_client().unwrap();
     let registry = Registry::start(&client, &address.to_string(), cluster.dir()).unwrap();
     let image = format!("{}/nginx:1", registry.name);
     let manager = &cluster.hosts[0];
     let import = ["import", "-c", "CMD [\"nginx\"]", "-", &image];
-    manager.docker_with_input(&import, &images::nginx().unwrap()).ok();
+    manager
+        .docker_with_input(&import, &images::nginx().unwrap())
+        .ok();
     manager.docker(&["push", &image]).ok();
-    manager.docker(&["network", "create", "-d", "overlay", "inner"]).ok();
+    manager
+        .docker(&["network", "create", "-d", "overlay", "inner"])
+        .ok();
     let publish = format!("{PORT}:80");
-    let create = ["service", "create", "--name", "web", "--network", "inner", "--replicas", "2"];
-    manager.docker(&[&create[..], &["--replicas-max-per-node", "1", "-p", &publish, &image]].concat()).ok();
-    Site { cluster, client, _registry: registry }
+    let create = [
+        "service",
+        "create",
+        "--name",
+        "web",
+        "--network",
+        "inner",
+        "--replicas",
+        "2",
+    ];
+    manager
+        .docker(
+            &[
+                &create[..],
+                &["--replicas-max-per-node", "1", "-p", &publish, &image],
+            ]
+            .concat(),
+        )
+        .ok();
+    Site {
+        cluster,
+        client,
+        _registry: registry,
+    }
 }
 
 /// Ids of the containers that run on a host.
 fn running(host: &Host) -> Vec<String> {
-    let mut ids: Vec<String> = host.docker(&["ps", "-q", "--no-trunc"]).ok().lines().map(str::to_owned).collect();
+    let mut ids: Vec<String> = host
+        .docker(&["ps", "-q", "--no-trunc"])
+        .ok()
+        .lines()
+        .map(str::to_owned)
+        .collect();
     ids.sort_unstable();
     ids
 }
 
 /// The addresses in the network namespace of a process.
 fn interfaces(pid: &str) -> String {
-    let output = Command::new("nsenter").args(["-t", pid, "-n", "ip", "-br", "address"]).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = Command::new("nsenter")
+        .args(["-t", pid, "-n", "ip", "-br", "address"])
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
@@ -51,7 +91,8 @@ impl Site {
     fn pages(&self, host: usize) -> Result<(), String> {
         let address = SocketAddr::from((self.cluster.hosts[host].address, PORT));
         for turn in 0..4 {
-            let answer = get_in(&self.client, address, "/").map_err(|error| format!("turn {turn}: {error}"))?;
+            let answer = get_in(&self.client, address, "/")
+                .map_err(|error| format!("turn {turn}: {error}"))?;
             if answer.status != 200 || !answer.text().contains("Welcome to nginx!") {
                 return Err(format!("turn {turn}: {}", answer.head));
             }
@@ -64,13 +105,31 @@ impl Site {
         self.pages(0)?;
         self.pages(1)?;
         let page = |name: &str| {
-            let said = self.cluster.hosts[on].docker(&["exec", container, "wget", "-q", "-O-", name]);
-            if said.code == 0 { Ok(()) } else { Err(format!("{name}: {} {}{}", said.code, said.stdout, said.stderr)) }
+            let said =
+                self.cluster.hosts[on].docker(&["exec", container, "wget", "-q", "-O-", name]);
+            if said.code == 0 {
+                Ok(())
+            } else {
+                Err(format!(
+                    "{name}: {} {}{}",
+                    said.code, said.stdout, said.stderr
+                ))
+            }
         };
         page("http://web/")?;
         page("http://tasks.web/")?;
-        let listed = self.cluster.hosts[on].docker(&["network", "inspect", "inner", "--format", "{{json .Containers}}"]);
-        if listed.stdout.contains(container) { Ok(()) } else { Err(listed.stdout + &listed.stderr) }
+        let listed = self.cluster.hosts[on].docker(&[
+            "network",
+            "inspect",
+            "inner",
+            "--format",
+            "{{json .Containers}}",
+        ]);
+        if listed.stdout.contains(container) {
+            Ok(())
+        } else {
+            Err(listed.stdout + &listed.stderr)
+        }
     }
 }
 
@@ -80,24 +139,46 @@ fn no_task_notices(on: usize, end: fn(&mut Host)) {
     let host = &site.cluster.hosts[on];
     let before = eventually("a task runs on the host", || {
         let ids = running(host);
-        if ids.len() == 1 { Ok(ids) } else { Err(format!("{ids:?}")) }
+        if ids.len() == 1 {
+            Ok(ids)
+        } else {
+            Err(format!("{ids:?}"))
+        }
     });
     eventually("the service works", || site.works(on, &before[0]));
-    let pid = host.docker(&["inspect", "--format", "{{.State.Pid}}", &before[0]]).ok();
+    let pid = host
+        .docker(&["inspect", "--format", "{{.State.Pid}}", &before[0]])
+        .ok();
     let joined = interfaces(&pid);
     end(&mut site.cluster.hosts[on]);
     assert_eq!(interfaces(&pid), joined, "without a daemon");
-    site.pages(0).and(site.pages(1)).expect("pages without a daemon");
+    site.pages(0)
+        .and(site.pages(1))
+        .expect("pages without a daemon");
     site.cluster.hosts[on].start().unwrap();
-    site.pages(0).and(site.pages(1)).expect("pages once the daemon answers");
+    site.pages(0)
+        .and(site.pages(1))
+        .expect("pages once the daemon answers");
     eventually("the service works as before", || site.works(on, &before[0]));
     assert_eq!(interfaces(&pid), joined, "with the next daemon");
-    assert_eq!(running(&site.cluster.hosts[on]), before, "the task is the same");
+    assert_eq!(
+        running(&site.cluster.hosts[on]),
+        before,
+        "the task is the same"
+    );
     eventually("the managers count both tasks", || {
         let listed = site.cluster.hosts[0].docker(&["service", "ls", "--format", "{{.Replicas}}"]);
-        if listed.stdout.starts_with("2/2") { Ok(()) } else { Err(listed.stdout + &listed.stderr) }
+        if listed.stdout.starts_with("2/2") {
+            Ok(())
+        } else {
+            Err(listed.stdout + &listed.stderr)
+        }
     });
-    assert_eq!(running(&site.cluster.hosts[on]), before, "the task is still the same");
+    assert_eq!(
+        running(&site.cluster.hosts[on]),
+        before,
+        "the task is still the same"
+    );
 }
 
 #[test]
@@ -115,13 +196,39 @@ fn the_mesh_reaches_nodes_whose_last_task_is_gone() {
     let site = site();
     let manager = &site.cluster.hosts[0];
     eventually("both hosts answer", || site.pages(0).and(site.pages(1)));
-    let image = manager.docker(&["service", "inspect", "web", "--format", "{{.Spec.TaskTemplate.ContainerSpec.Image}}"]).ok();
+    let image = manager
+        .docker(&[
+            "service",
+            "inspect",
+            "web",
+            "--format",
+            "{{.Spec.TaskTemplate.ContainerSpec.Image}}",
+        ])
+        .ok();
     manager.docker(&["service", "rm", "web"]).ok();
     eventually("the tasks are gone", || {
         let left: Vec<String> = site.cluster.hosts.iter().flat_map(running).collect();
-        if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+        if left.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("{left:?}"))
+        }
     });
     let publish = format!("{PORT}:80");
-    manager.docker(&["service", "create", "--name", "again", "--constraint", "node.role==manager", "-p", &publish, &image]).ok();
-    eventually("both hosts answer for the one task", || site.pages(0).and(site.pages(1)));
+    manager
+        .docker(&[
+            "service",
+            "create",
+            "--name",
+            "again",
+            "--constraint",
+            "node.role==manager",
+            "-p",
+            &publish,
+            &image,
+        ])
+        .ok();
+    eventually("both hosts answer for the one task", || {
+        site.pages(0).and(site.pages(1))
+    });
 }

@@ -119,7 +119,12 @@ impl Networks {
     /// It has endpoints.
     pub async fn remove_swarm_network(&self, id: &str) -> Result<()> {
         // A node serves the mesh's ports with or without tasks of its own.
-        if self.is_in_use(id) || self.state().node_addresses.contains_key(id) {
+        // An address of its own on another network keeps nothing there.
+        let is_mesh = self
+            .swarm_network(id)
+            .is_some_and(|network| network.ingress);
+        let serves_mesh = is_mesh && self.state().node_addresses.contains_key(id);
+        if self.is_in_use(id) || serves_mesh {
             return Err(EngineError::not_allowed(format!(
                 "error while removing network: network {id} has active endpoints"
             )));

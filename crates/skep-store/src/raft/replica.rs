@@ -193,7 +193,10 @@ impl Replica {
         };
         let silence = self.ticks - last;
         let patience = 3 * self.config.election_ticks as u64;
-        if silence == 0 || !silence.is_multiple_of(patience) || self.core.status().role == Role::Leader {
+        if silence == 0
+            || !silence.is_multiple_of(patience)
+            || self.core.status().role == Role::Leader
+        {
             return;
         }
         let term = self.core.status().term;
