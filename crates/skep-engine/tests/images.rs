@@ -222,13 +222,15 @@ impl Registry {
             .expect(
                 "docker-registry: install Debian's package docker-registry (cargo xtask test does)",
             );
+        // Owned at once, so that a registry which never answers is ended too.
+        let registry = Self {
+            child,
+            port,
+            storage,
+        };
         for _ in 0..400 {
             if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                return Self {
-                    child,
-                    port,
-                    storage,
-                };
+                return registry;
             }
             std::thread::sleep(std::time::Duration::from_millis(25));
         }

@@ -1,5 +1,7 @@
 //! A daemon that dies and comes back: what runs on its host does not notice.
 
+#![allow(clippy::unwrap_used)] // helpers of tests panic as tests do
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;

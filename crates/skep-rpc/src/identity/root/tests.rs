@@ -26,7 +26,7 @@ fn profile(cert: &NodeCertificate) -> Vec<(String, bool, Vec<u8>)> {
             let of_key =
                 ["2.5.29.14", "2.5.29.35", "2.5.29.17"].contains(&e.oid.to_id_string().as_str());
             let value = if of_key {
-                vec![e.value.len() as u8]
+                e.value.len().to_be_bytes().to_vec()
             } else {
                 e.value.to_vec()
             };
