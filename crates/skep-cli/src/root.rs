@@ -51,7 +51,18 @@ pub(crate) async fn run(words: &[String]) -> Result<(), CliError> {
         return Ok(());
     }
     let context = Context::open(&root)?;
-    (command.run)(&context, &matches).await
+    (command.run)(&context, &matches)
+        .await
+        .map_err(|error| with_usage(error, command))
+}
+
+/// What a command found wrong with a flag's value looks like what the grammar finds.
+fn with_usage(error: CliError, command: &Command) -> CliError {
+    let is_usage = error.code == USAGE && error.message.starts_with("invalid argument ");
+    if !is_usage || error.message.contains("\n\nUsage:") {
+        return error;
+    }
+    usage_error(&error.message, &command_usage(command), command.path)
 }
 
 /// The command that the first words name, and how many words that took.
@@ -145,8 +156,13 @@ fn usage_error(text: &str, usage: &str, command: &str) -> CliError {
     } else {
         format!(" {command}")
     };
+    let see = if text.starts_with("docker: ") {
+        "See"
+    } else {
+        "Run"
+    };
     let more =
-        format!("Usage:  docker {usage}\n\nRun 'docker{command} --help' for more information");
+        format!("Usage:  docker {usage}\n\n{see} 'docker{command} --help' for more information");
     CliError::new(format!("{text}\n\n{more}")).with_code(code_of(text))
 }
 

@@ -6,9 +6,11 @@
 //! - [`ids`], [`timestamp`], [`task_state`]: small facts about those messages.
 //! - [`ErrorKind`]: what sort of failure an error is.
 //! - [`api`]: the JSON of the Docker Engine API.
+//! - [`extras`]: what services have beyond that API, by labels.
 
 pub mod api;
 pub mod error_kind;
+pub mod extras;
 pub mod ids;
 pub mod task_state;
 pub mod timestamp;
@@ -22,6 +24,11 @@ pub mod reference;
 pub const DATA_PATH_LABEL: &str = "skep.data-path-addr";
 /// Engine label with the base64 of a node's WireGuard public key.
 pub const WIREGUARD_LABEL: &str = "skep.wireguard-key";
+
+/// Label, on a service or on the swarm, that names how nodes are chosen for tasks.
+pub const STRATEGY_LABEL: &str = "skep.placement.strategy";
+/// What the label may say.
+pub const STRATEGIES: [&str; 3] = ["spread", "binpack", "random"];
 
 /// The version of Docker Engine whose API and behaviour skep answers with; clients decide by it what
 /// they may ask.

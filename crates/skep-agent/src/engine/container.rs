@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use skep_engine::{CreateContainer, InMemoryFile, ManagedContainer, OverlayAttachment};
 use skep_objects::api::container as api;
 use skep_objects::api::network::{EndpointIpamConfig, EndpointSettings};
+use skep_objects::extras::AllowedExtras;
+use skep_objects::swarmkit::container_spec::Isolation;
 use skep_objects::swarmkit::generic_resource::Resource;
 use skep_objects::swarmkit::port_config::{Protocol, PublishMode};
 use skep_objects::swarmkit::privileges::app_armor_opts::AppArmorMode;
@@ -51,6 +53,7 @@ pub(super) fn container(
     spec: &ContainerSpec,
     node: &NodeDescription,
     files: Vec<InMemoryFile>,
+    allowed: &AllowedExtras,
 ) -> Result<CreateContainer, TaskError> {
     let context = TaskContext {
         task,
@@ -111,7 +114,7 @@ pub(super) fn container(
         }),
     };
     request.host_config.network_mode = network_mode(task);
-    extras::apply(task, spec, &mut request)?;
+    extras::apply(task, spec, allowed, &mut request)?;
     Ok(request)
 }
 
@@ -178,6 +181,11 @@ fn health(config: &HealthConfig) -> api::HealthConfig {
 }
 
 fn host_config(task: &Task, spec: &ContainerSpec) -> Result<api::HostConfig, TaskError> {
+    let has_credentials = |p: &Privileges| p.credential_spec.is_some();
+    if spec.privileges.as_ref().is_some_and(has_credentials) {
+        let text = "a credential spec is for Windows containers, which this node cannot run";
+        return Err(TaskError::Fatal(text.to_owned()));
+    }
     let dns = spec.dns_config.clone().unwrap_or_default();
     let mut config = api::HostConfig {
         group_add: some(spec.groups.clone()),
@@ -187,6 +195,7 @@ fn host_config(task: &Task, spec: &ContainerSpec) -> Result<api::HostConfig, Tas
         cap_add: some(spec.capability_add.clone()),
         cap_drop: some(spec.capability_drop.clone()),
         oom_score_adj: spec.oom_score_adj,
+        isolation: isolation(spec).to_owned(),
         dns: some(dns.nameservers),
         dns_search: some(dns.search),
         dns_options: some(dns.options),
@@ -211,6 +220,15 @@ fn host_config(task: &Task, spec: &ContainerSpec) -> Result<api::HostConfig, Tas
         };
     }
     Ok(config)
+}
+
+/// The engine refuses what is not for Linux.
+fn isolation(spec: &ContainerSpec) -> &'static str {
+    match spec.isolation() {
+        Isolation::Default => "",
+        Isolation::Process => "process",
+        Isolation::Hyperv => "hyperv",
+    }
 }
 
 fn resources(requirements: &ResourceRequirements, config: &mut api::HostConfig) {

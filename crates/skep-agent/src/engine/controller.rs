@@ -85,7 +85,7 @@ impl EngineController {
         };
         let node = self.host.engine.describe();
         let files = files(task, spec, &node, &self.dependencies)?;
-        let request = container(task, spec, &node, files)?;
+        let request = container(task, spec, &node, files, &self.host.extras)?;
         let engine = self.host.engine.clone();
         match unabandoned(async move { engine.create_container(request).await }).await {
             Ok(_) => Ok(()),

@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use skep_engine::image::Images;
 use skep_engine::{Engine, Filters, ListOptions, RemoveOptions};
+use skep_objects::extras::AllowedExtras;
 use skep_objects::skep_v1::EndpointsMessage;
 use skep_objects::swarmkit::task_spec::Runtime;
 use skep_objects::swarmkit::{Node, NodeDescription, Task};
@@ -31,10 +32,12 @@ use pull::Puller;
 const TASK_LABEL: &str = "com.docker.swarm.task.id";
 
 /// How tasks are run.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct EngineExecutorConfig {
     /// Do not ask a registry for an image that is here (`DOCKER_SERVICE_PREFER_OFFLINE_IMAGE=1`).
     pub prefer_local_images: bool,
+    /// Which of Docker's missing features services may use here (`--service-extras`).
+    pub extras: AllowedExtras,
 }
 
 /// An [`Executor`] over an [`Engine`]. A cheap clone.
@@ -49,6 +52,7 @@ struct Host {
     engine: Engine,
     puller: Puller,
     attachments: Attachments,
+    extras: AllowedExtras,
     /// Tasks that have a controller, with the overlay networks each uses.
     live: Mutex<BTreeMap<String, BTreeSet<String>>>,
     /// One change of the set of networks at a time: a network is not removed while it is joined.
@@ -62,6 +66,7 @@ impl EngineExecutor {
             engine,
             puller: Puller::new(images, config.prefer_local_images),
             attachments: Attachments::default(),
+            extras: config.extras,
             live: Mutex::default(),
             networks: AsyncMutex::default(),
         };

@@ -63,7 +63,11 @@ pub fn file_reference(kind: &str, text: &str) -> Result<FileReference, CliError>
                 let digits = if digits.is_empty() { "0" } else { digits };
                 let radix = if value.starts_with('0') { 8 } else { 10 };
                 reference.mode = u32::from_str_radix(digits, radix)
-                    .map_err(|_| bad("invalid mode specified: strconv.ParseUint".to_owned()))?;
+                    .map_err(|_| {
+                        bad(format!(
+                            "invalid mode specified: strconv.ParseUint: parsing \"{value}\": invalid syntax"
+                        ))
+                    })?;
             }
             other => return Err(bad(format!("invalid field in {kind} request: {other}"))),
         }

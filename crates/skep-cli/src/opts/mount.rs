@@ -42,7 +42,11 @@ fn read(text: &str) -> Result<Value, String> {
                 continue;
             }
             "volume-nocopy" => {
-                options.volume.insert("NoCopy".to_owned(), switch()?.into());
+                if switch()? {
+                    options.volume.insert("NoCopy".to_owned(), true.into());
+                } else {
+                    options.volume_given = true;
+                }
                 continue;
             }
             _ => {}
@@ -94,6 +98,7 @@ struct Options {
     read_only: bool,
     bind: Map<String, Value>,
     volume: Map<String, Value>,
+    volume_given: bool,
     image: Map<String, Value>,
     tmpfs: Map<String, Value>,
     driver: Map<String, Value>,
@@ -167,9 +172,20 @@ impl Options {
                 .insert("Options".to_owned(), Value::Object(self.driver_options));
         }
         // Docker sends an empty driver along with other volume options.
-        if !self.driver.is_empty() || !self.volume.is_empty() {
+        if !self.driver.is_empty() || !self.volume.is_empty() || self.volume_given {
             self.volume
                 .insert("DriverConfig".to_owned(), Value::Object(self.driver));
+        }
+        if self.bind.get("ReadOnlyForceRecursive").is_some() {
+            if !self.read_only {
+                return Err("option 'bind-recursive=readonly' requires 'readonly' to be specified in conjunction".to_owned());
+            }
+            if self.bind.get("Propagation").is_none_or(|p| p != "rprivate") {
+                return Err("option 'bind-recursive=readonly' requires 'bind-propagation=rprivate' to be specified in conjunction".to_owned());
+            }
+        }
+        if self.bind.get("ReadOnlyNonRecursive").is_some() && !self.read_only {
+            return Err("option 'bind-recursive=writable' requires 'readonly' to be specified in conjunction".to_owned());
         }
         let mut mount = json!({"Type": kind});
         for field in ["Source", "Target"] {

@@ -59,10 +59,11 @@ pub fn network_attachment(text: &str) -> Result<NetworkAttachment, CliError> {
         let (key, value) = field
             .split_once('=')
             .ok_or_else(|| bad(format!("invalid field {field}")))?;
-        let value = value.trim();
+        // Docker reads all of the long form without regard to case.
+        let value = &value.trim().to_lowercase();
         match key.trim().to_ascii_lowercase().as_str() {
-            "name" => attachment.target = value.to_owned(),
-            "alias" => attachment.aliases.push(value.to_owned()),
+            "name" => attachment.target = value.clone(),
+            "alias" => attachment.aliases.push(value.clone()),
             "driver-opt" => {
                 let (name, value) = value.split_once('=').ok_or_else(|| {
                     bad("invalid key value pair format in driver options".to_owned())
@@ -71,10 +72,10 @@ pub fn network_attachment(text: &str) -> Result<NetworkAttachment, CliError> {
                     .driver_opts
                     .insert(name.trim().to_ascii_lowercase(), value.trim().into());
             }
-            "ip" => attachment.ipv4 = value.to_owned(),
-            "ip6" => attachment.ipv6 = value.to_owned(),
-            "mac-address" => attachment.mac = value.to_owned(),
-            "link-local-ip" => attachment.link_local.push(value.to_owned()),
+            "ip" => attachment.ipv4 = value.clone(),
+            "ip6" => attachment.ipv6 = value.clone(),
+            "mac-address" => attachment.mac = value.clone(),
+            "link-local-ip" => attachment.link_local.push(value.clone()),
             "gw-priority" => {
                 attachment.gateway_priority = value
                     .parse()

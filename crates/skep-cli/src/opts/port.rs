@@ -35,7 +35,6 @@ fn long(text: &str, bad: &dyn Fn(String) -> CliError) -> Result<Value, CliError>
     for field in fields(text)? {
         let (key, value) = field
             .split_once('=')
-            .filter(|(_, value)| !value.is_empty())
             .ok_or_else(|| bad(format!("invalid field: {field}")))?;
         let number = |what: &str| {
             value.parse::<u16>().map_err(|_| {
@@ -78,8 +77,18 @@ fn short(text: &str, bad: &dyn Fn(String) -> CliError) -> Result<Vec<Value>, Cli
     let (published, target) = match parts.as_slice() {
         [target] => ("", *target),
         [published, target] => (*published, *target),
-        _ => return Err(bad("hostip is not supported".to_owned())),
+        [ip, _, _] if ip.parse::<std::net::IpAddr>().is_ok() => {
+            return Err(bad("hostip is not supported".to_owned()));
+        }
+        [ip @ .., _, _] => {
+            return Err(bad(format!("invalid IP address: {}", ip.join(":"))));
+        }
+        [] => ("", ""),
     };
+    if target.is_empty() {
+        let shown = if text.is_empty() { "<empty>" } else { text };
+        return Err(bad(format!("no port specified: {shown}")));
+    }
     let range = |text: &str, what: &str| -> Result<(u16, u16), CliError> {
         let (first, last) = text.split_once('-').unwrap_or((text, text));
         let number = |text: &str| {
@@ -101,24 +110,22 @@ fn short(text: &str, bad: &dyn Fn(String) -> CliError) -> Result<Vec<Value>, Cli
     } else {
         range(published, "hostPort")?
     };
-    if !published.is_empty() && to - from != last - first {
+    if !published.is_empty() && to - from != last - first && first != last {
         return Err(bad(format!(
             "invalid ranges specified for container and host Ports: {target} and {published}"
         )));
     }
-    Ok((first..=last)
-        .map(|target| {
-            let published = if from == 0 {
-                0
-            } else {
-                from + (target - first)
-            };
-            without_zero(json!({
-                "Protocol": protocol.to_ascii_lowercase(), "TargetPort": target,
-                "PublishedPort": published, "PublishMode": "ingress",
-            }))
-        })
-        .collect())
+    let count = (last - first).max(to - from);
+    let port = |offset: u16| {
+        // Several published ports may lead to one target.
+        let target = if first == last { first } else { first + offset };
+        let published = if from == 0 { 0 } else { from + offset };
+        without_zero(json!({
+            "Protocol": protocol.to_ascii_lowercase(), "TargetPort": target,
+            "PublishedPort": published, "PublishMode": "ingress",
+        }))
+    };
+    Ok((0..=count).map(port).collect())
 }
 
 /// A port that the swarm is to choose is not written down.

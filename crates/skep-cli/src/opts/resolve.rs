@@ -61,7 +61,6 @@ pub async fn pinned_image(
         .as_array()
         .into_iter()
         .flatten()
-        .filter(|platform| platform["os"] != "unknown")
         .map(|platform| json!({"Architecture": platform["architecture"], "OS": platform["os"]}))
         .collect();
     Some((format!("{}@{digest}", reference.familiar()), platforms))

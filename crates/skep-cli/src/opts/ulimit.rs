@@ -36,6 +36,11 @@ pub fn ulimit(text: &str) -> Result<Value, CliError> {
     if !NAMES.contains(&name) {
         return Err(bad(format!("invalid ulimit type: {name}")));
     }
+    if values.matches(':').count() > 1 {
+        return Err(bad(format!(
+            "too many limit value arguments - {values}, can only have up to two, `soft[:hard]`"
+        )));
+    }
     let (soft, hard) = values.split_once(':').unwrap_or((values, values));
     let number = |text: &str| {
         text.parse::<i64>().map_err(|_| {

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// Label, on a service or on the swarm, that names the strategy.
-pub const STRATEGY_LABEL: &str = "skep.placement.strategy";
+pub use skep_objects::STRATEGY_LABEL;
 
 /// How nodes are chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use skep_engine::{AddressPool, EngineConfig};
+use skep_objects::extras::AllowedExtras;
 
 use super::file::{self, FileError};
 use super::flags::{FLAGS, Given};
@@ -60,6 +61,8 @@ pub struct Config {
     /// Whether services take an image that is here without asking its registry
     /// (`DOCKER_SERVICE_PREFER_OFFLINE_IMAGE=1`).
     pub prefer_local_images: bool,
+    /// Which features beyond Docker's API services may use on this node.
+    pub service_extras: AllowedExtras,
     /// `kind=value` that this node offers to the scheduler.
     pub node_generic_resources: Vec<String>,
     /// `debug`, `info`, `warn`, `error` or `fatal`.
@@ -118,6 +121,7 @@ impl Config {
             swarm_default_advertise_addr: given.value("swarm-default-advertise-addr"),
             prefer_local_images: std::env::var("DOCKER_SERVICE_PREFER_OFFLINE_IMAGE")
                 .is_ok_and(|value| value == "1"),
+            service_extras: service_extras(given)?,
             node_generic_resources: generic_resources(given)?,
             log_level: log_level(given, debug)?,
             log_json: log_json(given)?,
@@ -155,6 +159,13 @@ fn log_json(given: &Given) -> Result<bool, ConfigError> {
         None | Some("text" | "") => Ok(false),
         Some("json") => Ok(true),
         Some(other) => Err(wrong("log-format", format!("invalid log format: {other}"))),
+    }
+}
+
+fn service_extras(given: &Given) -> Result<AllowedExtras, ConfigError> {
+    match given.value("service-extras") {
+        Some(text) => AllowedExtras::parse(&text).map_err(|reason| wrong("service-extras", reason)),
+        None => Ok(AllowedExtras::default()),
     }
 }
 
@@ -390,6 +401,7 @@ mod tests {
             "--default-address-pool base=10.0.0.0/8",
             "--default-ulimit nofile=x",
             "--node-generic-resource gpu",
+            "--service-extras magic",
             "--default-shm-size big",
         ] {
             let refusal = build(line).expect_err(line).to_string();

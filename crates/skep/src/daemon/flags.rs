@@ -202,6 +202,11 @@ pub const FLAGS: &[Flag] = &[
     used("tlscert", Value, "TLS certificate file"),
     used("tlskey", Value, "TLS key file"),
     used("tlsverify", Bool, "Use TLS and verify the client"),
+    used(
+        "service-extras",
+        Value,
+        "What services may have here beyond Docker's API: all, none, or a list (default all)",
+    ),
     used("validate", Bool, "Validate the configuration and exit"),
     used("version", Bool, "Print version information and quit").short('v'),
     idle("allow-direct-routing", Bool),

@@ -127,6 +127,7 @@ async fn daemon(
         state_dir: config.engine.data_root.join("swarm"),
         default_advertise_addr: config.swarm_default_advertise_addr.clone(),
         prefer_local_images: config.prefer_local_images,
+        extras: config.service_extras.clone(),
     };
     let swarm = assembly.open(&engine).await;
     let api = Arc::new(Api::new(engine.clone(), Arc::new(swarm.clone()), facts));

@@ -32,6 +32,8 @@ pub struct Assembly {
     pub default_advertise_addr: Option<String>,
     /// `DOCKER_SERVICE_PREFER_OFFLINE_IMAGE=1`.
     pub prefer_local_images: bool,
+    /// `--service-extras`.
+    pub extras: skep_objects::extras::AllowedExtras,
 }
 
 impl Assembly {
@@ -39,6 +41,7 @@ impl Assembly {
     pub async fn open(self, engine: &Engine) -> SwarmNode {
         let config = EngineExecutorConfig {
             prefer_local_images: self.prefer_local_images,
+            extras: self.extras.clone(),
         };
         let executor = EngineExecutor::new(engine.clone(), engine.images().clone(), config);
         let attachments: Attachments = executor.attachments().clone();

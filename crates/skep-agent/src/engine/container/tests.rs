@@ -120,7 +120,7 @@ fn node() -> NodeDescription {
 
 #[test]
 fn a_task_becomes_its_container() {
-    let made = container(&task(), &spec(), &node(), Vec::new()).unwrap();
+    let made = container(&task(), &spec(), &node(), Vec::new(), &AllowedExtras::default()).unwrap();
     assert_eq!(made.name, "web.2.t1");
     assert_eq!(made.config.hostname, "web-2");
     assert_eq!(
@@ -159,7 +159,7 @@ fn a_task_becomes_its_container() {
 fn a_global_task_is_named_by_its_node() {
     let task = Task { slot: 0, ..task() };
     assert_eq!(
-        container(&task, &spec(), &node(), Vec::new()).unwrap().name,
+        container(&task, &spec(), &node(), Vec::new(), &AllowedExtras::default()).unwrap().name,
         "web.n1.t1"
     );
 }
@@ -170,7 +170,7 @@ fn the_host_network_is_a_mode() {
         networks: vec![network("host", "host")],
         ..task()
     };
-    let made = container(&task, &spec(), &node(), Vec::new()).unwrap();
+    let made = container(&task, &spec(), &node(), Vec::new(), &AllowedExtras::default()).unwrap();
     assert_eq!(made.host_config.network_mode, "host");
     assert!(made.managed.unwrap().networks.is_empty());
 }
@@ -181,7 +181,7 @@ fn a_bad_placeholder_names_its_place() {
         env: vec!["X={{.Nope}}".into()],
         ..spec()
     };
-    let error = container(&task(), &spec, &node(), Vec::new())
+    let error = container(&task(), &spec, &node(), Vec::new(), &AllowedExtras::default())
         .unwrap_err()
         .to_string();
     assert!(error.starts_with("expanding env failed: "), "{error}");
@@ -200,7 +200,7 @@ fn what_services_never_had_comes_by_labels() {
         .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
         .collect();
     let spec = ContainerSpec { labels, ..spec() };
-    let host = container(&task(), &spec, &node(), Vec::new())
+    let host = container(&task(), &spec, &node(), Vec::new(), &AllowedExtras::default())
         .unwrap()
         .host_config;
     assert!(host.privileged);
@@ -209,4 +209,38 @@ fn what_services_never_had_comes_by_labels() {
     let devices = host.devices.unwrap();
     assert_eq!(devices[0].path_in_container, "/dev/fuse");
     assert_eq!(devices[1].cgroup_permissions, "r");
+}
+
+#[test]
+fn a_node_may_refuse_what_services_never_had() {
+    let labels = [("skep.privileged".to_owned(), "true".to_owned())].into();
+    let spec = ContainerSpec { labels, ..spec() };
+    let allowed = AllowedExtras::parse("device").unwrap();
+    let error = container(&task(), &spec, &node(), Vec::new(), &allowed)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("does not let services have skep.privileged"),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_is_for_windows_is_refused() {
+    let source = skep_objects::swarmkit::privileges::credential_spec::Source::File("x".into());
+    let credential_spec = Some(skep_objects::swarmkit::privileges::CredentialSpec {
+        source: Some(source),
+    });
+    let privileges = Some(Privileges {
+        credential_spec,
+        ..Default::default()
+    });
+    let spec = ContainerSpec {
+        privileges,
+        ..spec()
+    };
+    let error = container(&task(), &spec, &node(), Vec::new(), &AllowedExtras::default())
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("credential spec"), "{error}");
 }

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::values::tagged;
 use super::{progress, spec};
 use crate::cmd::objects::text;
 use crate::context::Context;
@@ -11,7 +12,7 @@ use crate::opts::{pinned_image, registry_auth_header};
 
 pub(super) async fn run(context: &Context, matches: &Matches) -> Result<(), CliError> {
     let mut spec = spec::from_flags(context, matches).await?;
-    let image = matches.arg(0);
+    let image = &tagged(matches.arg(0));
     let auth = registry_auth_header(context, image);
     let mut warning = None;
     if !matches.flag("no-resolve-image") {
@@ -26,7 +27,7 @@ pub(super) async fn run(context: &Context, matches: &Matches) -> Result<(), CliE
         }
     }
     let headers = if matches.flag("with-registry-auth") {
-        vec![("x-registry-auth", auth.as_str())]
+        vec![("x-registry-auth", stored_auth(&auth))]
     } else {
         vec![]
     };
@@ -53,6 +54,11 @@ pub(super) async fn run(context: &Context, matches: &Matches) -> Result<(), CliE
         return Ok(());
     }
     progress::wait(context, id, id, matches.flag("quiet")).await
+}
+
+/// Credentials to store with a service: none are an empty object.
+pub(crate) fn stored_auth(auth: &str) -> &str {
+    if auth.is_empty() { "e30=" } else { auth }
 }
 
 /// What users are told when the registry did not give a digest.

@@ -1,4 +1,4 @@
-//! The flags of `service create` and `service update`.
+//! The flags of `service create` and `service update`: Docker's, and after them skep's own.
 
 /// Of `service create`.
 pub(super) const CREATE: &str = "
@@ -76,7 +76,15 @@ pub(super) const CREATE: &str = "
 --update-parallelism uint
 -u, --user string
 --with-registry-auth
--w, --workdir string";
+-w, --workdir string
+--device list
+--gpus string
+--ipc string
+--pid string
+--placement-strategy string
+--privileged
+--security-opt list
+--shm-size bytes";
 
 /// Of `service update`.
 pub(super) const UPDATE: &str = "
@@ -173,4 +181,14 @@ pub(super) const UPDATE: &str = "
 --update-parallelism uint
 -u, --user string
 --with-registry-auth
--w, --workdir string";
+-w, --workdir string
+--device-add list
+--device-rm list
+--gpus string
+--ipc string
+--pid string
+--placement-strategy string
+--privileged
+--security-opt-add list
+--security-opt-rm list
+--shm-size bytes";

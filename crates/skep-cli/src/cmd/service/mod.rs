@@ -1,6 +1,7 @@
 //! `service`: services of a swarm.
 
 mod create;
+mod extras;
 mod flags;
 mod inspect;
 mod list;
@@ -10,11 +11,15 @@ mod references;
 mod spec;
 mod tasks;
 mod update;
+mod update_container;
+mod update_lists;
 mod update_spec;
+mod values;
 
 use crate::grammar::{Arity, Command};
 
 pub(super) use create::unpinned;
+pub(super) use extras::set_strategy;
 pub(super) use list::print_services;
 pub(super) use progress::wait;
 pub(super) use tasks::{given_filters, print_tasks};

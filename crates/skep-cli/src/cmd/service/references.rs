@@ -22,6 +22,11 @@ pub(super) async fn networks(context: &Context, flags: &[String]) -> Result<Vec<
 
 /// The id of a network of the swarm.
 pub(super) async fn network_id(context: &Context, name: &str) -> Result<String, CliError> {
+    if name.is_empty() {
+        return Err(CliError::new(
+            "invalid network name or ID: value is empty",
+        ));
+    }
     let path = url(
         &format!("/networks/{}", escape(name)),
         &[("scope", "swarm")],
@@ -53,16 +58,8 @@ pub(super) async fn files(
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
-    let names: serde_json::Map<String, Value> = wanted
-        .iter()
-        .map(|reference| (reference.source.clone(), true.into()))
-        .collect();
-    let path = url(
-        &format!("/{kind}s"),
-        &[("filters", &json!({"name": names}).to_string())],
-    );
-    let found = context.client.get(&path).await?;
-    let ids = found.as_array().map(Vec::as_slice).unwrap_or_default();
+    let names: Vec<&str> = wanted.iter().map(|r| r.source.as_str()).collect();
+    let ids = named(context, kind, &names).await?;
     let (id_field, name_field) = if kind == "secret" {
         ("SecretID", "SecretName")
     } else {
@@ -75,9 +72,43 @@ pub(super) async fn files(
                 .iter()
                 .find(|object| text(object, "/Spec/Name") == reference.source)
                 .ok_or_else(|| CliError::new(format!("{kind} not found: {}", reference.source)))?;
-            // A config's file lies where it says; a bare name below the root.
-            let default = if kind == "config" { format!("/{}", reference.source) } else { reference.source.clone() };
-            Ok(json!({"File": reference.file(&default), id_field: text(object, "/ID"), name_field: reference.source}))
+            Ok(json!({"File": reference.file(&reference.source), id_field: text(object, "/ID"), name_field: reference.source}))
         })
         .collect()
+}
+
+/// Secrets or configs of these names, and others that begin with them.
+async fn named(context: &Context, kind: &str, names: &[&str]) -> Result<Vec<Value>, CliError> {
+    let names: serde_json::Map<String, Value> = names
+        .iter()
+        .map(|name| ((*name).to_owned(), true.into()))
+        .collect();
+    let path = url(
+        &format!("/{kind}s"),
+        &[("filters", &json!({"name": names}).to_string())],
+    );
+    let found = context.client.get(&path).await?;
+    Ok(found.as_array().cloned().unwrap_or_default())
+}
+
+/// Where a credential spec names a config, its id takes the name's place, and the service gets a
+/// reference to it, which is answered.
+pub(super) async fn credential_config(
+    context: &Context,
+    container: &mut Value,
+) -> Result<Option<Value>, CliError> {
+    let name = text(container, "/Privileges/CredentialSpec/Config").to_owned();
+    if name.is_empty() {
+        return Ok(None);
+    }
+    let found = named(context, "config", &[&name]).await?;
+    let config = found
+        .iter()
+        .find(|object| text(object, "/Spec/Name") == name)
+        .ok_or_else(|| CliError::new(format!("config not found: {name}")))?;
+    let id = text(config, "/ID");
+    container["Privileges"]["CredentialSpec"]["Config"] = id.into();
+    Ok(Some(
+        json!({"Runtime": {}, "ConfigID": id, "ConfigName": name}),
+    ))
 }

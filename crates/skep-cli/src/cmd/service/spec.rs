@@ -2,22 +2,30 @@
 
 use serde_json::{Map, Value, json};
 
-use super::references::{files, networks};
+use super::extras;
+use super::references::{credential_config, files, networks};
+use super::values::{
+    check_labels, credential_spec, env, generic_resources, hosts, name_servers, preference, refused,
+    search_domains, swappiness, tagged, ulimits, words,
+};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::grammar::Matches;
-use crate::opts::{environment, labels, map_from, mount, ports, split_pair, ulimit};
-
-/// Smallest limit or reservation of memory.
-const LEAST_MEMORY: i64 = 4 << 20;
+use crate::opts::{labels, map_from, mount, ports};
 
 /// Builds the spec. Names of networks, secrets and configs are looked up.
 pub(super) async fn from_flags(context: &Context, matches: &Matches) -> Result<Value, CliError> {
+    check_labels("-l, --label", matches.list("label"))?;
+    check_labels("--container-label", matches.list("container-label"))?;
     let mode = mode(matches)?;
     let networks = networks(context, matches.list("network")).await?;
     let mut container = container(matches)?;
+    let mut credential = credential_config(context, &mut container).await?;
     for (kind, field) in [("secret", "Secrets"), ("config", "Configs")] {
-        let references = files(context, kind, matches.list(kind)).await?;
+        let mut references = files(context, kind, matches.list(kind)).await?;
+        if kind == "config" {
+            references.extend(credential.take());
+        }
         if !references.is_empty() {
             container[field] = references.into();
         }
@@ -38,30 +46,33 @@ pub(super) async fn from_flags(context: &Context, matches: &Matches) -> Result<V
         template["LogDriver"] = driver;
     }
     let mut spec = json!({
-        "Name": matches.text("name"),
         "Labels": labels(&[], matches.list("label"))?,
         "TaskTemplate": template,
         "Mode": mode,
     });
+    if !matches.text("name").is_empty() {
+        spec["Name"] = matches.text("name").into();
+    }
     for (prefix, field) in [("update", "UpdateConfig"), ("rollback", "RollbackConfig")] {
         if let Some(config) = update_config(matches, prefix)? {
             spec[field] = config;
         }
     }
-    let mut endpoint = json!({"Mode": endpoint_mode(matches.text("endpoint-mode"))?});
+    let mut endpoint = json!({"Mode": matches.text("endpoint-mode")});
     let ports = ports(matches.list("publish"))?;
     if !ports.is_empty() {
         endpoint["Ports"] = ports.into();
     }
     spec["EndpointSpec"] = endpoint;
+    extras::create(&mut spec, matches)?;
     Ok(spec)
 }
 
 fn container(matches: &Matches) -> Result<Value, CliError> {
     let mut container = json!({
-        "Image": matches.arg(0),
+        "Image": tagged(matches.arg(0)),
         "Init": matches.flag("init"),
-        "DNSConfig": dns(matches),
+        "DNSConfig": dns(matches)?,
     });
     let labels = labels(&[], matches.list("container-label"))?;
     put_map(&mut container, "Labels", labels);
@@ -88,7 +99,11 @@ fn container(matches: &Matches) -> Result<Value, CliError> {
     put_list(
         &mut container,
         "Env",
-        environment(matches.list("env-file"), matches.list("env"))?,
+        env(
+            "-e, --env",
+            matches.list("env-file"),
+            matches.list("env"),
+        )?,
     );
     put_list(&mut container, "Groups", matches.list("group").to_vec());
     let mounts: Vec<Value> = matches
@@ -103,38 +118,46 @@ fn container(matches: &Matches) -> Result<Value, CliError> {
     if let Some(check) = healthcheck(matches)? {
         container["Healthcheck"] = check;
     }
-    put_list(&mut container, "Hosts", hosts(matches.list("host"))?);
+    put_list(&mut container, "Hosts", hosts("--host", matches.list("host"))?);
     put_map(&mut container, "Sysctls", map_from(matches.list("sysctl")));
     let (add, drop) = capabilities(matches.list("cap-add"), matches.list("cap-drop"));
     put_list(&mut container, "CapabilityAdd", add);
     put_list(&mut container, "CapabilityDrop", drop);
-    let mut limits: Vec<Value> = matches
-        .list("ulimit")
-        .iter()
-        .map(|text| ulimit(text))
-        .collect::<Result<_, _>>()?;
-    limits.sort_by(|a, b| a["Name"].as_str().cmp(&b["Name"].as_str()));
-    put_list(&mut container, "Ulimits", limits);
-    if let Some(score) = matches.number("oom-score-adj") {
-        if !(-1000..=1000).contains(&score) {
-            return Err(CliError::new(format!(
-                "Invalid value {score}, range for oom score adj is [-1000, 1000]"
-            )));
-        }
+    put_list(
+        &mut container,
+        "Ulimits",
+        ulimits(matches.list("ulimit"))?,
+    );
+    if let Some(score) = matches.number("oom-score-adj").filter(|score| *score != 0) {
         container["OomScoreAdj"] = score.into();
     }
-    if let Some(given) = matches.given_text("credential-spec") {
-        container["Privileges"] = json!({"CredentialSpec": credential_spec(given)?});
+    if let Some(given) = matches
+        .given_text("credential-spec")
+        .filter(|given| !given.is_empty())
+    {
+        container["Privileges"] = json!({
+            "CredentialSpec": credential_spec(given)?,
+            "SELinuxContext": null,
+            "NoNewPrivileges": false,
+        });
     }
     Ok(container)
 }
 
-fn dns(matches: &Matches) -> Value {
+fn dns(matches: &Matches) -> Result<Value, CliError> {
     let mut dns = json!({});
-    put_list(&mut dns, "Nameservers", matches.list("dns").to_vec());
-    put_list(&mut dns, "Search", matches.list("dns-search").to_vec());
+    put_list(
+        &mut dns,
+        "Nameservers",
+        name_servers("--dns", matches.list("dns"))?,
+    );
+    put_list(
+        &mut dns,
+        "Search",
+        search_domains("--dns-search", matches.list("dns-search"))?,
+    );
     put_list(&mut dns, "Options", matches.list("dns-option").to_vec());
-    dns
+    Ok(dns)
 }
 
 fn mode(matches: &Matches) -> Result<Value, CliError> {
@@ -189,7 +212,7 @@ fn mode(matches: &Matches) -> Result<Value, CliError> {
         "global-job" => json!({"GlobalJob": {}}),
         other => {
             return Err(CliError::new(format!(
-                "Unknown mode: {other}, only replicated, global, replicated-job, and global-job supported"
+                "Unknown mode: {other}, only replicated and global supported"
             )));
         }
     })
@@ -205,42 +228,32 @@ fn resources(matches: &Matches) -> Result<Value, CliError> {
             resources[group]["NanoCPUs"] = cpus.into();
         }
         if let Some(bytes) = matches.bytes(memory).filter(|bytes| *bytes != 0) {
-            if bytes < LEAST_MEMORY {
-                return Err(CliError::new(format!(
-                    "invalid memory value {bytes}: Must be at least 4MiB"
-                )));
-            }
             resources[group]["MemoryBytes"] = bytes.into();
         }
     }
     if let Some(pids) = matches.number("limit-pids").filter(|pids| *pids != 0) {
         resources["Limits"]["Pids"] = pids.into();
     }
-    if let Some(swap) = matches.bytes("memory-swap").or(matches
-        .given_text("memory-swap")
-        .and_then(|text| text.parse().ok()))
-    {
-        resources["SwapBytes"] = swap.into();
-    }
-    if let Some(swappiness) = matches.number("memory-swappiness") {
-        resources["MemorySwappiness"] = swappiness.into();
-    }
-    let generic: Vec<Value> = matches
-        .list("generic-resource")
-        .iter()
-        .map(|text| generic_resource(text))
-        .collect::<Result<_, _>>()?;
+    swap(&mut resources, matches)?;
+    let generic = generic_resources("--generic-resource", matches.list("generic-resource"))?;
     put_list(&mut resources["Reservations"], "GenericResources", generic);
     Ok(resources)
 }
 
-/// `kind=count`
-pub(super) fn generic_resource(text: &str) -> Result<Value, CliError> {
-    let (kind, value) = split_pair(text);
-    let count: i64 = value.parse().map_err(|_| {
-        CliError::new(format!("invalid generic-resource request `{text}`, Named Generic Resources is not supported for service create or update"))
-    })?;
-    Ok(json!({"DiscreteResourceSpec": {"Kind": kind, "Value": count}}))
+/// `--memory-swap` and `--memory-swappiness`.
+pub(super) fn swap(resources: &mut Value, matches: &Matches) -> Result<(), CliError> {
+    if let Some(text) = matches.given_text("memory-swap") {
+        let bytes = if text == "-1" {
+            Some(-1)
+        } else {
+            matches.bytes("memory-swap")
+        };
+        resources["SwapBytes"] = bytes.into();
+    }
+    if let Some(value) = matches.number("memory-swappiness") {
+        resources["MemorySwappiness"] = swappiness(value)?.into();
+    }
+    Ok(())
 }
 
 fn placement(matches: &Matches) -> Result<Value, CliError> {
@@ -253,7 +266,7 @@ fn placement(matches: &Matches) -> Result<Value, CliError> {
     let preferences: Vec<Value> = matches
         .list("placement-pref")
         .iter()
-        .map(|text| preference(text))
+        .map(|text| preference("--placement-pref", text))
         .collect::<Result<_, _>>()?;
     put_list(&mut placement, "Preferences", preferences);
     if let Some(most) = matches
@@ -263,19 +276,6 @@ fn placement(matches: &Matches) -> Result<Value, CliError> {
         placement["MaxReplicas"] = most.into();
     }
     Ok(placement)
-}
-
-/// `spread=node.labels.x`
-pub(super) fn preference(text: &str) -> Result<Value, CliError> {
-    match text.split_once('=') {
-        Some(("spread", descriptor)) => Ok(json!({"Spread": {"SpreadDescriptor": descriptor}})),
-        Some((other, _)) => Err(CliError::new(format!(
-            "unsupported placement preference {other} (only spread is supported)"
-        ))),
-        None => Err(CliError::new(
-            "placement preference must be of the format \"<strategy>=<arg>\"",
-        )),
-    }
 }
 
 fn restart_policy(matches: &Matches) -> Result<Option<Value>, CliError> {
@@ -298,11 +298,6 @@ pub(super) fn put_restart(
     matches: &Matches,
 ) -> Result<(), CliError> {
     if let Some(condition) = matches.given_text("restart-condition") {
-        if !matches!(condition, "none" | "on-failure" | "any") {
-            return Err(CliError::new(format!(
-                "invalid restart condition: {condition}"
-            )));
-        }
         policy.insert("Condition".to_owned(), condition.into());
     }
     if let Some(delay) = matches.duration("restart-delay") {
@@ -348,16 +343,22 @@ fn update_config(matches: &Matches, prefix: &str) -> Result<Option<Value>, CliEr
     }
     let mut config = Map::new();
     put_update(&mut config, matches, prefix)?;
-    config.entry("Parallelism").or_insert_with(|| 1.into());
-    config
-        .entry("FailureAction")
-        .or_insert_with(|| "pause".into());
-    config
-        .entry("Monitor")
-        .or_insert_with(|| 5_000_000_000_i64.into());
-    config.entry("MaxFailureRatio").or_insert_with(|| 0.into());
-    config.entry("Order").or_insert_with(|| "stop-first".into());
+    update_defaults(&mut config);
     Ok(Some(Value::Object(config)))
+}
+
+/// What Docker's command line writes where it is not told.
+pub(super) fn update_defaults(config: &mut Map<String, Value>) {
+    let defaults = [
+        ("Parallelism", Value::from(1)),
+        ("FailureAction", "pause".into()),
+        ("Monitor", 5_000_000_000_i64.into()),
+        ("MaxFailureRatio", 0.into()),
+        ("Order", "stop-first".into()),
+    ];
+    for (field, value) in defaults {
+        config.entry(field).or_insert(value);
+    }
 }
 
 /// Puts the `--update-*` or `--rollback-*` flags that were given.
@@ -377,27 +378,24 @@ pub(super) fn put_update(
         config.insert("Monitor".to_owned(), monitor.into());
     }
     if let Some(ratio) = matches.fraction(&name("max-failure-ratio")) {
-        let ratio = if ratio == 0.0 { 0.into() } else { ratio.into() };
-        config.insert("MaxFailureRatio".to_owned(), ratio);
+        config.insert("MaxFailureRatio".to_owned(), number(ratio));
     }
-    for (part, field, allowed) in [
-        (
-            "failure-action",
-            "FailureAction",
-            &["pause", "continue", "rollback"][..],
-        ),
-        ("order", "Order", &["start-first", "stop-first"][..]),
-    ] {
+    for (part, field) in [("failure-action", "FailureAction"), ("order", "Order")] {
         if let Some(given) = matches.given_text(&name(part)) {
-            if !allowed.contains(&given) {
-                return Err(CliError::new(format!(
-                    "unrecognized {prefix} {part} {given}"
-                )));
-            }
             config.insert(field.to_owned(), given.into());
         }
     }
     Ok(())
+}
+
+/// A fraction as Go writes it: without a point where there is nothing behind it.
+fn number(value: f64) -> Value {
+    #[allow(clippy::cast_possible_truncation)] // it has no fraction and is small
+    if value.fract() == 0.0 && value.abs() < 1e15 {
+        (value as i64).into()
+    } else {
+        value.into()
+    }
 }
 
 pub(super) fn healthcheck(matches: &Matches) -> Result<Option<Value>, CliError> {
@@ -417,6 +415,15 @@ pub(super) fn healthcheck(matches: &Matches) -> Result<Option<Value>, CliError> 
             ));
         }
         return Ok(Some(json!({"Test": ["NONE"]})));
+    }
+    for (flag, _) in timings {
+        if matches.duration(flag).is_some_and(|time| time < 0) {
+            return Err(refused(
+                &format!("--{flag}"),
+                matches.text(flag),
+                "duration cannot be negative",
+            ));
+        }
     }
     if !any {
         return Ok(None);
@@ -439,26 +446,12 @@ pub(super) fn healthcheck(matches: &Matches) -> Result<Option<Value>, CliError> 
     Ok(Some(check))
 }
 
-/// `name:ip` as `ip name`.
-pub(super) fn hosts(flags: &[String]) -> Result<Vec<String>, CliError> {
-    flags
-        .iter()
-        .map(|flag| {
-            let (name, ip) = flag
-                .split_once(['=', ':'])
-                .filter(|(name, _)| !name.is_empty())
-                .ok_or_else(|| {
-                    CliError::new(format!("bad format for add-host: \"{flag}\"")).with_code(125)
-                })?;
-            Ok(format!("{} {name}", ip.trim_matches(['[', ']'])))
-        })
-        .collect()
-}
-
 /// Names in Docker's form, sorted, each once.
 pub(super) fn capabilities(add: &[String], drop: &[String]) -> (Vec<String>, Vec<String>) {
     let normal = |names: &[String]| -> Vec<String> {
         let mut all: Vec<String> = names.iter().map(|name| capability(name)).collect();
+        // Of a new service there is nothing to reset.
+        all.retain(|name| name != "RESET");
         all.sort();
         all.dedup();
         if all.iter().any(|name| name == "ALL") {
@@ -484,38 +477,6 @@ pub(super) fn capability(name: &str) -> String {
     } else {
         format!("CAP_{upper}")
     }
-}
-
-pub(super) fn credential_spec(text: &str) -> Result<Value, CliError> {
-    for (scheme, field) in [
-        ("config://", "Config"),
-        ("file://", "File"),
-        ("registry://", "Registry"),
-    ] {
-        if let Some(value) = text.strip_prefix(scheme) {
-            return Ok(json!({field: value}));
-        }
-    }
-    Err(CliError::new(format!(
-        "invalid credential spec: {text}: value must be prefixed with \"config://\", \"file://\", or \"registry://\""
-    )))
-}
-
-pub(super) fn endpoint_mode(mode: &str) -> Result<&str, CliError> {
-    match mode {
-        "vip" | "dnsrr" => Ok(mode),
-        other => Err(CliError::new(format!("invalid endpoint mode: {other}"))),
-    }
-}
-
-/// A command line in one text, split as a shell would.
-pub(super) fn words(text: &str, flag: &str) -> Result<Vec<String>, CliError> {
-    shell_words::split(text).map_err(|error| {
-        CliError::new(format!(
-            "invalid argument \"{text}\" for \"--{flag}\" flag: {error}"
-        ))
-        .with_code(125)
-    })
 }
 
 pub(super) fn put_list<T: Into<Value>>(object: &mut Value, field: &str, list: Vec<T>) {

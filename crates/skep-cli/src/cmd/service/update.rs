@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::create::unpinned;
+use super::create::{stored_auth, unpinned};
 use super::{progress, update_spec};
 use crate::client::{escape, url};
 use crate::cmd::objects::text;
@@ -49,7 +49,7 @@ pub(super) async fn run(context: &Context, matches: &Matches) -> Result<(), CliE
         &service,
         &spec,
         query,
-        with_auth.then_some(auth.as_str()),
+        with_auth.then_some(stored_auth(&auth)),
     )
     .await?;
     println!("{name}");

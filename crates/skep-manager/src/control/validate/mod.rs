@@ -16,7 +16,7 @@ mod tests;
 pub use annotations::{validate_object_name, validate_service_name};
 pub use network::validate_network_spec;
 pub use resources::validate_resource_requirements;
-pub use service::validate_service_spec;
+pub use service::{validate_service_spec, validate_strategy};
 
 use super::error::ControlError;
 

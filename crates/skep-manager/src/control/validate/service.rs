@@ -1,5 +1,9 @@
 //! The whole of a service's spec.
 
+use std::collections::BTreeMap;
+
+use skep_objects::extras::Extras;
+use skep_objects::{STRATEGIES, STRATEGY_LABEL};
 use skep_objects::swarmkit::{
     GenericRuntimeSpec, ServiceSpec, TaskSpec, service_spec::Mode, task_spec::Runtime,
 };
@@ -14,11 +18,13 @@ use super::{
     resources::validate_resource_requirements,
 };
 use crate::control::error::ControlError;
+use crate::scheduler::strategy::Strategy;
 
 /// Whether a service could be made to this spec, as far as the spec alone tells.
 pub fn validate_service_spec(spec: &ServiceSpec) -> Validated {
     validate_service_name(spec.annotations.as_ref())?;
     validate_task(spec.task.as_ref())?;
+    validate_extras(spec)?;
     validate_mode(spec)?;
     validate_update(spec.update.as_ref())?;
     validate_update(spec.rollback.as_ref())?;
@@ -39,6 +45,29 @@ fn validate_task(task: Option<&TaskSpec>) -> Validated {
             "RuntimeSpec: unimplemented runtime in service spec".to_owned(),
         )),
         Some(Runtime::Generic(generic)) => validate_generic(generic),
+    }
+}
+
+/// What skep has beyond Docker's API comes as labels: a mistake is told now, not by each task.
+fn validate_extras(spec: &ServiceSpec) -> Validated {
+    let labels = spec.annotations.as_ref().map(|a| &a.labels);
+    let runtime = spec.task.as_ref().and_then(|task| task.runtime.as_ref());
+    if let Some(Runtime::Container(container)) = runtime
+        && let Err(error) = Extras::read(&container.labels, labels)
+    {
+        return refuse(format!("ContainerSpec: {error}"));
+    }
+    validate_strategy(labels)
+}
+
+/// The label that says how nodes are chosen, of a service or of the swarm.
+pub fn validate_strategy(labels: Option<&BTreeMap<String, String>>) -> Validated {
+    match labels.and_then(|labels| labels.get(STRATEGY_LABEL)) {
+        Some(name) if Strategy::from_name(name).is_none() => refuse(format!(
+            "invalid value {name:?} of label {STRATEGY_LABEL}: must be {}",
+            STRATEGIES.join(", ")
+        )),
+        _ => Ok(()),
     }
 }
 
