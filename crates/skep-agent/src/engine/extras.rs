@@ -37,9 +37,17 @@ pub(super) fn apply(
     if let Some(bytes) = extras.shm_bytes {
         host.shm_size = bytes;
     }
-    if !extras.security.is_empty() {
-        let options = host.security_opt.get_or_insert_default();
-        options.extend(extras.security);
+    for option in extras.security {
+        // As Docker's command line does with it for containers.
+        if matches!(
+            option.as_str(),
+            "systempaths=unconfined" | "systempaths:unconfined"
+        ) {
+            host.masked_paths = Some(Vec::new());
+            host.readonly_paths = Some(Vec::new());
+        } else {
+            host.security_opt.get_or_insert_default().push(option);
+        }
     }
     Ok(())
 }

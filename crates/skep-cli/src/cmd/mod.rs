@@ -6,11 +6,13 @@ mod image;
 mod network;
 mod node;
 mod objects;
+mod rollout;
 mod secret;
 mod service;
 mod stack;
 mod swarm;
 mod system;
+mod versions;
 mod volume;
 
 use crate::grammar::Command;

@@ -6,6 +6,8 @@ use base64::Engine as _;
 use serde_json::{Value, json};
 
 use super::objects::{each, inspect, label_text, text};
+use super::rollout::Rollout;
+use super::versions;
 use crate::client::{escape, filters, url};
 use crate::context::Context;
 use crate::error::{CliError, io_text, join};
@@ -34,7 +36,9 @@ const CONFIG: Kind = Kind {
     format_setting: "configFormat",
 };
 
-const LS: &str = "-f, --filter filter\n--format string\n-q, --quiet";
+const LS: &str = "-f, --filter filter\n--format string\n-q, --quiet\n--versions";
+const UPDATE: &str =
+    "-d, --detach\n-l, --label list\n--no-rollback\n-q, --quiet\n--template-driver string";
 const INSPECT: &str = "-f, --format string\n--pretty";
 
 pub(super) const COMMANDS: &[Command] = &[
@@ -75,6 +79,15 @@ pub(super) const COMMANDS: &[Command] = &[
         |c, m| Box::pin(rm(c, m, &SECRET)),
     ),
     command(
+        "secret update",
+        &[],
+        "[OPTIONS] SECRET file|-",
+        "Change the content of a secret, and roll it out to the services that use it",
+        Arity::Exactly(2),
+        UPDATE,
+        |c, m| Box::pin(update(c, m, &SECRET)),
+    ),
+    command(
         "config create",
         &[],
         "[OPTIONS] CONFIG file|-",
@@ -110,6 +123,15 @@ pub(super) const COMMANDS: &[Command] = &[
         "",
         |c, m| Box::pin(rm(c, m, &CONFIG)),
     ),
+    command(
+        "config update",
+        &[],
+        "[OPTIONS] CONFIG file|-",
+        "Change the content of a config, and roll it out to the services that use it",
+        Arity::Exactly(2),
+        UPDATE,
+        |c, m| Box::pin(update(c, m, &CONFIG)),
+    ),
 ];
 
 async fn create(context: &Context, matches: &Matches, kind: &Kind) -> Result<(), CliError> {
@@ -140,6 +162,26 @@ async fn create(context: &Context, matches: &Matches, kind: &Kind) -> Result<(),
     Ok(())
 }
 
+async fn update(context: &Context, matches: &Matches, kind: &Kind) -> Result<(), CliError> {
+    let data = read(matches.arg(1), kind)?;
+    let mut body = json!({
+        "Labels": labels(&[], matches.list("label"))?,
+        "Data": base64::engine::general_purpose::STANDARD.encode(data),
+    });
+    if let Some(driver) = matches.given_text("template-driver") {
+        body["Templating"] = json!({"Name": driver});
+    }
+    let rollout = Rollout {
+        context,
+        kind: kind.name,
+        name: matches.arg(0),
+        detach: matches.flag("detach"),
+        quiet: matches.flag("quiet"),
+        keeps_failed: matches.flag("no-rollback"),
+    };
+    rollout.run(body).await
+}
+
 fn read(file: &str, kind: &Kind) -> Result<Vec<u8>, CliError> {
     // One byte more than is allowed: the daemon then says what the limit is.
     let limit = kind.most_bytes * 2 + 1;
@@ -164,8 +206,8 @@ fn read(file: &str, kind: &Kind) -> Result<Vec<u8>, CliError> {
 
 async fn show(context: &Context, matches: &Matches, kind: &Kind) -> Result<(), CliError> {
     let find = |name: &str| {
-        let path = format!("{}/{}", kind.path, escape(name));
-        async move { context.client.get(&path).await }
+        let name = name.to_owned();
+        async move { newest(context, kind, &name).await }
     };
     if !matches.flag("pretty") {
         return inspect(matches.args(), matches.text("format"), find).await;
@@ -183,6 +225,22 @@ async fn show(context: &Context, matches: &Matches, kind: &Kind) -> Result<(), C
         }
     }
     join(errors)
+}
+
+/// The newest version of what a user calls by its name or id.
+async fn newest(context: &Context, kind: &Kind, name: &str) -> Result<Value, CliError> {
+    let path = format!("{}/{}", kind.path, escape(name));
+    let found = context.client.get(&path).await;
+    let is_plain = |object: &Value| versions::known_name(object) == text(object, "/Spec/Name");
+    match found {
+        // An id, or the name of one version, means that one.
+        Ok(object) if text(&object, "/Spec/Name") != name || !is_plain(&object) => Ok(object),
+        Err(error) if !error.is_not_found() => Err(error),
+        found => match versions::newest(context, kind.name, name).await? {
+            Some(version) => Ok(version.object),
+            None => found,
+        },
+    }
 }
 
 fn pretty(object: &Value) -> String {
@@ -232,7 +290,15 @@ async fn ls(context: &Context, matches: &Matches, kind: &Kind) -> Result<(), Cli
         .get(&url(kind.path, &[("filters", &query)]))
         .await?;
     let mut found: Vec<Value> = found.as_array().cloned().unwrap_or_default();
-    found.sort_by(|a, b| natural_cmp(text(a, "/Spec/Name"), text(b, "/Spec/Name")));
+    found.sort_by(|a, b| {
+        natural_cmp(versions::known_name(a), versions::known_name(b))
+            .then_with(|| versions::number(b).cmp(&versions::number(a)))
+    });
+    let every = matches.flag("versions");
+    if !every {
+        // Behind the newest of a name come older ones.
+        found.dedup_by(|a, b| versions::known_name(a) == versions::known_name(b));
+    }
     let format = matches.text("format");
     if matches.flag("quiet") && format.is_empty() {
         for object in &found {
@@ -254,6 +320,9 @@ async fn ls(context: &Context, matches: &Matches, kind: &Kind) -> Result<(), Cli
     if kind.name == "secret" {
         columns.insert(2, ("DRIVER", "Driver"));
     }
+    if every {
+        columns.insert(2, ("VERSION", "Version"));
+    }
     let rows: Vec<Row> = found.iter().map(row).collect();
     print_rows(&Format::read(format), &columns, &rows)
 }
@@ -261,7 +330,8 @@ async fn ls(context: &Context, matches: &Matches, kind: &Kind) -> Result<(), Cli
 fn row(object: &Value) -> Row {
     Row::from([
         ("ID", text(object, "/ID").to_owned()),
-        ("Name", text(object, "/Spec/Name").to_owned()),
+        ("Name", versions::known_name(object).to_owned()),
+        ("Version", versions::number(object).to_string()),
         ("Driver", text(object, "/Spec/Driver/Name").to_owned()),
         ("CreatedAt", ago(text(object, "/CreatedAt"))),
         ("UpdatedAt", ago(text(object, "/UpdatedAt"))),
@@ -271,10 +341,17 @@ fn row(object: &Value) -> Row {
 
 async fn rm(context: &Context, matches: &Matches, kind: &Kind) -> Result<(), CliError> {
     each(matches.args(), |name| async move {
-        context
-            .client
-            .delete(&format!("{}/{}", kind.path, escape(name)))
-            .await?;
+        // All versions of a name go, the newest first: one that is in use keeps the older ones too.
+        let mut all = versions::versions(context, kind.name, name).await?;
+        if all.iter().all(|version| version.name() == name) {
+            all.clear();
+            let path = format!("{}/{}", kind.path, escape(name));
+            context.client.delete(&path).await?;
+        }
+        while let Some(version) = all.pop() {
+            let path = format!("{}/{}", kind.path, version.id());
+            context.client.delete(&path).await?;
+        }
         println!("{name}");
         Ok(())
     })

@@ -14,6 +14,7 @@ const SPEC_FLAGS: &str = "
 --dispatcher-heartbeat duration=5s
 --external-ca external-ca
 --max-snapshots uint
+--placement-strategy string
 --snapshot-interval uint=10000
 --task-history-limit int=5";
 
@@ -39,6 +40,7 @@ pub(super) const COMMANDS: &[Command] = &[
 --force-new-cluster
 --listen-addr node-addr=0.0.0.0:2377
 --max-snapshots uint
+--placement-strategy string
 --snapshot-interval uint=10000
 --task-history-limit int=5",
         run: |context, matches| Box::pin(init(context, matches)),
@@ -373,6 +375,9 @@ fn apply_spec(spec: &mut Value, matches: &Matches) -> Result<(), CliError> {
             .map(|csv| external_ca(csv))
             .collect();
         spec["CAConfig"]["ExternalCAs"] = all?.into();
+    }
+    if let Some(name) = matches.given_text("placement-strategy") {
+        super::service::set_strategy(&mut spec["Labels"], name)?;
     }
     if let Some(count) = matches.count("max-snapshots") {
         spec["Raft"]["KeepOldSnapshots"] = count.into();

@@ -3,12 +3,13 @@
 mod deploy;
 mod service;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use base64::Engine as _;
 use serde_json::{Map, Value, json};
 
+use super::depends::{Condition, conditions, order};
 use super::load::Loaded;
 use super::normal::plain;
 use super::volumes::external_name;
@@ -32,8 +33,11 @@ pub(crate) struct Stack {
     pub secrets: Vec<Value>,
     /// Bodies for making configs.
     pub configs: Vec<Value>,
-    /// Specs of services; secrets and configs are references by name, with an empty id.
+    /// Specs of services; secrets and configs are references by name, with an empty id. Each stands
+    /// behind those that it waits for.
     pub services: Vec<Value>,
+    /// By whole name of a service: what it waits for, by whole name.
+    pub waits: BTreeMap<String, Vec<(String, Condition)>>,
 }
 
 /// What service conversion looks up.
@@ -84,16 +88,47 @@ pub(crate) fn convert(loaded: &Loaded, stack: &str) -> Result<Stack, CliError> {
         secrets: section("secrets"),
         configs: section("configs"),
     };
+    let services = with_jobs(services);
     let mut converted = Stack::default();
     networks(&parts, &services, &mut converted)?;
     converted.secrets = files(&parts, &parts.secrets, "secret")?;
     converted.configs = files(&parts, &parts.configs, "config")?;
-    for (name, service) in &services {
-        let spec = service::convert(&parts, name, service)
+    for name in order(&services)? {
+        let service = &services[&name];
+        let spec = service::convert(&parts, &name, service)
             .map_err(|error| CliError::new(format!("service {name}: {}", error.message)))?;
         converted.services.push(spec);
+        let waits: Vec<_> = conditions(service)
+            .into_iter()
+            .map(|(other, condition)| (parts.scoped(&other), condition))
+            .collect();
+        if !waits.is_empty() {
+            converted.waits.insert(parts.scoped(&name), waits);
+        }
     }
     Ok(converted)
+}
+
+/// What others wait for to complete is a job, where the file does not say what it is.
+fn with_jobs(mut services: Map<String, Value>) -> Map<String, Value> {
+    let completed: BTreeSet<String> = services
+        .values()
+        .flat_map(conditions)
+        .filter(|(_, condition)| *condition == Condition::Completed)
+        .map(|(name, _)| name)
+        .collect();
+    for name in completed {
+        if let Some(service) = services.get_mut(&name)
+            && service["deploy"]["mode"].is_null()
+        {
+            service["deploy"]["mode"] = "replicated-job".into();
+            if let Some(deploy) = service["deploy"].as_object_mut() {
+                deploy.shift_remove("update_config");
+                deploy.shift_remove("rollback_config");
+            }
+        }
+    }
+    services
 }
 
 /// Networks that services use; others of the file are not made.
@@ -149,13 +184,13 @@ fn network_body(parts: &Parts<'_>, entry: &Value, name: &str) -> Value {
             .as_array()
             .into_iter()
             .flatten()
-            .map(|config| json!({"Subnet": config["subnet"]}))
+            .map(ipam_config)
             .collect();
-        json!({"Driver": ipam["driver"].as_str().unwrap_or_default(), "Options": null, "Config": configs})
+        json!({"Driver": ipam["driver"].as_str().unwrap_or_default(), "Options": ipam["options"], "Config": configs})
     } else {
         Value::Null
     };
-    json!({
+    let mut body = json!({
         "Driver": entry["driver"].as_str().filter(|driver| !driver.is_empty()).unwrap_or("overlay"),
         "Scope": "",
         "IPAM": ipam,
@@ -167,7 +202,27 @@ fn network_body(parts: &Parts<'_>, entry: &Value, name: &str) -> Value {
         "Options": options,
         "Labels": parts.labels(entry),
         "Name": name,
-    })
+    });
+    for (from, to) in [("enable_ipv4", "EnableIPv4"), ("enable_ipv6", "EnableIPv6")] {
+        if let Some(value) = entry[from].as_bool() {
+            body[to] = value.into();
+        }
+    }
+    body
+}
+
+fn ipam_config(config: &Value) -> Value {
+    let mut converted = json!({"Subnet": config["subnet"]});
+    for (from, to) in [
+        ("gateway", "Gateway"),
+        ("ip_range", "IPRange"),
+        ("aux_addresses", "AuxiliaryAddresses"),
+    ] {
+        if !config[from].is_null() {
+            converted[to] = config[from].clone();
+        }
+    }
+    converted
 }
 
 /// Bodies of secrets or configs that are the stack's own.
@@ -184,16 +239,8 @@ fn files(
         let mut body = json!({"Name": parts.name_of(entry, key), "Labels": parts.labels(entry)});
         let driver = entry["driver"].as_str().unwrap_or_default();
         if driver.is_empty() {
-            let file = entry["file"].as_str().unwrap_or_default();
-            if file.is_empty() {
-                return Err(CliError::new(format!(
-                    "{kind} {key}: a file, a driver or external is needed"
-                )));
-            }
-            let path = parts.dir.join(file);
-            let data = std::fs::read(&path).map_err(|error| {
-                CliError::new(format!("open {}: {}", path.display(), io_text(&error)))
-            })?;
+            let data = content(parts, entry)
+                .map_err(|error| CliError::new(format!("{kind} {key}: {}", error.message)))?;
             body["Data"] = base64::engine::general_purpose::STANDARD
                 .encode(data)
                 .into();
@@ -206,4 +253,27 @@ fn files(
         all.push(body);
     }
     Ok(all)
+}
+
+/// What a secret or config holds: `content`, a variable of the caller's, or a file.
+fn content(parts: &Parts<'_>, entry: &Value) -> Result<Vec<u8>, CliError> {
+    let given = ["content", "environment", "file"].map(|key| entry[key].as_str());
+    match given {
+        [Some(content), None, None] => Ok(content.as_bytes().to_vec()),
+        [None, Some(name), None] => std::env::var(name)
+            .map(String::into_bytes)
+            .map_err(|_| CliError::new(format!("environment variable {name:?} is not set"))),
+        [None, None, Some(file)] if !file.is_empty() => {
+            let path = parts.dir.join(file);
+            std::fs::read(&path).map_err(|error| {
+                CliError::new(format!("open {}: {}", path.display(), io_text(&error)))
+            })
+        }
+        [None, None, _] => Err(CliError::new(
+            "a file, content, an environment variable, a driver or external is needed",
+        )),
+        _ => Err(CliError::new(
+            "only one of file, content and environment can be given",
+        )),
+    }
 }

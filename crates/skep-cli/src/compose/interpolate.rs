@@ -2,17 +2,22 @@
 
 use serde_json::Value;
 
+use super::dotenv::Variables;
 use crate::error::CliError;
+
+/// What a variable stands for.
+type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Replaces variables in every text below a value. `path` is for errors.
 pub(super) fn interpolate(
     value: &mut Value,
     path: &str,
-    lookup: &dyn Fn(&str) -> Option<String>,
+    variables: &Variables,
 ) -> Result<(), CliError> {
     match value {
         Value::String(text) if text.contains('$') => {
-            *text = expand(text, lookup).map_err(|error| match error {
+            let lookup = |name: &str| variables.get(name);
+            *text = expand(text, &lookup, &|name| variables.note_unset(name)).map_err(|error| match error {
                 Problem::Invalid => CliError::new(format!(
                     "invalid interpolation format for {path}: \"{text}\"; you may need to escape any $ with another $"
                 )),
@@ -24,14 +29,14 @@ pub(super) fn interpolate(
         }
         Value::Array(items) => items
             .iter_mut()
-            .try_for_each(|item| interpolate(item, &format!("{path}.[]"), lookup)),
+            .try_for_each(|item| interpolate(item, &format!("{path}.[]"), variables)),
         Value::Object(fields) => fields.iter_mut().try_for_each(|(name, item)| {
             let path = if path.is_empty() {
                 name.clone()
             } else {
                 format!("{path}.{name}")
             };
-            interpolate(item, &path, lookup)
+            interpolate(item, &path, variables)
         }),
         _ => Ok(()),
     }
@@ -42,7 +47,12 @@ enum Problem {
     Required(String, String),
 }
 
-fn expand(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<String, Problem> {
+/// Replaces variables in one text; nothing where it is malformed or lacks what it requires.
+pub(super) fn expand_text(text: &str, lookup: Lookup<'_>) -> Option<String> {
+    expand(text, lookup, &|_| ()).ok()
+}
+
+fn expand(text: &str, lookup: Lookup<'_>, unset: &dyn Fn(&str)) -> Result<String, Problem> {
     let mut out = String::new();
     let mut rest = text;
     while let Some(at) = rest.find('$') {
@@ -52,15 +62,15 @@ fn expand(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<String,
             out.push('$');
             rest = after;
         } else if let Some(after) = rest.strip_prefix('{') {
-            let end = after.find('}').ok_or(Problem::Invalid)?;
-            out.push_str(&braced(&after[..end], lookup)?);
+            let end = closing_brace(after).ok_or(Problem::Invalid)?;
+            out.push_str(&braced(&after[..end], lookup, unset)?);
             rest = &after[end + 1..];
         } else {
             let end = name_end(rest);
             if end == 0 {
                 return Err(Problem::Invalid);
             }
-            out.push_str(&lookup(&rest[..end]).unwrap_or_default());
+            out.push_str(&plain(&rest[..end], lookup, unset));
             rest = &rest[end..];
         }
     }
@@ -68,26 +78,54 @@ fn expand(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<String,
     Ok(out)
 }
 
-fn braced(inner: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<String, Problem> {
+/// Where a `${` ends; a default may hold others.
+fn closing_brace(text: &str) -> Option<usize> {
+    let mut depth = 0usize;
+    let bytes = text.as_bytes();
+    for (at, byte) in bytes.iter().enumerate() {
+        match byte {
+            b'{' if at > 0 && bytes[at - 1] == b'$' => depth += 1,
+            b'}' if depth == 0 => return Some(at),
+            b'}' => depth -= 1,
+            _ => {}
+        }
+    }
+    None
+}
+
+/// A variable without a default.
+fn plain(name: &str, lookup: Lookup<'_>, unset: &dyn Fn(&str)) -> String {
+    lookup(name).unwrap_or_else(|| {
+        unset(name);
+        String::new()
+    })
+}
+
+fn braced(inner: &str, lookup: Lookup<'_>, unset: &dyn Fn(&str)) -> Result<String, Problem> {
     let end = name_end(inner);
     if end == 0 {
         return Err(Problem::Invalid);
     }
     let (name, rest) = inner.split_at(end);
+    if rest.is_empty() {
+        return Ok(plain(name, lookup, unset));
+    }
     let value = lookup(name);
     let filled = value.clone().filter(|value| !value.is_empty());
-    if rest.is_empty() {
-        return Ok(value.unwrap_or_default());
-    }
+    let other = |text: &str| expand(text, lookup, unset);
     let required = |message: &str| Problem::Required(name.to_owned(), message.to_owned());
     if let Some(default) = rest.strip_prefix(":-") {
-        Ok(filled.unwrap_or_else(|| default.to_owned()))
+        filled.map_or_else(|| other(default), Ok)
     } else if let Some(default) = rest.strip_prefix('-') {
-        Ok(value.unwrap_or_else(|| default.to_owned()))
+        value.map_or_else(|| other(default), Ok)
     } else if let Some(message) = rest.strip_prefix(":?") {
         filled.ok_or_else(|| required(message))
     } else if let Some(message) = rest.strip_prefix('?') {
         value.ok_or_else(|| required(message))
+    } else if let Some(instead) = rest.strip_prefix(":+") {
+        filled.map_or_else(|| Ok(String::new()), |_| other(instead))
+    } else if let Some(instead) = rest.strip_prefix('+') {
+        value.map_or_else(|| Ok(String::new()), |_| other(instead))
     } else {
         Err(Problem::Invalid)
     }
@@ -106,17 +144,19 @@ mod tests {
     use super::*;
 
     fn check(text: &str, expected: Result<&str, &str>) {
-        let mut value = Value::from(text);
         let lookup = |name: &str| match name {
             "A" => Some("1".to_owned()),
             "EMPTY" => Some(String::new()),
             _ => None,
         };
-        let result =
-            interpolate(&mut value, "services.x.image", &lookup).map_err(|error| error.message);
-        match expected {
-            Ok(expected) => assert_eq!((result, value), (Ok(()), Value::from(expected)), "{text}"),
-            Err(expected) => assert!(result.unwrap_err().contains(expected), "{text}"),
+        let result = expand(text, &lookup, &|_| ());
+        match (result, expected) {
+            (Ok(text), Ok(expected)) => assert_eq!(text, expected),
+            (Err(Problem::Invalid), Err("invalid")) => {}
+            (Err(Problem::Required(name, why)), Err(expected)) => {
+                assert_eq!(format!("{name}: {why}"), expected);
+            }
+            (result, _) => panic!("{text}: {:?}", result.ok()),
         }
     }
 
@@ -125,14 +165,20 @@ mod tests {
         check("$A-${A}-$$A", Ok("1-1-$A"));
         check("${B:-x}${EMPTY:-y}${EMPTY-z}${B-w}", Ok("xyw"));
         check("${B}", Ok(""));
-        check(
-            "${B:?gone}",
-            Err("required variable B is missing a value: gone"),
+        check("${B:-${A}x}${A:+set}${B+set}", Ok("1xset"));
+        check("${B:?gone}", Err("B: gone"));
+        check("${1}", Err("invalid"));
+        check("$ x", Err("invalid"));
+        check("${A", Err("invalid"));
+    }
+
+    #[test]
+    fn a_mistake_names_its_place() {
+        let mut value = serde_json::json!({"web": {"image": "$ x"}});
+        let error = interpolate(&mut value, "services", &Variables::default()).unwrap_err();
+        assert_eq!(
+            error.message,
+            "invalid interpolation format for services.web.image: \"$ x\"; you may need to escape any $ with another $"
         );
-        check(
-            "${1}",
-            Err("invalid interpolation format for services.x.image"),
-        );
-        check("$ x", Err("you may need to escape any $"));
     }
 }

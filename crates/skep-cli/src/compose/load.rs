@@ -1,69 +1,32 @@
 //! From files to one checked stack file.
 
-use std::collections::BTreeSet;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use super::{interpolate::interpolate, merge::merge, normal, schema};
-use crate::error::{CliError, io_text};
+use super::dialect::{self, Dialect};
+use super::dotenv::Variables;
+use super::source::read;
+use super::{depends, extends, include, interpolate::interpolate, merge::merge, normal, schema};
+use crate::error::CliError;
 
-/// Versions of the format that are known.
-const NEWEST_MINOR: u32 = 13;
-/// Files larger than this are no stack files.
-const MAX_BYTES: u64 = 16 << 20;
+/// Sections of a file whose entries have names.
+pub(super) const SECTIONS: [&str; 5] = ["services", "volumes", "networks", "secrets", "configs"];
 
-/// Keys that are read and not used.
-const UNSUPPORTED: [&str; 16] = [
-    "build",
-    "cgroupns_mode",
-    "cgroup_parent",
-    "devices",
-    "domainname",
-    "external_links",
-    "ipc",
-    "links",
-    "mac_address",
-    "network_mode",
-    "pid",
-    "privileged",
-    "restart",
-    "security_opt",
-    "shm_size",
-    "userns_mode",
-];
-/// Keys that are read, not used, and said to be old.
-const DEPRECATED: [(&str, &str); 2] = [
-    (
-        "container_name",
-        "Setting the container name is not supported.",
-    ),
-    (
-        "expose",
-        "Exposing ports is unnecessary - services on the same network can access each other's containers on any port.",
-    ),
-];
-/// Keys that are refused, and what to do instead.
-const FORBIDDEN: [(&str, &str); 8] = [
-    ("extends", "Support for `extends` is not implemented yet."),
-    (
-        "volume_driver",
-        "Instead of setting the volume driver on the service, define a volume using the top-level `volumes` option and specify the driver there.",
-    ),
-    (
-        "volumes_from",
-        "To share a volume between services, define it using the top-level `volumes` option and reference it from each service that shares it using the service-level `volumes` option.",
-    ),
-    ("cpu_quota", "Set resource limits using deploy.resources"),
-    ("cpu_shares", "Set resource limits using deploy.resources"),
-    ("cpuset", "Set resource limits using deploy.resources"),
-    ("mem_limit", "Set resource limits using deploy.resources"),
-    (
-        "memswap_limit",
-        "Set resource limits using deploy.resources",
-    ),
-];
+/// What to load, and how.
+#[derive(Debug, Default)]
+pub(crate) struct LoadOptions {
+    /// Files; `-` is standard input.
+    pub files: Vec<String>,
+    /// Whose rules; none leaves it to the files.
+    pub dialect: Option<Dialect>,
+    /// Leaves `$VARIABLES` as they are.
+    pub no_interpolation: bool,
+    /// Profiles that are active.
+    pub profiles: Vec<String>,
+    /// Files to read instead of `.env`.
+    pub env_files: Vec<String>,
+}
 
 /// A stack file, merged, checked and in its long forms.
 #[derive(Debug)]
@@ -72,230 +35,157 @@ pub(crate) struct Loaded {
     pub file: Value,
     /// What paths in it are relative to.
     pub dir: PathBuf,
-    /// What to tell the user, a line each.
+    /// What to tell the user, a text each.
     pub warnings: Vec<String>,
 }
 
-/// Loads files; `-` is standard input.
-pub(crate) fn load(files: &[String], no_interpolation: bool) -> Result<Loaded, CliError> {
-    let dir = match files.first().map(String::as_str) {
+/// Loads files.
+pub(crate) fn load(options: &LoadOptions) -> Result<Loaded, CliError> {
+    let dir = match options.files.first().map(String::as_str) {
         None => {
             return Err(CliError::new(
                 "specify a Compose file (with --compose-file)",
             ));
         }
         Some("-") => std::env::current_dir()?,
-        Some(first) => {
-            let path = std::path::absolute(first)?;
-            path.parent().unwrap_or(Path::new("/")).to_owned()
-        }
+        Some(first) => parent(&std::path::absolute(first)?),
     };
-    let mut all = Vec::new();
-    for name in files {
-        all.push((name.as_str(), read(name)?));
+    let mut sources = Vec::new();
+    for name in &options.files {
+        sources.push((name.clone(), read(name)?));
     }
-    let versions: BTreeSet<String> = all
+    let dialect = options.dialect.unwrap_or_else(|| {
+        let of = sources.iter().map(|(_, file)| Dialect::of(file));
+        of.reduce(|one, other| if one == other { one } else { Dialect::Docker { exact: false } })
+            .unwrap_or(Dialect::Compose)
+    });
+    if let Dialect::Docker { .. } = dialect {
+        one_version(&sources)?;
+    }
+    let mut variables = Variables::default();
+    if dialect == Dialect::Compose {
+        for file in &options.env_files {
+            variables = variables.with_file(&std::path::absolute(file)?, true)?;
+        }
+        if options.env_files.is_empty() {
+            variables = variables.with_file(&dir.join(".env"), false)?;
+        }
+    }
+    let loader = Loader {
+        dialect,
+        interpolates: !options.no_interpolation,
+    };
+    let mut file = loader.merged(sources, &dir, &variables, &mut Vec::new())?;
+    let mut warnings: Vec<String> = variables
+        .unset()
         .iter()
-        .map(|(_, file)| version(file))
-        .collect::<Result<_, _>>()?;
-    if versions.len() > 1 {
-        let both: Vec<_> = versions.into_iter().collect();
-        return Err(CliError::new(format!(
-            "version mismatched between two composefiles : {}",
-            both.join(" and ")
-        )));
+        .filter(|_| dialect == Dialect::Compose)
+        .map(|name| format!("The {name:?} variable is not set. Defaulting to a blank string."))
+        .collect();
+    if let Some(Value::Object(services)) = file.get_mut("services") {
+        if dialect == Dialect::Compose {
+            depends::activate(services, &options.profiles)?;
+            depends::check(services)?;
+        }
+        have_images(services)?;
+        warnings.extend(dialect.ignore(services));
     }
-    let mut merged = Value::Null;
-    for (_, mut file) in all {
-        forbidden(&file)?;
-        if !no_interpolation {
-            let lookup = |name: &str| std::env::var(name).ok();
-            for section in ["services", "volumes", "networks", "secrets", "configs"] {
+    Ok(Loaded {
+        file,
+        dir,
+        warnings,
+    })
+}
+
+/// Where a file lies.
+pub(super) fn parent(path: &Path) -> PathBuf {
+    path.parent().unwrap_or(Path::new("/")).to_owned()
+}
+
+fn one_version(sources: &[(String, Value)]) -> Result<(), CliError> {
+    let mut versions = Vec::new();
+    for (_, file) in sources {
+        versions.push(dialect::version(file)?);
+    }
+    versions.dedup();
+    match &versions[..] {
+        [one, other, ..] => Err(CliError::new(format!(
+            "version mismatched between two composefiles : {one} and {other}"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn have_images(services: &Map<String, Value>) -> Result<(), CliError> {
+    let without = |(_, service): &(&String, &Value)| {
+        service["image"].as_str().unwrap_or_default().is_empty()
+    };
+    match services.iter().find(without) {
+        Some((name, _)) => Err(CliError::new(format!(
+            "invalid image reference for service {name}: no image specified"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// How files are loaded.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Loader {
+    dialect: Dialect,
+    interpolates: bool,
+}
+
+impl Loader {
+    /// Files of one project, later ones over earlier ones. `trail` holds the files that include this.
+    pub(super) fn merged(
+        self,
+        sources: Vec<(String, Value)>,
+        dir: &Path,
+        variables: &Variables,
+        trail: &mut Vec<PathBuf>,
+    ) -> Result<Value, CliError> {
+        let mut merged = Value::Null;
+        let mut included = Value::Null;
+        for (_, file) in sources {
+            let mut file = self.checked(file, variables)?;
+            if self.dialect == Dialect::Compose {
+                let imports = file.as_object_mut().and_then(|f| f.shift_remove("include"));
+                if let Some(imports) = imports {
+                    include::include(self, &imports, dir, variables, trail, &mut included)?;
+                }
+            }
+            normal::lengthen(&mut file, dir)?;
+            if self.dialect == Dialect::Compose {
+                extends::resolve(self, &mut file, dir, variables)?;
+            }
+            merged = if merged.is_null() {
+                file
+            } else {
+                merge(merged, file)
+            };
+        }
+        if included.is_object() {
+            include::import(&mut merged, included)?;
+        }
+        Ok(merged)
+    }
+
+    /// One file, with its variables replaced and its keys checked; in the forms it was written in.
+    pub(super) fn checked(
+        self,
+        mut file: Value,
+        variables: &Variables,
+    ) -> Result<Value, CliError> {
+        self.dialect.forbidden(&file)?;
+        if self.interpolates {
+            for section in SECTIONS.into_iter().chain(["include"]) {
                 if let Some(content) = file.get_mut(section) {
-                    interpolate(content, section, &lookup)?;
+                    interpolate(content, section, variables)?;
                 }
             }
         }
         normal::cast(&mut file);
-        schema::check(&file)?;
-        normal::lengthen(&mut file, &dir)?;
-        merged = if merged.is_null() {
-            file
-        } else {
-            merge(merged, file)
-        };
+        schema::check(&file, self.dialect)?;
+        Ok(file)
     }
-    let services = merged
-        .get("services")
-        .and_then(Value::as_object)
-        .cloned()
-        .unwrap_or_default();
-    if let Some((name, _)) = services
-        .iter()
-        .find(|(_, service)| service["image"].as_str().unwrap_or_default().is_empty())
-    {
-        return Err(CliError::new(format!(
-            "invalid image reference for service {name}: no image specified"
-        )));
-    }
-    Ok(Loaded {
-        warnings: warnings(&services),
-        file: merged,
-        dir,
-    })
-}
-
-fn read(name: &str) -> Result<Value, CliError> {
-    let mut text = String::new();
-    if name == "-" {
-        std::io::stdin().take(MAX_BYTES).read_to_string(&mut text)?;
-    } else {
-        let refused =
-            |error: std::io::Error| CliError::new(format!("open {name}: {}", io_text(&error)));
-        std::fs::File::open(name)
-            .map_err(refused)?
-            .take(MAX_BYTES)
-            .read_to_string(&mut text)
-            .map_err(refused)?;
-    }
-    let value: serde_norway::Value =
-        serde_norway::from_str(&text).map_err(|error| CliError::new(format!("yaml: {error}")))?;
-    let json = to_json(value)?;
-    if !json.is_object() {
-        return Err(CliError::new("Top-level object must be a mapping"));
-    }
-    Ok(json)
-}
-
-/// YAML as JSON: keys become texts, merges (`<<`) are worked in, octal numbers are read as such.
-fn to_json(value: serde_norway::Value) -> Result<Value, CliError> {
-    use serde_norway::Value as Yaml;
-    Ok(match value {
-        Yaml::Null => Value::Null,
-        Yaml::Bool(flag) => flag.into(),
-        Yaml::Number(number) => match (number.as_i64(), number.as_u64(), number.as_f64()) {
-            (Some(number), ..) => number.into(),
-            (_, Some(number), _) => number.into(),
-            (_, _, Some(number)) => number.into(),
-            _ => Value::Null,
-        },
-        Yaml::String(text) => text.into(),
-        Yaml::Sequence(items) => {
-            Value::Array(items.into_iter().map(to_json).collect::<Result<_, _>>()?)
-        }
-        Yaml::Mapping(mut map) => {
-            let mut object = Map::new();
-            if let Some(base) = map.remove("<<") {
-                let bases = match to_json(base)? {
-                    Value::Array(bases) => bases,
-                    base => vec![base],
-                };
-                for base in bases {
-                    let Value::Object(base) = base else {
-                        return Err(CliError::new(
-                            "yaml: map merge requires map or sequence of maps as the value",
-                        ));
-                    };
-                    for (key, value) in base {
-                        object.entry(key).or_insert(value);
-                    }
-                }
-            }
-            for (key, value) in map {
-                let key = match key {
-                    Yaml::String(key) => key,
-                    Yaml::Number(key) => key.to_string(),
-                    Yaml::Bool(key) => key.to_string(),
-                    _ => return Err(CliError::new("Non-string key at top level")),
-                };
-                object.insert(key, to_json(value)?);
-            }
-            Value::Object(object)
-        }
-        Yaml::Tagged(tagged) => to_json(tagged.value)?,
-    })
-}
-
-/// The version, checked; "3", none and an empty one mean the newest.
-fn version(file: &Value) -> Result<String, CliError> {
-    let given = match &file["version"] {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        Value::Number(number) => {
-            return Err(CliError::new(format!(
-                "version must be a string, but got {number}"
-            )));
-        }
-        _ => return Err(CliError::new("version must be a string")),
-    };
-    let newest = format!("3.{NEWEST_MINOR}");
-    let known = match given.as_str() {
-        "" | "3" => return Ok(newest),
-        "1" | "1.0" => {
-            return Err(CliError::new("unsupported Compose file version: 1.0"));
-        }
-        other => other
-            .strip_prefix("3.")
-            .and_then(|minor| minor.parse::<u32>().ok()),
-    };
-    match known {
-        Some(minor) if minor <= NEWEST_MINOR => Ok(given),
-        _ => Err(CliError::new(format!(
-            "unsupported Compose file version: {given}"
-        ))),
-    }
-}
-
-fn forbidden(file: &Value) -> Result<(), CliError> {
-    let services = file["services"]
-        .as_object()
-        .into_iter()
-        .flat_map(Map::values);
-    let mut found: BTreeSet<(&str, &str)> = BTreeSet::new();
-    for service in services {
-        found.extend(
-            FORBIDDEN
-                .iter()
-                .filter(|(key, _)| service.get(key).is_some()),
-        );
-    }
-    if found.is_empty() {
-        return Ok(());
-    }
-    let lines: Vec<_> = found
-        .iter()
-        .map(|(key, advice)| format!("{key}: {advice}"))
-        .collect();
-    Err(CliError::new(format!(
-        "compose file contains unsupported options:\n\n{}\n",
-        lines.join("\n\n")
-    )))
-}
-
-fn warnings(services: &Map<String, Value>) -> Vec<String> {
-    let has = |key: &str| services.values().any(|service| service.get(key).is_some());
-    let mut lines = Vec::new();
-    let unsupported: Vec<_> = {
-        let mut keys: Vec<_> = UNSUPPORTED.into_iter().filter(|key| has(key)).collect();
-        keys.sort_unstable();
-        keys
-    };
-    if !unsupported.is_empty() {
-        lines.push(format!(
-            "Ignoring unsupported options: {}\n",
-            unsupported.join(", ")
-        ));
-    }
-    let deprecated: Vec<_> = DEPRECATED.into_iter().filter(|(key, _)| has(key)).collect();
-    if !deprecated.is_empty() {
-        let all: Vec<_> = deprecated
-            .iter()
-            .map(|(key, why)| format!("{key}: {why}"))
-            .collect();
-        lines.push(format!(
-            "Ignoring deprecated options:\n\n{}\n",
-            all.join("\n\n")
-        ));
-    }
-    lines
 }

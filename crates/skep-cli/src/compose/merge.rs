@@ -41,6 +41,14 @@ fn merge_section(mut known: Map<String, Value>, new: Map<String, Value>) -> Map<
     known
 }
 
+/// One service over another; both in their long forms.
+pub(super) fn merge_service(base: Value, over: Value) -> Value {
+    match (base, over) {
+        (Value::Object(base), Value::Object(over)) => Value::Object(merge_map(base, over)),
+        (_, over) => over,
+    }
+}
+
 fn merge_map(mut known: Map<String, Value>, new: Map<String, Value>) -> Map<String, Value> {
     let other_driver = known.get("driver").is_some()
         && new.get("driver").is_some()

@@ -1,17 +1,27 @@
-//! Stack files: version 3 of the Compose format, by the rules of `docker stack deploy`.
+//! Stack files: version 3 of Docker's format, by the rules of `docker stack deploy`, and the Compose
+//! Specification.
 //!
-//! Order of the checks: YAML, version, forbidden keys, interpolation, schema, merge, images, then
-//! conversion to what the API takes.
+//! Order of the checks: YAML, version, forbidden keys, interpolation, schema, includes, long forms,
+//! bases, merge, profiles, dependencies, images, then conversion to what the API takes.
 
 mod convert;
+mod depends;
+mod dialect;
+mod dotenv;
 mod durations;
+mod extends;
+mod include;
 mod interpolate;
 mod load;
 mod merge;
 mod nearest;
 mod normal;
 mod schema;
+mod source;
+mod spec_forms;
 mod volumes;
 
-pub(crate) use convert::{NAMESPACE_LABEL, Stack, convert};
-pub(crate) use load::load;
+pub(crate) use convert::{IMAGE_LABEL, NAMESPACE_LABEL, Stack, convert};
+pub(crate) use depends::Condition;
+pub(crate) use dialect::Dialect;
+pub(crate) use load::{LoadOptions, load};

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
+use super::spec_forms;
 use super::volumes::short_volume;
 use crate::error::CliError;
 use crate::opts::port_spec;
@@ -83,6 +84,7 @@ pub(super) fn lengthen(file: &mut Value, dir: &Path) -> Result<(), CliError> {
     if let Some(Value::Object(services)) = file.get_mut("services") {
         for (name, service) in services {
             service_forms(service, dir)
+                .and_then(|()| spec_forms::service(service, dir))
                 .map_err(|error| CliError::new(format!("services.{name}.{}", error.message)))?;
         }
     }
@@ -97,9 +99,22 @@ pub(super) fn lengthen(file: &mut Value, dir: &Path) -> Result<(), CliError> {
                 *entry = json!({});
             }
             change(entry, "labels", pairs);
+            change(entry, "file", |file| absolute(&plain(&file), dir).into());
         }
     }
+    predefined(file);
     Ok(())
+}
+
+/// Networks of every host that a service is on are there without being made.
+fn predefined(file: &mut Value) {
+    for name in ["host", "none", "bridge"] {
+        let mut services = file["services"].as_object().into_iter().flat_map(Map::values);
+        let is_used = services.any(|service| service["networks"].get(name).is_some());
+        if is_used && file["networks"][name].is_null() {
+            file["networks"][name] = json!({"external": true, "name": name});
+        }
+    }
 }
 
 fn service_forms(service: &mut Value, dir: &Path) -> Result<(), CliError> {
@@ -157,11 +172,18 @@ fn long_ports(ports: &[Value]) -> Result<Vec<Value>, CliError> {
             Value::String(text) => text.clone(),
             Value::Number(number) => number.to_string(),
             long => {
-                all.push(long.clone());
+                let mut long = long.clone();
+                if let Some(text) = long["published"].as_str() {
+                    let published = text.parse::<u16>().map_err(|_| {
+                        CliError::new(format!("ports: invalid published port: {text}"))
+                    })?;
+                    long["published"] = published.into();
+                }
+                all.push(long);
                 continue;
             }
         };
-        // An address before the port is for Compose; a swarm publishes on every node.
+        // An address before the port is for one host; a swarm publishes on every node.
         let (ports, protocol) = text.split_once('/').unwrap_or((&text, ""));
         let parts: Vec<_> = ports.rsplitn(3, ':').collect();
         let ports = parts
@@ -206,7 +228,7 @@ fn long_volume(volume: &Value, dir: &Path) -> Result<Value, CliError> {
     Ok(long)
 }
 
-fn absolute(path: &str, dir: &Path) -> String {
+pub(super) fn absolute(path: &str, dir: &Path) -> String {
     if let Some(rest) = path.strip_prefix('~') {
         return format!("{}{rest}", std::env::var("HOME").unwrap_or_default());
     }
@@ -223,7 +245,7 @@ fn absolute(path: &str, dir: &Path) -> String {
     whole.to_string_lossy().into_owned()
 }
 
-fn change(object: &mut Value, key: &str, form: impl FnOnce(Value) -> Value) {
+pub(super) fn change(object: &mut Value, key: &str, form: impl FnOnce(Value) -> Value) {
     if let Some(value) = object.get_mut(key).filter(|value| !value.is_null()) {
         *value = form(value.take());
     }

@@ -2,8 +2,15 @@
 
 use serde_json::Value;
 
+use super::dialect::Dialect;
 use super::nearest::nearest;
 use crate::error::CliError;
+
+mod compose;
+mod docker;
+
+/// A key and what its value may be.
+type Key = (&'static str, Shape);
 
 /// What a key's value may be.
 #[derive(Clone, Copy)]
@@ -25,195 +32,36 @@ enum Shape {
     Map(&'static [(&'static str, Shape)]),
     /// A list of maps with known keys, or of texts.
     Entries(&'static [(&'static str, Shape)]),
+    /// The same, or one text.
+    TextOrEntries(&'static [(&'static str, Shape)]),
+    /// A text, or known keys.
+    TextOrMap(&'static [(&'static str, Shape)]),
+    /// Names, or names with known keys each.
+    ListOrNamed(&'static [(&'static str, Shape)]),
 }
 
-use Shape::{Any, Entries, Flag, Integer, List, Map, Number, Pairs, Text, TextOrList};
-
-const SERVICE: &[(&str, Shape)] = &[
-    ("build", Any),
-    ("cap_add", List),
-    ("cap_drop", List),
-    ("cgroup_parent", Text),
-    ("cgroupns_mode", Text),
-    ("command", TextOrList),
-    ("configs", Entries(FILE)),
-    ("container_name", Text),
-    ("credential_spec", Map(CREDENTIAL)),
-    ("depends_on", List),
-    ("deploy", Map(DEPLOY)),
-    ("devices", List),
-    ("dns", TextOrList),
-    ("dns_search", TextOrList),
-    ("domainname", Text),
-    ("entrypoint", TextOrList),
-    ("env_file", TextOrList),
-    ("environment", Pairs),
-    ("expose", List),
-    ("external_links", List),
-    ("extra_hosts", Pairs),
-    ("healthcheck", Map(HEALTHCHECK)),
-    ("hostname", Text),
-    ("image", Text),
-    ("init", Flag),
-    ("ipc", Text),
-    ("isolation", Text),
-    ("labels", Pairs),
-    ("links", List),
-    ("logging", Map(LOGGING)),
-    ("mac_address", Text),
-    ("network_mode", Text),
-    ("networks", Any),
-    ("oom_score_adj", Integer),
-    ("pid", Any),
-    ("ports", Entries(PORT)),
-    ("privileged", Flag),
-    ("read_only", Flag),
-    ("restart", Text),
-    ("secrets", Entries(FILE)),
-    ("security_opt", List),
-    ("shm_size", Number),
-    ("stdin_open", Flag),
-    ("stop_grace_period", Text),
-    ("stop_signal", Text),
-    ("sysctls", Pairs),
-    ("tmpfs", TextOrList),
-    ("tty", Flag),
-    ("ulimits", Any),
-    ("user", Text),
-    ("userns_mode", Text),
-    ("volumes", Entries(VOLUME)),
-    ("working_dir", Text),
-];
-
-const FILE: &[(&str, Shape)] = &[
-    ("source", Text),
-    ("target", Text),
-    ("uid", Text),
-    ("gid", Text),
-    ("mode", Number),
-];
-const CREDENTIAL: &[(&str, Shape)] = &[("config", Text), ("file", Text), ("registry", Text)];
-const LOGGING: &[(&str, Shape)] = &[("driver", Text), ("options", Any)];
-const PORT: &[(&str, Shape)] = &[
-    ("mode", Text),
-    ("target", Integer),
-    ("published", Integer),
-    ("protocol", Text),
-];
-const VOLUME: &[(&str, Shape)] = &[
-    ("type", Text),
-    ("source", Text),
-    ("target", Text),
-    ("read_only", Flag),
-    ("consistency", Text),
-    ("bind", Any),
-    ("volume", Any),
-    ("tmpfs", Any),
-];
-const HEALTHCHECK: &[(&str, Shape)] = &[
-    ("disable", Flag),
-    ("interval", Text),
-    ("retries", Number),
-    ("start_interval", Text),
-    ("start_period", Text),
-    ("test", TextOrList),
-    ("timeout", Text),
-];
-const DEPLOY: &[(&str, Shape)] = &[
-    ("endpoint_mode", Text),
-    ("labels", Pairs),
-    ("mode", Text),
-    ("placement", Map(PLACEMENT)),
-    ("replicas", Integer),
-    ("resources", Map(RESOURCES)),
-    ("restart_policy", Map(RESTART)),
-    ("rollback_config", Map(UPDATE)),
-    ("update_config", Map(UPDATE)),
-];
-const PLACEMENT: &[(&str, Shape)] = &[
-    ("constraints", List),
-    ("max_replicas_per_node", Integer),
-    ("preferences", Entries(&[("spread", Text)])),
-];
-const RESOURCES: &[(&str, Shape)] = &[
-    (
-        "limits",
-        Map(&[("cpus", Number), ("memory", Number), ("pids", Integer)]),
-    ),
-    (
-        "reservations",
-        Map(&[
-            ("cpus", Number),
-            ("generic_resources", Any),
-            ("memory", Number),
-        ]),
-    ),
-];
-const RESTART: &[(&str, Shape)] = &[
-    ("condition", Text),
-    ("delay", Text),
-    ("max_attempts", Integer),
-    ("window", Text),
-];
-const UPDATE: &[(&str, Shape)] = &[
-    ("delay", Text),
-    ("failure_action", Text),
-    ("max_failure_ratio", Number),
-    ("monitor", Text),
-    ("order", Text),
-    ("parallelism", Integer),
-];
-const NETWORK: &[(&str, Shape)] = &[
-    ("attachable", Flag),
-    ("driver", Text),
-    ("driver_opts", Any),
-    ("external", Any),
-    ("internal", Flag),
-    (
-        "ipam",
-        Map(&[("config", Entries(&[("subnet", Text)])), ("driver", Text)]),
-    ),
-    ("labels", Pairs),
-    ("name", Text),
-];
-const TOP_VOLUME: &[(&str, Shape)] = &[
-    ("driver", Text),
-    ("driver_opts", Any),
-    ("external", Any),
-    ("labels", Pairs),
-    ("name", Text),
-    ("x-cluster-spec", Any),
-];
-const TOP_FILE: &[(&str, Shape)] = &[
-    ("driver", Text),
-    ("driver_opts", Any),
-    ("external", Any),
-    ("file", Text),
-    ("labels", Pairs),
-    ("name", Text),
-    ("template_driver", Text),
-];
-/// Top-level sections whose entries have known keys; `x-` keys may stand in them, but not in `deploy`.
-const SECTIONS: [(&str, &[(&str, Shape)]); 5] = [
-    ("services", SERVICE),
-    ("networks", NETWORK),
-    ("volumes", TOP_VOLUME),
-    ("secrets", TOP_FILE),
-    ("configs", TOP_FILE),
-];
+use Shape::{
+    Any, Entries, Flag, Integer, List, ListOrNamed, Map, Number, Pairs, Text, TextOrEntries,
+    TextOrList, TextOrMap,
+};
 
 /// Checks a whole file.
-pub(super) fn check(file: &Value) -> Result<(), CliError> {
+pub(super) fn check(file: &Value, dialect: Dialect) -> Result<(), CliError> {
+    let (sections, others): ([(&str, &'static [Key]); 5], &[&str]) = match dialect {
+        Dialect::Docker { .. } => (docker::SECTIONS, &["version"]),
+        Dialect::Compose => (compose::SECTIONS, &["version", "name", "include"]),
+    };
+    let everywhere = dialect == Dialect::Compose;
     let Value::Object(top) = file else {
         return Err(CliError::new("Top-level object must be a mapping"));
     };
     for (section, content) in top {
-        let Some((_, keys)) = SECTIONS.iter().find(|(name, _)| name == section) else {
-            if section == "version" || section.starts_with("x-") {
+        let Some((_, keys)) = sections.iter().find(|(name, _)| name == section) else {
+            if others.contains(&section.as_str()) || section.starts_with("x-") {
                 continue;
             }
-            let known = SECTIONS.iter().map(|(name, _)| *name).chain(["version"]);
-            return Err(unknown("(root)", section, known));
+            let known = sections.iter().map(|(name, _)| *name);
+            return Err(unknown("(root)", section, known.chain(others.iter().copied())));
         };
         match content {
             Value::Object(entries) => {
@@ -221,7 +69,8 @@ pub(super) fn check(file: &Value) -> Result<(), CliError> {
                     let at = format!("{section}.{name}");
                     match entry {
                         Value::Null if *section != "services" => {}
-                        _ => check_map(entry, &at, keys, true)?,
+                        _ => check_map(entry, &at, keys, true, everywhere)
+                            .map_err(|error| of_the_other(error, dialect))?,
                     }
                 }
             }
@@ -235,8 +84,9 @@ pub(super) fn check(file: &Value) -> Result<(), CliError> {
 fn check_map(
     value: &Value,
     at: &str,
-    keys: &'static [(&'static str, Shape)],
+    keys: &'static [Key],
     extensions: bool,
+    everywhere: bool,
 ) -> Result<(), CliError> {
     let Value::Object(map) = value else {
         return Err(must_be(at, "mapping"));
@@ -244,11 +94,11 @@ fn check_map(
     // The most specific mistake is told: what is below comes first.
     for (key, value) in map {
         if let Some((_, shape)) = keys.iter().find(|(name, _)| name == key) {
-            check_value(value, &format!("{at}.{key}"), *shape)?;
+            check_value(value, &format!("{at}.{key}"), *shape, everywhere)?;
         }
     }
     let is_unknown = |key: &&String| {
-        keys.iter().all(|(name, _)| name != key) && !(extensions && key.starts_with("x-"))
+        keys.iter().all(|(name, _)| name != key) && !((extensions || everywhere) && key.starts_with("x-"))
     };
     match map.keys().find(is_unknown) {
         Some(key) => Err(unknown(at, key, keys.iter().map(|(name, _)| *name))),
@@ -256,7 +106,7 @@ fn check_map(
     }
 }
 
-fn check_value(value: &Value, at: &str, shape: Shape) -> Result<(), CliError> {
+fn check_value(value: &Value, at: &str, shape: Shape, everywhere: bool) -> Result<(), CliError> {
     let fits = match shape {
         Any => true,
         _ if value.is_null() => true,
@@ -267,14 +117,26 @@ fn check_value(value: &Value, at: &str, shape: Shape) -> Result<(), CliError> {
         List => value.is_array(),
         Pairs => value.is_array() || value.is_object(),
         TextOrList => value.is_string() || value.is_array(),
-        Map(keys) => return check_map(value, at, keys, false),
-        Entries(keys) => {
+        Map(keys) => return check_map(value, at, keys, false, everywhere),
+        TextOrMap(_) | TextOrEntries(_) if value.is_string() => true,
+        TextOrMap(keys) => return check_map(value, at, keys, false, everywhere),
+        ListOrNamed(_) if value.is_array() => true,
+        ListOrNamed(keys) => {
+            let Value::Object(entries) = value else {
+                return Err(must_be(at, "mapping or list"));
+            };
+            for (name, entry) in entries.iter().filter(|(_, entry)| !entry.is_null()) {
+                check_map(entry, &format!("{at}.{name}"), keys, false, everywhere)?;
+            }
+            true
+        }
+        Entries(keys) | TextOrEntries(keys) => {
             let Value::Array(entries) = value else {
                 return Err(must_be(at, "array"));
             };
             for (number, entry) in entries.iter().enumerate() {
                 if entry.is_object() {
-                    check_map(entry, &format!("{at}.{number}"), keys, false)?;
+                    check_map(entry, &format!("{at}.{number}"), keys, false, everywhere)?;
                 }
             }
             true
@@ -294,10 +156,27 @@ fn name_of(shape: Shape) -> &'static str {
         Integer => "integer",
         Number => "number",
         List | Entries(_) => "array",
-        Pairs => "mapping or list",
-        TextOrList => "string or list",
+        Pairs | ListOrNamed(_) => "mapping or list",
+        TextOrList | TextOrEntries(_) => "string or list",
+        TextOrMap(_) => "string or mapping",
         Map(_) | Any => "mapping",
     }
+}
+
+/// A key of the Compose Specification in a file of version 3 gets a hint.
+fn of_the_other(mut error: CliError, dialect: Dialect) -> CliError {
+    let key = error
+        .message
+        .split_once(" Additional property ")
+        .and_then(|(_, rest)| rest.split_once(" is not allowed"))
+        .map_or("", |(key, _)| key);
+    let is_compose = compose::SECTIONS[0].1.iter().any(|(name, _)| *name == key);
+    if dialect != Dialect::Compose && is_compose && !error.message.contains('\n') {
+        error.message.push_str(&format!(
+            "\n(\"{key}\" is of the Compose Specification: leave out \"version\", or say --dialect compose)"
+        ));
+    }
+    error
 }
 
 fn must_be(at: &str, what: &str) -> CliError {

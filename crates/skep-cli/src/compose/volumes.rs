@@ -60,22 +60,48 @@ pub(super) fn mount(
     }
     match kind {
         "bind" => {
-            if let Some(propagation) = volume["bind"]["propagation"].as_str() {
-                mount["BindOptions"] = json!({"Propagation": propagation});
+            let bind = &volume["bind"];
+            if let Some(propagation) = bind["propagation"].as_str() {
+                mount["BindOptions"]["Propagation"] = propagation.into();
+            }
+            if bind["create_host_path"] == true {
+                mount["BindOptions"]["CreateMountpoint"] = true.into();
+            }
+            match bind["recursive"].as_str() {
+                None | Some("enabled") => {}
+                Some("disabled") => mount["BindOptions"]["NonRecursive"] = true.into(),
+                Some("writable") => mount["BindOptions"]["ReadOnlyNonRecursive"] = true.into(),
+                Some("readonly") => mount["BindOptions"]["ReadOnlyForceRecursive"] = true.into(),
+                Some(other) => {
+                    return Err(CliError::new(format!(
+                        "invalid value for bind.recursive: {other}"
+                    )));
+                }
             }
         }
         "tmpfs" => {
             if !source.is_empty() {
                 return Err(CliError::new("invalid tmpfs source, source must be empty"));
             }
-            if let Some(size) = volume["tmpfs"]["size"].as_i64() {
-                mount["TmpfsOptions"] = json!({"SizeBytes": size});
+            let tmpfs = &volume["tmpfs"];
+            if !tmpfs["size"].is_null() {
+                let size = crate::grammar::parse_bytes(&super::normal::plain(&tmpfs["size"]))
+                    .map_err(CliError::new)?;
+                mount["TmpfsOptions"]["SizeBytes"] = size.into();
+            }
+            if let Some(mode) = tmpfs["mode"].as_u64() {
+                mount["TmpfsOptions"]["Mode"] = mode.into();
             }
         }
         "volume" if !source.is_empty() => {
             named(&mut mount, volume, source, stack, volumes, namespace)?
         }
-        "volume" | "npipe" => {}
+        "image" => {
+            if let Some(subpath) = volume["image"]["subpath"].as_str() {
+                mount["ImageOptions"] = json!({"Subpath": subpath});
+            }
+        }
+        "volume" | "npipe" | "cluster" => {}
         other => {
             return Err(CliError::new(format!(
                 "volume type must be volume, bind, tmpfs, npipe, or cluster, not {other}"

@@ -19,7 +19,7 @@ pub fn set_extra(container: &mut Value, extra: Extra, value: &str) {
 }
 
 /// A label of the container; empty where it has none.
-pub fn extra(container: &Value, extra: Extra) -> &str {
+fn extra(container: &Value, extra: Extra) -> &str {
     container["Labels"][extra.label()]
         .as_str()
         .unwrap_or_default()

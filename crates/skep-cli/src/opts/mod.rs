@@ -12,7 +12,7 @@ mod ulimit;
 
 pub use csv::fields;
 pub use extras::{
-    extra, extra_parts, security_of, set_devices, set_extra, set_gpus, set_ipc, set_pid, set_security,
+    extra_parts, security_of, set_devices, set_extra, set_gpus, set_ipc, set_pid, set_security,
 };
 pub use files::{FileReference, file_reference};
 pub use key_value::{environment, labels, map_from, split_pair};

@@ -18,7 +18,7 @@ mod values;
 
 use crate::grammar::{Arity, Command};
 
-pub(super) use create::unpinned;
+pub(super) use create::{stored_auth, unpinned};
 pub(super) use extras::set_strategy;
 pub(super) use list::print_services;
 pub(super) use progress::wait;

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::client::{escape, url};
 use crate::cmd::objects::text;
+use crate::cmd::versions;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::opts::{FileReference, file_reference, network_attachment};
@@ -68,13 +69,19 @@ pub(super) async fn files(
     wanted
         .iter()
         .map(|reference| {
-            let object = ids
-                .iter()
-                .find(|object| text(object, "/Spec/Name") == reference.source)
+            let object = newest(&ids, &reference.source)
                 .ok_or_else(|| CliError::new(format!("{kind} not found: {}", reference.source)))?;
-            Ok(json!({"File": reference.file(&reference.source), id_field: text(object, "/ID"), name_field: reference.source}))
+            Ok(json!({"File": reference.file(&reference.source), id_field: text(object, "/ID"), name_field: text(object, "/Spec/Name")}))
         })
         .collect()
+}
+
+/// The newest version of a name among these objects.
+fn newest<'a>(objects: &'a [Value], name: &str) -> Option<&'a Value> {
+    let of_name = objects.iter().filter(|o| versions::known_name(o) == name);
+    of_name
+        .max_by_key(|object| versions::number(object))
+        .or_else(|| objects.iter().find(|o| text(o, "/Spec/Name") == name))
 }
 
 /// Secrets or configs of these names, and others that begin with them.

@@ -205,13 +205,22 @@ async fn references(
         return Ok(());
     }
     let mut all: Vec<Value> = container[field].as_array().cloned().unwrap_or_default();
-    all.retain(|known| !matches.list(&rm).iter().any(|gone| gone == &known[name]));
+    all.retain(|known| {
+        let known = text(known, &format!("/{name}"));
+        !matches.list(&rm).iter().any(|gone| is_version_of(known, gone))
+    });
     for new in files(context, kind, matches.list(&add)).await? {
         all.retain(|known| known["File"]["Name"] != new["File"]["Name"]);
         all.push(new);
     }
     set_list(container, field, all);
     Ok(())
+}
+
+/// `app` and `app.v2` are `app`.
+fn is_version_of(known: &str, name: &str) -> bool {
+    let version = known.strip_prefix(name).and_then(|rest| rest.strip_prefix(".v"));
+    known == name || version.is_some_and(|number| number.parse::<u64>().is_ok())
 }
 
 /// `--credential-spec`; an empty one takes it away, and the config it was in.

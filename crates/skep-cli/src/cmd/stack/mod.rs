@@ -1,12 +1,18 @@
 //! `stack`: services, networks, secrets and configs out of one file.
 
+mod dependencies;
 mod deploy;
+mod differences;
+mod files;
 mod list;
+mod plan;
+mod prune;
 mod remove;
+mod services;
 
 use serde_json::json;
 
-use crate::compose::NAMESPACE_LABEL;
+use crate::compose::{Dialect, LoadOptions, NAMESPACE_LABEL, load};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::grammar::{Arity, Command, Matches, command};
@@ -18,7 +24,18 @@ pub(super) const COMMANDS: &[Command] = &[
         "[OPTIONS] STACK",
         "Make a stack, or bring it up to date",
         Arity::Exactly(1),
-        "-c, --compose-file strings\n-d, --detach=true\n--prune\n-q, --quiet\n--resolve-image string=always\n--with-registry-auth",
+        "
+-c, --compose-file strings
+-d, --detach=true
+--prune
+-q, --quiet
+--resolve-image string=always
+--with-registry-auth
+--dialect string=auto
+--dry-run
+--env-file list
+--profile list
+--wait-timeout duration=5m0s",
         |c, m| Box::pin(deploy::run(c, m)),
     ),
     command(
@@ -27,7 +44,12 @@ pub(super) const COMMANDS: &[Command] = &[
         "[OPTIONS]",
         "Print the merged stack file",
         Arity::None,
-        "-c, --compose-file strings\n--skip-interpolation",
+        "
+-c, --compose-file strings
+--skip-interpolation
+--dialect string=auto
+--env-file list
+--profile list",
         |c, m| Box::pin(config(c, m)),
     ),
     command(
@@ -84,11 +106,28 @@ fn of_stack(name: &str) -> String {
     json!({"label": {format!("{NAMESPACE_LABEL}={name}"): true}}).to_string()
 }
 
+/// What the flags that choose files say.
+fn load_options(matches: &Matches) -> Result<LoadOptions, CliError> {
+    let texts = |flag: &str| -> Vec<String> {
+        let lists = matches.list(flag).iter().flat_map(|list| list.split(','));
+        lists.map(str::to_owned).collect()
+    };
+    let mut profiles = texts("profile");
+    if let Ok(more) = std::env::var("COMPOSE_PROFILES") {
+        let more = more.split(',').filter(|profile| !profile.is_empty());
+        profiles.extend(more.map(str::to_owned));
+    }
+    Ok(LoadOptions {
+        files: texts("compose-file"),
+        dialect: Dialect::from_flag(matches.text("dialect"))?,
+        no_interpolation: matches.flag("skip-interpolation"),
+        profiles,
+        env_files: texts("env-file"),
+    })
+}
+
 async fn config(_: &Context, matches: &Matches) -> Result<(), CliError> {
-    let loaded = crate::compose::load(
-        matches.list("compose-file"),
-        matches.flag("skip-interpolation"),
-    )?;
+    let loaded = load(&load_options(matches)?)?;
     let text =
         serde_norway::to_string(&loaded.file).map_err(|error| CliError::new(error.to_string()))?;
     print!("{text}");

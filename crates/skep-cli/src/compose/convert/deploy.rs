@@ -132,6 +132,74 @@ pub(super) fn restart_policy(service: &Value) -> Result<Option<Value>, CliError>
     }
 }
 
+/// GPUs of `deploy.resources.reservations.devices`, as `--gpus` says them.
+pub(super) fn gpus(service: &Value) -> Result<Option<String>, CliError> {
+    let devices = &service["deploy"]["resources"]["reservations"]["devices"];
+    let Some(request) = devices.as_array().and_then(|list| list.first()) else {
+        return Ok(None);
+    };
+    let texts = |key: &str| -> Vec<String> {
+        let list = request[key].as_array().into_iter().flatten();
+        list.map(plain).collect()
+    };
+    let capabilities = texts("capabilities");
+    let is_gpu = |name: &String| matches!(name.as_str(), "gpu" | "nvidia" | "compute" | "utility");
+    if devices.as_array().is_some_and(|list| list.len() > 1)
+        || !capabilities.is_empty() && !capabilities.iter().any(is_gpu)
+    {
+        return Err(CliError::new(
+            "deploy.resources.reservations.devices: one request for devices of the capability \"gpu\" is supported",
+        ));
+    }
+    let ids = texts("device_ids");
+    let mut fields = Vec::new();
+    match (plain(&request["count"]).as_str(), ids.is_empty()) {
+        ("", true) => fields.push("count=all".to_owned()),
+        (count, true) => fields.push(format!("count={count}")),
+        ("", false) => fields.push(format!("\"device={}\"", ids.join(","))),
+        (_, false) => {
+            return Err(CliError::new(
+                "deploy.resources.reservations.devices: \"count\" and \"device_ids\" attributes are exclusive",
+            ));
+        }
+    }
+    if let Some(driver) = request["driver"].as_str().filter(|name| !name.is_empty()) {
+        fields.push(format!("driver={driver}"));
+    }
+    let others: Vec<_> = capabilities.iter().filter(|name| *name != "gpu").cloned().collect();
+    if !others.is_empty() {
+        fields.push(format!("\"capabilities={}\"", others.join(",")));
+    }
+    Ok(Some(fields.join(",")))
+}
+
+/// `memswap_limit`, which is memory and swap together, and `mem_swappiness`.
+fn swap(service: &Value, converted: &mut Value) -> Result<(), CliError> {
+    let both = plain(&service["memswap_limit"]);
+    if both == "-1" {
+        converted["SwapBytes"] = (-1).into();
+    } else if !both.is_empty() {
+        let both = parse_bytes(&both).map_err(CliError::new)?;
+        let memory = converted["Limits"]["MemoryBytes"].as_i64().unwrap_or(0);
+        if memory == 0 || both < memory {
+            return Err(CliError::new(
+                "memswap_limit: must be as large as a memory limit at least",
+            ));
+        }
+        converted["SwapBytes"] = (both - memory).into();
+    }
+    let swappiness = plain(&service["mem_swappiness"]);
+    if !swappiness.is_empty() {
+        let value: i64 = swappiness
+            .parse()
+            .ok()
+            .filter(|value| (-1..=100).contains(value))
+            .ok_or_else(|| CliError::new("mem_swappiness: must be from 0 to 100"))?;
+        converted["MemorySwappiness"] = value.into();
+    }
+    Ok(())
+}
+
 pub(super) fn resources(service: &Value) -> Result<Value, CliError> {
     let mut converted = json!({});
     let resources = &service["deploy"]["resources"];
@@ -168,6 +236,7 @@ pub(super) fn resources(service: &Value) -> Result<Value, CliError> {
         }
         converted[to] = group;
     }
+    swap(service, &mut converted)?;
     Ok(converted)
 }
 
@@ -191,6 +260,13 @@ pub(super) fn placement(service: &Value) -> Value {
     }
     if let Some(most) = placement["max_replicas_per_node"].as_u64() {
         converted["MaxReplicas"] = most.into();
+    }
+    if let Some(platform) = service["platform"].as_str() {
+        let mut parts = platform.split('/');
+        let (os, architecture) = (parts.next(), parts.next());
+        converted["Platforms"] = json!([{
+            "Architecture": architecture.unwrap_or_default(), "OS": os.unwrap_or_default(),
+        }]);
     }
     converted
 }

@@ -9,7 +9,11 @@ use crate::compose::durations::duration;
 use crate::compose::normal::plain;
 use crate::compose::volumes::mount;
 use crate::error::CliError;
-use crate::opts::environment;
+use crate::grammar::parse_bytes;
+use crate::opts::{
+    environment, set_devices, set_extra, set_gpus, set_ipc, set_pid, set_security,
+};
+use skep_objects::extras::Extra;
 
 pub(super) fn convert(parts: &Parts<'_>, key: &str, service: &Value) -> Result<Value, CliError> {
     let image = service["image"].as_str().unwrap_or_default();
@@ -94,7 +98,11 @@ fn container(parts: &Parts<'_>, service: &Value) -> Result<Value, CliError> {
     if let Some(init) = service["init"].as_bool() {
         container["Init"] = init.into();
     }
-    let env = environment_of(parts, service)?;
+    let groups = strings(&service["group_add"]);
+    if !groups.is_empty() {
+        container["Groups"] = groups.into();
+    }
+    let env = environment_of(service)?;
     if !env.is_empty() {
         container["Env"] = env.into();
     }
@@ -109,12 +117,15 @@ fn container(parts: &Parts<'_>, service: &Value) -> Result<Value, CliError> {
         container["Hosts"] = hosts.into();
     }
     dns(service, &mut container);
-    let mounts: Vec<Value> = service["volumes"]
+    let mut mounts: Vec<Value> = service["volumes"]
         .as_array()
         .into_iter()
         .flatten()
         .map(|volume| mount(volume, parts.stack, &parts.volumes, &parts.namespace))
         .collect::<Result<_, _>>()?;
+    for text in strings(&service["tmpfs"]) {
+        mounts.push(tmpfs(&text)?);
+    }
     if !mounts.is_empty() {
         container["Mounts"] = mounts.into();
     }
@@ -146,15 +157,76 @@ fn container(parts: &Parts<'_>, service: &Value) -> Result<Value, CliError> {
         container["Privileges"]["CredentialSpec"] = json!({field: value});
     }
     references(parts, service, &mut container)?;
+    extras(service, &mut container)?;
     Ok(container)
 }
 
+/// What services have beyond Docker's API.
+fn extras(service: &Value, container: &mut Value) -> Result<(), CliError> {
+    if service["privileged"] == true {
+        set_extra(container, Extra::Privileged, "true");
+    }
+    let devices = strings(&service["devices"]);
+    if !devices.is_empty() {
+        set_devices(container, &devices)?;
+    }
+    if let Some(gpus) = deploy::gpus(service)? {
+        set_gpus(container, &gpus)?;
+    }
+    if let Some(mode) = service["pid"].as_str() {
+        set_pid(container, mode)?;
+    }
+    if let Some(mode) = service["ipc"].as_str() {
+        set_ipc(container, mode)?;
+    }
+    if !service["shm_size"].is_null() {
+        let bytes = parse_bytes(&plain(&service["shm_size"])).map_err(CliError::new)?;
+        set_extra(container, Extra::ShmSize, &bytes.to_string());
+    }
+    let options = strings(&service["security_opt"]);
+    if !options.is_empty() {
+        set_security(container, &options)?;
+    }
+    if let Some(labels) = container["Labels"].as_object_mut() {
+        *labels = sorted(std::mem::take(labels));
+    }
+    Ok(())
+}
+
+/// `/path[:size=64m,mode=1770,...]`
+fn tmpfs(text: &str) -> Result<Value, CliError> {
+    let (target, options) = text.split_once(':').unwrap_or((text, ""));
+    let mut mount = json!({"Type": "tmpfs", "Target": target});
+    let mut rest = Vec::new();
+    for option in options.split(',').filter(|option| !option.is_empty()) {
+        let bad = || CliError::new(format!("tmpfs: invalid option {option:?} in {text:?}"));
+        match option.split_once('=') {
+            Some(("size", size)) => {
+                let bytes = parse_bytes(size).map_err(|_| bad())?;
+                mount["TmpfsOptions"]["SizeBytes"] = bytes.into();
+            }
+            Some(("mode", mode)) => {
+                let mode = u32::from_str_radix(mode, 8).map_err(|_| bad())?;
+                mount["TmpfsOptions"]["Mode"] = mode.into();
+            }
+            None if option == "ro" => mount["ReadOnly"] = true.into(),
+            None if option == "rw" => {}
+            Some((key, value)) => rest.push(json!([key, value])),
+            None => rest.push(json!([option])),
+        }
+    }
+    if !rest.is_empty() {
+        mount["TmpfsOptions"]["Options"] = rest.into();
+    }
+    Ok(mount)
+}
+
 /// `env_file` first, then `environment`; sorted, as a redeployed stack must give the same spec.
-fn environment_of(parts: &Parts<'_>, service: &Value) -> Result<Vec<String>, CliError> {
-    let files: Vec<String> = strings(&service["env_file"])
-        .iter()
-        .map(|file| parts.dir.join(file).to_string_lossy().into_owned())
-        .collect();
+fn environment_of(service: &Value) -> Result<Vec<String>, CliError> {
+    let mut all = Vec::new();
+    for file in service["env_file"].as_array().into_iter().flatten() {
+        all.extend(env_file(file)?);
+    }
     let given: Vec<String> = match &service["environment"] {
         Value::Object(map) => map
             .iter()
@@ -168,11 +240,26 @@ fn environment_of(parts: &Parts<'_>, service: &Value) -> Result<Vec<String>, Cli
             .collect(),
         list => strings(list),
     };
-    let mut all = environment(&files, &given)?;
+    all.extend(given);
+    let mut all = environment(&[], &all)?;
     // A name that the caller has no value for is left out.
     all.retain(|entry| entry.contains('='));
     all.sort();
     Ok(all)
+}
+
+/// The variables of one file; one that need not be there may be missing.
+fn env_file(file: &Value) -> Result<Vec<String>, CliError> {
+    let path = file["path"].as_str().unwrap_or_default().to_owned();
+    if file["required"] == false && !std::path::Path::new(&path).exists() {
+        return Ok(Vec::new());
+    }
+    match file["format"].as_str() {
+        None | Some("" | "raw") => environment(&[path], &[]),
+        Some(other) => Err(CliError::new(format!(
+            "env_file: unsupported format {other:?}"
+        ))),
+    }
 }
 
 fn healthcheck(service: &Value) -> Result<Option<Value>, CliError> {
@@ -242,6 +329,10 @@ fn dns(service: &Value, container: &mut Value) {
     }
     if !search.is_empty() {
         container["DNSConfig"]["Search"] = search.into();
+    }
+    let options = strings(&service["dns_opt"]);
+    if !options.is_empty() {
+        container["DNSConfig"]["Options"] = options.into();
     }
 }
 

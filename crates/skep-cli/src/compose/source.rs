@@ -1,0 +1,87 @@
+//! A stack file's text as JSON values.
+
+use std::io::Read as _;
+
+use serde_json::{Map, Value};
+
+use crate::error::{CliError, io_text};
+
+/// Files larger than this are no stack files.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// Reads a file; `-` is standard input.
+pub(super) fn read(name: &str) -> Result<Value, CliError> {
+    let mut text = String::new();
+    if name == "-" {
+        std::io::stdin().take(MAX_BYTES).read_to_string(&mut text)?;
+    } else {
+        let refused =
+            |error: std::io::Error| CliError::new(format!("open {name}: {}", io_text(&error)));
+        std::fs::File::open(name)
+            .map_err(refused)?
+            .take(MAX_BYTES)
+            .read_to_string(&mut text)
+            .map_err(refused)?;
+    }
+    parse(&text)
+}
+
+/// Reads a text.
+pub(super) fn parse(text: &str) -> Result<Value, CliError> {
+    let value: serde_norway::Value =
+        serde_norway::from_str(text).map_err(|error| CliError::new(format!("yaml: {error}")))?;
+    let json = to_json(value)?;
+    if !json.is_object() {
+        return Err(CliError::new("Top-level object must be a mapping"));
+    }
+    Ok(json)
+}
+
+/// YAML as JSON: keys become texts, merges (`<<`) are worked in, octal numbers are read as such.
+fn to_json(value: serde_norway::Value) -> Result<Value, CliError> {
+    use serde_norway::Value as Yaml;
+    Ok(match value {
+        Yaml::Null => Value::Null,
+        Yaml::Bool(flag) => flag.into(),
+        Yaml::Number(number) => match (number.as_i64(), number.as_u64(), number.as_f64()) {
+            (Some(number), ..) => number.into(),
+            (_, Some(number), _) => number.into(),
+            (_, _, Some(number)) => number.into(),
+            _ => Value::Null,
+        },
+        Yaml::String(text) => text.into(),
+        Yaml::Sequence(items) => {
+            Value::Array(items.into_iter().map(to_json).collect::<Result<_, _>>()?)
+        }
+        Yaml::Mapping(mut map) => {
+            let mut object = Map::new();
+            if let Some(base) = map.remove("<<") {
+                let bases = match to_json(base)? {
+                    Value::Array(bases) => bases,
+                    base => vec![base],
+                };
+                for base in bases {
+                    let Value::Object(base) = base else {
+                        return Err(CliError::new(
+                            "yaml: map merge requires map or sequence of maps as the value",
+                        ));
+                    };
+                    for (key, value) in base {
+                        object.entry(key).or_insert(value);
+                    }
+                }
+            }
+            for (key, value) in map {
+                let key = match key {
+                    Yaml::String(key) => key,
+                    Yaml::Number(key) => key.to_string(),
+                    Yaml::Bool(key) => key.to_string(),
+                    _ => return Err(CliError::new("Non-string key at top level")),
+                };
+                object.insert(key, to_json(value)?);
+            }
+            Value::Object(object)
+        }
+        Yaml::Tagged(tagged) => to_json(tagged.value)?,
+    })
+}
