@@ -218,12 +218,18 @@ fn parts(value: &str) -> Result<Vec<String>, String> {
     if value.starts_with('[') {
         return serde_json::from_str(value).map_err(|_| "is not a JSON array of texts".to_owned());
     }
-    Ok(value.split(',').map(|part| part.trim().to_owned()).collect())
+    Ok(value
+        .split(',')
+        .map(|part| part.trim().to_owned())
+        .collect())
 }
 
 /// Texts in the form that [`Extras::read`] takes apart: with commas where none of them has one.
 pub fn join_parts(parts: &[String]) -> String {
-    if parts.iter().any(|part| part.contains(',') || part.starts_with('[')) {
+    if parts
+        .iter()
+        .any(|part| part.contains(',') || part.starts_with('['))
+    {
         serde_json::Value::from(parts).to_string()
     } else {
         parts.join(",")
@@ -286,7 +292,11 @@ fn parse_size(text: &str) -> Option<i64> {
         .find(|c: char| !c.is_ascii_digit() && c != '.')
         .unwrap_or(lower.len());
     let number: f64 = lower[..digits].parse().ok()?;
-    let power = match lower[digits..].trim().trim_end_matches("ib").trim_end_matches('b') {
+    let power = match lower[digits..]
+        .trim()
+        .trim_end_matches("ib")
+        .trim_end_matches('b')
+    {
         "" => 0,
         "k" => 1,
         "m" => 2,

@@ -46,7 +46,10 @@ impl Rollout<'_> {
         let body = with_settings(body, newest);
         let version = versions::create(self.context, kind, name, number, body).await?;
         println!("{name}");
-        let ids = known.iter().map(|version| version.id().to_owned()).collect();
+        let ids = known
+            .iter()
+            .map(|version| version.id().to_owned())
+            .collect();
         let switched = self.switch_all(&ids, &version).await;
         let outcome = match switched {
             (switched, Ok(())) if self.detach => {

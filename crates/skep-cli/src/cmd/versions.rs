@@ -223,7 +223,8 @@ mod tests {
 
     #[test]
     fn references_are_switched_and_files_stay() {
-        let reference = json!({"File": {"Name": "/etc/app"}, "ConfigID": "c1", "ConfigName": "app"});
+        let reference =
+            json!({"File": {"Name": "/etc/app"}, "ConfigID": "c1", "ConfigName": "app"});
         let other = json!({"File": {"Name": "/x"}, "ConfigID": "c9", "ConfigName": "x"});
         let mut spec =
             json!({"TaskTemplate": {"ContainerSpec": {"Configs": [reference, other.clone()]}}});
@@ -239,7 +240,8 @@ mod tests {
 
     #[test]
     fn a_previous_spec_keeps_its_version() {
-        let uses = |id: &str| json!({"TaskTemplate": {"ContainerSpec": {"Secrets": [{"SecretID": id}]}}});
+        let uses =
+            |id: &str| json!({"TaskTemplate": {"ContainerSpec": {"Secrets": [{"SecretID": id}]}}});
         let services = [json!({"Spec": uses("s2"), "PreviousSpec": uses("s1")})];
         let used: Vec<_> = referred(&services, "secret").into_iter().collect();
         assert_eq!(used, ["s1", "s2"]);

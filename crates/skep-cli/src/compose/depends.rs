@@ -89,7 +89,10 @@ pub(crate) fn conditions(service: &Value) -> Vec<(String, Condition)> {
     needs
         .map(|(other, how)| {
             let text = how["condition"].as_str().unwrap_or("service_started");
-            (other.clone(), Condition::read(text).unwrap_or(Condition::Started))
+            (
+                other.clone(),
+                Condition::read(text).unwrap_or(Condition::Started),
+            )
         })
         .collect()
 }
@@ -128,7 +131,11 @@ fn visit<'a>(
     };
     states.insert(name, false);
     path.push(name);
-    for other in service["depends_on"].as_object().into_iter().flat_map(Map::keys) {
+    for other in service["depends_on"]
+        .as_object()
+        .into_iter()
+        .flat_map(Map::keys)
+    {
         visit(services, other, states, path, sorted)?;
     }
     path.pop();

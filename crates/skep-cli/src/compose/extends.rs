@@ -55,12 +55,16 @@ impl Place<'_> {
             )));
         }
         let mut service = self.services.get(name).cloned().ok_or_else(|| {
-            let place = self.file.map_or(String::new(), |f| format!(" in {}", f.display()));
+            let place = self
+                .file
+                .map_or(String::new(), |f| format!(" in {}", f.display()));
             CliError::new(format!(
                 "cannot extend service {name:?}: service not found{place}"
             ))
         })?;
-        let base = service.as_object_mut().and_then(|s| s.shift_remove("extends"));
+        let base = service
+            .as_object_mut()
+            .and_then(|s| s.shift_remove("extends"));
         let (file, base) = match base {
             None | Some(Value::Null) => return Ok(service),
             Some(Value::String(base)) => (None, base),

@@ -40,7 +40,9 @@ pub(super) fn include(
             Some(text) => dir.join(text),
             None => parent(first),
         };
-        let env_files: Vec<PathBuf> = texts(&entry["env_file"]).map(|file| dir.join(file)).collect();
+        let env_files: Vec<PathBuf> = texts(&entry["env_file"])
+            .map(|file| dir.join(file))
+            .collect();
         let mut own = variables.with_file(&own_dir.join(".env"), false)?;
         for file in &env_files {
             own = own.with_file(file, true)?;
@@ -57,7 +59,9 @@ pub(super) fn include(
         trail.extend(paths.iter().cloned());
         let loaded = loader.merged(sources?, &own_dir, &own, trail)?;
         trail.truncate(before);
-        own.unset().iter().for_each(|name| variables.note_unset(name));
+        own.unset()
+            .iter()
+            .for_each(|name| variables.note_unset(name));
         if into.is_null() {
             *into = json!({});
         }

@@ -56,8 +56,14 @@ pub(crate) fn load(options: &LoadOptions) -> Result<Loaded, CliError> {
     }
     let dialect = options.dialect.unwrap_or_else(|| {
         let of = sources.iter().map(|(_, file)| Dialect::of(file));
-        of.reduce(|one, other| if one == other { one } else { Dialect::Docker { exact: false } })
-            .unwrap_or(Dialect::Compose)
+        of.reduce(|one, other| {
+            if one == other {
+                one
+            } else {
+                Dialect::Docker { exact: false }
+            }
+        })
+        .unwrap_or(Dialect::Compose)
     });
     if let Dialect::Docker { .. } = dialect {
         one_version(&sources)?;
@@ -117,9 +123,8 @@ fn one_version(sources: &[(String, Value)]) -> Result<(), CliError> {
 }
 
 fn have_images(services: &Map<String, Value>) -> Result<(), CliError> {
-    let without = |(_, service): &(&String, &Value)| {
-        service["image"].as_str().unwrap_or_default().is_empty()
-    };
+    let without =
+        |(_, service): &(&String, &Value)| service["image"].as_str().unwrap_or_default().is_empty();
     match services.iter().find(without) {
         Some((name, _)) => Err(CliError::new(format!(
             "invalid image reference for service {name}: no image specified"
@@ -171,11 +176,7 @@ impl Loader {
     }
 
     /// One file, with its variables replaced and its keys checked; in the forms it was written in.
-    pub(super) fn checked(
-        self,
-        mut file: Value,
-        variables: &Variables,
-    ) -> Result<Value, CliError> {
+    pub(super) fn checked(self, mut file: Value, variables: &Variables) -> Result<Value, CliError> {
         self.dialect.forbidden(&file)?;
         if self.interpolates {
             for section in SECTIONS.into_iter().chain(["include"]) {

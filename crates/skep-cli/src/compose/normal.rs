@@ -109,7 +109,10 @@ pub(super) fn lengthen(file: &mut Value, dir: &Path) -> Result<(), CliError> {
 /// Networks of every host that a service is on are there without being made.
 fn predefined(file: &mut Value) {
     for name in ["host", "none", "bridge"] {
-        let mut services = file["services"].as_object().into_iter().flat_map(Map::values);
+        let mut services = file["services"]
+            .as_object()
+            .into_iter()
+            .flat_map(Map::values);
         let is_used = services.any(|service| service["networks"].get(name).is_some());
         if is_used && file["networks"][name].is_null() {
             file["networks"][name] = json!({"external": true, "name": name});

@@ -61,7 +61,11 @@ pub(super) fn check(file: &Value, dialect: Dialect) -> Result<(), CliError> {
                 continue;
             }
             let known = sections.iter().map(|(name, _)| *name);
-            return Err(unknown("(root)", section, known.chain(others.iter().copied())));
+            return Err(unknown(
+                "(root)",
+                section,
+                known.chain(others.iter().copied()),
+            ));
         };
         match content {
             Value::Object(entries) => {
@@ -98,7 +102,8 @@ fn check_map(
         }
     }
     let is_unknown = |key: &&String| {
-        keys.iter().all(|(name, _)| name != key) && !((extensions || everywhere) && key.starts_with("x-"))
+        keys.iter().all(|(name, _)| name != key)
+            && !((extensions || everywhere) && key.starts_with("x-"))
     };
     match map.keys().find(is_unknown) {
         Some(key) => Err(unknown(at, key, keys.iter().map(|(name, _)| *name))),

@@ -67,7 +67,9 @@ fn device(device: Value) -> Value {
         Value::Object(map) => {
             let source = map.get("source").map(plain).unwrap_or_default();
             let target = map.get("target").map_or_else(|| source.clone(), plain);
-            let access = map.get("permissions").map_or_else(|| "rwm".to_owned(), plain);
+            let access = map
+                .get("permissions")
+                .map_or_else(|| "rwm".to_owned(), plain);
             format!("{source}:{target}:{access}").into()
         }
         _ => device,

@@ -115,7 +115,9 @@ pub fn security_of(container: &Value) -> Vec<String> {
     match privileges["Seccomp"]["Mode"].as_str() {
         Some("unconfined") => options.push("seccomp=unconfined".to_owned()),
         Some("custom") => {
-            let profile = privileges["Seccomp"]["Profile"].as_str().unwrap_or_default();
+            let profile = privileges["Seccomp"]["Profile"]
+                .as_str()
+                .unwrap_or_default();
             let profile = STANDARD.decode(profile).unwrap_or_default();
             options.push(format!("seccomp={}", String::from_utf8_lossy(&profile)));
         }

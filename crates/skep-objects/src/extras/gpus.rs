@@ -19,7 +19,9 @@ pub fn parse_gpus(text: &str) -> Result<DeviceRequest, String> {
             None => ("count".to_owned(), field.as_str()),
         };
         if seen.contains(&key) {
-            return Err(format!("gpu request key '{key}' can be specified only once"));
+            return Err(format!(
+                "gpu request key '{key}' can be specified only once"
+            ));
         }
         match key.as_str() {
             "count" => request.count = count(value)?,
@@ -62,7 +64,9 @@ fn count(value: &str) -> Result<i64, String> {
         .parse()
         .ok()
         .filter(|count| *count >= -1)
-        .ok_or_else(|| format!("invalid count ({value}): value must be either \"all\" or an integer"))
+        .ok_or_else(|| {
+            format!("invalid count ({value}): value must be either \"all\" or an integer")
+        })
 }
 
 /// One line of CSV, with double quotes around fields that hold commas.

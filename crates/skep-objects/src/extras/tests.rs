@@ -28,9 +28,15 @@ fn every_label_is_read() {
         .iter()
         .map(|d| (d.path_in_container.as_str(), d.cgroup_permissions.as_str()))
         .collect();
-    assert_eq!(devices, [("/dev/fuse", "rwm"), ("/dev/x", "r"), ("/dev/zero", "rw")]);
+    assert_eq!(
+        devices,
+        [("/dev/fuse", "rwm"), ("/dev/x", "r"), ("/dev/zero", "rw")]
+    );
     assert_eq!(extras.gpus.as_ref().unwrap().count, -1);
-    assert_eq!((extras.pid.as_str(), extras.ipc.as_str()), ("host", "shareable"));
+    assert_eq!(
+        (extras.pid.as_str(), extras.ipc.as_str()),
+        ("host", "shareable")
+    );
     assert_eq!(extras.shm_bytes, Some(3 << 19));
     assert_eq!(extras.security, ["seccomp=unconfined", "no-new-privileges"]);
     assert_eq!(extras.used().count(), Extra::ALL.len());
@@ -38,7 +44,10 @@ fn every_label_is_read() {
 
 #[test]
 fn a_container_label_goes_over_one_of_the_service() {
-    let (own, service) = (labels(&[("skep.privileged", "false")]), labels(&[("skep.privileged", "true"), ("skep.pid", "host")]));
+    let (own, service) = (
+        labels(&[("skep.privileged", "false")]),
+        labels(&[("skep.privileged", "true"), ("skep.pid", "host")]),
+    );
     let extras = Extras::read(&own, Some(&service)).unwrap();
     assert!(!extras.privileged);
     assert_eq!(extras.used().collect::<Vec<_>>(), [Extra::Pid]);
@@ -51,7 +60,11 @@ fn mistakes_name_the_label() {
         ("skep.device", "dev/x", "dev/x is not an absolute path"),
         ("skep.device", "/dev/x:/y:q", "invalid mode for device: q"),
         ("skep.gpus", "many", "invalid count (many)"),
-        ("skep.gpus", "device=0,colour=red", "unexpected key 'colour'"),
+        (
+            "skep.gpus",
+            "device=0,colour=red",
+            "unexpected key 'colour'",
+        ),
         ("skep.pid", "container:x", "must be host"),
         ("skep.ipc", "mine", "must be host, none"),
         ("skep.shm-size", "0", "must be a size"),
@@ -60,7 +73,9 @@ fn mistakes_name_the_label() {
     ] {
         let error = read(&[(label, value)]).unwrap_err().to_string();
         assert!(
-            error.starts_with(&format!("invalid value {value:?} of label {label}: {reason}")),
+            error.starts_with(&format!(
+                "invalid value {value:?} of label {label}: {reason}"
+            )),
             "{error}"
         );
     }
@@ -68,10 +83,14 @@ fn mistakes_name_the_label() {
 
 #[test]
 fn gpus_are_read_as_run_reads_them() {
-    let request = parse_gpus("\"device=0,1\",driver=nvidia,\"capabilities=utility,compute\"").unwrap();
+    let request =
+        parse_gpus("\"device=0,1\",driver=nvidia,\"capabilities=utility,compute\"").unwrap();
     assert_eq!(request.device_ids.unwrap(), ["0", "1"]);
     assert_eq!((request.count, request.driver.as_str()), (0, "nvidia"));
-    assert_eq!(request.capabilities.unwrap()[0], ["compute", "gpu", "utility"]);
+    assert_eq!(
+        request.capabilities.unwrap()[0],
+        ["compute", "gpu", "utility"]
+    );
     assert_eq!(parse_gpus("2").unwrap().count, 2);
     assert!(parse_gpus("count=1,device=0").is_err());
     assert!(parse_gpus("\"device=0").is_err());

@@ -120,7 +120,14 @@ fn node() -> NodeDescription {
 
 #[test]
 fn a_task_becomes_its_container() {
-    let made = container(&task(), &spec(), &node(), Vec::new(), &AllowedExtras::default()).unwrap();
+    let made = container(
+        &task(),
+        &spec(),
+        &node(),
+        Vec::new(),
+        &AllowedExtras::default(),
+    )
+    .unwrap();
     assert_eq!(made.name, "web.2.t1");
     assert_eq!(made.config.hostname, "web-2");
     assert_eq!(
@@ -159,7 +166,15 @@ fn a_task_becomes_its_container() {
 fn a_global_task_is_named_by_its_node() {
     let task = Task { slot: 0, ..task() };
     assert_eq!(
-        container(&task, &spec(), &node(), Vec::new(), &AllowedExtras::default()).unwrap().name,
+        container(
+            &task,
+            &spec(),
+            &node(),
+            Vec::new(),
+            &AllowedExtras::default()
+        )
+        .unwrap()
+        .name,
         "web.n1.t1"
     );
 }
@@ -170,7 +185,14 @@ fn the_host_network_is_a_mode() {
         networks: vec![network("host", "host")],
         ..task()
     };
-    let made = container(&task, &spec(), &node(), Vec::new(), &AllowedExtras::default()).unwrap();
+    let made = container(
+        &task,
+        &spec(),
+        &node(),
+        Vec::new(),
+        &AllowedExtras::default(),
+    )
+    .unwrap();
     assert_eq!(made.host_config.network_mode, "host");
     assert!(made.managed.unwrap().networks.is_empty());
 }
@@ -181,9 +203,15 @@ fn a_bad_placeholder_names_its_place() {
         env: vec!["X={{.Nope}}".into()],
         ..spec()
     };
-    let error = container(&task(), &spec, &node(), Vec::new(), &AllowedExtras::default())
-        .unwrap_err()
-        .to_string();
+    let error = container(
+        &task(),
+        &spec,
+        &node(),
+        Vec::new(),
+        &AllowedExtras::default(),
+    )
+    .unwrap_err()
+    .to_string();
     assert!(error.starts_with("expanding env failed: "), "{error}");
 }
 
@@ -200,9 +228,15 @@ fn what_services_never_had_comes_by_labels() {
         .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
         .collect();
     let spec = ContainerSpec { labels, ..spec() };
-    let host = container(&task(), &spec, &node(), Vec::new(), &AllowedExtras::default())
-        .unwrap()
-        .host_config;
+    let host = container(
+        &task(),
+        &spec,
+        &node(),
+        Vec::new(),
+        &AllowedExtras::default(),
+    )
+    .unwrap()
+    .host_config;
     assert!(host.privileged);
     assert_eq!(host.shm_size, 64 << 20);
     assert_eq!(host.pid_mode, "host");
@@ -239,8 +273,14 @@ fn what_is_for_windows_is_refused() {
         privileges,
         ..spec()
     };
-    let error = container(&task(), &spec, &node(), Vec::new(), &AllowedExtras::default())
-        .unwrap_err()
-        .to_string();
+    let error = container(
+        &task(),
+        &spec,
+        &node(),
+        Vec::new(),
+        &AllowedExtras::default(),
+    )
+    .unwrap_err()
+    .to_string();
     assert!(error.contains("credential spec"), "{error}");
 }

@@ -24,9 +24,7 @@ pub(super) async fn networks(context: &Context, flags: &[String]) -> Result<Vec<
 /// The id of a network of the swarm.
 pub(super) async fn network_id(context: &Context, name: &str) -> Result<String, CliError> {
     if name.is_empty() {
-        return Err(CliError::new(
-            "invalid network name or ID: value is empty",
-        ));
+        return Err(CliError::new("invalid network name or ID: value is empty"));
     }
     let path = url(
         &format!("/networks/{}", escape(name)),

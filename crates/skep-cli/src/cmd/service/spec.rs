@@ -5,8 +5,8 @@ use serde_json::{Map, Value, json};
 use super::extras;
 use super::references::{credential_config, files, networks};
 use super::values::{
-    check_labels, credential_spec, env, generic_resources, hosts, name_servers, preference, refused,
-    search_domains, swappiness, tagged, ulimits, words,
+    check_labels, credential_spec, env, generic_resources, hosts, name_servers, preference,
+    refused, search_domains, swappiness, tagged, ulimits, words,
 };
 use crate::context::Context;
 use crate::error::CliError;
@@ -99,11 +99,7 @@ fn container(matches: &Matches) -> Result<Value, CliError> {
     put_list(
         &mut container,
         "Env",
-        env(
-            "-e, --env",
-            matches.list("env-file"),
-            matches.list("env"),
-        )?,
+        env("-e, --env", matches.list("env-file"), matches.list("env"))?,
     );
     put_list(&mut container, "Groups", matches.list("group").to_vec());
     let mounts: Vec<Value> = matches
@@ -118,16 +114,16 @@ fn container(matches: &Matches) -> Result<Value, CliError> {
     if let Some(check) = healthcheck(matches)? {
         container["Healthcheck"] = check;
     }
-    put_list(&mut container, "Hosts", hosts("--host", matches.list("host"))?);
+    put_list(
+        &mut container,
+        "Hosts",
+        hosts("--host", matches.list("host"))?,
+    );
     put_map(&mut container, "Sysctls", map_from(matches.list("sysctl")));
     let (add, drop) = capabilities(matches.list("cap-add"), matches.list("cap-drop"));
     put_list(&mut container, "CapabilityAdd", add);
     put_list(&mut container, "CapabilityDrop", drop);
-    put_list(
-        &mut container,
-        "Ulimits",
-        ulimits(matches.list("ulimit"))?,
-    );
+    put_list(&mut container, "Ulimits", ulimits(matches.list("ulimit"))?);
     if let Some(score) = matches.number("oom-score-adj").filter(|score| *score != 0) {
         container["OomScoreAdj"] = score.into();
     }

@@ -93,14 +93,16 @@ fn health(container: &mut Value, matches: &Matches) -> Result<(), CliError> {
 fn names(container: &mut Value, matches: &Matches) -> Result<(), CliError> {
     change_map(container, "Labels", matches, "container-label");
     change_map(container, "Sysctls", matches, "sysctl");
-    let is_given = |flag: &str| {
-        matches.given(&format!("{flag}-add")) || matches.given(&format!("{flag}-rm"))
-    };
+    let is_given =
+        |flag: &str| matches.given(&format!("{flag}-add")) || matches.given(&format!("{flag}-rm"));
     if is_given("group") {
         let (gone, added) = (matches.list("group-rm"), matches.list("group-add"));
         change_list(container, "Groups", gone, added.to_vec());
     }
-    if ["dns", "dns-search", "dns-option"].into_iter().any(is_given) {
+    if ["dns", "dns-search", "dns-option"]
+        .into_iter()
+        .any(is_given)
+    {
         let dns = &mut container["DNSConfig"];
         let added = name_servers("--dns-add", matches.list("dns-add"))?;
         change_list(dns, "Nameservers", matches.list("dns-rm"), added);
@@ -207,7 +209,10 @@ async fn references(
     let mut all: Vec<Value> = container[field].as_array().cloned().unwrap_or_default();
     all.retain(|known| {
         let known = text(known, &format!("/{name}"));
-        !matches.list(&rm).iter().any(|gone| is_version_of(known, gone))
+        !matches
+            .list(&rm)
+            .iter()
+            .any(|gone| is_version_of(known, gone))
     });
     for new in files(context, kind, matches.list(&add)).await? {
         all.retain(|known| known["File"]["Name"] != new["File"]["Name"]);
@@ -219,7 +224,9 @@ async fn references(
 
 /// `app` and `app.v2` are `app`.
 fn is_version_of(known: &str, name: &str) -> bool {
-    let version = known.strip_prefix(name).and_then(|rest| rest.strip_prefix(".v"));
+    let version = known
+        .strip_prefix(name)
+        .and_then(|rest| rest.strip_prefix(".v"));
     known == name || version.is_some_and(|number| number.parse::<u64>().is_ok())
 }
 

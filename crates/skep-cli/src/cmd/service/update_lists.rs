@@ -59,7 +59,11 @@ pub(super) fn set_list<T: Into<Value>>(parent: &mut Value, field: &str, list: Ve
     if list.is_empty() {
         remove(parent, field);
     } else {
-        parent[field] = list.into_iter().map(Into::into).collect::<Vec<Value>>().into();
+        parent[field] = list
+            .into_iter()
+            .map(Into::into)
+            .collect::<Vec<Value>>()
+            .into();
     }
 }
 

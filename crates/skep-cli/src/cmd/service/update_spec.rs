@@ -84,7 +84,10 @@ fn published(spec: &mut Value, matches: &Matches) -> Result<(), CliError> {
     for removed in matches.list("publish-rm") {
         // What is published may be written down too: it does not matter.
         let targets = port_spec(removed).map_err(|error| {
-            let why = error.message.rsplit_once(" flag: ").map_or("", |(_, why)| why);
+            let why = error
+                .message
+                .rsplit_once(" flag: ")
+                .map_or("", |(_, why)| why);
             refused("--publish-rm", removed, why)
         })?;
         for gone in targets {

@@ -39,7 +39,11 @@ pub(super) fn env(flag: &str, files: &[String], given: &[String]) -> Result<Vec<
         all.extend(environment(&[], std::slice::from_ref(entry))?);
     }
     let name = |entry: &String| split_pair(entry).0.to_owned();
-    let last = |at: usize| all[at + 1..].iter().all(|later| name(later) != name(&all[at]));
+    let last = |at: usize| {
+        all[at + 1..]
+            .iter()
+            .all(|later| name(later) != name(&all[at]))
+    };
     let kept = (0..all.len()).filter(|at| last(*at));
     Ok(kept.map(|at| all[at].clone()).collect())
 }
@@ -89,7 +93,11 @@ pub(super) fn search_domains(flag: &str, given: &[String]) -> Result<Vec<String>
         if bare.len() < 256 && bare.split('.').all(is_label) {
             Ok(domain.to_owned())
         } else {
-            Err(refused(flag, text, format!("{domain} is not a valid domain")))
+            Err(refused(
+                flag,
+                text,
+                format!("{domain} is not a valid domain"),
+            ))
         }
     };
     given.iter().map(one).collect()
@@ -158,7 +166,11 @@ pub(super) fn generic_resources(flag: &str, given: &[String]) -> Result<Vec<Valu
                 "incorrect term {kind}={value}, missing '=' or malformed expression"
             )));
         }
-        let same: Vec<&str> = all.iter().filter(|(k, _)| k == kind).map(|(_, v)| *v).collect();
+        let same: Vec<&str> = all
+            .iter()
+            .filter(|(k, _)| k == kind)
+            .map(|(_, v)| *v)
+            .collect();
         if same.len() > 1 {
             return Err(invalid(format!(
                 "mixed discrete and named resources in expression '{kind}=[{}]'",
@@ -197,8 +209,13 @@ pub(super) fn credential_spec(text: &str) -> Result<Value, CliError> {
 
 /// A command line in one text, split as a shell would.
 pub(super) fn words(text: &str, flag: &str) -> Result<Vec<String>, CliError> {
-    shell_words::split(text)
-        .map_err(|_| refused(&format!("--{flag}"), text, "EOF found when expecting closing quote"))
+    shell_words::split(text).map_err(|_| {
+        refused(
+            &format!("--{flag}"),
+            text,
+            "EOF found when expecting closing quote",
+        )
+    })
 }
 
 /// A swappiness, -1 or from 0 to 100.

@@ -87,19 +87,23 @@ impl State {
             .flatten()
             .find(|service| text(service, "/Spec/Name") == name)
             .ok_or_else(|| CliError::new(format!("service {name} is gone")))?;
-        let filter = json!({"service": {text(service, "/ID"): true}, "_up-to-date": {"true": true}});
+        let filter =
+            json!({"service": {text(service, "/ID"): true}, "_up-to-date": {"true": true}});
         let path = url("/tasks", &[("filters", &filter.to_string())]);
         let tasks = context.client.get(&path).await?;
-        Ok(Self::of(service, tasks.as_array().map_or(&[], Vec::as_slice)))
+        Ok(Self::of(
+            service,
+            tasks.as_array().map_or(&[], Vec::as_slice),
+        ))
     }
 
     fn of(service: &Value, tasks: &[Value]) -> Self {
         let mode = &service["Spec"]["Mode"];
         let count = |value: &Value| value.as_u64();
         let is_job = mode.get("ReplicatedJob").is_some() || mode.get("GlobalJob").is_some();
-        let current = tasks.iter().filter(|task| {
-            !is_job || task["JobIteration"] == service["JobStatus"]["JobIteration"]
-        });
+        let current = tasks
+            .iter()
+            .filter(|task| !is_job || task["JobIteration"] == service["JobStatus"]["JobIteration"]);
         let current: Vec<&Value> = current.collect();
         let in_state = |state: &str| {
             let count = current
@@ -158,7 +162,11 @@ mod tests {
     fn check(mode: Value, states: &[&str], condition: Condition, expected: bool) {
         let service = json!({"Spec": {"Mode": mode}});
         let state = State::of(&service, &tasks(states));
-        assert_eq!(state.holds(condition), expected, "{mode} {states:?} {condition:?}");
+        assert_eq!(
+            state.holds(condition),
+            expected,
+            "{mode} {states:?} {condition:?}"
+        );
     }
 
     #[test]

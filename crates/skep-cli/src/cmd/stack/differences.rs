@@ -172,7 +172,10 @@ mod tests {
         assert!(check(&wanted("nginx:1", json!({}))).is_empty());
         assert_eq!(
             check(&wanted("nginx:2", json!({"Replicas": 3}))),
-            ["Image: nginx:1 -> nginx:2", "Mode.Replicated.Replicas: 1 -> 3"]
+            [
+                "Image: nginx:1 -> nginx:2",
+                "Mode.Replicated.Replicas: 1 -> 3"
+            ]
         );
     }
 }

@@ -89,7 +89,11 @@ pub(super) async fn make(
     }
     if prunes {
         for (kind, object) in prune::unwanted(context, name, stack).await? {
-            let field = if kind == "network" { "/Name" } else { "/Spec/Name" };
+            let field = if kind == "network" {
+                "/Name"
+            } else {
+                "/Spec/Name"
+            };
             changes.push(change("remove", kind, text(&object, field), ""));
         }
     }

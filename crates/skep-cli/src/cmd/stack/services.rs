@@ -50,10 +50,7 @@ pub(super) struct Deployment<'a> {
 
 impl Deployment<'_> {
     /// Makes or updates each, behind those that it waits for; ids and names.
-    pub(super) async fn services(
-        &self,
-        stack: &Stack,
-    ) -> Result<Vec<(String, String)>, CliError> {
+    pub(super) async fn services(&self, stack: &Stack) -> Result<Vec<(String, String)>, CliError> {
         let known = list(self.context, "/services", &of_stack(self.stack)).await?;
         let mut deployed = Vec::new();
         for spec in &stack.services {
@@ -63,7 +60,10 @@ impl Deployment<'_> {
                 dependencies::wait(self.context, other, *condition, patience, quiet)
                     .await
                     .map_err(|error| {
-                        CliError::new(format!("service {name} was not deployed: {}", error.message))
+                        CliError::new(format!(
+                            "service {name} was not deployed: {}",
+                            error.message
+                        ))
                     })?;
             }
             let service = known.iter().find(|known| text(known, "/Spec/Name") == name);

@@ -166,7 +166,11 @@ pub(super) fn gpus(service: &Value) -> Result<Option<String>, CliError> {
     if let Some(driver) = request["driver"].as_str().filter(|name| !name.is_empty()) {
         fields.push(format!("driver={driver}"));
     }
-    let others: Vec<_> = capabilities.iter().filter(|name| *name != "gpu").cloned().collect();
+    let others: Vec<_> = capabilities
+        .iter()
+        .filter(|name| *name != "gpu")
+        .cloned()
+        .collect();
     if !others.is_empty() {
         fields.push(format!("\"capabilities={}\"", others.join(",")));
     }

@@ -10,9 +10,7 @@ use crate::compose::normal::plain;
 use crate::compose::volumes::mount;
 use crate::error::CliError;
 use crate::grammar::parse_bytes;
-use crate::opts::{
-    environment, set_devices, set_extra, set_gpus, set_ipc, set_pid, set_security,
-};
+use crate::opts::{environment, set_devices, set_extra, set_gpus, set_ipc, set_pid, set_security};
 use skep_objects::extras::Extra;
 
 pub(super) fn convert(parts: &Parts<'_>, key: &str, service: &Value) -> Result<Value, CliError> {

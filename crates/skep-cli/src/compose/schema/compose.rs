@@ -1,10 +1,10 @@
 //! Keys of the Compose Specification.
 
+use super::Key;
 use super::Shape::{
     Any, Entries, Flag, Integer, List, ListOrNamed, Map, Number, Pairs, Text, TextOrEntries,
     TextOrList, TextOrMap,
 };
-use super::Key;
 
 const SERVICE: &[Key] = &[
     ("annotations", Pairs),
@@ -227,7 +227,11 @@ const NETWORK: &[Key] = &[
     ("internal", Flag),
     (
         "ipam",
-        Map(&[("config", Entries(IPAM)), ("driver", Text), ("options", Any)]),
+        Map(&[
+            ("config", Entries(IPAM)),
+            ("driver", Text),
+            ("options", Any),
+        ]),
     ),
     ("labels", Pairs),
     ("name", Text),

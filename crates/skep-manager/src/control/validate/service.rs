@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use skep_objects::extras::Extras;
-use skep_objects::{STRATEGIES, STRATEGY_LABEL};
 use skep_objects::swarmkit::{
     GenericRuntimeSpec, ServiceSpec, TaskSpec, service_spec::Mode, task_spec::Runtime,
 };
+use skep_objects::{STRATEGIES, STRATEGY_LABEL};
 
 use super::{
     Validated,
