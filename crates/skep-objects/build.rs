@@ -2,6 +2,15 @@
 
 use std::path::Path;
 
+/// Messages that hold what no log may show: they get a `Debug` by hand.
+const SECRET: [&str; 5] = [
+    ".docker.swarmkit.v1.SecretSpec",
+    ".docker.swarmkit.v1.JoinTokens",
+    ".docker.swarmkit.v1.RootCA",
+    ".docker.swarmkit.v1.RootRotation",
+    ".docker.swarmkit.v1.EncryptionKey",
+];
+
 /// Protobuf package, and the module of this crate that holds its messages.
 const PACKAGES: [(&str, &str); 3] = [
     ("raftpb", "raftpb"),
@@ -30,6 +39,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         config
             .out_dir(&dir)
             .btree_map(["."])
+            .skip_debug(SECRET)
             .bytes([".raftpb.Entry.Data", ".raftpb.Snapshot.data"]);
         for (other, module) in PACKAGES.iter().filter(|(other, _)| *other != package) {
             config.extern_path(format!(".{other}"), format!("crate::{module}"));

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::EngineConfig;
-use crate::container::{Containers, Execs};
+use crate::container::{Containers, Execs, MemoryFiles};
 use crate::events::Events;
 use crate::image_source::ImageSource;
 use crate::network::Networks;
@@ -17,6 +17,8 @@ pub(crate) struct Core {
     pub config: Arc<EngineConfig>,
     pub containers: Containers,
     pub execs: Execs,
+    /// Secrets and configs of running tasks.
+    pub files: MemoryFiles,
     pub images: Arc<dyn ImageSource>,
     pub volumes: Volumes,
     pub networks: Networks,
@@ -46,6 +48,7 @@ impl Core {
         directory: std::fs::File,
     ) -> Arc<Self> {
         let core = Arc::new(Self {
+            files: MemoryFiles::new(&config.exec_root),
             config,
             containers: Containers::default(),
             execs: Execs::default(),

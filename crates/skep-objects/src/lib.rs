@@ -12,6 +12,7 @@ pub mod api;
 pub mod error_kind;
 pub mod extras;
 pub mod ids;
+mod secrecy;
 pub mod task_state;
 pub mod timestamp;
 

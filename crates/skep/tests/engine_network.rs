@@ -583,12 +583,7 @@ async fn a_task_has_its_overlay_a_way_out_and_its_secret() {
         .network_settings
         .networks;
     assert_eq!(shown.keys().collect::<Vec<_>>(), ["web"]);
-    let files = bench
-        .dir
-        .path()
-        .join("exec/containers")
-        .join(&id)
-        .join("files");
+    let files = bench.dir.path().join("exec/files");
     assert!(!files.exists(), "the secret does not outlive the run");
     bench
         .engine
@@ -605,4 +600,53 @@ async fn a_task_has_its_overlay_a_way_out_and_its_secret() {
             .is_err()
     );
     bench.end().await;
+}
+
+/// Whether something is mounted there in this mount namespace.
+fn is_mounted(path: &std::path::Path) -> bool {
+    std::fs::read_to_string("/proc/self/mountinfo")
+        .unwrap()
+        .lines()
+        .any(|line| line.split(' ').nth(4).map(std::path::Path::new) == Some(path))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tasks_secret_is_on_no_disk_and_its_mount_goes_with_it() {
+    if !in_own_network("a_tasks_secret_is_on_no_disk_and_its_mount_goes_with_it") {
+        return;
+    }
+    let bench = Bench::new().await;
+    join_swarm(&bench.engine).await;
+    let secret = InMemoryFile {
+        path: "/run/secrets/key".to_owned(),
+        mode: 0o400,
+        bytes: "sesame".into(),
+        ..InMemoryFile::default()
+    };
+    let id = create_task(&bench.engine, "t", "10.0.1.7/24", "sleep 100", vec![secret]).await;
+    let Bench { dir, engine } = bench;
+    let files = dir.path().join("exec/files");
+    let file = files.join(&id).join("0");
+    assert!(is_mounted(&files), "the exec root of this test is on a disk");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "sesame");
+    let kind = nix::sys::statfs::statfs(&file).unwrap().filesystem_type();
+    assert_eq!(kind, nix::sys::statfs::TMPFS_MAGIC);
+    // What a daemon before this one forgot.
+    std::fs::create_dir(files.join("nobody")).unwrap();
+    engine.shutdown(false).await;
+    drop(engine);
+    let engine = Engine::open(config(dir.path())).await.unwrap();
+    assert!(file.exists(), "the task runs on with its secret");
+    assert!(!files.join("nobody").exists());
+    let inside = engine.inspect(&id, false).await.unwrap().state.unwrap().pid;
+    let seen = format!("/proc/{inside}/root/run/secrets/key");
+    assert_eq!(std::fs::read_to_string(seen).unwrap(), "sesame");
+    let force = RemoveOptions {
+        force: true,
+        ..RemoveOptions::default()
+    };
+    engine.remove(&id, force).await.unwrap();
+    assert!(!is_mounted(&files) && !files.exists());
+    engine.set_swarm(None).await.unwrap();
+    Bench { dir, engine }.end().await;
 }

@@ -39,7 +39,7 @@ impl Core {
         container.live().run = waiting.clone();
         // Secrets do not outlive the run; the rest of the bundle goes with the next start or with the
         // container, so that nothing is missing when a start follows at once.
-        let _ = std::fs::remove_dir_all(container.bundle.join("files"));
+        self.files.forget(&container.id);
         let attributes = BTreeMap::from([
             ("exitCode".to_owned(), exit.code.to_string()),
             (

@@ -20,6 +20,7 @@ mod inspect;
 mod kill;
 mod layered;
 mod list;
+mod memory_files;
 mod merge;
 mod monitor;
 mod mounts;
@@ -56,6 +57,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use exec::Execs;
 pub(crate) use health::HealthRecord;
+pub(crate) use memory_files::MemoryFiles;
 pub(crate) use record::{Record, RunState, write_atomically};
 
 use crate::engine::{ContainerStatus, HealthState, InMemoryFile, Phase};

@@ -29,6 +29,8 @@ impl Core {
         for container in self.containers.all() {
             self.take_up(&container).await;
         }
+        let runs = |id: &str| self.containers.get(id).is_some_and(|it| it.state().running);
+        self.files.sweep(runs);
         Ok(())
     }
 

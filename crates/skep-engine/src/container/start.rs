@@ -162,6 +162,7 @@ impl Core {
         if result.is_err() {
             self.leave_network(&record.id, &state).await;
             let _ = std::fs::remove_dir_all(&container.bundle);
+            self.files.forget(&record.id);
         }
         result
     }
@@ -357,7 +358,7 @@ impl Preparation {
         )?;
         let links = self.core.linked(record);
         let mut files = self.etc(&links)?;
-        files.extend(secret_files(bundle, &self.files)?);
+        files.extend(self.core.files.put(&record.id, &self.files)?);
         let init = host.init.unwrap_or(false);
         if init {
             let program = std::fs::read_link("/proc/self/exe")
@@ -567,38 +568,4 @@ pub(super) fn resolve_user(
     let text = |path: &str| layered.read_to_string(path).unwrap_or_default();
     skep_runtime::user::resolve(user, groups, &text("/etc/passwd"), &text("/etc/group"))
         .map_err(|error| EngineError::invalid(error.to_string()))
-}
-
-/// Puts secrets and configs below the exec root, which is memory, and says where they are to appear.
-fn secret_files(bundle: &Path, files: &[InMemoryFile]) -> Result<Vec<oci::BindFile>> {
-    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
-    let dir = bundle.join("files");
-    if files.is_empty() {
-        return Ok(Vec::new());
-    }
-    std::fs::create_dir(&dir).map_err(EngineError::io("create", &dir))?;
-    let closed = std::fs::Permissions::from_mode(0o700);
-    std::fs::set_permissions(&dir, closed).map_err(EngineError::io("chmod", &dir))?;
-    let mut binds = Vec::new();
-    for (number, file) in files.iter().enumerate() {
-        let path = dir.join(number.to_string());
-        let mut options = std::fs::OpenOptions::new();
-        let mut open = options
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(EngineError::io("create", &path))?;
-        std::io::Write::write_all(&mut open, &file.bytes)
-            .map_err(EngineError::io("write", &path))?;
-        chown(&path, Some(file.uid), Some(file.gid)).map_err(EngineError::io("chown", &path))?;
-        let mode = std::fs::Permissions::from_mode(file.mode & 0o7777);
-        std::fs::set_permissions(&path, mode).map_err(EngineError::io("chmod", &path))?;
-        binds.push(oci::BindFile {
-            source: path,
-            target: super::mounts::clean(&file.path),
-            read_only: true,
-        });
-    }
-    Ok(binds)
 }
