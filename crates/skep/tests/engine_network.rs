@@ -638,7 +638,7 @@ async fn a_tasks_secret_is_on_no_disk_and_its_mount_goes_with_it() {
     let engine = Engine::open(config(dir.path())).await.unwrap();
     assert!(file.exists(), "the task runs on with its secret");
     assert!(!files.join("nobody").exists());
-    let inside = engine.inspect(&id, false).await.unwrap().state.unwrap().pid;
+    let inside = engine.inspect(&id, false).await.unwrap().state.pid;
     let seen = format!("/proc/{inside}/root/run/secrets/key");
     assert_eq!(std::fs::read_to_string(seen).unwrap(), "sesame");
     let force = RemoveOptions {
