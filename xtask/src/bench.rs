@@ -7,7 +7,8 @@ use anyhow::{Result, bail};
 use crate::run as run_command;
 
 /// Name, package, target, and whether the target is a bench or an example. Each prints its own table.
-const BENCHES: [(&str, &str, &str, &str); 5] = [
+const BENCHES: [(&str, &str, &str, &str); 6] = [
+    ("engine", "skep", "--example", "bench_engine"),
     ("cluster", "skep", "--example", "bench_cluster"),
     ("scheduler", "skep-manager", "--bench", "scheduler"),
     ("store", "skep-store", "--example", "store_bench"),
@@ -40,7 +41,7 @@ pub fn run(names: &[String]) -> Result<()> {
             .args(["--quiet", "--package", package, kind, target]);
         match name {
             // It starts daemons of the program itself.
-            "cluster" => {
+            "cluster" | "engine" => {
                 run_command(Command::new("cargo").args([
                     "build",
                     "--release",

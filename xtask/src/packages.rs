@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use crate::run;
 
 /// A program that tests start, and the package that brings it.
-const NEEDED: [(&str, &str); 9] = [
+const NEEDED: [(&str, &str); 10] = [
     ("ip", "iproute2"),
     ("nft", "nftables"),
     ("busybox", "busybox-static"),
@@ -18,6 +18,8 @@ const NEEDED: [(&str, &str); 9] = [
     ("runc", "runc"),
     ("nsenter", "util-linux"),
     ("conntrack", "conntrack"),
+    // A peer for the tests: it is started by them, in namespaces of their own.
+    ("dockerd", "docker.io"),
 ];
 
 /// Installs the packages that are missing.
@@ -38,7 +40,7 @@ pub fn install() -> Result<()> {
         );
     }
     run(Command::new("apt-get").args(["update", "-qq"]))?;
-    // Services of these packages (nginx, the registry) are not to be started.
+    // Services of these packages (nginx, the registry, dockerd) are not to be started.
     run(Command::new("apt-get")
         .args(["install", "-y", "-qq", "--no-install-recommends"])
         .args(&missing)

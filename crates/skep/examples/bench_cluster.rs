@@ -1,168 +1,168 @@
-//! Figures of a three-host swarm on this machine: start of containers, services, loss of a host,
-//! memory. Prints each beside the peer's figure of docs/figures.md (dockerd 28.2, measured on a
-//! machine of this kind); with dockerd absent it cannot be measured in the same run.
+//! Figures of a three-host swarm on this machine beside three hosts of Debian's dockerd in the same
+//! run: services, loss of a host, memory. The image comes from a registry that all hosts reach, and is
+//! on every host before the clock runs. `SKEP_BENCH_QUICK=1` only shows that it runs.
 
-use std::fs;
-use std::path::PathBuf;
-use std::time::{Duration, Instant};
+mod measure;
+
+use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
-use skep_testkit::{Cluster, Host, eventually, images};
+use skep_testkit::{Cluster, ClusterBuilder, Host, Registry, eventually, images};
 
-const IMAGE: &str = "bench:latest";
+use measure::{Figures, Unit, ask, cpu_ms, daemons, pss_mb, shims};
 
 fn main() -> Result<()> {
-    let program = std::env::current_exe()?;
-    let program = program
-        .parent()
-        .and_then(|dir| dir.parent())
-        .context("no target directory")?
-        .join("skep");
-    let cluster = Cluster::managers(1).workers(2).start(program)?;
-    let archive = images::busybox()?;
-    for host in &cluster.hosts {
-        host.upload("/images/create?fromSrc=-&repo=bench&tag=latest", &archive)?;
+    let ours = side("skep", hosts())?;
+    let missing = measure::peer_is_missing();
+    if let Some(reason) = missing {
+        measure::print(&ours, Err(reason));
+        return Ok(());
     }
-    row(
-        "idle daemon, manager (PSS)",
-        mega(pss(&[pid(&cluster.hosts[0])])),
-        "59 MB",
-    );
-    row(
-        "idle daemon, worker (PSS)",
-        mega(pss(&[pid(&cluster.hosts[1])])),
-        "59 MB",
-    );
-    start_of_containers(&cluster.hosts[0])?;
-    for replicas in [30_u64, 100] {
-        service(&cluster, replicas)?;
-    }
-    loss_of_a_host(&cluster)?;
+    let peer = side("dockerd", hosts().dockerd())?;
+    measure::print(&ours, Ok(&peer));
     Ok(())
 }
 
-fn row(what: &str, value: String, peer: &str) {
-    println!("{what:<44} {value:>12}   peer {peer}");
+fn hosts() -> ClusterBuilder {
+    Cluster::managers(1)
+        .workers(2)
+        .daemon_flag("--insecure-registry")
+        .daemon_flag("198.18.0.0/24")
 }
 
-fn start_of_containers(host: &Host) -> Result<()> {
-    let rounds = 20;
-    let (mut times, cpu) = (Vec::new(), cpu_ms());
-    for number in 0..rounds {
-        let body = json!({"Image": IMAGE, "Cmd": ["sleep", "1000"]});
+/// One cluster of one kind from beginning to end; nothing of it runs beside the other.
+fn side(name: &'static str, hosts: ClusterBuilder) -> Result<Figures> {
+    let cluster = hosts.start(measure::program()?)?;
+    let (client, address) = cluster.make_client()?;
+    let registry = Registry::start(&client, &address.to_string(), cluster.dir())?;
+    let mut figures = Figures::of(name);
+    let idle = |host: &Host| pss_mb(&daemons(host));
+    figures.add("idle daemon, manager (PSS)", idle(&cluster.hosts[0]), Unit::Mb);
+    figures.add("idle daemon, worker (PSS)", idle(&cluster.hosts[1]), Unit::Mb);
+    let image = publish(&cluster.hosts[0], &registry)?;
+    let bench = Bench { cluster, image };
+    bench.warm_up()?;
+    let quick = std::env::var_os("SKEP_BENCH_QUICK").is_some();
+    let sizes: &[u64] = if quick { &[3] } else { &[30, 100] };
+    for replicas in sizes {
+        bench.service(*replicas, &mut figures)?;
+    }
+    bench.update(&mut figures)?;
+    bench.loss_of_a_host(&mut figures)?;
+    Ok(figures)
+}
+
+/// Pushes the image; returns its name by digest.
+fn publish(host: &Host, registry: &Registry) -> Result<String> {
+    let name = format!("{}/bench:1", registry.name);
+    host.docker_with_input(&["import", "-", &name], &images::busybox()?)
+        .ok();
+    host.docker(&["push", "-q", &name]).ok();
+    let image = ask(host, "GET", &format!("/images/{name}/json"), None)?;
+    let digest = image["RepoDigests"][0].as_str();
+    Ok(digest.context("the pushed image has no digest")?.to_owned())
+}
+
+struct Bench {
+    cluster: Cluster,
+    image: String,
+}
+
+impl Bench {
+    fn manager(&self) -> &Host {
+        &self.cluster.hosts[0]
+    }
+
+    fn create(&self, name: &str, mode: Value) -> Result<String> {
+        let spec = self.spec(name, mode, "100000");
+        let made = ask(self.manager(), "POST", "/services/create", Some(&spec))?;
+        Ok(made["ID"].as_str().context("no id")?.to_owned())
+    }
+
+    fn spec(&self, name: &str, mode: Value, seconds: &str) -> Value {
+        json!({
+            "Name": name,
+            "TaskTemplate": {"ContainerSpec": {
+                "Image": self.image, "Command": ["sleep", seconds], "StopGracePeriod": 0,
+            }},
+            "Mode": mode,
+            "UpdateConfig": {"Parallelism": 5, "Order": "stop-first", "Monitor": 1_000_000},
+        })
+    }
+
+    /// A task on every host, so that the image is there and every path was walked once.
+    fn warm_up(&self) -> Result<()> {
+        let id = self.create("warm", json!({"Global": {}}))?;
+        await_running(self.manager(), &id, 3);
+        self.remove(&id)
+    }
+
+    fn remove(&self, id: &str) -> Result<()> {
+        ask(self.manager(), "DELETE", &format!("/services/{id}"), None)?;
+        eventually("containers are gone", || {
+            let left: usize = self.cluster.hosts.iter().map(|host| shims(host).len()).sum();
+            if left == 0 { Ok(()) } else { Err(left.to_string()) }
+        });
+        Ok(())
+    }
+
+    fn service(&self, replicas: u64, figures: &mut Figures) -> Result<()> {
+        let (begin, cpu) = (Instant::now(), cpu_ms());
+        let mode = json!({"Replicated": {"Replicas": replicas}});
+        let id = self.create(&format!("s{replicas}"), mode)?;
+        await_running(self.manager(), &id, replicas);
+        let what = format!("{replicas} replicas on 3 hosts, POST to all running");
+        figures.add(&what, begin.elapsed().as_secs_f64(), Unit::Seconds);
+        let used = (cpu_ms() - cpu) / f64::from(u32::try_from(replicas)?);
+        let what = format!("  CPU of the whole machine, each of {replicas}");
+        figures.add(&what, used, Unit::Ms);
         let begin = Instant::now();
-        let answer = host.api(
-            "POST",
-            &format!("/containers/create?name=b{number}"),
-            Some(&body),
-        )?;
-        let id = answer.json()["Id"].as_str().context("no id")?.to_owned();
-        host.api("POST", &format!("/containers/{id}/start"), None)?;
-        times.push(begin.elapsed());
+        self.remove(&id)?;
+        let what = format!("remove {replicas} running tasks");
+        figures.add(&what, begin.elapsed().as_secs_f64(), Unit::Seconds);
+        Ok(())
     }
-    let cpu = cpu_ms() - cpu;
-    times.sort();
-    row(
-        "create+start of one container, median",
-        format!("{:.1} ms", ms(times[rounds / 2])),
-        "156 ms",
-    );
-    row("  least", format!("{:.1} ms", ms(times[0])), "");
-    row(
-        "  CPU of the whole machine, each",
-        format!("{:.1} ms", cpu / rounds as f64),
-        "",
-    );
-    let shims = shims(host);
-    row(
-        "memory for each container beyond its own (PSS)",
-        mega(pss(&shims) / rounds as f64),
-        "3.9 MB",
-    );
-    for number in 0..rounds {
-        host.api("DELETE", &format!("/containers/b{number}?force=1"), None)?;
+
+    /// Twenty replicas, five at a time, stop-first.
+    fn update(&self, figures: &mut Figures) -> Result<()> {
+        let replicas = 20;
+        let mode = json!({"Replicated": {"Replicas": replicas}});
+        let id = self.create("rolls", mode.clone())?;
+        await_running(self.manager(), &id, replicas);
+        let service = ask(self.manager(), "GET", &format!("/services/{id}"), None)?;
+        let version = &service["Version"]["Index"];
+        let begin = Instant::now();
+        let path = format!("/services/{id}/update?version={version}");
+        let spec = self.spec("rolls", mode, "200000");
+        ask(self.manager(), "POST", &path, Some(&spec))?;
+        eventually("the new tasks run", || {
+            let tasks = running(self.manager(), &id);
+            let is_new = |task: &&Value| task["Spec"]["ContainerSpec"]["Command"][1] == "200000";
+            let new = tasks.iter().filter(is_new).count();
+            if new == 20 { Ok(()) } else { Err(format!("{new} of 20")) }
+        });
+        let wall = begin.elapsed().as_secs_f64();
+        figures.add("rolling update of 20, 5 at a time", wall, Unit::Seconds);
+        self.remove(&id)
     }
-    Ok(())
-}
 
-fn service(cluster: &Cluster, replicas: u64) -> Result<()> {
-    let first = &cluster.hosts[0];
-    let spec = json!({
-        "Name": format!("s{replicas}"),
-        "TaskTemplate": {"ContainerSpec": {"Image": IMAGE, "Command": ["sleep", "100000"], "StopGracePeriod": 0}},
-        "Mode": {"Replicated": {"Replicas": replicas}},
-    });
-    let (begin, cpu) = (Instant::now(), cpu_ms());
-    let answer = first.api("POST", "/services/create", Some(&spec))?;
-    let id = answer.json()["ID"]
-        .as_str()
-        .with_context(|| answer.text())?
-        .to_owned();
-    await_running(first, &id, replicas);
-    let peer = if replicas == 30 { "4.1 s" } else { "13.8 s" };
-    row(
-        &format!("{replicas} replicas on 3 hosts, POST to all running"),
-        format!("{:.2} s", begin.elapsed().as_secs_f64()),
-        peer,
-    );
-    let used = (cpu_ms() - cpu) / replicas as f64;
-    row(
-        "  CPU of the whole machine, each task",
-        format!("{used:.1} ms"),
-        "250 ms",
-    );
-    let begin = Instant::now();
-    first.api("DELETE", &format!("/services/{id}"), None)?;
-    eventually("containers are gone", || {
-        let left: usize = cluster.hosts.iter().map(|host| shims(host).len()).sum();
-        if left == 0 {
-            Ok(())
-        } else {
-            Err(left.to_string())
-        }
-    });
-    let peer = if replicas == 100 { "9.7 s" } else { "" };
-    row(
-        &format!("remove {replicas} running tasks"),
-        format!("{:.2} s", begin.elapsed().as_secs_f64()),
-        peer,
-    );
-    Ok(())
-}
-
-fn loss_of_a_host(cluster: &Cluster) -> Result<()> {
-    let first = &cluster.hosts[0];
-    let spec = json!({
-        "Name": "lost",
-        "TaskTemplate": {"ContainerSpec": {"Image": IMAGE, "Command": ["sleep", "100000"]}},
-        "Mode": {"Replicated": {"Replicas": 6}},
-    });
-    let answer = first.api("POST", "/services/create", Some(&spec))?;
-    let id = answer.json()["ID"].as_str().context("no id")?.to_owned();
-    await_running(first, &id, 6);
-    let node = node_of(first, "host3")?;
-    let begin = Instant::now();
-    cluster.cut(2)?;
-    eventually("all tasks run elsewhere", || {
-        let tasks = running(first, &id);
-        let moved = tasks
-            .iter()
-            .filter(|task| task["NodeID"] != node.as_str())
-            .count();
-        if moved == 6 {
-            Ok(())
-        } else {
-            Err(format!("{moved} of 6"))
-        }
-    });
-    row(
-        "node cut off to all tasks running elsewhere",
-        format!("{:.2} s", begin.elapsed().as_secs_f64()),
-        "13.6 s",
-    );
-    cluster.mend(2)?;
-    Ok(())
+    fn loss_of_a_host(&self, figures: &mut Figures) -> Result<()> {
+        let id = self.create("lost", json!({"Replicated": {"Replicas": 6}}))?;
+        await_running(self.manager(), &id, 6);
+        let node = node_of(self.manager(), "host3")?;
+        let begin = Instant::now();
+        self.cluster.cut(2)?;
+        eventually("all tasks run elsewhere", || {
+            let tasks = running(self.manager(), &id);
+            let elsewhere = |task: &&Value| task["NodeID"] != node.as_str();
+            let moved = tasks.iter().filter(elsewhere).count();
+            if moved == 6 { Ok(()) } else { Err(format!("{moved} of 6")) }
+        });
+        let wall = begin.elapsed().as_secs_f64();
+        figures.add("node cut off to all tasks running elsewhere", wall, Unit::Seconds);
+        self.cluster.mend(2)
+    }
 }
 
 fn node_of(host: &Host, name: &str) -> Result<String> {
@@ -202,60 +202,4 @@ fn await_running(host: &Host, service: &str, replicas: u64) {
             Err(format!("{count} of {replicas}"))
         }
     });
-}
-
-fn pid(host: &Host) -> u32 {
-    host.pid().unwrap_or_default()
-}
-
-/// The shims of a host's containers, told by its directory on their command lines.
-fn shims(host: &Host) -> Vec<u32> {
-    let root = host.exec_root().to_string_lossy().into_owned();
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries
-        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
-        .filter(|pid| {
-            let line = fs::read(PathBuf::from(format!("/proc/{pid}/cmdline"))).unwrap_or_default();
-            let line = String::from_utf8_lossy(&line);
-            line.contains("shim") && line.contains(&root)
-        })
-        .collect()
-}
-
-/// Proportional set size of processes, in kB.
-fn pss(pids: &[u32]) -> f64 {
-    pids.iter()
-        .filter_map(|pid| fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok())
-        .filter_map(|text| {
-            let line = text
-                .lines()
-                .find(|line| line.starts_with("Pss:"))?
-                .to_owned();
-            line.split_whitespace().nth(1)?.parse::<f64>().ok()
-        })
-        .sum()
-}
-
-/// CPU time of the whole machine since its start, idle time apart.
-fn cpu_ms() -> f64 {
-    let text = fs::read_to_string("/proc/stat").unwrap_or_default();
-    let fields: Vec<f64> = text
-        .lines()
-        .next()
-        .unwrap_or_default()
-        .split_whitespace()
-        .skip(1)
-        .filter_map(|f| f.parse().ok())
-        .collect();
-    let busy: f64 = fields.iter().take(3).sum::<f64>()
-        + fields.get(5..8).unwrap_or_default().iter().sum::<f64>();
-    busy * 10.0
-}
-
-fn mega(kilobytes: f64) -> String {
-    format!("{:.2} MB", kilobytes / 1024.0)
-}
-
-fn ms(time: Duration) -> f64 {
-    time.as_secs_f64() * 1000.0
 }

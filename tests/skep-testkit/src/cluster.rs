@@ -16,6 +16,7 @@ pub struct ClusterBuilder {
     subnet: u8,
     reachable: bool,
     daemon_flags: Vec<String>,
+    dockerd: bool,
 }
 
 /// A lab whose hosts have joined one swarm: managers first.
@@ -34,6 +35,7 @@ impl Cluster {
             subnet: 0,
             reachable: false,
             daemon_flags: Vec::new(),
+            dockerd: false,
         }
     }
 
@@ -62,6 +64,12 @@ impl ClusterBuilder {
         self
     }
 
+    /// Debian's dockerd on every host in the place of skep, for comparison.
+    pub fn dockerd(mut self) -> Self {
+        self.dockerd = true;
+        self
+    }
+
     /// Makes the hosts, starts the daemons, initialises the swarm and joins it.
     pub fn start(self, program: impl Into<PathBuf>) -> Result<Cluster> {
         let mut spec = LabSpec::new(program, self.managers + self.workers);
@@ -69,7 +77,12 @@ impl ClusterBuilder {
         spec.daemon_flags.clone_from(&self.daemon_flags);
         let mut lab = Lab::new(&spec)?;
         for host in &mut lab.hosts {
-            host.start()?;
+            if self.dockerd {
+                let flags: Vec<&str> = self.daemon_flags.iter().map(String::as_str).collect();
+                host.start_dockerd(&flags)?;
+            } else {
+                host.start()?;
+            }
         }
         let first = lab.hosts.first().context("a cluster needs a manager")?;
         let leader = format!("{}:2377", first.address);

@@ -145,11 +145,15 @@ impl Host {
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
-        self.daemon = Some(
-            command
-                .spawn()
-                .context("start nsenter (Debian: util-linux)")?,
-        );
+        let child = command
+            .spawn()
+            .context("start nsenter (Debian: util-linux)")?;
+        self.attend(child)
+    }
+
+    /// Takes the daemon that was started, and waits until it answers.
+    pub(crate) fn attend(&mut self, child: Child) -> Result<()> {
+        self.daemon = Some(child);
         let socket = self.socket();
         eventually(&format!("{} answers", self.name), || {
             if let Some(status) = self

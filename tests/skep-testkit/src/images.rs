@@ -31,6 +31,33 @@ pub fn nginx() -> Result<Vec<u8>> {
     tar.finish()
 }
 
+/// Files that compress to about half, `count` of 100 kB: what layers of real images are like.
+pub fn bulk(seed: usize, count: usize) -> Result<Vec<u8>> {
+    const BLOCK: usize = 4096;
+    let mut tar = Archive::new();
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ (u64::try_from(seed)? + 1);
+    let mut next = move || {
+        // xorshift64: the same bytes on every machine.
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    for number in 0..count {
+        let mut content = Vec::with_capacity(100 * 1024);
+        while content.len() < 100 * 1000 {
+            let start = content.len();
+            while content.len() < start + BLOCK {
+                content.extend(next());
+            }
+            content.extend(b"the quick brown fox jumps over the lazy dog and on. ".repeat(78));
+        }
+        let name = format!("usr/share/bulk{seed}/{}/{number}", number % 16);
+        tar.file(&name, &content, 0o644)?;
+    }
+    tar.finish()
+}
+
 const NGINX_CONF: &str = "\
 daemon off;
 error_log /dev/stderr;

@@ -9,6 +9,7 @@
 
 mod clean;
 mod cluster;
+mod dockerd;
 mod host;
 mod http;
 pub mod images;
