@@ -75,7 +75,10 @@ mod tests {
             key: b"sesame".to_vec(),
             ..EncryptionKey::default()
         };
-        let printed = format!("{spec:?} {tokens:?} {root:?} {:?} {key:?}", root.root_rotation);
+        let printed = format!(
+            "{spec:?} {tokens:?} {root:?} {:?} {key:?}",
+            root.root_rotation
+        );
         let bytes = format!("{:?}", b"sesame").replace(['[', ']'], "");
         assert!(
             !printed.contains("sesame") && !printed.contains(&bytes),

@@ -38,8 +38,16 @@ fn side(name: &'static str, hosts: ClusterBuilder) -> Result<Figures> {
     let registry = Registry::start(&client, &address.to_string(), cluster.dir())?;
     let mut figures = Figures::of(name);
     let idle = |host: &Host| pss_mb(&daemons(host));
-    figures.add("idle daemon, manager (PSS)", idle(&cluster.hosts[0]), Unit::Mb);
-    figures.add("idle daemon, worker (PSS)", idle(&cluster.hosts[1]), Unit::Mb);
+    figures.add(
+        "idle daemon, manager (PSS)",
+        idle(&cluster.hosts[0]),
+        Unit::Mb,
+    );
+    figures.add(
+        "idle daemon, worker (PSS)",
+        idle(&cluster.hosts[1]),
+        Unit::Mb,
+    );
     let image = publish(&cluster.hosts[0], &registry)?;
     let bench = Bench { cluster, image };
     bench.warm_up()?;
@@ -101,8 +109,17 @@ impl Bench {
     fn remove(&self, id: &str) -> Result<()> {
         ask(self.manager(), "DELETE", &format!("/services/{id}"), None)?;
         eventually("containers are gone", || {
-            let left: usize = self.cluster.hosts.iter().map(|host| shims(host).len()).sum();
-            if left == 0 { Ok(()) } else { Err(left.to_string()) }
+            let left: usize = self
+                .cluster
+                .hosts
+                .iter()
+                .map(|host| shims(host).len())
+                .sum();
+            if left == 0 {
+                Ok(())
+            } else {
+                Err(left.to_string())
+            }
         });
         Ok(())
     }
@@ -140,7 +157,11 @@ impl Bench {
             let tasks = running(self.manager(), &id);
             let is_new = |task: &&Value| task["Spec"]["ContainerSpec"]["Command"][1] == "200000";
             let new = tasks.iter().filter(is_new).count();
-            if new == 20 { Ok(()) } else { Err(format!("{new} of 20")) }
+            if new == 20 {
+                Ok(())
+            } else {
+                Err(format!("{new} of 20"))
+            }
         });
         let wall = begin.elapsed().as_secs_f64();
         figures.add("rolling update of 20, 5 at a time", wall, Unit::Seconds);
@@ -157,10 +178,18 @@ impl Bench {
             let tasks = running(self.manager(), &id);
             let elsewhere = |task: &&Value| task["NodeID"] != node.as_str();
             let moved = tasks.iter().filter(elsewhere).count();
-            if moved == 6 { Ok(()) } else { Err(format!("{moved} of 6")) }
+            if moved == 6 {
+                Ok(())
+            } else {
+                Err(format!("{moved} of 6"))
+            }
         });
         let wall = begin.elapsed().as_secs_f64();
-        figures.add("node cut off to all tasks running elsewhere", wall, Unit::Seconds);
+        figures.add(
+            "node cut off to all tasks running elsewhere",
+            wall,
+            Unit::Seconds,
+        );
         self.cluster.mend(2)
     }
 }

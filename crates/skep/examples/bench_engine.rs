@@ -151,7 +151,11 @@ impl Bench {
                 Ok(())
             })?;
         }
-        figures.add("docker run --rm true, with the CLI", typed.median(), Unit::Ms);
+        figures.add(
+            "docker run --rm true, with the CLI",
+            typed.median(),
+            Unit::Ms,
+        );
         let [mut start, mut exec, mut stop, mut rm] = [(); 4].map(|()| Times::default());
         let mut cpu = 0.0;
         for _ in 0..self.sizes.rounds {
@@ -228,7 +232,10 @@ impl Bench {
         figures.add("logs written (json-file)", rate, Unit::MbPerSecond);
         let begin = Instant::now();
         let read = host.api("GET", &format!("/containers/{id}/logs?stdout=1"), None)?;
-        anyhow::ensure!(read.body.len() > self.sizes.log_lines * 100, "lines are lost");
+        anyhow::ensure!(
+            read.body.len() > self.sizes.log_lines * 100,
+            "lines are lost"
+        );
         let rate = megabytes / begin.elapsed().as_secs_f64();
         figures.add("logs read", rate, Unit::MbPerSecond);
         remove(host, &id)
@@ -255,14 +262,22 @@ impl Bench {
         let mut times = Times::default();
         for _ in 0..self.sizes.rounds {
             let listed = times.time(|| ask(host, "GET", "/containers/json?all=1", None))?;
-            anyhow::ensure!(listed.as_array().is_some_and(|list| list.len() == ids.len()));
+            anyhow::ensure!(
+                listed
+                    .as_array()
+                    .is_some_and(|list| list.len() == ids.len())
+            );
         }
         figures.add("ps -a with 500 containers", times.median(), Unit::Ms);
         let mut typed = Times::default();
         for _ in 0..self.sizes.rounds.min(5) {
             typed.time(|| Ok(host.docker(&["ps", "-a"]).ok()))?;
         }
-        figures.add("docker ps -a with 500, with the CLI", typed.median(), Unit::Ms);
+        figures.add(
+            "docker ps -a with 500, with the CLI",
+            typed.median(),
+            Unit::Ms,
+        );
         ids.iter().try_for_each(|id| remove(host, id))
     }
 
@@ -270,7 +285,12 @@ impl Bench {
     fn skopeo(&self, host: &Host) -> Result<()> {
         let target = host.dir.join("skopeo");
         let mut command = host.inside("skopeo");
-        command.args(["--insecure-policy", "copy", "--quiet", "--src-tls-verify=false"]);
+        command.args([
+            "--insecure-policy",
+            "copy",
+            "--quiet",
+            "--src-tls-verify=false",
+        ]);
         command.arg(format!("docker://{}", self.big));
         command.arg(format!("dir:{}", target.display()));
         let begin = Instant::now();
@@ -297,7 +317,12 @@ fn remove(host: &Host, id: &str) -> Result<()> {
 /// The output is read to its end, which is the program's.
 fn execute(host: &Host, container: &str) -> Result<()> {
     let body = json!({"AttachStdout": true, "AttachStderr": true, "Cmd": ["true"]});
-    let made = ask(host, "POST", &format!("/containers/{container}/exec"), Some(&body))?;
+    let made = ask(
+        host,
+        "POST",
+        &format!("/containers/{container}/exec"),
+        Some(&body),
+    )?;
     let id = made["Id"].as_str().context("no id")?;
     let body = json!({"Detach": false, "Tty": false});
     ask(host, "POST", &format!("/exec/{id}/start"), Some(&body)).map(drop)

@@ -623,11 +623,21 @@ async fn a_tasks_secret_is_on_no_disk_and_its_mount_goes_with_it() {
         bytes: "sesame".into(),
         ..InMemoryFile::default()
     };
-    let id = create_task(&bench.engine, "key.1", "10.0.1.7/24", "sleep 100", vec![secret]).await;
+    let id = create_task(
+        &bench.engine,
+        "key.1",
+        "10.0.1.7/24",
+        "sleep 100",
+        vec![secret],
+    )
+    .await;
     let Bench { dir, engine } = bench;
     let files = dir.path().join("exec/files");
     let file = files.join(&id).join("0");
-    assert!(is_mounted(&files), "the exec root of this test is on a disk");
+    assert!(
+        is_mounted(&files),
+        "the exec root of this test is on a disk"
+    );
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "sesame");
     let kind = nix::sys::statfs::statfs(&file).unwrap().filesystem_type();
     assert_eq!(kind, nix::sys::statfs::TMPFS_MAGIC);

@@ -13,7 +13,7 @@ use serde_json::Value;
 use skep_testkit::Host;
 
 pub use machine::{cpu_ms, daemons, pss_mb, shims};
-pub use table::{Figure, Figures, Unit, print};
+pub use table::{Figures, Unit, print};
 
 /// The skep program that was built beside the bench.
 pub fn program() -> Result<PathBuf> {
@@ -25,7 +25,9 @@ pub fn program() -> Result<PathBuf> {
 /// Why there is no peer on this machine, if there is none.
 pub fn peer_is_missing() -> Option<&'static str> {
     let places = ["/usr/sbin/dockerd", "/usr/bin/dockerd"];
-    let found = places.iter().any(|place| std::path::Path::new(place).exists());
+    let found = places
+        .iter()
+        .any(|place| std::path::Path::new(place).exists());
     (!found).then_some("not installed (Debian: docker.io)")
 }
 

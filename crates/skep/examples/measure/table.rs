@@ -77,7 +77,10 @@ impl Figures {
 
 /// Prints both sides; without a peer the reason stands in its column.
 pub fn print(ours: &Figures, peer: Result<&Figures, &str>) {
-    println!("{:<48} {:>14} {:>14} {:>8}", "what", "skep", "dockerd", "ratio");
+    println!(
+        "{:<48} {:>14} {:>14} {:>8}",
+        "what", "skep", "dockerd", "ratio"
+    );
     for row in &ours.rows {
         let (theirs, ratio) = match peer.map(|peer| peer.get(&row.what)) {
             Ok(Some(value)) => (
