@@ -71,8 +71,10 @@ impl MemoryFiles {
     pub(crate) fn sweep(&self, keep: impl Fn(&str) -> bool) {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         for entry in std::fs::read_dir(&self.dir).into_iter().flatten().flatten() {
-            let kept = entry.file_name().to_str().is_some_and(&keep);
-            if let (false, Err(error)) = (kept, remove_tree(&entry.path())) {
+            if entry.file_name().to_str().is_some_and(&keep) {
+                continue;
+            }
+            if let Err(error) = remove_tree(&entry.path()) {
                 tracing::warn!(path = %entry.path().display(), %error, "files of no container stay in memory");
             }
         }
