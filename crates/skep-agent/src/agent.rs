@@ -136,6 +136,7 @@ impl Agent {
 
     /// Stops and removes all tasks, and forgets them.
     pub async fn leave(self) {
+        self.worker.withdraw().await;
         self.stop.cancel();
         let _ = self.sessions.await;
         self.worker.clear().await;

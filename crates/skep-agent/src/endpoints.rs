@@ -1,6 +1,7 @@
 //! The stream of endpoint tables: hands each message to the executor and acknowledges it when the
 //! kernel has it. A manager without this service is a dockerd; then there is nothing to do.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use skep_objects::skep_v1::EndpointsAck;
@@ -12,6 +13,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tracing::{debug, warn};
 
+use crate::drain::Teller;
 use crate::worker::Worker;
 
 /// Follows the tables as long as the session lasts.
@@ -20,9 +22,10 @@ pub(crate) async fn follow(channel: Channel, session_id: String, worker: &Worker
     let mut backoff = Backoff::doubling(Duration::from_millis(50), Duration::from_secs(2));
     loop {
         let outcome = stream(channel.clone(), &session_id, worker, &mut backoff).await;
-        drain.set_connected(false);
+        drain.set_teller(Teller::Away);
         match outcome {
             Err(status) if status.code() == Code::Unimplemented => {
+                drain.set_teller(Teller::Nobody);
                 debug!("the manager has no endpoint tables");
                 std::future::pending::<()>().await;
             }
@@ -42,7 +45,7 @@ async fn stream(
     let (acks, outgoing) = mpsc::channel(16);
     let first = EndpointsAck {
         session_id: session_id.to_owned(),
-        sequence: 0,
+        ..EndpointsAck::default()
     };
     let closed = |_| Status::unavailable("endpoint stream is closed");
     acks.send(first).await.map_err(closed)?;
@@ -51,20 +54,43 @@ async fn stream(
         .watch(ReceiverStream::new(outgoing))
         .await?
         .into_inner();
-    worker.shared().drain.set_connected(true);
-    while let Some(message) = incoming.message().await? {
-        backoff.reset();
-        if let Err(error) = worker.executor().apply_endpoints(&message).await {
-            // The stream starts anew with whole tables, which mends what is half applied.
-            warn!(%error, "endpoint tables cannot be applied");
-            return Ok(());
-        }
-        worker.shared().drain.drained(&message.drained_tasks);
-        let ack = EndpointsAck {
-            session_id: String::new(),
-            sequence: message.sequence,
+    let drain = worker.shared().drain.clone();
+    drain.set_teller(Teller::Here);
+    let mut changes = drain.subscribe();
+    changes.mark_changed();
+    let (mut sequence, mut told) = (0, BTreeSet::new());
+    loop {
+        let ack = tokio::select! {
+            message = incoming.message() => {
+                let Some(message) = message? else { return Ok(()) };
+                backoff.reset();
+                if let Err(error) = worker.executor().apply_endpoints(&message).await {
+                    // The stream starts anew with whole tables, which mends what is half applied.
+                    warn!(%error, "endpoint tables cannot be applied");
+                    return Ok(());
+                }
+                drain.drained(&message.drained_tasks);
+                sequence = message.sequence;
+                ack(sequence, Vec::new())
+            }
+            Ok(()) = changes.changed() => {
+                let withdrawn = changes.borrow_and_update().withdrawn.clone();
+                let new: Vec<String> = withdrawn.difference(&told).cloned().collect();
+                told = withdrawn;
+                if new.is_empty() {
+                    continue;
+                }
+                ack(sequence, new)
+            }
         };
         acks.send(ack).await.map_err(closed)?;
     }
-    Ok(())
+}
+
+fn ack(sequence: u64, withdrawn_tasks: Vec<String>) -> EndpointsAck {
+    EndpointsAck {
+        session_id: String::new(),
+        sequence,
+        withdrawn_tasks,
+    }
 }

@@ -25,6 +25,9 @@ pub enum TaskError {
         /// Why it was ended, if something ended it.
         cause: Option<String>,
     },
+    /// The container runs, and its health check says that it should not: it is to be stopped.
+    #[error("{UNHEALTHY}")]
+    Unhealthy,
     /// The same again in a moment may go well.
     #[error("{0}")]
     Temporary(String),
@@ -32,6 +35,9 @@ pub enum TaskError {
     #[error("{0}")]
     Fatal(String),
 }
+
+/// Why an unhealthy container was ended, as `docker service ps` shows it.
+pub(crate) const UNHEALTHY: &str = "dockerexec: unhealthy container";
 
 /// What is reported beside a task's state.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -74,7 +80,8 @@ pub trait Controller: Send + Sync + 'static {
     async fn prepare(&self) -> Result<(), TaskError>;
     /// Starts; returns when the container runs, and is healthy where it has a health check.
     async fn start(&self) -> Result<(), TaskError>;
-    /// Returns when the container has ended; well only if by itself with 0.
+    /// Returns when the container has ended; well only if by itself with 0. Or when it has become
+    /// unhealthy: it runs still, and is to be stopped.
     async fn wait(&self) -> Result<(), TaskError>;
     /// Stops the container within its grace period; there may be none.
     async fn shutdown(&self) -> Result<(), TaskError>;

@@ -17,6 +17,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Request, Status, Streaming};
 use tracing::{debug, warn};
 
+use crate::drain::Teller;
 use crate::worker::Worker;
 use crate::{endpoints, logs};
 
@@ -134,7 +135,7 @@ impl Session {
             () = endpoints => SessionError::Closed,
             () = logs => SessionError::Closed,
         };
-        worker.shared().drain.set_connected(false);
+        worker.shared().drain.set_teller(Teller::Away);
         error
     }
 }

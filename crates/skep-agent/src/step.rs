@@ -148,7 +148,7 @@ pub fn settle(observed: TaskState, action: Action, outcome: Result<(), TaskError
         }
         Err(TaskError::Temporary(reason)) => return Settled::Retry(reason),
         Err(error @ TaskError::Exit { code, .. }) => (error.to_string(), Some(code)),
-        Err(error @ TaskError::Fatal(_)) => (error.to_string(), None),
+        Err(error @ (TaskError::Fatal(_) | TaskError::Unhealthy)) => (error.to_string(), None),
     };
     let state = if observed < TaskState::Starting {
         TaskState::Rejected

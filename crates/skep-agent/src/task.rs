@@ -12,7 +12,7 @@ use tracing::{debug, info};
 
 use crate::disk::DiskWriter;
 use crate::drain::DrainGate;
-use crate::executor::{Controller, TaskError};
+use crate::executor::{Controller, TaskError, UNHEALTHY};
 use crate::reporter::Reporter;
 use crate::step::{self, Action, Settled};
 
@@ -99,6 +99,18 @@ impl TaskHandle {
     }
 }
 
+/// Ends an unhealthy container; that is an exit, whatever its code.
+async fn stop_unhealthy(controller: &dyn Controller) -> Result<(), TaskError> {
+    controller.shutdown().await?;
+    let (code, cause) = match controller.wait().await {
+        Ok(()) => (0, None),
+        Err(TaskError::Exit { code, cause }) => (code, cause),
+        Err(other) => return Err(other),
+    };
+    let cause = cause.or_else(|| Some(UNHEALTHY.to_owned()));
+    Err(TaskError::Exit { code, cause })
+}
+
 struct Life {
     task: Task,
     /// May only grow.
@@ -170,7 +182,13 @@ impl Life {
             match action {
                 Action::Prepare => controller.prepare().await,
                 Action::Start => controller.start().await,
-                Action::Wait => controller.wait().await,
+                Action::Wait => match controller.wait().await {
+                    Err(TaskError::Unhealthy) => {
+                        drain.withdraw(&[&task]).await;
+                        stop_unhealthy(&*controller).await
+                    }
+                    ended => ended,
+                },
                 Action::Shutdown => {
                     drain.pass(&task, observed).await;
                     controller.shutdown().await

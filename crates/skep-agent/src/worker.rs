@@ -136,6 +136,13 @@ impl Worker {
         tasks.insert(id, handle);
     }
 
+    /// Has every running task taken out of rotation: this node is about to leave the swarm.
+    pub(crate) async fn withdraw(&self) {
+        let tasks = self.tasks().await;
+        let tasks: Vec<&Task> = tasks.iter().map(|(task, _)| &**task).collect();
+        self.shared.drain.withdraw(&tasks).await;
+    }
+
     /// Stops and removes every task and waits for it: this node leaves the swarm.
     pub(crate) async fn clear(&self) {
         let all = std::mem::take(&mut *self.tasks.lock().await);

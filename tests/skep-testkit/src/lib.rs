@@ -14,6 +14,7 @@ mod host;
 mod http;
 pub mod images;
 mod lab;
+mod load;
 mod registry;
 mod wait;
 
@@ -22,5 +23,6 @@ pub use cluster::{Cluster, ClusterBuilder};
 pub use host::{Host, Output};
 pub use http::{Answer, get, get_in, request, upload};
 pub use lab::{Lab, LabSpec};
+pub use load::{Failure, Load};
 pub use registry::Registry;
 pub use wait::{PATIENCE, eventually, eventually_within};

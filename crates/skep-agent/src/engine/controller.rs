@@ -1,6 +1,7 @@
 //! The hands on one task's container. The container's name follows from the task, so that after a
 //! crash every phase finds what an earlier one left.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -24,11 +25,16 @@ use super::Host;
 use super::container::{container, container_spec};
 use super::expansion::task_name;
 use super::files::files;
+use super::sockets;
 use crate::dependencies::Dependencies;
+use crate::drain::takes_traffic;
 use crate::executor::{Controller, LogStream, RuntimeStatus, TaskError};
 
-const UNHEALTHY: &str = "dockerexec: unhealthy container";
 const GRACE: Duration = Duration::from_secs(10);
+/// How long a published task may take to listen before it counts as running all the same.
+const LISTEN_LIMIT: Duration = Duration::from_secs(2);
+/// How long open connections hold up the stop signal of a task that is out of rotation.
+const FINISH_LIMIT: Duration = Duration::from_secs(1);
 
 /// Hands on one container.
 pub(super) struct EngineController {
@@ -79,6 +85,37 @@ impl EngineController {
         }
     }
 
+    /// Without a health check a task counts as running once it listens where it is published, if
+    /// it does so soon: connections before that would be refused.
+    async fn begin_listening(&self, status: &EngineStatus) {
+        let ports = published_tcp(&self.task());
+        if ports.is_empty() {
+            return;
+        }
+        let Ok(mut ended) = self.watch() else { return };
+        let listens = sockets::wait_until(status.pid, LISTEN_LIMIT, |s| s.listen_on(&ports));
+        tokio::select! {
+            () = listens => {}
+            _ = ended.wait_for(has_ended) => {}
+        }
+    }
+
+    /// The task takes no new connections; those that it has may end, if they do so soon.
+    async fn finish_requests(&self) {
+        if !takes_traffic(&self.task()) {
+            return;
+        }
+        let Ok(mut status) = self.watch() else { return };
+        let pid = status.borrow().pid;
+        if pid == 0 {
+            return;
+        }
+        tokio::select! {
+            () = sockets::wait_until(pid, FINISH_LIMIT, |s| !s.serve()) => {}
+            _ = status.wait_for(has_ended) => {}
+        }
+    }
+
     async fn create(&self, task: &Task) -> Result<(), TaskError> {
         let Some(spec) = container_spec(task) else {
             return Err(TaskError::Fatal("unsupported runtime".to_owned()));
@@ -94,6 +131,16 @@ impl EngineController {
             Err(e) => Err(fatal(e)),
         }
     }
+}
+
+/// The TCP ports of the container that the mesh leads to.
+fn published_tcp(task: &Task) -> BTreeSet<u16> {
+    let ports = task.endpoint.iter().flat_map(|endpoint| &endpoint.ports);
+    ports
+        .filter(|p| p.publish_mode() == port_config::PublishMode::Ingress)
+        .filter(|p| p.protocol() == port_config::Protocol::Tcp)
+        .filter_map(|p| u16::try_from(p.target_port).ok())
+        .collect()
 }
 
 fn fatal(error: EngineError) -> TaskError {
@@ -120,17 +167,17 @@ fn has_ended(status: &EngineStatus) -> bool {
     }
 }
 
-fn exit(status: &EngineStatus, cause: Option<&str>) -> Result<(), TaskError> {
+fn exit(status: &EngineStatus) -> Result<(), TaskError> {
     if matches!(status.phase, Phase::Removing | Phase::Removed) && status.starts == 0 {
         return Err(TaskError::Fatal("container was removed".to_owned()));
     }
-    if status.exit_code == 0 && cause.is_none() && status.error.is_empty() {
+    if status.exit_code == 0 && status.error.is_empty() {
         return Ok(());
     }
-    let error = (!status.error.is_empty()).then(|| status.error.clone());
+    let cause = (!status.error.is_empty()).then(|| status.error.clone());
     Err(TaskError::Exit {
         code: status.exit_code,
-        cause: cause.map(str::to_owned).or(error),
+        cause,
     })
 }
 
@@ -185,10 +232,13 @@ impl Controller for EngineController {
             Ok(status) => status.clone(),
             Err(_) => return Err(TaskError::Fatal("container was removed".to_owned())),
         };
+        if !has_ended(&status) && status.health == HealthState::None {
+            self.begin_listening(&status).await;
+        }
         // An ended container passes through RUNNING: its exit is what `wait` reports.
         if !has_ended(&status) && status.health == HealthState::Unhealthy {
             self.stop().await?;
-            return Err(TaskError::Fatal(UNHEALTHY.to_owned()));
+            return Err(TaskError::Unhealthy);
         }
         Ok(())
     }
@@ -205,18 +255,13 @@ impl Controller for EngineController {
             Err(_) => return Err(TaskError::Fatal("container was removed".to_owned())),
         };
         if has_ended(&seen) {
-            return exit(&seen, None);
+            return exit(&seen);
         }
-        self.stop().await?;
-        let ended = status
-            .wait_for(has_ended)
-            .await
-            .map(|s| s.clone())
-            .unwrap_or(seen);
-        exit(&ended, Some(UNHEALTHY))
+        Err(TaskError::Unhealthy)
     }
 
     async fn shutdown(&self) -> Result<(), TaskError> {
+        self.finish_requests().await;
         self.stop().await
     }
 

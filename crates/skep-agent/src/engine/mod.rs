@@ -8,6 +8,7 @@ mod extras;
 mod files;
 mod mounts;
 mod pull;
+mod sockets;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -30,7 +30,7 @@ enum Command {
         out: Outgoing,
         id: oneshot::Sender<StreamId>,
     },
-    Acknowledge(StreamId, u64),
+    Acknowledge(StreamId, EndpointsAck),
     Close(StreamId),
 }
 
@@ -107,7 +107,10 @@ impl Command {
                     Command::Close(opened).apply(hub, outgoing);
                 }
             }
-            Command::Acknowledge(id, sequence) => hub.acknowledge(id, sequence),
+            Command::Acknowledge(id, ack) => {
+                hub.withdraw(id, &ack.withdrawn_tasks, Instant::now());
+                hub.acknowledge(id, ack.sequence);
+            }
             Command::Close(id) => {
                 hub.close(id);
                 outgoing.remove(&id);
@@ -191,7 +194,7 @@ impl AckReader {
             let _ = self
                 .tables
                 .commands
-                .send(Command::Acknowledge(self.id, ack.sequence));
+                .send(Command::Acknowledge(self.id, ack));
         }
     }
 }

@@ -68,6 +68,7 @@ pub fn task_endpoint(view: &View, task: &Task, network: &str) -> Option<TaskEndp
             .collect(),
         node_addr: node.map(|node| data_path_address(node)).unwrap_or_default(),
         aliases: attachment.aliases.clone(),
+        node_lost: !up,
         in_rotation: up && task.observed_state() == TaskState::Running && !is_leaving(task),
     })
 }

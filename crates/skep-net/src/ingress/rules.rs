@@ -12,8 +12,8 @@ use crate::netlink::conntrack::{Flow, UDP};
 use crate::netlink::nft::{
     Chain, Element, Family, Field, Hook, NftSocket, Rule, Set, Table, Transaction, Value,
 };
-use crate::overlay::Stale;
-use crate::overlay::table::NetworkTable;
+use crate::overlay::{End, Stale, ended};
+use crate::overlay::table::{Balanced, NetworkTable};
 use crate::publish::Protocol;
 
 const PORTS: &str = "ports";
@@ -29,7 +29,14 @@ pub(crate) struct MeshPort {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Target {
     pub port: u16,
-    pub backends: Vec<IpAddr>,
+    pub service: Balanced,
+}
+
+impl Target {
+    /// Whether both lead to the same backends.
+    fn leads_as(&self, other: &Target) -> bool {
+        self.port == other.port && self.service.backends == other.service.backends
+    }
 }
 
 /// The ingress ports of a service: published and target.
@@ -60,18 +67,10 @@ pub(crate) fn targets(table: &NetworkTable, v4: bool) -> BTreeMap<MeshPort, Targ
     let balanced = table.balanced(v4);
     let mut out = BTreeMap::new();
     for service in table.services.values() {
-        let backends = balanced
-            .get(&service.service_id)
-            .map(|b| b.backends.clone());
-        for (port, target) in ingress_ports(&service.ports) {
-            let backends = backends.clone().unwrap_or_default();
-            out.insert(
-                port,
-                Target {
-                    port: target,
-                    backends,
-                },
-            );
+        for (published, port) in ingress_ports(&service.ports) {
+            let service = balanced.get(&service.service_id).cloned();
+            let service = service.unwrap_or_default();
+            out.insert(published, Target { port, service });
         }
     }
     out
@@ -136,17 +135,9 @@ impl MeshTable {
         };
         self.change(&mut tx, had, &wanted);
         nft.commit(tx)?;
-        let first = self.applied.is_none();
-        let lost = |(port, old): (&MeshPort, &Target)| {
-            let new = wanted.get(port).map(|t| &t.backends);
-            old.backends
-                .iter()
-                .any(|b| new.is_none_or(|n| !n.contains(b)))
-        };
-        let new_port = wanted.keys().any(|p| !had.contains_key(p));
-        let stale = first || new_port || had.iter().any(lost);
+        let stale = self.stale(had, &wanted);
         self.applied = Some(wanted);
-        Ok(stale.then(|| self.stale_udp()))
+        Ok(stale)
     }
 
     fn change(
@@ -160,10 +151,14 @@ impl MeshTable {
             tx.delete_elements(t, PORTS, &[Element::key(port.key())]);
             tx.delete_chain(t, &port.chain());
         }
-        for (port, target) in wanted.iter().filter(|(p, t)| had.get(p) != Some(t)) {
-            let rule = t.rule().l4proto(port.protocol.number());
-            let rule = rule.dnat_round_robin(&target.backends, Some(target.port));
-            tx.set_chain(t, &Chain::regular(&port.chain()), [rule]);
+        let is_new = |(port, target): &(&MeshPort, &Target)| {
+            let old = had.get(port);
+            old.is_none_or(|old| !old.leads_as(target))
+        };
+        for (port, target) in wanted.iter().filter(is_new) {
+            let protocol = Some(port.protocol.number());
+            let backends = &target.service.backends;
+            tx.set_balancer(t, &port.chain(), protocol, backends, Some(target.port));
             if !had.contains_key(port) {
                 tx.add_elements(t, PORTS, &[Element::jump(port.key(), &port.chain())]);
             }
@@ -210,27 +205,50 @@ impl MeshTable {
         tx.set_chain(t, &Chain::base("input", Hook::INPUT), input);
     }
 
-    /// A UDP flow keeps its backend, or its lack of one, until it is forgotten.
-    fn stale_udp(&self) -> Stale {
-        let udp = self
-            .applied
-            .iter()
-            .flatten()
-            .filter(|(p, _)| p.protocol == Protocol::Udp);
-        let serving: BTreeMap<u16, BTreeSet<IpAddr>> = udp
-            .map(|(p, t)| (p.published, t.backends.iter().copied().collect()))
+    /// Which connections are to be forgotten by this change, if any.
+    fn stale(
+        &self,
+        had: &BTreeMap<MeshPort, Target>,
+        wanted: &BTreeMap<MeshPort, Target>,
+    ) -> Option<Stale> {
+        let mut ends: BTreeMap<(u8, u16), BTreeMap<IpAddr, End>> = BTreeMap::new();
+        for (port, old) in had {
+            let ended = ended(&old.service, wanted.get(port).map(|new| &new.service));
+            let ended: BTreeMap<IpAddr, End> = ended.into_iter().collect();
+            if !ended.is_empty() {
+                ends.insert(port.key_of_flow(), ended);
+            }
+        }
+        // A UDP flow keeps its backend, or its lack of one, until it is forgotten.
+        let is_new = |port: &&MeshPort| self.applied.is_none() || !had.contains_key(port);
+        let udp = wanted.keys().filter(|p| p.protocol == Protocol::Udp);
+        let new_udp: BTreeMap<u16, BTreeSet<IpAddr>> = udp
+            .filter(is_new)
+            .filter_map(|port| Some((port.published, wanted.get(port)?)))
+            .map(|(port, target)| (port, target.service.backends.iter().copied().collect()))
             .collect();
+        if ends.is_empty() && new_udp.is_empty() {
+            return None;
+        }
         let stale = move |flow: &Flow| {
-            let backends = serving.get(&flow.destination_port);
-            flow.protocol == UDP && backends.is_some_and(|b| !b.contains(&flow.reply_source))
+            let ended = ends.get(&(flow.protocol, flow.destination_port));
+            let end = ended.and_then(|ended| ended.get(&flow.reply_source));
+            let backends = new_udp.get(&flow.destination_port);
+            let missed = backends.is_some_and(|backends| !backends.contains(&flow.reply_source));
+            end.is_some_and(|end| end.forgets(flow)) || (flow.protocol == UDP && missed)
         };
-        Box::new(stale)
+        Some(Box::new(stale))
     }
 }
 
 impl MeshPort {
     fn chain(self) -> String {
         format!("{}-{}", self.protocol, self.published)
+    }
+
+    /// Protocol number and port of connections to it.
+    fn key_of_flow(self) -> (u8, u16) {
+        (self.protocol.number(), self.published)
     }
 
     fn key(self) -> Value {

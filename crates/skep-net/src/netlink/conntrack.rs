@@ -12,6 +12,9 @@ const DELETE: u16 = SUBSYSTEM | 2;
 // CTA_*
 const TUPLE_ORIG: u16 = 1;
 const TUPLE_REPLY: u16 = 2;
+const STATUS: u16 = 3;
+/// `IPS_SEEN_REPLY`.
+const SEEN_REPLY: u32 = 1 << 1;
 const TUPLE_IP: u16 = 1;
 const TUPLE_PROTO: u16 = 2;
 
@@ -28,6 +31,8 @@ pub struct Flow {
     pub destination_port: u16,
     /// Who answers: the backend.
     pub reply_source: IpAddr,
+    /// Whether it ever answered.
+    pub answered: bool,
     /// The original tuple as the kernel wrote it, which names the connection.
     tuple: Vec<u8>,
     v4: bool,
@@ -90,6 +95,7 @@ fn parse(reply: &Reply, v4: bool) -> Option<Flow> {
     let back = reply.attrs(4).find(TUPLE_REPLY)?;
     let (source, destination) = addresses(&orig)?;
     let (reply_source, _) = addresses(&back)?;
+    let status = reply.attrs(4).find(STATUS).and_then(|a| a.u32_be());
     let proto = orig.nested().find(TUPLE_PROTO)?;
     Some(Flow {
         protocol: proto.nested().find(1)?.u8()?,
@@ -97,6 +103,7 @@ fn parse(reply: &Reply, v4: bool) -> Option<Flow> {
         destination,
         destination_port: proto.nested().find(3).and_then(|a| a.u16_be()).unwrap_or(0),
         reply_source,
+        answered: status.is_none_or(|bits| bits & SEEN_REPLY != 0),
         tuple: orig.value.to_vec(),
         v4,
     })

@@ -10,5 +10,5 @@ mod wireguard;
 pub(crate) use ops::{ETHERNET, Overlay};
 pub(crate) use space::Space;
 pub use spec::{OverlaySpec, OverlaySubnet, SwarmSpec, Warning};
-pub(crate) use vip::{Stale, VipTable};
+pub(crate) use vip::{End, Stale, VipTable, ended};
 pub(crate) use wireguard::{NodeKey, WireGuard, remove_guard};

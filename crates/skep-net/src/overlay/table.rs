@@ -25,6 +25,8 @@ pub(crate) struct Balanced {
     pub backends: Vec<IpAddr>,
     /// Tasks on the network, in rotation or not.
     pub present: BTreeSet<IpAddr>,
+    /// Those of them on nodes that nobody hears of.
+    pub lost: BTreeSet<IpAddr>,
 }
 
 /// The parsed addresses; texts that are none are skipped.
@@ -147,6 +149,9 @@ impl NetworkTable {
             };
             for ip in parse_ips(&task.addresses).filter(|ip| ip.is_ipv4() == v4) {
                 entry.present.insert(ip);
+                if task.node_lost {
+                    entry.lost.insert(ip);
+                }
                 if task.in_rotation {
                     entry.backends.push(ip);
                 }

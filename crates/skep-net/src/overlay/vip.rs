@@ -4,7 +4,8 @@
 //! table ip skep {
 //!   map vips { ip daddr : jump svc-ID }
 //!   chain svc-ID { dnat to numgen inc mod N map { 0 : backend, ... } }
-//!   chain output { type nat hook output; ip daddr vmap @vips }
+//!   chain svc-IDLE { meta l4proto tcp reject with tcp reset; reject with icmp port-unreachable }
+//!   chain output { type nat hook output; ip daddr vmap @vips; ct direction reply return }
 //! }
 //! ```
 //! A service changes in one transaction. Connections keep their backend until it is gone.
@@ -82,7 +83,8 @@ impl VipTable {
         tx.set_chain(
             t,
             &Chain::base("output", Hook::DNAT_OUTPUT),
-            [t.rule().daddr_vmap(VIPS)],
+            // The second turns connection tracking on where no rule translates.
+            [t.rule().daddr_vmap(VIPS), t.rule().ct_reply(true).ret()],
         );
     }
 
@@ -116,8 +118,7 @@ impl VipTable {
         for (chain, new) in wanted {
             let old = had.get(chain);
             if old.is_none_or(|o| o.backends != new.backends) {
-                let rule = t.rule().dnat_round_robin(&new.backends, None);
-                tx.set_chain(t, &Chain::regular(chain), [rule]);
+                tx.set_balancer(t, chain, None, &new.backends, None);
             }
             let added = new
                 .vips
@@ -134,33 +135,64 @@ impl VipTable {
 struct Gone {
     vip: IpAddr,
     backend: IpAddr,
-    /// Not only out of rotation, where it still ends what it began.
-    dead: bool,
+    end: End,
+}
+
+/// How a backend left rotation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It still ends what it began.
+    Draining,
+    /// What it has not answered yet it never will: such a connection may go elsewhere.
+    Lost,
+    /// It is not there any more.
+    Dead,
+}
+
+impl End {
+    /// Whether a connection to the backend is to be forgotten. UDP knows no connections: it goes
+    /// to somebody else at once.
+    pub fn forgets(self, flow: &Flow) -> bool {
+        flow.protocol == UDP
+            || match self {
+                End::Draining => false,
+                End::Lost => !flow.answered,
+                End::Dead => true,
+            }
+    }
+}
+
+/// The backends of a service that take no traffic any more, each with how it left.
+pub(crate) fn ended(old: &Balanced, new: Option<&Balanced>) -> Vec<(IpAddr, End)> {
+    let none = Balanced::default();
+    let new = new.unwrap_or(&none);
+    let mut out = Vec::new();
+    for ip in old.present.iter().filter(|ip| !new.backends.contains(ip)) {
+        if !new.present.contains(ip) {
+            out.push((*ip, End::Dead));
+        } else if new.lost.contains(ip) && !old.lost.contains(ip) {
+            out.push((*ip, End::Lost));
+        } else if old.backends.contains(ip) {
+            out.push((*ip, End::Draining));
+        }
+    }
+    out
 }
 
 impl Gone {
     /// Whether this connection is to be forgotten with the backend.
     fn holds(&self, flow: &Flow) -> bool {
         let to_it = self.vip == flow.destination && self.backend == flow.reply_source;
-        to_it && (self.dead || flow.protocol == UDP)
+        to_it && self.end.forgets(flow)
     }
 }
 
 fn gone(had: &BTreeMap<String, Balanced>, wanted: &BTreeMap<String, Balanced>) -> Vec<Gone> {
     let mut out = Vec::new();
     for (chain, old) in had {
-        let new = wanted.get(chain);
-        let present = |ip| new.is_some_and(|n: &Balanced| n.present.contains(ip));
-        let serving: BTreeSet<&IpAddr> = new.iter().flat_map(|n| &n.backends).collect();
-        for backend in old.present.iter().filter(|ip| !serving.contains(ip)) {
-            let dead = !present(backend);
-            if dead || old.backends.contains(backend) {
-                out.extend(old.vips.iter().map(|vip| Gone {
-                    vip: *vip,
-                    backend: *backend,
-                    dead,
-                }));
-            }
+        for (backend, end) in ended(old, wanted.get(chain)) {
+            let vips = old.vips.iter().copied();
+            out.extend(vips.map(|vip| Gone { vip, backend, end }));
         }
     }
     out
@@ -179,31 +211,44 @@ mod tests {
             vips: [ip(2)].into(),
             backends: backends.iter().map(|n| ip(*n)).collect(),
             present: present.iter().map(|n| ip(*n)).collect(),
+            ..Balanced::default()
         };
         [("svc-web".to_owned(), web)].into()
     }
 
-    fn gone_of(old: (&[u8], &[u8]), new: (&[u8], &[u8])) -> Vec<(IpAddr, bool)> {
+    fn gone_of(old: (&[u8], &[u8]), new: (&[u8], &[u8])) -> Vec<(IpAddr, End)> {
         let gone = gone(&services(old.0, old.1), &services(new.0, new.1));
-        gone.into_iter().map(|g| (g.backend, g.dead)).collect()
+        gone.into_iter().map(|g| (g.backend, g.end)).collect()
     }
 
     #[test]
     fn a_draining_backend_keeps_its_connections() {
         assert_eq!(
             gone_of((&[3, 4], &[3, 4]), (&[3], &[3, 4])),
-            [(ip(4), false)]
+            [(ip(4), End::Draining)]
         );
     }
 
     #[test]
     fn a_removed_backend_loses_them() {
-        assert_eq!(gone_of((&[3, 4], &[3, 4]), (&[3], &[3])), [(ip(4), true)]);
-        assert_eq!(gone_of((&[3], &[3, 4]), (&[3], &[3])), [(ip(4), true)]);
+        assert_eq!(gone_of((&[3, 4], &[3, 4]), (&[3], &[3])), [(ip(4), End::Dead)]);
+        assert_eq!(gone_of((&[3], &[3, 4]), (&[3], &[3])), [(ip(4), End::Dead)]);
     }
 
     #[test]
     fn an_unchanged_service_forgets_nothing() {
         assert_eq!(gone_of((&[3], &[3]), (&[3, 4], &[3, 4])), []);
+    }
+
+    #[test]
+    fn a_lost_backend_loses_what_it_has_not_answered() {
+        let old = services(&[3, 4], &[3, 4]);
+        let mut new = services(&[3], &[3, 4]);
+        if let Some(web) = new.get_mut("svc-web") {
+            web.lost.insert(ip(4));
+        }
+        let gone = gone(&old, &new);
+        assert_eq!(gone.len(), 1);
+        assert_eq!(gone[0].end, End::Lost);
     }
 }

@@ -8,7 +8,8 @@ use skep_objects::{
 };
 use skep_store::{Store, Tx, TxError, Watch};
 
-use super::*;
+use super::{drains::DRAIN_LIMIT, *};
+use skep_objects::swarmkit::{Node, Service, Task};
 
 struct World {
     store: Store,

@@ -96,6 +96,11 @@ pub(super) enum Expr {
         port: Option<u32>,
     },
     Masquerade,
+    /// With a TCP reset, or else with ICMP's "port unreachable" of the family.
+    Reject {
+        family: Family,
+        reset: bool,
+    },
     FibType {
         source: bool,
     },
@@ -132,6 +137,7 @@ impl Expr {
             Expr::Immediate { .. } | Expr::Verdict { .. } => "immediate",
             Expr::Dnat { .. } => "nat",
             Expr::Masquerade => "masq",
+            Expr::Reject { .. } => "reject",
             Expr::FibType { .. } => "fib",
             Expr::DynSet { .. } => "dynset",
         }
@@ -207,6 +213,12 @@ impl Expr {
                 }
             }
             Expr::Masquerade => {}
+            Expr::Reject { reset: true, .. } => numbers(m, &[(1, 1)]),
+            Expr::Reject { family, .. } => {
+                // Type 0: ICMP unreachable, with the code of its family.
+                m.put_u32_be(1, 0);
+                m.put(2, &[if *family == Family::Ip6 { 4 } else { 3 }]);
+            }
             Expr::FibType { source } => {
                 // Result 3: address type; flag 1: source, 2: destination.
                 numbers(m, &[(1, REG1), (2, 3), (3, if *source { 1 } else { 2 })]);

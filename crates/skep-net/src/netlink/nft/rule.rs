@@ -15,6 +15,8 @@ use super::{Element, Family};
 use crate::addr::Cidr;
 use crate::netlink::wire::Message;
 
+const TCP: u8 = 6;
+
 /// A rule being written, in the order in which it will be evaluated.
 #[derive(Debug, Clone)]
 pub struct Rule {
@@ -330,13 +332,9 @@ impl Rule {
             })
     }
 
-    /// `dnat to numgen inc mod N map { 0 : A, 1 : B } [: PORT]`. Without backends the packet is
-    /// dropped.
+    /// `dnat to numgen inc mod N map { 0 : A, 1 : B } [: PORT]`; for one backend at least.
     #[must_use]
     pub fn dnat_round_robin(mut self, backends: &[IpAddr], port: Option<u16>) -> Rule {
-        if backends.is_empty() {
-            return self.verdict(DROP, None);
-        }
         let (modulus, family) = (
             u32::try_from(backends.len()).unwrap_or(u32::MAX),
             self.family,
@@ -384,6 +382,27 @@ impl Rule {
             family,
             addr: REG1,
             port: Some(2),
+        })
+    }
+
+    /// `meta l4proto tcp reject with tcp reset`. In a chain of type nat, connection tracking must
+    /// be on by another rule.
+    #[must_use]
+    pub fn reset_tcp(self) -> Rule {
+        let family = self.family;
+        self.l4proto(TCP).with(Expr::Reject {
+            family,
+            reset: true,
+        })
+    }
+
+    /// `reject with icmp port-unreachable`, or its like of IPv6.
+    #[must_use]
+    pub fn unreachable(self) -> Rule {
+        let family = self.family;
+        self.with(Expr::Reject {
+            family,
+            reset: false,
         })
     }
 

@@ -1,5 +1,7 @@
 //! Transactions: what is applied whole or not at all.
 
+use std::net::IpAddr;
+
 use super::rule::Rule;
 use super::set::{Element, Set};
 use super::{
@@ -210,6 +212,28 @@ impl Transaction {
             self.add_rule(table, &chain.name, &rule);
         }
         self
+    }
+
+    /// Makes a chain that leads to these backends in turn, on this port or the one that was asked
+    /// for. Without any, connections are refused at once.
+    pub fn set_balancer(
+        &mut self,
+        table: &Table,
+        chain: &str,
+        protocol: Option<u8>,
+        backends: &[IpAddr],
+        port: Option<u16>,
+    ) -> &mut Self {
+        let rule = || match protocol {
+            Some(number) => table.rule().l4proto(number),
+            None => table.rule(),
+        };
+        let rules = if backends.is_empty() {
+            vec![table.rule().reset_tcp(), table.rule().unreachable()]
+        } else {
+            vec![rule().dnat_round_robin(backends, port)]
+        };
+        self.set_chain(table, &Chain::regular(chain), rules)
     }
 
     /// Deletes the rules of a chain.
