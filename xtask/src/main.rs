@@ -1,6 +1,7 @@
 //! Developer commands: `cargo xtask check|test|bench|install`. The index of what a developer can do.
 
 mod bench;
+mod clients;
 mod packages;
 
 use std::process::{Command, ExitCode};
@@ -13,7 +14,7 @@ usage: cargo xtask COMMAND
   check            formatting, lints, documentation, the edges between crates
   test [FILTER]    everything CI runs: installs what the tests need, then runs all of them
   bench [NAME...]  the figures of docs/figures.md, beside Debian's dockerd where it is installed
-  install          only installs what the tests need (Debian packages; needs root)
+  install          only installs what the tests need (Debian packages, as root; Python's into target)
 ";
 
 /// Fakes that tests of several crates share.
@@ -25,7 +26,7 @@ fn main() -> ExitCode {
         Some("check") => check(),
         Some("test") => test(&args[1..]),
         Some("bench") => bench::run(&args[1..]),
-        Some("install") => packages::install(),
+        Some("install") => install(),
         _ => {
             print!("{HELP}");
             return if args.is_empty() {
@@ -62,8 +63,14 @@ fn check() -> Result<()> {
     cargo(&["test", "--quiet", "--package", "xtask"])
 }
 
-fn test(filter: &[String]) -> Result<()> {
+/// What the tests need beyond cargo.
+fn install() -> Result<()> {
     packages::install()?;
+    clients::install()
+}
+
+fn test(filter: &[String]) -> Result<()> {
+    install()?;
     // Built once, and by one command, so that tests which start the program find it fresh.
     cargo(&["build", "--workspace", "--all-targets", "--features", FAKES])?;
     let nextest = Command::new("cargo")

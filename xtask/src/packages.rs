@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use crate::run;
 
 /// A program that tests start, and the package that brings it.
-const NEEDED: [(&str, &str); 10] = [
+const NEEDED: [(&str, &str); 12] = [
     ("ip", "iproute2"),
     ("nft", "nftables"),
     ("busybox", "busybox-static"),
@@ -20,6 +20,8 @@ const NEEDED: [(&str, &str); 10] = [
     ("conntrack", "conntrack"),
     // A peer for the tests: it is started by them, in namespaces of their own.
     ("dockerd", "docker.io"),
+    ("prometheus", "prometheus"),
+    ("python3", "python3-venv"),
 ];
 
 /// Installs the packages that are missing.

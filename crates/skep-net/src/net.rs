@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use skep_objects::skep_v1::EndpointsMessage;
+
 use crate::bridge::BridgeSpec;
 use crate::config::NetConfig;
 use crate::dns::{Directory, Forwarder};
@@ -16,7 +18,7 @@ use crate::netlink::nft::NftSocket;
 use crate::netlink::route::RouteSocket;
 use crate::netns::Netns;
 use crate::overlay::table::NetworkTable;
-use crate::overlay::{ETHERNET, NodeKey, Overlay, SwarmSpec, Warning, WireGuard};
+use crate::overlay::{ETHERNET, Journal, NodeKey, Overlay, SwarmSpec, Warning, WireGuard};
 use crate::publish::Ports;
 use crate::sandbox::Sandbox;
 
@@ -63,6 +65,8 @@ pub(crate) struct State {
     pub overlays: BTreeMap<String, Overlay>,
     /// Endpoint tables by network; they may come before their networks.
     pub tables: BTreeMap<String, NetworkTable>,
+    /// What the managers said last, on disk.
+    pub journal: Journal,
     /// Names of all networks.
     pub directory: Arc<Directory>,
     pub warnings: BTreeSet<Warning>,
@@ -121,6 +125,8 @@ impl Net {
         };
         let runtime = tokio::runtime::Handle::try_current().map_err(no_runtime)?;
         let host = Netns::current()?;
+        let (journal, said) = Journal::open(&config.exec_root);
+        let tables = tables_of(&said);
         let state = State {
             host: host.clone(),
             instance: config.instance.clone(),
@@ -138,7 +144,8 @@ impl Net {
             underlay_mtu: ETHERNET,
             ingress: None,
             overlays: BTreeMap::new(),
-            tables: BTreeMap::new(),
+            tables,
+            journal,
             directory: Arc::default(),
             warnings: BTreeSet::new(),
             forgetting: Vec::new(),
@@ -234,6 +241,25 @@ impl Net {
     pub(crate) fn instance(&self) -> &str {
         &self.inner.config.instance
     }
+}
+
+/// The tables that these messages lead to, one after the other.
+fn tables_of(messages: &[EndpointsMessage]) -> BTreeMap<String, NetworkTable> {
+    let mut tables: BTreeMap<String, NetworkTable> = BTreeMap::new();
+    for message in messages {
+        if message.complete {
+            tables.clear();
+        }
+        for network in &message.networks {
+            let table = tables.entry(network.network_id.clone()).or_default();
+            if network.gone {
+                table.clear();
+            } else {
+                table.merge(network);
+            }
+        }
+    }
+    tables
 }
 
 /// The kernel's range of ephemeral ports, or its default.

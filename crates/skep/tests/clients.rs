@@ -18,14 +18,12 @@ struct Site {
     _registry: Registry,
 }
 
-/// The Python that `cargo xtask test` set up.
+/// The Python that has docker-py and Ansible.
 fn python() -> PathBuf {
-    let given = std::env::var_os("SKEP_PYTHON").map(PathBuf::from);
-    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/python/bin/python");
-    let python = given.unwrap_or(own);
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/clients/bin/python");
     assert!(
         python.exists(),
-        "{}: `cargo xtask python` sets it up",
+        "{}: `cargo xtask install` sets it up",
         python.display()
     );
     python

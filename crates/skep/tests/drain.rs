@@ -315,5 +315,7 @@ fn only_healthy_tasks_are_asked_and_without_any_the_connection_is_refused() {
     eventually("a service without tasks refuses", refused);
     let resolved = site.docker("ps -q --filter label=com.docker.swarm.service.name=asker");
     let named = site.manager().docker(&["exec", &resolved, "nslookup", "tasks.web"]);
-    assert_ne!(named.code, 0, "{}", named.stdout);
+    // What follows the name server's own address.
+    let found = named.stdout.rsplit(":53").next().unwrap_or_default();
+    assert!(!found.contains("Address"), "{}", named.stdout);
 }

@@ -1,11 +1,15 @@
 //! Serving names as networks and endpoints change.
 
+use std::net::IpAddr;
+
 use super::DnsSpec;
-use super::names::NetworkNames;
+use super::names::{NetworkNames, Owner};
 use super::server::DnsServer;
 use super::zone::{View, Zone};
+use crate::endpoint::EndpointSpec;
 use crate::error::NetError;
 use crate::net::{Net, State};
+use crate::overlay::table::Changed;
 
 impl Net {
     /// Starts the name server of a namespace, at 127.0.0.11, or changes its settings.
@@ -57,26 +61,65 @@ impl State {
         }
     }
 
-    /// Writes the names of a network anew.
-    pub(crate) fn sync_names(&mut self, network_id: &str) {
+    /// What a network is called; `None` for one that is not known here.
+    fn network_name(&self, network_id: &str) -> Option<&str> {
         let bridge = self.bridges.get(network_id).map(|b| b.spec.name.as_str());
         let overlay = || self.overlays.get(network_id).map(|o| o.spec.name.as_str());
-        let Some(name) = bridge.or_else(overlay) else {
+        bridge.or_else(overlay)
+    }
+
+    /// Writes the names of a network anew.
+    pub(crate) fn sync_names(&mut self, network_id: &str) {
+        let Some(name) = self.network_name(network_id) else {
             self.directory.remove(network_id);
             return;
         };
         let mut names = NetworkNames::new(name);
-        for endpoint in self
-            .endpoints
-            .values()
-            .filter(|e| e.spec.network_id == network_id)
-        {
-            let addresses = endpoint.spec.addresses.iter().map(|c| c.addr);
-            names.add_endpoint(&endpoint.spec.names, addresses);
+        let endpoints = self.endpoints.values();
+        for endpoint in endpoints.filter(|e| e.spec.network_id == network_id) {
+            set_endpoint(&mut names, &endpoint.spec);
         }
         if let Some(table) = self.tables.get(network_id) {
-            names.add_table(table);
+            for id in table.service_ids() {
+                names.sync_service(table, &id);
+            }
+            for task in table.tasks() {
+                names.sync_task(table, &task.task_id);
+            }
         }
         self.directory.set(network_id, names);
     }
+
+    /// Writes the names anew that a change of the network's table concerns.
+    pub(crate) fn sync_names_of(&mut self, network_id: &str, changed: &Changed) {
+        let Some(table) = self.tables.get(network_id) else {
+            return;
+        };
+        self.directory.change(network_id, |names| {
+            for id in &changed.named_services {
+                names.sync_service(table, id);
+            }
+            for id in &changed.named_tasks {
+                names.sync_task(table, id);
+            }
+        });
+    }
+
+    /// Writes the names of an endpoint anew, or takes them away with it.
+    pub(crate) fn sync_endpoint_names(&mut self, network_id: &str, endpoint_id: &str) {
+        if !self.directory.has(network_id) {
+            return self.sync_names(network_id);
+        }
+        let endpoint = self.endpoints.get(endpoint_id);
+        let endpoint = endpoint.filter(|e| e.spec.network_id == network_id);
+        self.directory.change(network_id, |names| match endpoint {
+            Some(endpoint) => set_endpoint(names, &endpoint.spec),
+            None => names.remove(&Owner::Endpoint(endpoint_id.to_owned())),
+        });
+    }
+}
+
+fn set_endpoint(names: &mut NetworkNames, spec: &EndpointSpec) {
+    let addresses: Vec<IpAddr> = spec.addresses.iter().map(|c| c.addr).collect();
+    names.set_endpoint(&spec.endpoint_id, &spec.names, &addresses);
 }

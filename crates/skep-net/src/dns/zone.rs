@@ -11,7 +11,7 @@ use super::names::NetworkNames;
 /// The names of all networks of this host.
 #[derive(Debug, Default)]
 pub(crate) struct Directory {
-    networks: RwLock<BTreeMap<String, Arc<NetworkNames>>>,
+    networks: RwLock<BTreeMap<String, NetworkNames>>,
 }
 
 impl Directory {
@@ -21,7 +21,7 @@ impl Directory {
             .networks
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        networks.insert(network_id.to_owned(), Arc::new(names));
+        networks.insert(network_id.to_owned(), names);
     }
 
     /// Forgets a network.
@@ -32,9 +32,28 @@ impl Directory {
             .remove(network_id);
     }
 
-    fn get(&self, network_id: &str) -> Option<Arc<NetworkNames>> {
+    /// Whether the network is known.
+    pub fn has(&self, network_id: &str) -> bool {
         let networks = self.networks.read().unwrap_or_else(PoisonError::into_inner);
-        networks.get(network_id).cloned()
+        networks.contains_key(network_id)
+    }
+
+    /// Changes the names of a network, if it is known.
+    pub fn change(&self, network_id: &str, change: impl FnOnce(&mut NetworkNames)) {
+        let networks = self.networks.write();
+        let mut networks = networks.unwrap_or_else(PoisonError::into_inner);
+        if let Some(names) = networks.get_mut(network_id) {
+            change(names);
+        }
+    }
+
+    fn find<T>(
+        &self,
+        networks: &[String],
+        f: impl Fn(&NetworkNames) -> Option<T>,
+    ) -> Option<T> {
+        let known = self.networks.read().unwrap_or_else(PoisonError::into_inner);
+        networks.iter().find_map(|id| f(known.get(id)?))
     }
 }
 
@@ -73,10 +92,7 @@ impl Zone {
     }
 
     fn find<T>(&self, f: impl Fn(&NetworkNames) -> Option<T>) -> Option<T> {
-        let view = self.view();
-        view.networks
-            .iter()
-            .find_map(|id| f(&*self.directory.get(id)?))
+        self.directory.find(&self.view().networks, f)
     }
 }
 
@@ -92,7 +108,7 @@ impl Lookup for Zone {
         if !extra.is_empty() {
             return Some(extra);
         }
-        self.find(|names| names.resolve(name).map(|ips| ips.iter().copied().collect()))
+        self.find(|names| names.resolve(name))
     }
 
     fn reverse(&self, ip: IpAddr) -> Option<String> {

@@ -34,9 +34,9 @@ impl Net {
         sandbox.endpoints.push(spec.endpoint_id.clone());
         state.set_default_routes(&spec.netns)?;
         state.sync_zone(&spec.netns);
-        state.sync_names(&spec.network_id);
+        state.sync_endpoint_names(&spec.network_id, &spec.endpoint_id);
         if overlay {
-            state.sync_ingress(&spec.network_id)?;
+            state.sync_ingress(&spec.network_id, None)?;
             state.sync_peers(&spec.network_id)?;
             state.sync_vips(&spec.netns)?;
         }
@@ -56,7 +56,7 @@ impl Net {
         if let Some(attached) = state.endpoints.get_mut(endpoint_id) {
             attached.spec.names = names;
             let network_id = attached.spec.network_id.clone();
-            state.sync_names(&network_id);
+            state.sync_endpoint_names(&network_id, endpoint_id);
         }
         Ok(())
     }
@@ -117,7 +117,7 @@ impl State {
         errors.extend(remove(self, &attached).err());
         errors.extend(self.set_default_routes(&netns).err());
         self.sync_zone(&netns);
-        self.sync_names(network);
+        self.sync_endpoint_names(network, endpoint_id);
         if overlay.is_some() {
             errors.extend(self.sync_vips(&netns).err());
             errors.extend(self.close_space_if_unused(network).err());

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::rules::{MeshPort, MeshTable, ingress_ports, targets};
+use super::rules::{MeshPort, MeshTable, ingress_ports};
 use super::task::target_ports;
 use super::{IngressSpec, device, task};
 use crate::addr::Cidr;
@@ -12,7 +12,7 @@ use crate::error::NetError;
 use crate::forget::Forgetting;
 use crate::net::{Net, State};
 use crate::overlay::Warning;
-use crate::overlay::table::{NetworkTable, parse_ips};
+use crate::overlay::table::NetworkTable;
 use crate::publish::{Held, Protocol, hold};
 
 /// This node on the mesh.
@@ -145,8 +145,13 @@ impl State {
         }
     }
 
-    /// Brings the host's and the tasks' rules to the ingress network's table.
-    pub(crate) fn sync_ingress(&mut self, network_id: &str) -> Result<(), NetError> {
+    /// Brings the host's and the tasks' rules to the ingress network's table, or to what it now
+    /// says of these services.
+    pub(crate) fn sync_ingress(
+        &mut self,
+        network_id: &str,
+        services: Option<&BTreeSet<String>>,
+    ) -> Result<(), NetError> {
         if !self
             .overlays
             .get(network_id)
@@ -164,27 +169,34 @@ impl State {
             errors.extend(self.sync_mesh_task(&endpoint).err());
         }
         // Without a table yet, after a restart, what is in the kernel serves on.
-        let table = self.tables.get(network_id);
-        if let (Some(table), true) = (table, self.ingress_uses(network_id)) {
-            let table = table.clone();
-            errors.extend(self.sync_mesh(&table).err());
+        if self.tables.contains_key(network_id) && self.ingress_uses(network_id) {
+            errors.extend(self.sync_mesh(network_id, services).err());
         }
         NetError::collect(errors)
     }
 
-    fn sync_mesh(&mut self, table: &NetworkTable) -> Result<(), NetError> {
-        let Some(ingress) = &mut self.ingress else {
+    fn sync_mesh(
+        &mut self,
+        network_id: &str,
+        services: Option<&BTreeSet<String>>,
+    ) -> Result<(), NetError> {
+        let (Some(ingress), Some(table)) = (&mut self.ingress, self.tables.get(network_id)) else {
             return Ok(());
         };
-        let mut ports = BTreeSet::new();
         for (mesh, v4) in ingress.tables.iter_mut().zip([true, false]) {
-            let wanted = targets(table, v4);
-            ports.extend(wanted.keys().copied());
             let failed = NetError::netlink("set published ports of the mesh");
-            let stale = mesh.apply(&mut self.nft, wanted).map_err(failed)?;
+            let stale = mesh.apply(&mut self.nft, table, services);
             let netns = self.host.clone();
+            let stale = stale.map_err(failed)?;
             let stale = stale.map(|stale| Forgetting { netns, v4, stale });
             self.forgetting.extend(stale);
+        }
+        let ports: BTreeSet<MeshPort> = ingress.tables.iter().flat_map(MeshTable::ports).collect();
+        let held = ingress.held.iter();
+        if held.clone().all(|(port, held)| ports.contains(port) && held.is_some())
+            && held.len() == ports.len()
+        {
+            return Ok(());
         }
         let busy = self.host.run(|| Ok(ingress.hold(&ports)))?;
         self.warnings
@@ -240,14 +252,8 @@ impl State {
 
 /// The target ports of the service whose task has one of these addresses.
 fn ports_of(table: &NetworkTable, addresses: &[IpAddr]) -> BTreeSet<(Protocol, u16)> {
-    let mine = |t: &&skep_objects::skep_v1::TaskEndpoint| {
-        parse_ips(&t.addresses).any(|ip| addresses.contains(&ip))
-    };
-    let service = table
-        .tasks
-        .values()
-        .find(mine)
-        .and_then(|t| table.services.get(&t.service_id));
+    let task = addresses.iter().find_map(|ip| table.task_at(*ip));
+    let service = task.and_then(|task| table.service(&task.service_id));
     service
         .map(|s| target_ports(ingress_ports(&s.ports)))
         .unwrap_or_default()

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use skep_objects::swarmkit::PortConfig;
 use skep_objects::swarmkit::port_config::{Protocol as ProtocolNumber, PublishMode};
@@ -27,9 +28,11 @@ pub(crate) struct MeshPort {
 
 /// Who answers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Target {
-    pub port: u16,
-    pub service: Balanced,
+struct Target {
+    /// The service's id.
+    owner: String,
+    port: u16,
+    service: Arc<Balanced>,
 }
 
 impl Target {
@@ -62,18 +65,26 @@ pub(crate) fn ingress_ports(ports: &[PortConfig]) -> impl Iterator<Item = (MeshP
         })
 }
 
-/// All mesh ports of one family.
-pub(crate) fn targets(table: &NetworkTable, v4: bool) -> BTreeMap<MeshPort, Target> {
-    let balanced = table.balanced(v4);
-    let mut out = BTreeMap::new();
-    for service in table.services.values() {
-        for (published, port) in ingress_ports(&service.ports) {
-            let service = balanced.get(&service.service_id).cloned();
-            let service = service.unwrap_or_default();
-            out.insert(published, Target { port, service });
-        }
+/// The mesh ports of a service, in one family.
+fn targets(table: &NetworkTable, id: &str, v4: bool) -> BTreeMap<MeshPort, Target> {
+    let Some(service) = table.service(id) else {
+        return BTreeMap::new();
+    };
+    let ports: Vec<_> = ingress_ports(&service.ports).collect();
+    if ports.is_empty() {
+        return BTreeMap::new();
     }
-    out
+    let service = Arc::new(table.balanced(id, v4).unwrap_or_default());
+    let target = |(published, port)| {
+        let (owner, service) = (id.to_owned(), Arc::clone(&service));
+        let target = Target {
+            owner,
+            port,
+            service,
+        };
+        (published, target)
+    };
+    ports.into_iter().map(target).collect()
 }
 
 /// The host's table of one family.
@@ -84,6 +95,7 @@ pub(crate) struct MeshTable {
     interface: String,
     /// `None` until this run has written the table once.
     applied: Option<BTreeMap<MeshPort, Target>>,
+    of_service: BTreeMap<String, BTreeSet<MeshPort>>,
 }
 
 /// Removes the tables of both families, whether they exist or not.
@@ -104,6 +116,7 @@ impl MeshTable {
             v4,
             interface: interface.to_owned(),
             applied: None,
+            of_service: BTreeMap::new(),
         }
     }
 
@@ -112,32 +125,80 @@ impl MeshTable {
         let mut tx = Transaction::new();
         tx.remove_table(&self.table);
         self.applied = None;
+        self.of_service.clear();
         nft.commit(tx)
     }
 
-    /// Brings the host to these ports. Answers which connections are to be forgotten, if any.
+    /// Brings the host to the table; where it knows the table already, to what it now says of
+    /// `services`. Answers which connections are to be forgotten, if any.
     pub fn apply(
         &mut self,
         nft: &mut NftSocket,
-        wanted: BTreeMap<MeshPort, Target>,
+        table: &NetworkTable,
+        services: Option<&BTreeSet<String>>,
     ) -> Result<Option<Stale>, NetlinkError> {
-        if self.applied.as_ref() == Some(&wanted) {
+        let all = || {
+            let mut ids = table.service_ids();
+            ids.extend(self.of_service.keys().cloned());
+            ids
+        };
+        let is_first = self.applied.is_none();
+        let ids = match services {
+            Some(services) if !is_first => services.clone(),
+            _ => all(),
+        };
+        let had = self.targets_of(&ids);
+        let wanted: BTreeMap<MeshPort, Target> = ids
+            .iter()
+            .flat_map(|id| targets(table, id, self.v4))
+            .collect();
+        if had == wanted && !is_first {
             return Ok(None);
         }
         let mut tx = Transaction::new();
-        let none = BTreeMap::new();
-        let had = match &self.applied {
-            Some(had) => had,
-            None => {
-                self.write_frame(&mut tx);
-                &none
-            }
-        };
-        self.change(&mut tx, had, &wanted);
+        if is_first {
+            self.write_frame(&mut tx);
+        }
+        self.change(&mut tx, &had, &wanted);
         nft.commit(tx)?;
-        let stale = self.stale(had, &wanted);
-        self.applied = Some(wanted);
+        let stale = self.stale(&had, &wanted);
+        self.note(&had, wanted);
         Ok(stale)
+    }
+
+    /// The ports that the host has now.
+    pub fn ports(&self) -> impl Iterator<Item = MeshPort> + '_ {
+        self.applied.iter().flat_map(BTreeMap::keys).copied()
+    }
+
+    /// What the host has of these services.
+    fn targets_of(&self, ids: &BTreeSet<String>) -> BTreeMap<MeshPort, Target> {
+        let ports = ids.iter().filter_map(|id| self.of_service.get(id));
+        let applied = self.applied.as_ref();
+        ports
+            .flatten()
+            .filter_map(|port| Some((*port, applied?.get(port)?.clone())))
+            .collect()
+    }
+
+    fn note(&mut self, had: &BTreeMap<MeshPort, Target>, wanted: BTreeMap<MeshPort, Target>) {
+        let applied = self.applied.get_or_insert_default();
+        for port in had.keys() {
+            applied.remove(port);
+        }
+        for target in had.values() {
+            self.of_service.remove(&target.owner);
+        }
+        for (port, target) in wanted {
+            let owner = target.owner.clone();
+            // A port may change hands before its former owner is heard to have let go.
+            if let Some(before) = applied.insert(port, target)
+                && let Some(ports) = self.of_service.get_mut(&before.owner)
+            {
+                ports.remove(&port);
+            }
+            self.of_service.entry(owner).or_default().insert(port);
+        }
     }
 
     fn change(
@@ -213,7 +274,7 @@ impl MeshTable {
     ) -> Option<Stale> {
         let mut ends: BTreeMap<(u8, u16), BTreeMap<IpAddr, End>> = BTreeMap::new();
         for (port, old) in had {
-            let ended = ended(&old.service, wanted.get(port).map(|new| &new.service));
+            let ended = ended(&old.service, wanted.get(port).map(|new| &*new.service));
             let ended: BTreeMap<IpAddr, End> = ended.into_iter().collect();
             if !ended.is_empty() {
                 ends.insert(port.key_of_flow(), ended);

@@ -15,7 +15,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use skep_objects::prost::Message;
+use prost::Message;
 use skep_objects::skep_v1::EndpointsMessage;
 
 const MAGIC: &[u8] = b"skep endpoints 1\n";

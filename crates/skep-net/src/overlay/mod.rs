@@ -1,5 +1,6 @@
 //! Overlay networks: VXLAN between nodes, one network namespace for each network on a node.
 
+mod journal;
 mod ops;
 mod space;
 mod spec;
@@ -7,6 +8,7 @@ pub(crate) mod table;
 mod vip;
 mod wireguard;
 
+pub(crate) use journal::Journal;
 pub(crate) use ops::{ETHERNET, Overlay};
 pub(crate) use space::Space;
 pub use spec::{OverlaySpec, OverlaySubnet, SwarmSpec, Warning};

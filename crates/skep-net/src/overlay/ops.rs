@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use skep_objects::skep_v1::EndpointsMessage;
+use skep_objects::skep_v1::{EndpointsMessage, NetworkEndpoints};
 
 use super::space::{Space, Tunnel};
-use super::table::{Balanced, NetworkTable};
+use super::table::{Balanced, Changed};
+use super::vip::{Services, VipTable};
 use super::wireguard;
 use super::{OverlaySpec, SwarmSpec, Warning};
 use crate::endpoint::{Attached, EndpointSpec, Port, attach};
@@ -55,7 +57,11 @@ impl Net {
         for id in &ids {
             errors.extend(self.remove_overlay(id).err());
         }
-        self.state().tables.clear();
+        let mut state = self.state();
+        state.tables.clear();
+        if let Err(error) = state.journal.remove() {
+            tracing::warn!(%error, "endpoint tables cannot be removed from disk");
+        }
         NetError::collect(errors)
     }
 
@@ -105,32 +111,27 @@ impl Net {
     /// names to them. When this returns, traffic follows the tables.
     pub fn apply_endpoints(&self, message: &EndpointsMessage) -> Result<(), NetError> {
         let mut state = self.state();
-        let mut changed: BTreeSet<String> = BTreeSet::new();
+        let mut errors = Vec::new();
         if message.complete {
-            let named: BTreeSet<&str> = message
-                .networks
-                .iter()
-                .map(|n| n.network_id.as_str())
-                .collect();
-            for (id, table) in &mut state.tables {
-                if !named.contains(id.as_str()) && *table != NetworkTable::default() {
-                    changed.insert(id.clone());
-                    *table = NetworkTable::default();
-                }
+            let named = message.networks.iter().map(|n| n.network_id.as_str());
+            let named: BTreeSet<&str> = named.collect();
+            let others = state.tables.keys().filter(|id| !named.contains(id.as_str()));
+            for id in others.cloned().collect::<Vec<_>>() {
+                errors.extend(state.take_table(&NetworkEndpoints {
+                    network_id: id,
+                    gone: true,
+                    ..NetworkEndpoints::default()
+                }));
             }
         }
         for network in &message.networks {
-            changed.insert(network.network_id.clone());
-            // An empty table, where no table would be "not told yet".
-            let table = state.tables.entry(network.network_id.clone()).or_default();
-            if network.gone {
-                *table = NetworkTable::default();
-            } else {
-                table.merge(network);
-            }
+            errors.extend(state.take_table(network));
         }
-        let errors = changed.iter().filter_map(|id| state.sync_network(id).err());
-        let result = NetError::collect(errors.collect());
+        if let Err(error) = state.note_tables(message) {
+            // Only a restart without a manager would miss it.
+            tracing::warn!(%error, "endpoint tables cannot be written to disk");
+        }
+        let result = NetError::collect(errors);
         self.finish(state, result)
     }
 }
@@ -233,14 +234,107 @@ impl State {
         let mut errors = Vec::new();
         self.sync_names(network_id);
         errors.extend(self.sync_peers(network_id).err());
-        errors.extend(self.sync_ingress(network_id).err());
-        let of_network = |e: &&Attached| e.spec.network_id == network_id;
-        let endpoints = self.endpoints.values().filter(of_network);
-        let sandboxes: BTreeSet<String> = endpoints.map(|e| e.spec.netns.clone()).collect();
-        for id in sandboxes {
+        errors.extend(self.sync_ingress(network_id, None).err());
+        for id in self.sandboxes_on(network_id) {
             errors.extend(self.sync_vips(&id).err());
         }
         NetError::collect(errors)
+    }
+
+    /// The same where the table was in place before this change: it costs what the change does.
+    fn sync_change(&mut self, network_id: &str, changed: &Changed) -> Result<(), NetError> {
+        let mut errors = Vec::new();
+        self.sync_names_of(network_id, changed);
+        if changed.places {
+            errors.extend(self.sync_peers(network_id).err());
+        }
+        if changed.services.is_empty() {
+            return NetError::collect(errors);
+        }
+        let services = Some(&changed.services);
+        errors.extend(self.sync_ingress(network_id, services).err());
+        let is_ingress = self.overlays.get(network_id).is_some_and(|o| o.spec.ingress);
+        if !is_ingress {
+            let [v4, v6] = [true, false].map(|v4| self.changes(network_id, &changed.services, v4));
+            for id in self.sandboxes_on(network_id) {
+                errors.extend(self.change_vips(&id, [&v4, &v6]).err());
+            }
+        }
+        NetError::collect(errors)
+    }
+
+    /// Takes over what a message says of a network.
+    fn take_table(&mut self, message: &NetworkEndpoints) -> Option<NetError> {
+        let id = &message.network_id;
+        let is_new = !self.tables.contains_key(id);
+        // An empty table, where no table would be "not told yet".
+        let table = self.tables.entry(id.clone()).or_default();
+        let changed = if message.gone {
+            table.clear()
+        } else {
+            table.merge(message)
+        };
+        // A whole table also mends what was half applied.
+        if is_new || message.complete {
+            self.sync_network(id).err()
+        } else {
+            self.sync_change(id, &changed).err()
+        }
+    }
+
+    /// Writes down what the managers said.
+    fn note_tables(&mut self, message: &EndpointsMessage) -> std::io::Result<()> {
+        let tables = &self.tables;
+        self.journal.note(message, || EndpointsMessage {
+            complete: true,
+            networks: tables.iter().map(|(id, table)| table.whole(id)).collect(),
+            ..EndpointsMessage::default()
+        })
+    }
+
+    fn sandboxes_on(&self, network_id: &str) -> BTreeSet<String> {
+        let of_network = |e: &&Attached| e.spec.network_id == network_id;
+        let endpoints = self.endpoints.values().filter(of_network);
+        endpoints.map(|e| e.spec.netns.clone()).collect()
+    }
+
+    /// Services of a network as they are now, by the names of their chains.
+    fn changes<'a>(
+        &self,
+        network_id: &str,
+        services: impl IntoIterator<Item = &'a String>,
+        v4: bool,
+    ) -> BTreeMap<String, Option<Arc<Balanced>>> {
+        let short = network_id.get(..12).unwrap_or(network_id);
+        let table = self.tables.get(network_id);
+        let services = services.into_iter().map(|id| {
+            let balanced = table.and_then(|table| table.balanced(id, v4));
+            (format!("svc-{short}-{id}"), balanced.map(Arc::new))
+        });
+        services.collect()
+    }
+
+    /// Brings a namespace to what these services are now, in both families.
+    fn change_vips(
+        &mut self,
+        netns: &str,
+        changes: [&BTreeMap<String, Option<Arc<Balanced>>>; 2],
+    ) -> Result<(), NetError> {
+        let Some(sandbox) = self.sandboxes.get_mut(netns) else {
+            return Ok(());
+        };
+        if sandbox.vips.iter().any(VipTable::is_unknown) {
+            return self.sync_vips(netns);
+        }
+        for ((v4, vips), changes) in [true, false].into_iter().zip(&mut sandbox.vips).zip(changes) {
+            let failed = NetError::netlink(format!("set service addresses of {netns}"));
+            let stale = vips.update(&mut sandbox.nft, changes.clone());
+            let netns = sandbox.netns.clone();
+            let stale = stale.map_err(failed)?;
+            self.forgetting
+                .extend(stale.map(|stale| Forgetting { netns, v4, stale }));
+        }
+        Ok(())
     }
 
     fn local_addresses(&self, network_id: &str) -> BTreeSet<IpAddr> {
@@ -316,7 +410,7 @@ impl State {
 
     /// Brings the service addresses of a namespace to the tables of its networks.
     pub(crate) fn sync_vips(&mut self, netns: &str) -> Result<(), NetError> {
-        let Some(sandbox) = self.sandboxes.get_mut(netns) else {
+        let Some(sandbox) = self.sandboxes.get(netns) else {
             return Ok(());
         };
         let networks: BTreeSet<&str> = sandbox
@@ -325,16 +419,17 @@ impl State {
             .filter_map(|id| Some(self.endpoints.get(id)?.spec.network_id.as_str()))
             .filter(|id| self.overlays.get(*id).is_some_and(|o| !o.spec.ingress))
             .collect();
-        for (v4, vips) in [true, false].into_iter().zip(&mut sandbox.vips) {
-            let mut wanted: BTreeMap<String, Balanced> = BTreeMap::new();
-            for id in &networks {
-                let Some(table) = self.tables.get(*id) else {
-                    continue;
-                };
-                let short = id.get(..12).unwrap_or(id);
-                let services = table.balanced(v4).into_iter();
-                wanted.extend(services.map(|(service, b)| (format!("svc-{short}-{service}"), b)));
-            }
+        let networks: Vec<String> = networks.into_iter().map(str::to_owned).collect();
+        let wanted = [true, false].map(|v4| {
+            let tables = networks.iter().filter_map(|id| Some((id, self.tables.get(id)?)));
+            let changes = tables.flat_map(|(id, table)| self.changes(id, &table.service_ids(), v4));
+            let known = changes.filter_map(|(chain, service)| Some((chain, service?)));
+            known.collect::<Services>()
+        });
+        let Some(sandbox) = self.sandboxes.get_mut(netns) else {
+            return Ok(());
+        };
+        for ((v4, vips), wanted) in [true, false].into_iter().zip(&mut sandbox.vips).zip(wanted) {
             let failed = NetError::netlink(format!("set service addresses of {netns}"));
             let stale = vips.apply(&mut sandbox.nft, wanted).map_err(failed)?;
             let netns = sandbox.netns.clone();

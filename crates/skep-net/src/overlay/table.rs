@@ -11,9 +11,24 @@ use crate::netlink::route::{FdbEntry, Neighbour};
 /// The endpoint table of one network.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct NetworkTable {
-    pub services: BTreeMap<String, ServiceEndpoint>,
-    pub tasks: BTreeMap<String, TaskEndpoint>,
-    pub nodes: BTreeMap<String, NodeEndpoint>,
+    services: BTreeMap<String, ServiceEndpoint>,
+    tasks: BTreeMap<String, TaskEndpoint>,
+    nodes: BTreeMap<String, NodeEndpoint>,
+    /// By service: its tasks.
+    of_service: BTreeMap<String, BTreeSet<String>>,
+    by_address: BTreeMap<IpAddr, String>,
+}
+
+/// What a message changed in a table.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Changed {
+    /// Services whose addresses, ports or backends may be others now.
+    pub services: BTreeSet<String>,
+    /// Services, tasks that may be called otherwise now.
+    pub named_services: BTreeSet<String>,
+    pub named_tasks: BTreeSet<String>,
+    /// Somebody is elsewhere, or there at all, or not any more.
+    pub places: bool,
 }
 
 /// A service as it is balanced: its addresses and who takes its traffic.
@@ -46,37 +61,169 @@ pub(crate) fn mac_for(addresses: impl IntoIterator<Item = IpAddr>) -> Option<Mac
 }
 
 impl NetworkTable {
-    /// Takes a change, or the whole table anew.
-    pub fn merge(&mut self, change: &NetworkEndpoints) {
+    /// Takes a change, or the whole table anew; answers what is another now.
+    pub fn merge(&mut self, change: &NetworkEndpoints) -> Changed {
+        let mut changed = Changed::default();
         if change.complete {
-            *self = NetworkTable::default();
+            self.retain(change, &mut changed);
         }
         for id in &change.removed_services {
-            self.services.remove(id);
+            self.remove_service(id, &mut changed);
         }
         for id in &change.removed_tasks {
-            self.tasks.remove(id);
+            self.remove_task(id, &mut changed);
         }
         for id in &change.removed_nodes {
-            self.nodes.remove(id);
+            changed.places |= self.nodes.remove(id).is_some();
         }
-        let services = change
-            .set_services
-            .iter()
-            .map(|s| (s.service_id.clone(), s.clone()));
-        self.services.extend(services);
-        self.tasks.extend(
-            change
-                .set_tasks
-                .iter()
-                .map(|t| (t.task_id.clone(), t.clone())),
-        );
-        self.nodes.extend(
-            change
-                .set_nodes
-                .iter()
-                .map(|n| (n.node_id.clone(), n.clone())),
-        );
+        for service in &change.set_services {
+            self.set_service(service, &mut changed);
+        }
+        for task in &change.set_tasks {
+            self.set_task(task, &mut changed);
+        }
+        for node in &change.set_nodes {
+            let old = self.nodes.insert(node.node_id.clone(), node.clone());
+            changed.places |= old.as_ref() != Some(node);
+        }
+        changed
+    }
+
+    /// Removes what the whole table does not have.
+    fn retain(&mut self, whole: &NetworkEndpoints, changed: &mut Changed) {
+        let services: BTreeSet<&str> = ids(&whole.set_services, |s| &s.service_id);
+        let tasks: BTreeSet<&str> = ids(&whole.set_tasks, |t| &t.task_id);
+        let nodes: BTreeSet<&str> = ids(&whole.set_nodes, |n| &n.node_id);
+        let gone = |id: &&String, kept: &BTreeSet<&str>| !kept.contains(id.as_str());
+        let gone_services = self.services.keys().filter(|id| gone(id, &services));
+        for id in gone_services.cloned().collect::<Vec<_>>() {
+            self.remove_service(&id, changed);
+        }
+        let gone_tasks = self.tasks.keys().filter(|id| gone(id, &tasks));
+        for id in gone_tasks.cloned().collect::<Vec<_>>() {
+            self.remove_task(&id, changed);
+        }
+        let before = self.nodes.len();
+        self.nodes.retain(|id, _| nodes.contains(id.as_str()));
+        changed.places |= self.nodes.len() != before;
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) -> Changed {
+        self.merge(&NetworkEndpoints {
+            complete: true,
+            ..NetworkEndpoints::default()
+        })
+    }
+
+    fn set_service(&mut self, service: &ServiceEndpoint, changed: &mut Changed) {
+        let id = &service.service_id;
+        if self.services.get(id) == Some(service) {
+            return;
+        }
+        self.services.insert(id.clone(), service.clone());
+        self.note_service(id, changed);
+    }
+
+    fn remove_service(&mut self, id: &str, changed: &mut Changed) {
+        if self.services.remove(id).is_some() {
+            self.note_service(id, changed);
+        }
+    }
+
+    /// What a service is called decides what its tasks are.
+    fn note_service(&self, id: &str, changed: &mut Changed) {
+        changed.services.insert(id.to_owned());
+        changed.named_services.insert(id.to_owned());
+        let tasks = self.of_service.get(id).into_iter().flatten();
+        changed.named_tasks.extend(tasks.cloned());
+    }
+
+    fn set_task(&mut self, task: &TaskEndpoint, changed: &mut Changed) {
+        let id = &task.task_id;
+        let old = self.tasks.get(id);
+        if old == Some(task) {
+            return;
+        }
+        let place = |t: &TaskEndpoint| {
+            let (node, address) = (t.node_id.clone(), t.node_addr.clone());
+            (node, address, t.addresses.clone())
+        };
+        changed.places |= old.map(place) != Some(place(task));
+        if old.is_some_and(|old| old.service_id != task.service_id) {
+            self.remove_task(id, changed);
+        }
+        changed.services.insert(task.service_id.clone());
+        changed.named_tasks.insert(id.clone());
+        let of_service = self.of_service.entry(task.service_id.clone()).or_default();
+        of_service.insert(id.clone());
+        for ip in parse_ips(&task.addresses) {
+            self.by_address.insert(ip, id.clone());
+        }
+        self.tasks.insert(id.clone(), task.clone());
+    }
+
+    fn remove_task(&mut self, id: &str, changed: &mut Changed) {
+        let Some(task) = self.tasks.remove(id) else {
+            return;
+        };
+        changed.places = true;
+        changed.named_tasks.insert(id.to_owned());
+        if let Some(of_service) = self.of_service.get_mut(&task.service_id) {
+            of_service.remove(id);
+            if of_service.is_empty() {
+                self.of_service.remove(&task.service_id);
+            }
+        }
+        for ip in parse_ips(&task.addresses) {
+            if self.by_address.get(&ip).is_some_and(|owner| owner == id) {
+                self.by_address.remove(&ip);
+            }
+        }
+        changed.services.insert(task.service_id);
+    }
+
+    /// The whole table as a message.
+    pub fn whole(&self, network_id: &str) -> NetworkEndpoints {
+        NetworkEndpoints {
+            network_id: network_id.to_owned(),
+            complete: true,
+            set_services: self.services.values().cloned().collect(),
+            set_tasks: self.tasks.values().cloned().collect(),
+            set_nodes: self.nodes.values().cloned().collect(),
+            ..NetworkEndpoints::default()
+        }
+    }
+
+    /// All services' ids: also of those that only tasks know.
+    pub fn service_ids(&self) -> BTreeSet<String> {
+        let known = self.services.keys();
+        known.chain(self.of_service.keys()).cloned().collect()
+    }
+
+    /// A service.
+    pub fn service(&self, id: &str) -> Option<&ServiceEndpoint> {
+        self.services.get(id)
+    }
+
+    /// A task.
+    pub fn task(&self, id: &str) -> Option<&TaskEndpoint> {
+        self.tasks.get(id)
+    }
+
+    /// The task that has an address.
+    pub fn task_at(&self, ip: IpAddr) -> Option<&TaskEndpoint> {
+        self.tasks.get(self.by_address.get(&ip)?)
+    }
+
+    /// All tasks.
+    pub fn tasks(&self) -> impl Iterator<Item = &TaskEndpoint> {
+        self.tasks.values()
+    }
+
+    /// All nodes.
+    pub fn nodes(&self) -> impl Iterator<Item = &NodeEndpoint> {
+        self.nodes.values()
     }
 
     /// Whoever is on other nodes: addresses, and the node's outer address.
@@ -128,40 +275,33 @@ impl NetworkTable {
         )
     }
 
-    /// Each service with its backends of one family.
-    pub fn balanced(&self, v4: bool) -> BTreeMap<String, Balanced> {
-        let mut out: BTreeMap<String, Balanced> = BTreeMap::new();
-        for service in self.services.values() {
-            let vips = parse_ips(&service.virtual_ips)
-                .filter(|ip| ip.is_ipv4() == v4)
-                .collect();
-            out.insert(
-                service.service_id.clone(),
-                Balanced {
-                    vips,
-                    ..Balanced::default()
-                },
-            );
-        }
-        for task in self.tasks.values() {
-            let Some(entry) = out.get_mut(&task.service_id) else {
-                continue;
-            };
-            for ip in parse_ips(&task.addresses).filter(|ip| ip.is_ipv4() == v4) {
-                entry.present.insert(ip);
+    /// A service with its backends of one family.
+    pub fn balanced(&self, service_id: &str, v4: bool) -> Option<Balanced> {
+        let service = self.services.get(service_id)?;
+        let of_family = |ip: &IpAddr| ip.is_ipv4() == v4;
+        let mut out = Balanced {
+            vips: parse_ips(&service.virtual_ips).filter(of_family).collect(),
+            ..Balanced::default()
+        };
+        let tasks = self.of_service.get(service_id).into_iter().flatten();
+        for task in tasks.filter_map(|id| self.tasks.get(id)) {
+            for ip in parse_ips(&task.addresses).filter(of_family) {
+                out.present.insert(ip);
                 if task.node_lost {
-                    entry.lost.insert(ip);
+                    out.lost.insert(ip);
                 }
                 if task.in_rotation {
-                    entry.backends.push(ip);
+                    out.backends.push(ip);
                 }
             }
         }
-        for entry in out.values_mut() {
-            entry.backends.sort_unstable();
-        }
-        out
+        out.backends.sort_unstable();
+        Some(out)
     }
+}
+
+fn ids<T>(all: &[T], id: impl Fn(&T) -> &String) -> BTreeSet<&str> {
+    all.iter().map(|one| id(one).as_str()).collect()
 }
 
 #[cfg(test)]
@@ -247,10 +387,10 @@ mod tests {
             task("a", "n", "10.0.1.3", true),
             task("b", "nn", "10.0.1.4", false),
         ]);
-        let web = &table.balanced(true)["web"];
+        let web = table.balanced("web", true).unwrap();
         assert_eq!(web.backends, [ip("10.0.1.3")]);
         assert_eq!(web.present.len(), 2);
-        assert!(table.balanced(false)["web"].backends.is_empty());
+        assert!(table.balanced("web", false).unwrap().backends.is_empty());
     }
 
     #[test]
@@ -266,6 +406,37 @@ mod tests {
             complete: true,
             ..NetworkEndpoints::default()
         });
+        assert_eq!(t, NetworkTable::default());
+    }
+
+    fn changed(services: &[&str], tasks: &[&str], places: bool) -> Changed {
+        let set = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect();
+        Changed {
+            services: set(services),
+            named_services: BTreeSet::new(),
+            named_tasks: set(tasks),
+            places,
+        }
+    }
+
+    #[test]
+    fn a_message_changes_what_it_names_and_no_more() {
+        let mut t = table(&[task("a", "n", "10.0.1.3", true)]);
+        let mut tell = |task: TaskEndpoint| {
+            t.merge(&NetworkEndpoints {
+                set_tasks: vec![task],
+                ..NetworkEndpoints::default()
+            })
+        };
+        let same = tell(task("a", "n", "10.0.1.3", true));
+        assert_eq!(same, Changed::default());
+        let rotation = tell(task("a", "n", "10.0.1.3", false));
+        assert_eq!(rotation, changed(&["web"], &["a"], false));
+        let place = tell(task("a", "nn", "10.0.1.3", false));
+        assert_eq!(place, changed(&["web"], &["a"], true));
+        assert_eq!(t.task_at(ip("10.0.1.3")).unwrap().task_id, "a");
+        let gone = t.clear();
+        assert_eq!(gone.named_services, ["web".to_owned()].into());
         assert_eq!(t, NetworkTable::default());
     }
 }

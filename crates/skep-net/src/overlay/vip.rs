@@ -10,8 +10,9 @@
 //! ```
 //! A service changes in one transaction. Connections keep their backend until it is gone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::table::Balanced;
 use crate::netlink::NetlinkError;
@@ -22,6 +23,9 @@ use crate::netlink::nft::{
 
 const VIPS: &str = "vips";
 
+/// Services by chain name. Many namespaces have the same ones.
+pub(crate) type Services = BTreeMap<String, Arc<Balanced>>;
+
 /// Which connections are to be forgotten.
 pub(crate) type Stale = Box<dyn Fn(&Flow) -> bool + Send>;
 
@@ -31,7 +35,7 @@ pub(crate) struct VipTable {
     table: Table,
     v4: bool,
     /// `None` until this run has written the table once.
-    applied: Option<BTreeMap<String, Balanced>>,
+    applied: Option<Services>,
 }
 
 impl VipTable {
@@ -44,34 +48,63 @@ impl VipTable {
         }
     }
 
-    /// Brings the namespace to these services, by chain name. Answers which connections are to be
-    /// forgotten, if any.
+    /// Whether nothing is known of the namespace yet: [`VipTable::update`] needs all services.
+    pub fn is_unknown(&self) -> bool {
+        self.applied.is_none()
+    }
+
+    /// Brings the namespace to these services, by chain name, and no others. Answers which
+    /// connections are to be forgotten, if any.
     pub fn apply(
         &mut self,
         nft: &mut NftSocket,
-        wanted: BTreeMap<String, Balanced>,
+        wanted: Services,
     ) -> Result<Option<Stale>, NetlinkError> {
-        let wanted: BTreeMap<_, _> = wanted
-            .into_iter()
-            .filter(|(_, b)| !b.vips.is_empty())
-            .collect();
-        if self.applied.as_ref() == Some(&wanted) || (self.applied.is_none() && wanted.is_empty()) {
+        let known = self.applied.iter().flat_map(BTreeMap::keys);
+        let gone = known.filter(|chain| !wanted.contains_key(*chain));
+        let gone: Vec<String> = gone.cloned().collect();
+        let mut changes: BTreeMap<String, Option<Arc<Balanced>>> =
+            gone.into_iter().map(|chain| (chain, None)).collect();
+        changes.extend(wanted.into_iter().map(|(chain, new)| (chain, Some(new))));
+        self.update(nft, changes)
+    }
+
+    /// The same where only these services may have changed; `None` is one that is gone.
+    pub fn update(
+        &mut self,
+        nft: &mut NftSocket,
+        changes: BTreeMap<String, Option<Arc<Balanced>>>,
+    ) -> Result<Option<Stale>, NetlinkError> {
+        let (mut had, mut wanted) = (Services::new(), Services::new());
+        for (chain, new) in changes {
+            let new = new.filter(|service| !service.vips.is_empty());
+            let old = self.applied.as_ref().and_then(|all| all.get(&chain));
+            if old == new.as_ref() {
+                continue;
+            }
+            if let Some(old) = old {
+                had.insert(chain.clone(), Arc::clone(old));
+            }
+            if let Some(new) = new {
+                wanted.insert(chain, new);
+            }
+        }
+        if had.is_empty() && wanted.is_empty() {
             return Ok(None);
         }
         let mut tx = Transaction::new();
-        let none = BTreeMap::new();
-        let had = match &self.applied {
-            Some(had) => had,
-            None => {
-                self.write_frame(&mut tx);
-                &none
-            }
-        };
-        self.change(&mut tx, had, &wanted);
+        if self.applied.is_none() {
+            self.write_frame(&mut tx);
+        }
+        self.change(&mut tx, &had, &wanted);
         nft.commit(tx)?;
-        let gone = gone(had, &wanted);
+        let gone = gone(&had, &wanted);
+        let applied = self.applied.get_or_insert_default();
+        for chain in had.keys().filter(|chain| !wanted.contains_key(*chain)) {
+            applied.remove(chain);
+        }
+        applied.extend(wanted);
         let lost = !gone.is_empty();
-        self.applied = Some(wanted);
         let stale = move |flow: &Flow| gone.iter().any(|g| g.holds(flow));
         Ok(lost.then(|| Box::new(stale) as Stale))
     }
@@ -88,12 +121,7 @@ impl VipTable {
         );
     }
 
-    fn change(
-        &self,
-        tx: &mut Transaction,
-        had: &BTreeMap<String, Balanced>,
-        wanted: &BTreeMap<String, Balanced>,
-    ) {
+    fn change(&self, tx: &mut Transaction, had: &Services, wanted: &Services) {
         let t = &self.table;
         let element = |vip: &IpAddr, chain: &str| Element::jump(Value::ip(*vip), chain);
         let key = |vip: &IpAddr| Element::key(Value::ip(*vip));
@@ -187,10 +215,10 @@ impl Gone {
     }
 }
 
-fn gone(had: &BTreeMap<String, Balanced>, wanted: &BTreeMap<String, Balanced>) -> Vec<Gone> {
+fn gone(had: &Services, wanted: &Services) -> Vec<Gone> {
     let mut out = Vec::new();
     for (chain, old) in had {
-        for (backend, end) in ended(old, wanted.get(chain)) {
+        for (backend, end) in ended(old, wanted.get(chain).map(Arc::as_ref)) {
             let vips = old.vips.iter().copied();
             out.extend(vips.map(|vip| Gone { vip, backend, end }));
         }
@@ -206,18 +234,18 @@ mod tests {
         [10, 0, 1, n].into()
     }
 
-    fn services(backends: &[u8], present: &[u8]) -> BTreeMap<String, Balanced> {
+    fn services(backends: &[u8], present: &[u8], lost: &[u8]) -> Services {
         let web = Balanced {
             vips: [ip(2)].into(),
             backends: backends.iter().map(|n| ip(*n)).collect(),
             present: present.iter().map(|n| ip(*n)).collect(),
-            ..Balanced::default()
+            lost: lost.iter().map(|n| ip(*n)).collect(),
         };
-        [("svc-web".to_owned(), web)].into()
+        [("svc-web".to_owned(), Arc::new(web))].into()
     }
 
     fn gone_of(old: (&[u8], &[u8]), new: (&[u8], &[u8])) -> Vec<(IpAddr, End)> {
-        let gone = gone(&services(old.0, old.1), &services(new.0, new.1));
+        let gone = gone(&services(old.0, old.1, &[]), &services(new.0, new.1, &[]));
         gone.into_iter().map(|g| (g.backend, g.end)).collect()
     }
 
@@ -242,12 +270,10 @@ mod tests {
 
     #[test]
     fn a_lost_backend_loses_what_it_has_not_answered() {
-        let old = services(&[3, 4], &[3, 4]);
-        let mut new = services(&[3], &[3, 4]);
-        if let Some(web) = new.get_mut("svc-web") {
-            web.lost.insert(ip(4));
-        }
-        let gone = gone(&old, &new);
+        let gone = gone(
+            &services(&[3, 4], &[3, 4], &[]),
+            &services(&[3], &[3, 4], &[4]),
+        );
         assert_eq!(gone.len(), 1);
         assert_eq!(gone[0].end, End::Lost);
     }

@@ -148,16 +148,13 @@ def services(secret, config):
     service.reload()
     assert service.attrs["Spec"]["TaskTemplate"]["ContainerSpec"]["Env"] == ["A=2"]
     assert service.attrs["Spec"]["Labels"] == {"kind": "web"}
-    eventually(
-        "the update completes",
-        lambda: service.reload() or service.attrs["UpdateStatus"]["State"] == "completed",
-    )
+    eventually("the update completes", lambda: update_state(service) == "completed")
     service.reload()
     assert service.force_update()
     running(service, 1)
     logs = b"".join(service.logs(stdout=True, stderr=True, tail=10))
     assert isinstance(logs, bytes)
-    refused(409, "in use", lambda: secret.remove())
+    refused(400, "is in use by the following service: py", lambda: secret.remove())
     refused(409, "already exists", lambda: client.services.create(IMAGE, name="py"))
     refused(
         400,
@@ -167,6 +164,11 @@ def services(secret, config):
         ),
     )
     return network, service
+
+
+def update_state(service):
+    service.reload()
+    return service.attrs.get("UpdateStatus", {}).get("State")
 
 
 def everywhere():

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use super::{NodeKey, WireGuard, remove_guard, tunnel_address};
 use crate::error::NetError;
 use crate::net::State;
+use crate::overlay::table::NetworkTable;
 use crate::overlay::{SwarmSpec, Warning};
 
 /// Nodes by id: public key, tunnel address, data path address.
@@ -14,7 +15,7 @@ pub(crate) type Keys = BTreeMap<String, ([u8; 32], IpAddr, IpAddr)>;
 impl State {
     /// Every node whose key is known, but this one.
     fn node_keys(&self, own: &str) -> Keys {
-        let nodes = self.tables.values().flat_map(|t| t.nodes.values());
+        let nodes = self.tables.values().flat_map(NetworkTable::nodes);
         let others = nodes.filter(|n| n.node_id != own);
         let known = others.filter_map(|n| {
             let (key, address) = tunnel_address(&n.wireguard_public_key)?;
@@ -70,7 +71,7 @@ impl State {
         let lacking = |t: &&skep_objects::skep_v1::TaskEndpoint| {
             t.node_id != own && !keys.contains_key(&t.node_id)
         };
-        let node = &table.tasks.values().find(lacking)?.node_id;
+        let node = &table.tasks().find(lacking)?.node_id;
         let reason = format!("node {node} has published no WireGuard key");
         Some(Warning::EncryptionUnavailable {
             network_id: network_id.to_owned(),
