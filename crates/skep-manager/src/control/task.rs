@@ -84,8 +84,9 @@ fn pick<'a>(
 
 fn passes(view: &View, task: &Task, filters: &Filters) -> bool {
     let empty = BTreeMap::new();
+    // Tasks have none of their own: `docker stack ps` asks for those of their service.
     let labels = task
-        .annotations
+        .service_annotations
         .as_ref()
         .map_or(&empty, |annotations| &annotations.labels);
     name_filter!(filters).passes(&task.id, task.name(), labels)
