@@ -43,7 +43,11 @@ pub fn install() -> Result<()> {
     if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
         return Ok(());
     }
-    eprintln!("xtask: installing {} into {}", PACKAGES.join(" "), directory.display());
+    eprintln!(
+        "xtask: installing {} into {}",
+        PACKAGES.join(" "),
+        directory.display()
+    );
     if directory.exists() {
         std::fs::remove_dir_all(&directory)?;
     }

@@ -186,17 +186,22 @@ fn prometheus(site: &Site) {
         .stderr(fs::File::create(dir.join("log")).unwrap());
     let _running = Running(command.spawn().unwrap());
     let server: SocketAddr = "127.0.0.1:9090".parse().unwrap();
-    let found = eventually("Prometheus discovers the swarm (Debian: prometheus)", || {
-        let log = || fs::read_to_string(dir.join("log")).unwrap_or_default();
-        let answer = get_in(&site.client, server, "/api/v1/targets?state=active");
-        let targets = answer.map_err(|error| format!("{error}; {}", log()))?.json();
-        let all = ["nodes", "services", "tasks"].map(|job| labels(&targets, job).len());
-        if all.iter().all(|count| *count > 0) {
-            Ok(targets)
-        } else {
-            Err(format!("{all:?}; {}", log()))
-        }
-    });
+    let found = eventually(
+        "Prometheus discovers the swarm (Debian: prometheus)",
+        || {
+            let log = || fs::read_to_string(dir.join("log")).unwrap_or_default();
+            let answer = get_in(&site.client, server, "/api/v1/targets?state=active");
+            let targets = answer
+                .map_err(|error| format!("{error}; {}", log()))?
+                .json();
+            let all = ["nodes", "services", "tasks"].map(|job| labels(&targets, job).len());
+            if all.iter().all(|count| *count > 0) {
+                Ok(targets)
+            } else {
+                Err(format!("{all:?}; {}", log()))
+            }
+        },
+    );
     let nodes = labels(&found, "nodes");
     assert_eq!(values(&nodes, "node_hostname"), ["host1", "host2"]);
     assert_eq!(values(&nodes, "node_role"), ["manager", "worker"]);
@@ -206,7 +211,10 @@ fn prometheus(site: &Site) {
     let services = labels(&found, "services");
     assert_eq!(values(&services, "service_name"), ["web"]);
     assert_eq!(values(&services, "service_mode"), ["replicated"]);
-    assert_eq!(values(&services, "service_endpoint_port_publish_mode"), ["ingress"]);
+    assert_eq!(
+        values(&services, "service_endpoint_port_publish_mode"),
+        ["ingress"]
+    );
     assert_eq!(values(&services, "network_name"), ["front", "ingress"]);
     let label = values(&services, "service_label_traefik_enable");
     assert_eq!(label, ["true"]);
@@ -239,7 +247,10 @@ fn traefik(site: &Site) {
     let vips = web["Endpoint"]["VirtualIPs"].as_array().unwrap();
     let on: Vec<Value> = vips.iter().map(|vip| name_of(&vip["NetworkID"])).collect();
     assert_eq!(on, ["ingress", "front"]);
-    assert!(vips.iter().all(|vip| vip["Addr"].as_str().unwrap().contains('/')));
+    assert!(
+        vips.iter()
+            .all(|vip| vip["Addr"].as_str().unwrap().contains('/'))
+    );
     let plain = find("plain");
     assert_eq!(plain["Spec"]["EndpointSpec"]["Mode"], "dnsrr");
     let id = plain["ID"].as_str().unwrap();
@@ -285,9 +296,17 @@ fn portainer(site: &Site) {
     let info = site.get("/info");
     let swarm = &info["Swarm"];
     assert_eq!(swarm["ControlAvailable"], true);
-    assert_eq!((&swarm["Nodes"], &swarm["Managers"]), (&2.into(), &1.into()));
+    assert_eq!(
+        (&swarm["Nodes"], &swarm["Managers"]),
+        (&2.into(), &1.into())
+    );
     assert!(swarm["NodeID"].is_string() && swarm["Cluster"]["ID"].is_string());
-    assert!(info["Plugins"]["Network"].as_array().unwrap().contains(&"overlay".into()));
+    assert!(
+        info["Plugins"]["Network"]
+            .as_array()
+            .unwrap()
+            .contains(&"overlay".into())
+    );
     for list in [
         "/v1.41/containers/json?all=1",
         "/v1.41/images/json",
@@ -307,7 +326,9 @@ fn portainer(site: &Site) {
     assert!(site.get("/v1.41/swarm")["JoinTokens"]["Worker"].is_string());
     let now = site.get("/info")["SystemTime"].clone();
     assert!(now.is_string());
-    let events = site.manager().api("GET", "/v1.41/events?since=1&until=2", None);
+    let events = site
+        .manager()
+        .api("GET", "/v1.41/events?since=1&until=2", None);
     assert_eq!(events.unwrap().status, 200);
     let service = site.get(r#"/v1.41/services?filters={"name":["web"]}"#);
     let id = service[0]["ID"].as_str().unwrap();
@@ -321,7 +342,11 @@ fn portainer(site: &Site) {
     assert_eq!(answer.status, 200, "{}", answer.text());
     let answer = site.manager().api("POST", &update, Some(&spec)).unwrap();
     assert_eq!(answer.status, 500, "{}", answer.text());
-    assert!(answer.text().contains("update out of sequence"), "{}", answer.text());
+    assert!(
+        answer.text().contains("update out of sequence"),
+        "{}",
+        answer.text()
+    );
 }
 
 #[test]

@@ -158,7 +158,11 @@ fn nothing_lost(load: &Load, during: &str) {
         if load.answered() >= goal {
             Ok(())
         } else {
-            Err(format!("{} of {goal}; {:?}", load.answered(), load.failures()))
+            Err(format!(
+                "{} of {goal}; {:?}",
+                load.answered(),
+                load.failures()
+            ))
         }
     });
     let failures: Vec<String> = load.failures().into_iter().map(|f| f.text).collect();
@@ -218,7 +222,9 @@ fn no_request_is_lost_while_tasks_and_nodes_come_and_go() {
 /// The third host's cable is pulled; then it is removed, and comes back as a new node.
 fn lose_a_node(site: &mut Site, load: &mut Load) {
     site.wait_for("a task on each node", |nodes| {
-        ["host1", "host2", "host3"].iter().all(|h| nodes.iter().any(|n| n == h))
+        ["host1", "host2", "host3"]
+            .iter()
+            .all(|h| nodes.iter().any(|n| n == h))
     });
     load.stop();
     assert!(load.failures().is_empty());
@@ -245,7 +251,11 @@ fn lose_a_node(site: &mut Site, load: &mut Load) {
     });
     load.stop();
     let in_flight = |f: &skep_testkit::Failure| f.connected && f.began <= cut;
-    let lost: Vec<_> = load.failures().into_iter().filter(|f| !in_flight(f)).collect();
+    let lost: Vec<_> = load
+        .failures()
+        .into_iter()
+        .filter(|f| !in_flight(f))
+        .collect();
     assert!(lost.is_empty(), "loss of a node: {lost:#?}");
 
     let mut load = Load::new();
@@ -287,13 +297,19 @@ fn only_healthy_tasks_are_asked_and_without_any_the_connection_is_refused() {
     let health = "--health-interval 200ms --health-retries 1 --health-start-period 300s";
     site.create(
         "web",
-        &format!("--detach --constraint node.role==manager -p {publish} {health} --health-cmd=ls~/ok"),
+        &format!(
+            "--detach --constraint node.role==manager -p {publish} {health} --health-cmd=ls~/ok"
+        ),
         "",
     );
     let inside = site.inside();
     let vip = eventually("the service has an address", || {
         let running = site.docker("ps -q --filter label=com.docker.swarm.service.name=web");
-        if running.is_empty() { Err("no container".to_owned()) } else { Ok(site.vip("web")) }
+        if running.is_empty() {
+            Err("no container".to_owned())
+        } else {
+            Ok(site.vip("web"))
+        }
     });
     let refused = || {
         refusal(&inside, vip)?;
@@ -305,7 +321,11 @@ fn only_healthy_tasks_are_asked_and_without_any_the_connection_is_refused() {
     let serves = || {
         let ask = |namespace: &Path, address| {
             let answer = get_in(namespace, address, "/").map_err(|e| format!("{e:#}"))?;
-            if answer.status == 200 { Ok(()) } else { Err(answer.head) }
+            if answer.status == 200 {
+                Ok(())
+            } else {
+                Err(answer.head)
+            }
         };
         ask(&inside, vip)?;
         (0..3).try_for_each(|host| ask(&site.client, site.mesh(host)))
@@ -314,7 +334,9 @@ fn only_healthy_tasks_are_asked_and_without_any_the_connection_is_refused() {
     site.docker("service scale --detach web=0");
     eventually("a service without tasks refuses", refused);
     let resolved = site.docker("ps -q --filter label=com.docker.swarm.service.name=asker");
-    let named = site.manager().docker(&["exec", &resolved, "nslookup", "tasks.web"]);
+    let named = site
+        .manager()
+        .docker(&["exec", &resolved, "nslookup", "tasks.web"]);
     // What follows the name server's own address.
     let found = named.stdout.rsplit(":53").next().unwrap_or_default();
     assert!(!found.contains("Address"), "{}", named.stdout);

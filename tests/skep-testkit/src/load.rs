@@ -120,7 +120,11 @@ impl Shared {
             }
             Err(error) => {
                 let took = began.elapsed();
-                self.fail(began, connected, format!("{address}: {error} after {took:?}"));
+                self.fail(
+                    began,
+                    connected,
+                    format!("{address}: {error} after {took:?}"),
+                );
             }
         }
     }

@@ -257,7 +257,11 @@ mod tests {
     #[test]
     fn a_container_on_a_local_network_is_found_by_each_of_its_names() {
         let mut names = NetworkNames::new("mynet");
-        names.set_endpoint("e", &["db".into(), "alias".into()], &[[172, 18, 0, 2].into()]);
+        names.set_endpoint(
+            "e",
+            &["db".into(), "alias".into()],
+            &[[172, 18, 0, 2].into()],
+        );
         check(&names, "db", Some(&["172.18.0.2"]));
         check(&names, "alias.mynet", Some(&["172.18.0.2"]));
         assert_eq!(names.reverse([172, 18, 0, 2].into()), Some("db.mynet"));
@@ -268,7 +272,11 @@ mod tests {
         let mut names = NetworkNames::new("mynet");
         let before = names.clone();
         names.set_endpoint("e", &["db".into()], &[[172, 18, 0, 2].into()]);
-        names.set_endpoint("f", &["db".into()], &[[172, 18, 0, 2].into(), [172, 18, 0, 3].into()]);
+        names.set_endpoint(
+            "f",
+            &["db".into()],
+            &[[172, 18, 0, 2].into(), [172, 18, 0, 3].into()],
+        );
         names.remove(&Owner::Endpoint("f".into()));
         check(&names, "db", Some(&["172.18.0.2"]));
         names.remove(&Owner::Endpoint("e".into()));

@@ -47,11 +47,7 @@ impl Directory {
         }
     }
 
-    fn find<T>(
-        &self,
-        networks: &[String],
-        f: impl Fn(&NetworkNames) -> Option<T>,
-    ) -> Option<T> {
+    fn find<T>(&self, networks: &[String], f: impl Fn(&NetworkNames) -> Option<T>) -> Option<T> {
         let known = self.networks.read().unwrap_or_else(PoisonError::into_inner);
         networks.iter().find_map(|id| f(known.get(id)?))
     }

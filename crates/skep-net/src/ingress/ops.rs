@@ -193,7 +193,9 @@ impl State {
         }
         let ports: BTreeSet<MeshPort> = ingress.tables.iter().flat_map(MeshTable::ports).collect();
         let held = ingress.held.iter();
-        if held.clone().all(|(port, held)| ports.contains(port) && held.is_some())
+        if held
+            .clone()
+            .all(|(port, held)| ports.contains(port) && held.is_some())
             && held.len() == ports.len()
         {
             return Ok(());

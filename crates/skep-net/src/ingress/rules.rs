@@ -13,8 +13,8 @@ use crate::netlink::conntrack::{Flow, UDP};
 use crate::netlink::nft::{
     Chain, Element, Family, Field, Hook, NftSocket, Rule, Set, Table, Transaction, Value,
 };
-use crate::overlay::{End, Stale, ended};
 use crate::overlay::table::{Balanced, NetworkTable};
+use crate::overlay::{End, Stale, ended};
 use crate::publish::Protocol;
 
 const PORTS: &str = "ports";

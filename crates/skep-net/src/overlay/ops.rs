@@ -115,7 +115,10 @@ impl Net {
         if message.complete {
             let named = message.networks.iter().map(|n| n.network_id.as_str());
             let named: BTreeSet<&str> = named.collect();
-            let others = state.tables.keys().filter(|id| !named.contains(id.as_str()));
+            let others = state
+                .tables
+                .keys()
+                .filter(|id| !named.contains(id.as_str()));
             for id in others.cloned().collect::<Vec<_>>() {
                 errors.extend(state.take_table(&NetworkEndpoints {
                     network_id: id,
@@ -253,7 +256,10 @@ impl State {
         }
         let services = Some(&changed.services);
         errors.extend(self.sync_ingress(network_id, services).err());
-        let is_ingress = self.overlays.get(network_id).is_some_and(|o| o.spec.ingress);
+        let is_ingress = self
+            .overlays
+            .get(network_id)
+            .is_some_and(|o| o.spec.ingress);
         if !is_ingress {
             let [v4, v6] = [true, false].map(|v4| self.changes(network_id, &changed.services, v4));
             for id in self.sandboxes_on(network_id) {
@@ -326,7 +332,11 @@ impl State {
         if sandbox.vips.iter().any(VipTable::is_unknown) {
             return self.sync_vips(netns);
         }
-        for ((v4, vips), changes) in [true, false].into_iter().zip(&mut sandbox.vips).zip(changes) {
+        for ((v4, vips), changes) in [true, false]
+            .into_iter()
+            .zip(&mut sandbox.vips)
+            .zip(changes)
+        {
             let failed = NetError::netlink(format!("set service addresses of {netns}"));
             let stale = vips.update(&mut sandbox.nft, changes.clone());
             let netns = sandbox.netns.clone();
@@ -421,7 +431,9 @@ impl State {
             .collect();
         let networks: Vec<String> = networks.into_iter().map(str::to_owned).collect();
         let wanted = [true, false].map(|v4| {
-            let tables = networks.iter().filter_map(|id| Some((id, self.tables.get(id)?)));
+            let tables = networks
+                .iter()
+                .filter_map(|id| Some((id, self.tables.get(id)?)));
             let changes = tables.flat_map(|(id, table)| self.changes(id, &table.service_ids(), v4));
             let known = changes.filter_map(|(chain, service)| Some((chain, service?)));
             known.collect::<Services>()

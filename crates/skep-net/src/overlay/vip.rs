@@ -259,7 +259,10 @@ mod tests {
 
     #[test]
     fn a_removed_backend_loses_them() {
-        assert_eq!(gone_of((&[3, 4], &[3, 4]), (&[3], &[3])), [(ip(4), End::Dead)]);
+        assert_eq!(
+            gone_of((&[3, 4], &[3, 4]), (&[3], &[3])),
+            [(ip(4), End::Dead)]
+        );
         assert_eq!(gone_of((&[3], &[3, 4]), (&[3], &[3])), [(ip(4), End::Dead)]);
     }
 

@@ -6,11 +6,7 @@ use skep_objects::{skep_v1::TaskEndpoint, swarmkit::Task};
 use skep_store::View;
 use tokio::time::Instant;
 
-use super::{
-    Hub, StreamId,
-    drains::NEXT_STREAM,
-    stream::Change,
-};
+use super::{Hub, StreamId, drains::NEXT_STREAM, stream::Change};
 use crate::endpoints::table::{is_leaving, is_present, task_endpoint, task_networks};
 
 impl Hub {
