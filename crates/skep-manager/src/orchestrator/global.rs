@@ -1,8 +1,6 @@
 //! Global services: a task on each node that may have one.
 
-use skep_objects::swarmkit::{
-    Node, Service, TaskState, node_spec::Availability, node_spec::Membership,
-};
+use skep_objects::swarmkit::{Node, Service, TaskState, node_spec::Availability};
 use skep_store::TxError;
 
 use super::restart;
@@ -19,17 +17,12 @@ pub fn keeps_tasks(node: Option<&Node>, service: &Service) -> bool {
     })
 }
 
-/// Whether the service may get new tasks on the node.
+/// Whether the service may get new tasks on the node. Its membership says nothing here: a dockerd
+/// loses that field with every update of a node.
 #[must_use]
 pub fn takes_tasks(node: Option<&Node>, service: &Service) -> bool {
     keeps_tasks(node, service)
-        && node.is_some_and(|node| {
-            service::availability(node) == Availability::Active
-                && node
-                    .spec
-                    .as_ref()
-                    .is_none_or(|spec| spec.membership() == Membership::Accepted)
-        })
+        && node.is_some_and(|node| service::availability(node) == Availability::Active)
 }
 
 /// Adds and removes tasks. Returns the slots that an update may roll over.
