@@ -7,9 +7,11 @@ use std::{
 
 use skep_objects::{
     ids::new_id,
-    swarmkit::{LogSelector, LogSubscriptionOptions, SubscribeLogsMessage, SubscriptionMessage},
+    swarmkit::{
+        LogContext, LogSelector, LogSubscriptionOptions, SubscribeLogsMessage, SubscriptionMessage,
+    },
 };
-use skep_store::{Event, Object, Store, Watch};
+use skep_store::{Event, Object, Store, View, Watch};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::Status;
@@ -138,10 +140,21 @@ impl LogBroker {
         }
     }
 
-    /// The subscription of this id.
-    pub fn find(&self, id: &str) -> Result<Arc<Subscription>, Status> {
+    /// The subscription of this id, for a node that was asked for it.
+    pub fn find(&self, id: &str, node: &str) -> Result<Arc<Subscription>, Status> {
         let found = self.state().subscriptions.get(id).cloned();
+        let found = found.filter(|subscription| subscription.progress().asked.contains(node));
         found.ok_or_else(|| Status::not_found("no such subscription"))
+    }
+
+    /// Whether a node may speak for this task: it is its own.
+    pub fn is_own(&self, node: &str, context: &LogContext) -> bool {
+        let is_its_task = |view: &View| {
+            let task = view.task(&context.task_id);
+            // The task may have been deleted since it wrote that.
+            task.is_none_or(|task| task.node_id == node && task.service_id == context.service_id)
+        };
+        context.node_id == node && is_its_task(&self.store.view())
     }
 
     /// Sees a subscription through.
@@ -184,6 +197,8 @@ impl LogBroker {
     }
 
     fn ask(&self, subscription: &Subscription, node: &str) {
+        // A node that was removed may still be connected; it is told nothing more.
+        let is_member = self.store.view().node(node).is_some();
         let state = self.state();
         if !subscription.progress().asked.insert(node.to_owned()) {
             return;
@@ -191,6 +206,7 @@ impl LogBroker {
         let asked = state
             .listeners
             .get(node)
+            .filter(|_| is_member)
             .is_some_and(|(_, listener)| listener.send(subscription.message(false)).is_ok());
         if asked {
             subscription.progress().waiting.insert(node.to_owned());

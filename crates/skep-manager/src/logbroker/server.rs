@@ -8,8 +8,8 @@ use std::{
 
 use futures::{Stream, StreamExt};
 use skep_objects::swarmkit::{
-    ListenSubscriptionsRequest, PublishLogsMessage, PublishLogsResponse, SubscribeLogsMessage,
-    SubscribeLogsRequest, SubscriptionMessage,
+    ListenSubscriptionsRequest, LogMessage, PublishLogsMessage, PublishLogsResponse,
+    SubscribeLogsMessage, SubscribeLogsRequest, SubscriptionMessage,
 };
 use skep_rpc::{
     caller_of,
@@ -146,14 +146,14 @@ async fn publish(
 ) -> Result<bool, Status> {
     let subscription = match subscription {
         Some(subscription) => subscription,
-        None => subscription.insert(broker.find(&message.subscription_id)?),
+        None => subscription.insert(broker.find(&message.subscription_id, node)?),
     };
-    let own = |context: &skep_objects::swarmkit::LogContext| context.node_id == node;
-    if !message
-        .messages
-        .iter()
-        .all(|line| line.context.as_ref().is_some_and(own))
-    {
+    let is_own = |line: &LogMessage| {
+        line.context
+            .as_ref()
+            .is_some_and(|c| broker.is_own(node, c))
+    };
+    if !message.messages.iter().all(is_own) {
         return Err(Status::permission_denied(
             "logs of another node cannot be published",
         ));

@@ -20,6 +20,8 @@ use tonic::{Code, Request};
 use super::*;
 use crate::{control::Members, founding::found};
 
+mod hostile;
+
 const PATIENCE: Wait = Wait::from_secs(20);
 
 struct World {
