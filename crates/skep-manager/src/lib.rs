@@ -1,6 +1,7 @@
 //! The control plane: turns specs into running tasks by writing to the store.
 
 pub mod allocator;
+pub mod backup;
 pub mod ca;
 pub mod clock;
 pub mod control;

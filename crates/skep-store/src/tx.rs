@@ -137,7 +137,21 @@ impl Tx {
     }
 
     /// Adds an object; its id and name must be free.
-    pub fn create<T: StoreObject>(&mut self, mut object: T) -> Result<Arc<T>, TxError> {
+    pub fn create<T: StoreObject>(&mut self, object: T) -> Result<Arc<T>, TxError> {
+        self.insert(object, None)
+    }
+
+    /// Adds an object of a backup, which keeps the time that it was created at.
+    pub fn restore<T: StoreObject>(&mut self, object: T) -> Result<Arc<T>, TxError> {
+        let created_at = object.created_at();
+        self.insert(object, created_at)
+    }
+
+    fn insert<T: StoreObject>(
+        &mut self,
+        mut object: T,
+        created_at: Option<Timestamp>,
+    ) -> Result<Arc<T>, TxError> {
         let id = object.id().to_owned();
         if self.view.get::<T>(&id).is_some() {
             return Err(TxError::Exists { kind: T::KIND, id });
@@ -150,7 +164,7 @@ impl Tx {
                 kind: kind.to_owned(),
             });
         }
-        object.set_meta(stamp(None, self.version, self.now));
+        object.set_meta(stamp(created_at, self.version, self.now));
         let object = Arc::new(object);
         self.record(Event::Created(object.clone().into_object()));
         Ok(object)

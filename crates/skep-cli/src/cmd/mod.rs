@@ -1,5 +1,6 @@
 //! The commands: a file a noun, a function a verb.
 
+mod backup;
 mod container;
 pub mod context;
 mod image;
@@ -36,6 +37,7 @@ pub(crate) const GROUPS: &[(&str, &str)] = &[
 /// Every command.
 pub(crate) fn commands() -> Vec<Command> {
     [
+        backup::COMMANDS,
         container::COMMANDS,
         image::COMMANDS,
         network::COMMANDS,

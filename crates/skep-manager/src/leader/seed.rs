@@ -18,6 +18,7 @@ use skep_store::{Tx, TxError};
 
 use super::keys::initial_keys;
 use crate::{
+    backup::Restoration,
     ca::tokens::new_tokens,
     control::network::PREDEFINED_LABEL,
     defaults,
@@ -44,6 +45,8 @@ pub struct NewCluster {
     pub data_path_port: u32,
     /// The unlock key, where managers are to lock themselves and the founder has done so.
     pub unlock_key: Option<Vec<u8>>,
+    /// A backup, in place of everything above.
+    pub restore: Option<Restoration>,
 }
 
 /// The manager that seeds.
@@ -63,7 +66,7 @@ pub struct Founder<'a> {
 /// `new` is none on managers that joined.
 pub fn seed(tx: &mut Tx, founder: &Founder<'_>, new: Option<&NewCluster>) -> Result<(), TxError> {
     if tx.the_cluster().is_none()
-        && let Some(new) = new
+        && let Some(new) = new.filter(|new| new.restore.is_none())
     {
         tx.create_cluster(cluster(founder.cluster_id, new, tx.now()))?;
         tx.create_network(ingress())?;

@@ -1,5 +1,5 @@
 use skep_objects::swarmkit::{
-    LogContext, LogMessage, LogSelector, LogSubscriptionOptions, SubscribeLogsMessage, Task,
+    LogContext, LogMessage, LogSelector, LogSubscriptionOptions, Node, SubscribeLogsMessage, Task,
     TaskState, TaskStatus,
 };
 use skep_store::Store;
@@ -25,6 +25,13 @@ fn task(id: &str, node: &str, state: TaskState) -> Task {
 
 async fn store(tasks: Vec<Task>) -> Store {
     let store = Store::in_memory();
+    for id in ["n1", "n2", "n3"] {
+        let node = Node {
+            id: id.to_owned(),
+            ..Node::default()
+        };
+        store.update(|tx| tx.create_node(node)).await.unwrap();
+    }
     for task in tasks {
         store.update(|tx| tx.create_task(task)).await.unwrap();
     }
@@ -99,7 +106,7 @@ async fn a_subscription_ends_when_all_its_nodes_have_said_all() {
         .unwrap();
     let (first, second) = (one.recv().await.unwrap(), two.recv().await.unwrap());
     assert_eq!(first.id, second.id);
-    let subscription = broker.find(&first.id).unwrap();
+    let subscription = broker.find(&first.id, "n1").unwrap();
     subscription.deliver(line("n1", "hello")).await.unwrap();
     subscription.done("n1", None);
     assert_eq!(logs.recv().await.unwrap().unwrap(), line("n1", "hello"));

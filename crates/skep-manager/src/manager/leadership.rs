@@ -112,6 +112,22 @@ impl Leadership {
             certificate: credentials.certificate().pem(),
             availability: self.availability,
         };
+        let restoration = self
+            .new_cluster
+            .as_ref()
+            .and_then(|new| new.restore.as_ref());
+        if let Some(restoration) = restoration.filter(|_| self.store.view().the_cluster().is_none())
+        {
+            let written = tokio::select! {
+                () = deposed.cancelled() => return false,
+                written = restoration.write(&self.store) => written,
+            };
+            // What is there of the swarm has no cluster object: nobody takes it for a whole one.
+            if let Err(error) = written {
+                error!(%error, "the swarm could not be restored");
+                return false;
+            }
+        }
         loop {
             let seeded = self
                 .store

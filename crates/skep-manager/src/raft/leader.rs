@@ -8,13 +8,12 @@ use tonic::Status;
 use tonic::transport::Channel;
 
 use super::Quorum;
+use super::missing::{Manager, diagnosis};
 
 /// How long a call waits for there to be a leader: longer than an election takes.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Docker's words for a quorum that is lost.
-const NO_LEADER: &str = "The swarm does not have a leader. It's possible that too few managers are \
-                         online. Make sure more than half of the managers are online.";
+/// The same once a call has waited in vain: the quorum is lost, and users want to hear so.
+const NO_PATIENCE: Duration = Duration::from_millis(200);
 
 #[tonic::async_trait]
 impl LeaderLink for Quorum {
@@ -25,14 +24,20 @@ impl LeaderLink for Quorum {
         let node = self
             .node()
             .ok_or_else(|| no_leader("this manager is still starting"))?;
-        let found = tokio::time::timeout(PATIENCE, self.find_leader(node)).await;
+        let patience = if self.is_leaderless() {
+            NO_PATIENCE
+        } else {
+            PATIENCE
+        };
+        let found = tokio::time::timeout(patience, self.find_leader(node)).await;
+        self.set_leaderless(found.is_err());
         match found {
             Ok(Some(Found::Here)) => Ok(Leader::Local),
             Ok(Some(Found::There(raft_id, addr))) => {
                 Ok(Leader::Remote(self.leader_channel(raft_id, &addr)?))
             }
             Ok(None) => Err(no_leader("this manager is stopped")),
-            Err(_) => Err(no_leader(NO_LEADER)),
+            Err(_) => Err(no_leader(&self.diagnosis(node))),
         }
     }
 }
@@ -83,6 +88,30 @@ impl Quorum {
             .map_err(|error| Status::unavailable(error.to_string()))?;
         *kept = Some((raft_id, addr.to_owned(), channel.clone()));
         Ok(channel)
+    }
+}
+
+impl Quorum {
+    /// What is to be said to a user while there is no leader.
+    fn diagnosis(&self, node: &RaftNode) -> String {
+        let own = node.status().borrow().raft_id;
+        let membership = node.membership().borrow().clone();
+        let view = self.store().map(|store| store.view());
+        let name = |node_id: &str| {
+            let node = view.as_ref()?.node(node_id)?;
+            let description = node.description.as_ref()?;
+            Some(description.hostname.clone()).filter(|name| !name.is_empty())
+        };
+        let managers: Vec<Manager> = membership
+            .members()
+            .map(|member| Manager {
+                name: name(&member.node_id).unwrap_or_else(|| member.node_id.clone()),
+                addr: member.addr.clone(),
+                missing_since: self.missing_since(member.raft_id),
+            })
+            .collect();
+        let addr = membership.get(own).map(|member| member.addr.clone());
+        diagnosis(&managers, &addr.unwrap_or_default())
     }
 }
 

@@ -13,6 +13,7 @@ mod health;
 pub mod keys;
 mod leader;
 mod membership;
+mod missing;
 mod peers;
 mod quorum;
 mod service;

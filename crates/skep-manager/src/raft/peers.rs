@@ -20,6 +20,7 @@ use tonic::{Code, Status};
 use tracing::{debug, info};
 
 use super::REMOVED;
+use super::missing::Missing;
 
 /// Messages that may wait for one member.
 const QUEUE: usize = 4096;
@@ -35,6 +36,7 @@ pub(super) struct Peers {
     node: OnceLock<RaftNode>,
     runtime: tokio::runtime::Handle,
     state: Mutex<State>,
+    pub(super) missing: Missing,
 }
 
 #[derive(Debug, Default)]
@@ -68,6 +70,7 @@ impl Peers {
             node: OnceLock::new(),
             runtime: tokio::runtime::Handle::current(),
             state: Mutex::default(),
+            missing: Missing::default(),
         })
     }
 
@@ -200,6 +203,12 @@ impl Reports {
         self.0.upgrade()?.node.get().cloned()
     }
 
+    fn reached(&self, raft_id: u64) {
+        if let Some(peers) = self.0.upgrade() {
+            peers.missing.reached(raft_id);
+        }
+    }
+
     fn unreachable(&self, raft_id: u64) {
         if let Some(node) = self.node() {
             node.report_unreachable(raft_id);
@@ -219,6 +228,9 @@ impl Reports {
                 node.report_removed();
             }
         } else {
+            if let Some(peers) = self.0.upgrade() {
+                peers.missing.failed(raft_id);
+            }
             self.unreachable(raft_id);
         }
     }
@@ -232,10 +244,13 @@ async fn carry(
     reports: Reports,
 ) {
     while let Some(message) = waiting.recv().await {
-        if let Err(status) = send_one(&mut client, message).await {
-            reports.failed(raft_id, &status);
-            // What waits behind it is stale by the time the member is back; raft sends anew.
-            while waiting.try_recv().is_ok() {}
+        match send_one(&mut client, message).await {
+            Ok(()) => reports.reached(raft_id),
+            Err(status) => {
+                reports.failed(raft_id, &status);
+                // What waits behind it is stale by the time the member is back; raft sends anew.
+                while waiting.try_recv().is_ok() {}
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The handle to this manager's place in the quorum.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -138,6 +139,8 @@ struct Inner {
     /// One Join at a time: two of one node must not become two members.
     admission: tokio::sync::Mutex<()>,
     leader_channel: Mutex<Option<(u64, String, Channel)>>,
+    /// The last call that looked for a leader found none.
+    leaderless: AtomicBool,
 }
 
 impl Quorum {
@@ -152,6 +155,7 @@ impl Quorum {
             begun: OnceLock::new(),
             admission: tokio::sync::Mutex::new(()),
             leader_channel: Mutex::new(None),
+            leaderless: AtomicBool::new(false),
         };
         Quorum {
             inner: Arc::new(inner),
@@ -310,6 +314,19 @@ impl Quorum {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn is_leaderless(&self) -> bool {
+        self.inner.leaderless.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_leaderless(&self, is: bool) {
+        self.inner.leaderless.store(is, Ordering::Relaxed);
+    }
+
+    /// Since when a member has taken no message of this one; none if it took the last.
+    pub(crate) fn missing_since(&self, raft_id: u64) -> Option<std::time::SystemTime> {
+        self.inner.peers.missing.since(raft_id)
+    }
+
     pub(super) fn forget_leader_channel(&self) {
         *self.kept_channel() = None;
     }
@@ -379,7 +396,14 @@ impl Members for Quorum {
         let membership = node.membership().borrow().clone();
         membership
             .members()
-            .map(|member| member_of(member, &status))
+            .map(|member| {
+                let mut member = member_of(member, &status);
+                // Without a leader nobody else says so.
+                if status.leader.is_none() && self.missing_since(member.raft_id).is_some() {
+                    member.reachability = Reachability::Unreachable;
+                }
+                member
+            })
             .collect()
     }
 

@@ -22,6 +22,17 @@ pub trait Membership: std::fmt::Debug + Send + Sync + 'static {
     async fn unlock(&self, key: &str) -> Result<()>;
     /// What unlocks the managers of this swarm; empty without autolock.
     async fn unlock_key(&self) -> Result<String>;
+    /// Everything of the swarm, sealed with the key given, or with the unlock key, or with a new
+    /// one, which is answered.
+    async fn backup(&self, key: &str) -> Result<(Vec<u8>, Option<String>)> {
+        let _ = key;
+        Err(no_swarm())
+    }
+    /// Makes a swarm of this node out of a backup; its node id.
+    async fn restore(&self, file: &[u8], key: &str, request: InitRequest) -> Result<String> {
+        let _ = (file, key, request);
+        Err(closed())
+    }
     /// The block `Swarm` of `info`.
     async fn info(&self) -> Info;
     /// The header `Swarm` of `_ping`: `inactive`, `active/manager`, ...

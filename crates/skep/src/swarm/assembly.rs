@@ -8,9 +8,10 @@ use skep_agent::engine::Attachments;
 use skep_agent::{DRAIN_DEADLINE, EngineExecutor, EngineExecutorConfig};
 use skep_engine::Engine;
 use skep_engine::events::Events;
+use skep_manager::backup;
 use skep_manager::manager::{Manager, ManagerConfig, NewCluster};
 use skep_manager::unlock::unlock_key;
-use skep_objects::swarmkit::Cluster;
+use skep_objects::swarmkit::{Cluster, StoreSnapshot};
 use skep_rpc::LocalDialer;
 use skep_rpc::identity::Kek;
 use skep_rpc::swarmkit::control_server::Control;
@@ -110,6 +111,7 @@ impl From<Founding> for NewCluster {
             subnet_size: founding.subnet_size,
             data_path_port: founding.data_path_port,
             unlock_key: None,
+            restore: founding.restore,
         }
     }
 }
@@ -188,6 +190,11 @@ impl RunningManager for RealManager {
         if let Err(error) = self.manager.rotate_raft_key(Some(kek)).await {
             error!(%error, "raft's files are not sealed with a new key");
         }
+    }
+
+    fn capture(&self) -> (StoreSnapshot, u64) {
+        let view = self.manager.store().view();
+        (backup::capture(&view), view.version())
     }
 
     async fn stop(&self) {

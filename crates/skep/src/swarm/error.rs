@@ -92,6 +92,12 @@ pub enum SwarmError {
     /// The node ended while somebody waited for it.
     #[error("{0}")]
     Ended(String),
+    /// The backup cannot be read.
+    #[error(transparent)]
+    Backup(#[from] skep_manager::backup::BackupError),
+    /// The backup can be read, but no swarm be made of it.
+    #[error(transparent)]
+    Restore(#[from] skep_manager::backup::RestoreError),
     /// An error that several hear of.
     #[error("{0}")]
     Shared(std::sync::Arc<SwarmError>),
@@ -118,6 +124,8 @@ impl SwarmError {
             Self::Manager(error) => error.kind(),
             Self::Engine(error) => error.kind(),
             Self::Shared(error) => error.kind(),
+            Self::Backup(error) => error.kind(),
+            Self::Restore(error) => error.kind(),
             Self::State(_) | Self::Tasks(_) | Self::Ended(_) => ErrorKind::Internal,
         }
     }

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use skep_manager::backup::Restoration;
 use skep_objects::ErrorKind;
-use skep_objects::swarmkit::ClusterSpec;
 use skep_objects::swarmkit::node_spec::Availability;
+use skep_objects::swarmkit::{ClusterSpec, StoreSnapshot};
 use skep_rpc::LocalDialer;
 use skep_rpc::identity::{Kek, NodeIdentity};
 use skep_rpc::swarmkit::control_server::Control;
@@ -69,6 +70,8 @@ pub struct Founding {
     pub subnet_size: u32,
     /// UDP port for overlay traffic; 0 for the default.
     pub data_path_port: u32,
+    /// A backup, in place of everything but the root.
+    pub restore: Option<Restoration>,
 }
 
 /// The key stays out of logs.
@@ -103,6 +106,8 @@ pub trait RunningManager: Send + Sync {
     /// Managers lock themselves from now on, and the key file is sealed: what is on disk is sealed
     /// anew, since the old raft key lay open until then.
     async fn locked(&self, kek: &Kek);
+    /// Every object of the swarm as this manager has it, and the version of the store.
+    fn capture(&self) -> (StoreSnapshot, u64);
     /// Ends it, giving leadership away first.
     async fn stop(&self);
 }

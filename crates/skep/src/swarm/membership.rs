@@ -45,6 +45,14 @@ impl Membership for SwarmNode {
         Ok(SwarmNode::unlock_key(self).await?)
     }
 
+    async fn backup(&self, key: &str) -> Result<(Vec<u8>, Option<String>)> {
+        Ok(SwarmNode::backup(self, key).await?)
+    }
+
+    async fn restore(&self, file: &[u8], key: &str, request: InitRequest) -> Result<String> {
+        Ok(SwarmNode::restore(self, file, key, request).await?)
+    }
+
     async fn attach(
         &self,
         network: &str,

@@ -17,6 +17,7 @@
 pub mod address;
 mod assembly;
 mod attach;
+mod backup;
 mod error;
 mod host;
 mod info;
@@ -151,20 +152,7 @@ impl SwarmNode {
         }
         self.refuse_member()?;
         let asked = request::init(&self.inner.config, &request)?;
-        let (credentials, founding) = request::found(asked.founding)?;
-        let first = First {
-            founding: Some(founding),
-            availability: asked.availability.into(),
-            ..Default::default()
-        };
-        let entry = Entry::Found(Box::new(credentials), first);
-        self.enter(
-            asked.settings,
-            entry,
-            SwarmError::Ended("swarm was not ready in time".into()),
-        )
-        .await?;
-        self.node_id().ok_or(SwarmError::NotMember)
+        self.found(asked).await
     }
 
     /// Keeps the state of a manager whose quorum is gone, and makes it the only one.
@@ -207,6 +195,24 @@ impl SwarmNode {
             Standing::Locked => Err(SwarmError::Locked),
             Standing::Broken(..) | Standing::Member(_) => Err(SwarmError::AlreadyMember),
         }
+    }
+
+    /// Founds a swarm, new or restored.
+    async fn found(&self, asked: request::Init) -> Result<String, SwarmError> {
+        let (credentials, founding) = request::found(asked.founding)?;
+        let first = First {
+            founding: Some(founding),
+            availability: asked.availability.into(),
+            ..Default::default()
+        };
+        let entry = Entry::Found(Box::new(credentials), first);
+        self.enter(
+            asked.settings,
+            entry,
+            SwarmError::Ended("swarm was not ready in time".into()),
+        )
+        .await?;
+        self.node_id().ok_or(SwarmError::NotMember)
     }
 
     /// Starts a member and waits for it. If it fails, nothing of it stays; if it takes too long, it

@@ -71,6 +71,7 @@ pub(super) fn init(config: &SwarmConfig, request: &InitRequest) -> Result<Init, 
         default_addr_pool: pools,
         subnet_size: request.subnet_size,
         data_path_port: request.data_path_port,
+        restore: None,
     };
     Ok(Init {
         settings,
@@ -97,6 +98,10 @@ pub(super) fn found(mut founding: Founding) -> Result<(Credentials, Founding), S
         .map(timestamp::duration)
         .and_then(|d| Duration::try_from(d).ok())
         .unwrap_or(NODE_LIFE);
+    let cluster_id = match &founding.restore {
+        Some(restoration) => restoration.cluster_id().to_owned(),
+        None => new_id(),
+    };
     let made = || -> Result<Credentials, Box<dyn std::error::Error>> {
         let key = NodeKey::generate()?;
         let csr = key.csr()?;
@@ -104,7 +109,7 @@ pub(super) fn found(mut founding: Founding) -> Result<(Credentials, Founding), S
             csr: &csr,
             node_id: &new_id(),
             role: NodeRole::Manager,
-            cluster_id: &new_id(),
+            cluster_id: &cluster_id,
             life,
         };
         let chain = NodeCertificate::from_pem(&root.sign(&request, now)?)?;

@@ -1,6 +1,7 @@
 //! What managers answer: swarm, nodes, services, tasks, secrets, configs. Every route asks the
 //! control API of this host's manager, which forwards to the leader.
 
+mod backup;
 mod configs;
 pub mod events;
 mod filters;

@@ -4,7 +4,7 @@ use http::StatusCode;
 use skep_objects::api::swarm::{InitRequest, JoinRequest, SwarmSpec, UnlockKey};
 use skep_objects::swarmkit as proto;
 
-use super::{ask, lookup};
+use super::{ask, backup, lookup};
 use crate::http::call::{self, Call, Response};
 use crate::http::convert::swarm;
 use crate::http::error::{ApiError, Result};
@@ -31,6 +31,8 @@ pub async fn route(mut call: Call, path: &[&str]) -> Result<Response> {
             Ok(call::empty(StatusCode::OK))
         }
         ("POST", ["swarm", "update"]) => update(call).await,
+        ("POST", ["swarm", "backup"]) => backup::make(call).await,
+        ("POST", ["swarm", "restore"]) => backup::restore(call).await,
         ("GET", ["swarm", "unlockkey"]) => call::ok(&UnlockKey {
             unlock_key: node.unlock_key().await?,
         }),
