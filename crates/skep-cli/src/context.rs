@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::client::{Client, Endpoint, TlsFiles};
+use crate::cmd::context::{DEFAULT, Stored};
+use crate::config::ConfigFile;
 use crate::error::CliError;
 use crate::grammar::Matches;
 
@@ -20,98 +22,139 @@ pub struct Context {
     pub config_dir: PathBuf,
     /// `config.json`, or an empty object.
     pub config: Value,
+    /// The name of the context that holds.
+    pub name: String,
+    file: ConfigFile,
+}
+
+/// A variable of the environment that says something.
+pub(crate) fn env(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The directory of the user's configuration.
+pub(crate) fn config_dir(root: &Matches) -> PathBuf {
+    root.given_text("config")
+        .map(str::to_owned)
+        .or_else(|| env("DOCKER_CONFIG"))
+        .map_or_else(
+            || Path::new(&env("HOME").unwrap_or_else(|| "/".to_owned())).join(".docker"),
+            PathBuf::from,
+        )
 }
 
 impl Context {
     /// Reads root flags and environment, as Docker's command line does.
     pub fn open(root: &Matches) -> Result<Self, CliError> {
-        let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let home = env("HOME").unwrap_or_else(|| "/".to_owned());
-        let config_dir = root
-            .given_text("config")
-            .map(str::to_owned)
-            .or_else(|| env("DOCKER_CONFIG"))
-            .map_or_else(|| Path::new(&home).join(".docker"), PathBuf::from);
-        let config = read_config(&config_dir)?;
+        let config_dir = config_dir(root);
+        let file = ConfigFile::load(&config_dir);
         let hosts = root.list("host");
-        if hosts.len() > 1 {
-            return Err(CliError::new("specify only one -H").with_code(1));
+        if !hosts.is_empty() && root.given("context") {
+            return Err(CliError::new(
+                "conflicting options: cannot specify both --host and --context",
+            ));
         }
-        let host = hosts.first().cloned().or_else(|| env("DOCKER_HOST"));
-        let host = match host {
-            Some(host) => host,
-            None => context_host(root, &config, &config_dir)?.unwrap_or_else(default_host),
-        };
-        let verify = root.flag("tlsverify") || env("DOCKER_TLS_VERIFY").is_some();
-        let tls = (verify || root.flag("tls")).then(|| {
-            let dir = env("DOCKER_CERT_PATH").map_or_else(|| config_dir.clone(), PathBuf::from);
-            let file = |flag: &str, name: &str| {
-                root.given_text(flag)
-                    .map_or_else(|| dir.join(name), PathBuf::from)
-            };
-            TlsFiles {
-                ca: verify.then(|| file("tlscacert", "ca.pem")),
-                cert: file("tlscert", "cert.pem"),
-                key: file("tlskey", "key.pem"),
-            }
+        let name = context_name(root, &file);
+        let endpoint = endpoint(root, &config_dir, &name).map_err(|error| {
+            CliError::new(format!(
+                "Failed to initialize: unable to resolve docker endpoint: {}",
+                error.message
+            ))
         });
-        let endpoint = Endpoint::parse(&host, tls)?;
-        let version = env("DOCKER_API_VERSION");
+        let headers = headers(&file.value);
         Ok(Self {
-            client: Client::new(endpoint, version),
+            client: Client::new(endpoint, env("DOCKER_API_VERSION"), headers),
             config_dir,
-            config,
+            config: file.value.clone(),
+            name,
+            file,
         })
     }
 
     /// A text of `config.json`, such as `psFormat`.
     pub fn setting(&self, name: &str) -> Option<&str> {
-        self.config
-            .get(name)?
-            .as_str()
-            .filter(|text| !text.is_empty())
+        self.file.text(name)
+    }
+
+    /// `config.json`, to be changed and saved.
+    pub(crate) fn config_file(&self) -> ConfigFile {
+        self.file.clone()
+    }
+
+    /// The `--format` that holds for a list: the flag's, or what `config.json` says.
+    pub(crate) fn format<'a>(&'a self, matches: &'a Matches, setting: &str) -> &'a str {
+        match matches.text("format") {
+            "" if !matches.flag("quiet") => self.setting(setting).unwrap_or_default(),
+            format => format,
+        }
     }
 }
 
-fn default_host() -> String {
+/// `--context`, then `$DOCKER_HOST`'s own, then `$DOCKER_CONTEXT`, then the configuration's.
+fn context_name(root: &Matches, file: &ConfigFile) -> String {
+    if let Some(name) = root.given_text("context") {
+        return name.to_owned();
+    }
+    if root.given("host") || env("DOCKER_HOST").is_some() {
+        return DEFAULT.to_owned();
+    }
+    env("DOCKER_CONTEXT")
+        .or_else(|| file.text("currentContext").map(str::to_owned))
+        .unwrap_or_else(|| DEFAULT.to_owned())
+}
+
+/// The daemon's address: the context's, or that of flags and environment.
+fn endpoint(root: &Matches, config_dir: &Path, name: &str) -> Result<Endpoint, CliError> {
+    if name != DEFAULT {
+        let stored = Stored::load(config_dir, name)?;
+        return Endpoint::parse(&stored.host(), stored.tls_files());
+    }
+    let hosts = root.list("host");
+    if hosts.len() > 1 {
+        return Err(CliError::new("Specify only one -H"));
+    }
+    let host = hosts
+        .first()
+        .cloned()
+        .or_else(|| env("DOCKER_HOST"))
+        .unwrap_or_else(default_host);
+    Endpoint::parse(&host, tls_files(root, config_dir))
+}
+
+fn tls_files(root: &Matches, config_dir: &Path) -> Option<TlsFiles> {
+    let verify = match root.given("tlsverify") {
+        true => root.flag("tlsverify"),
+        false => env("DOCKER_TLS_VERIFY").is_some(),
+    };
+    let wanted = verify || root.flag("tls") || env("DOCKER_TLS").is_some();
+    wanted.then(|| {
+        let dir = env("DOCKER_CERT_PATH").map_or_else(|| config_dir.to_owned(), PathBuf::from);
+        let file = |flag: &str, name: &str| {
+            root.given_text(flag)
+                .map_or_else(|| dir.join(name), PathBuf::from)
+        };
+        TlsFiles {
+            ca: verify.then(|| file("tlscacert", "ca.pem")),
+            cert: file("tlscert", "cert.pem"),
+            key: file("tlskey", "key.pem"),
+        }
+    })
+}
+
+/// `HttpHeaders` of the configuration. The user agent is ours to say.
+fn headers(config: &Value) -> Vec<(String, String)> {
+    let given = config["HttpHeaders"].as_object().into_iter().flatten();
+    given
+        .filter(|(name, _)| !name.eq_ignore_ascii_case("user-agent"))
+        .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
+        .collect()
+}
+
+/// The address without any choice of the user's.
+pub(crate) fn default_host() -> String {
     let socket = SOCKETS
         .iter()
         .find(|socket| Path::new(socket).exists())
         .unwrap_or(&SOCKETS[1]);
     format!("unix://{socket}")
-}
-
-fn read_config(dir: &Path) -> Result<Value, CliError> {
-    let path = dir.join("config.json");
-    match std::fs::read(&path) {
-        Ok(text) => serde_json::from_slice(&text).map_err(|error| {
-            CliError::new(format!(
-                "WARNING: Error loading config file: {}: {error}",
-                path.display()
-            ))
-        }),
-        Err(_) => Ok(Value::Object(serde_json::Map::new())),
-    }
-}
-
-/// The address of the chosen context, where one is chosen.
-fn context_host(root: &Matches, config: &Value, dir: &Path) -> Result<Option<String>, CliError> {
-    let chosen = root
-        .given_text("context")
-        .map(str::to_owned)
-        .or_else(|| {
-            std::env::var("DOCKER_CONTEXT")
-                .ok()
-                .filter(|name| !name.is_empty())
-        })
-        .or_else(|| {
-            config
-                .get("currentContext")
-                .and_then(Value::as_str)
-                .map(str::to_owned)
-        });
-    match chosen.as_deref() {
-        None | Some("" | "default") => Ok(None),
-        Some(name) => crate::cmd::context::host_of(dir, name).map(Some),
-    }
 }

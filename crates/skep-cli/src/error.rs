@@ -46,6 +46,16 @@ impl CliError {
         }
     }
 
+    /// A flag's value that the flag does not take. `flags` is its name as help has it.
+    pub fn bad_flag(value: &str, flags: &str, why: impl std::fmt::Display) -> Self {
+        Self::new(format!("invalid argument \"{value}\" for \"{flags}\" flag: {why}")).with_code(125)
+    }
+
+    /// Whether it is about the words of the command line, so that its usage is worth showing.
+    pub fn is_about_flags(&self) -> bool {
+        self.status.is_none() && self.code == 125 && self.message.starts_with("invalid argument \"")
+    }
+
     /// Whether the daemon does not know the object.
     pub fn is_not_found(&self) -> bool {
         self.status == Some(404)

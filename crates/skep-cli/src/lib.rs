@@ -11,11 +11,15 @@
 pub mod client;
 pub mod cmd;
 mod compose;
+mod config;
 mod context;
+mod credentials;
 mod error;
+mod gate;
 pub mod grammar;
 mod opts;
 pub mod output;
+mod plugin;
 mod root;
 
 use std::process::ExitCode;

@@ -6,6 +6,9 @@
 //! requests (`> `, sorted) and their JSON bodies (`| `). The body of a create is told as its
 //! difference from the first one of the file.
 //!
+//! Where skep's answer is meant to be another, a comment that begins with `# ours` says why; such an
+//! entry is not recorded.
+//!
 //! `SKEP_RECORD=/usr/bin/docker cargo nextest run -p skep-cli -E 'binary(transcripts)'` writes the
 //! transcripts anew from the lines with `$`. `SKEP_SHOW=1` prints all that differs.
 

@@ -38,10 +38,12 @@ pub enum Endpoint {
         /// TLS, if it is spoken.
         tls: Option<TlsFiles>,
     },
+    /// Another host's `docker system dial-stdio`, through the program `ssh`.
+    Ssh(String),
 }
 
 /// A connection, whatever it runs over.
-pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 impl Endpoint {
@@ -64,8 +66,9 @@ impl Endpoint {
                 };
                 Ok(Self::Tcp { address, tls })
             }
+            None if host.starts_with("ssh://") => Ok(Self::Ssh(host.to_owned())),
             None if host.contains("://") => Err(CliError::new(format!(
-                "unable to parse docker host `{host}`: only unix:// and tcp:// are supported"
+                "invalid bind address format: {host}"
             ))),
             None => Err(CliError::new(format!(
                 "unable to parse docker host `{host}`"
@@ -77,11 +80,12 @@ impl Endpoint {
     pub(super) fn host_header(&self) -> &str {
         match self {
             Self::Unix(_) => "api.moby.localhost",
+            Self::Ssh(_) => "docker.example.com",
             Self::Tcp { address, .. } => address,
         }
     }
 
-    pub(super) async fn connect(&self) -> Result<TokioIo<Box<dyn Io>>, CliError> {
+    pub(crate) async fn connect(&self) -> Result<TokioIo<Box<dyn Io>>, CliError> {
         let refused = |error: std::io::Error| match error.kind() {
             std::io::ErrorKind::PermissionDenied => CliError::new(format!(
                 "permission denied while trying to connect to the Docker daemon socket at {self}: {error}"
@@ -91,6 +95,7 @@ impl Endpoint {
             )),
         };
         let io: Box<dyn Io> = match self {
+            Self::Ssh(host) => Box::new(super::ssh::connect(host)?),
             Self::Unix(path) => Box::new(UnixStream::connect(path).await.map_err(refused)?),
             Self::Tcp { address, tls } => {
                 let late = || std::io::Error::from(std::io::ErrorKind::TimedOut);
@@ -113,6 +118,7 @@ impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unix(path) => write!(f, "unix://{}", path.display()),
+            Self::Ssh(host) => f.write_str(host),
             Self::Tcp { address, .. } => write!(f, "tcp://{address}"),
         }
     }

@@ -2,6 +2,7 @@
 
 mod connect;
 mod hijack;
+mod ssh;
 
 use std::sync::Mutex;
 
@@ -23,27 +24,67 @@ const NEWEST: &str = "1.50";
 
 type Body = BoxBody<Bytes, std::io::Error>;
 
+/// What a daemon says of itself when it is pinged.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ping {
+    /// The newest API version that it speaks.
+    pub version: Option<String>,
+    /// `linux` or `windows`.
+    pub os: String,
+    /// Whether it has features that are no promise yet.
+    pub experimental: bool,
+    /// Its part in a swarm: `inactive`, `active/manager`, ...
+    pub swarm: Option<String>,
+}
+
 /// A client of one daemon. The version is agreed on at the first request.
 #[derive(Debug)]
 pub struct Client {
-    endpoint: Endpoint,
+    /// Why there is none shows at the first request: some commands make none.
+    endpoint: Result<Endpoint, CliError>,
     pinned: Option<String>,
+    headers: Vec<(String, String)>,
     agreed: Mutex<Option<String>>,
 }
 
 impl Client {
-    /// A client; `version` pins the API version.
-    pub fn new(endpoint: Endpoint, version: Option<String>) -> Self {
+    /// A client; `version` pins the API version, `headers` go with every request.
+    pub fn new(
+        endpoint: Result<Endpoint, CliError>,
+        version: Option<String>,
+        headers: Vec<(String, String)>,
+    ) -> Self {
         Self {
             endpoint,
             pinned: version,
+            headers,
             agreed: Mutex::default(),
         }
     }
 
-    /// Where the daemon is, for texts.
-    pub fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
+    /// Where the daemon is.
+    pub fn endpoint(&self) -> Result<&Endpoint, CliError> {
+        self.endpoint.as_ref().map_err(Clone::clone)
+    }
+
+    /// The newest version that this command line speaks, or the pinned one.
+    pub fn own_version(&self) -> &str {
+        self.pinned.as_deref().unwrap_or(NEWEST)
+    }
+
+    /// Asks the daemon how it is.
+    pub async fn ping(&self) -> Result<Ping, CliError> {
+        let answer = self.raw(Method::HEAD, "/_ping", &[], empty()).await?;
+        let header = |name: &str| {
+            let value = answer.headers().get(name)?.to_str().ok()?;
+            Some(value.to_owned())
+        };
+        Ok(Ping {
+            version: header("api-version"),
+            os: header("ostype").unwrap_or_else(|| "linux".to_owned()),
+            experimental: header("docker-experimental").as_deref() == Some("true"),
+            swarm: header("swarm"),
+        })
     }
 
     /// The API version that requests carry.
@@ -59,13 +100,8 @@ impl Client {
         {
             return Ok(version);
         }
-        let answer = self.raw(Method::HEAD, "/_ping", &[], empty()).await?;
-        let theirs = answer
-            .headers()
-            .get("api-version")
-            .and_then(|version| version.to_str().ok())
-            .unwrap_or(NEWEST)
-            .to_owned();
+        let theirs = self.ping().await?.version;
+        let theirs = theirs.unwrap_or_else(|| NEWEST.to_owned());
         let version = if minor(&theirs) < minor(NEWEST) {
             theirs
         } else {
@@ -167,7 +203,8 @@ impl Client {
         headers: &[(&str, &str)],
         body: Body,
     ) -> Result<Response<Incoming>, CliError> {
-        let io = self.endpoint.connect().await?;
+        let endpoint = self.endpoint()?;
+        let io = endpoint.connect().await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(io)
             .await
             .map_err(|error| self.lost(&error))?;
@@ -178,11 +215,14 @@ impl Client {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
-            .header(header::HOST, self.endpoint.host_header())
+            .header(header::HOST, endpoint.host_header())
             .header(
                 header::USER_AGENT,
                 concat!("skep/", env!("CARGO_PKG_VERSION")),
             );
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -196,7 +236,8 @@ impl Client {
     }
 
     fn lost(&self, error: &hyper::Error) -> CliError {
-        CliError::new(format!("error during connect: {}: {error}", self.endpoint))
+        let place = self.endpoint.as_ref().map_or_else(|_| String::new(), ToString::to_string);
+        CliError::new(format!("error during connect: {place}: {error}"))
     }
 }
 
@@ -224,7 +265,7 @@ async fn collect(body: Incoming) -> Result<Bytes, CliError> {
         .map_err(|error| CliError::new(format!("error during connect: {error}")))
 }
 
-fn data(body: Incoming) -> impl Stream<Item = Result<Bytes, CliError>> + Unpin {
+pub(crate) fn data(body: Incoming) -> impl Stream<Item = Result<Bytes, CliError>> + Unpin {
     Box::pin(BodyStream::new(body).filter_map(|frame| async {
         match frame {
             Ok(frame) => frame.into_data().ok().map(Ok),
@@ -301,6 +342,18 @@ pub fn url(path: &str, query: &[(&str, &str)]) -> String {
     }
 }
 
+/// The same where empty values are told too, and a name may come more than once.
+pub fn url_of(path: &str, query: &[(&str, String)]) -> String {
+    let query: Vec<_> = query
+        .iter()
+        .map(|(name, value)| format!("{name}={}", escape(value)))
+        .collect();
+    match query.is_empty() {
+        true => path.to_owned(),
+        false => format!("{path}?{}", query.join("&")),
+    }
+}
+
 /// Percent-encodes all but what is safe anywhere in a URL.
 pub fn escape(text: &str) -> String {
     text.bytes().fold(String::new(), |mut escaped, byte| {
@@ -317,10 +370,10 @@ pub fn escape(text: &str) -> String {
 pub fn filters(given: &[String]) -> Result<String, CliError> {
     let mut all: std::collections::BTreeMap<&str, std::collections::BTreeMap<&str, bool>> =
         Default::default();
-    for filter in given {
+    for filter in given.iter().filter(|filter| !filter.is_empty()) {
         let (key, value) = filter.split_once('=').ok_or_else(|| {
             CliError::new(format!(
-                "invalid argument \"{filter}\" for \"-f, --filter\" flag: invalid filter '{filter}'"
+                "invalid argument \"{filter}\" for \"--filter\" flag: bad format of filter (expected name=value)"
             ))
         })?;
         all.entry(key.trim())

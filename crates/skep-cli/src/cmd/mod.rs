@@ -1,13 +1,20 @@
 //! The commands: a file a noun, a function a verb.
 
 mod backup;
+mod build;
+mod checkpoint;
 mod container;
 pub mod context;
 mod image;
+mod login;
+mod many;
 mod network;
 mod node;
 mod objects;
+mod plugins;
+mod prune;
 mod rollout;
+mod search;
 mod secret;
 mod service;
 mod stack;
@@ -20,12 +27,15 @@ use crate::grammar::Command;
 
 /// Groups of commands, and what they are for.
 pub(crate) const GROUPS: &[(&str, &str)] = &[
+    ("builder", "Manage builds"),
+    ("checkpoint", "Manage checkpoints"),
     ("config", "Manage Swarm configs"),
     ("container", "Manage containers"),
     ("context", "Manage contexts"),
     ("image", "Manage images"),
     ("network", "Manage networks"),
     ("node", "Manage Swarm nodes"),
+    ("plugin", "Manage plugins"),
     ("secret", "Manage Swarm secrets"),
     ("service", "Manage Swarm services"),
     ("stack", "Manage Swarm stacks"),
@@ -38,10 +48,16 @@ pub(crate) const GROUPS: &[(&str, &str)] = &[
 pub(crate) fn commands() -> Vec<Command> {
     [
         backup::COMMANDS,
+        build::COMMANDS,
+        checkpoint::COMMANDS,
         container::COMMANDS,
+        context::COMMANDS,
         image::COMMANDS,
+        login::COMMANDS,
         network::COMMANDS,
         node::COMMANDS,
+        plugins::COMMANDS,
+        search::COMMANDS,
         secret::COMMANDS,
         service::COMMANDS,
         stack::COMMANDS,
@@ -50,4 +66,39 @@ pub(crate) fn commands() -> Vec<Command> {
         volume::COMMANDS,
     ]
     .concat()
+}
+
+/// Whether help leaves a command out.
+pub(crate) fn hidden(path: &str) -> bool {
+    path == "system dial-stdio"
+}
+
+/// API versions from which daemons know a command, or a group of them.
+const SINCE: [(&str, &str); 15] = [
+    ("builder", "1.31"),
+    ("checkpoint", "1.25"),
+    ("config", "1.30"),
+    ("container prune", "1.25"),
+    ("image prune", "1.25"),
+    ("network prune", "1.25"),
+    ("node", "1.24"),
+    ("plugin", "1.24"),
+    ("secret", "1.25"),
+    ("service logs", "1.29"),
+    ("service rollback", "1.31"),
+    ("stack", "1.25"),
+    ("system df", "1.25"),
+    ("system prune", "1.25"),
+    ("volume prune", "1.25"),
+];
+
+/// The API version from which daemons know a command.
+pub(crate) fn since(path: &str) -> Option<&'static str> {
+    SINCE
+        .iter()
+        .find(|(name, _)| {
+            path.strip_prefix(name)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+        })
+        .map(|(_, version)| *version)
 }

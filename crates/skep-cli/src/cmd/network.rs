@@ -2,13 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::objects::{confirmed, each, inspect, label_text, text};
-use crate::client::{escape, filters, url};
+use super::many::{self, Listing};
+use super::objects::{confirmed, each, label_text, text};
+use crate::client::escape;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::grammar::{Arity, Command, Matches, command};
-use crate::opts::{labels, map_from, split_pair};
-use crate::output::{Format, Row, natural_cmp, print_rows, short_id};
+use crate::opts::{endpoint_settings, labels, map_from, split_pair};
+use crate::output::{Item, List, Row, local_text, short_id};
 
 const COLUMNS: [(&str, &str); 4] = [
     ("NETWORK ID", "ID"),
@@ -18,13 +19,13 @@ const COLUMNS: [(&str, &str); 4] = [
 ];
 
 const CREATE: &str = "
---attachable
+--attachable @1.25
 --aux-address map
---config-from string
---config-only
+--config-from string @1.30
+--config-only @1.30
 -d, --driver string=bridge
 --gateway ipSlice
---ingress
+--ingress @1.29
 --internal
 --ip-range ipNetSlice
 --ipam-driver string=default
@@ -33,7 +34,7 @@ const CREATE: &str = "
 --ipv6
 --label list
 -o, --opt map
---scope string
+--scope string @1.30
 --subnet ipNetSlice";
 
 pub(super) const COMMANDS: &[Command] = &[
@@ -61,7 +62,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "[OPTIONS] NETWORK [NETWORK...]",
         "Show networks in detail",
         Arity::AtLeast(1),
-        "-f, --format string\n-v, --verbose",
+        "-f, --format string\n-v, --verbose @1.28",
         |c, m| Box::pin(show(c, m)),
     ),
     command(
@@ -80,7 +81,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "Remove networks that nothing uses",
         Arity::None,
         "--filter filter\n-f, --force",
-        |c, m| Box::pin(prune(c, m)),
+        |c, m| Box::pin(super::prune::networks(c, m)),
     ),
     command(
         "network connect",
@@ -88,7 +89,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "[OPTIONS] NETWORK CONTAINER",
         "Connect a container to a network",
         Arity::Exactly(2),
-        "--alias strings\n--driver-opt strings\n--gw-priority int\n--ip string\n--ip6 string\n--link list\n--link-local-ip strings",
+        "--alias strings\n--driver-opt strings\n--gw-priority int @1.48\n--ip string\n--ip6 string\n--link list\n--link-local-ip strings",
         |c, m| Box::pin(connect(c, m)),
     ),
     command(
@@ -124,6 +125,10 @@ async fn create(context: &Context, matches: &Matches) -> Result<(), CliError> {
         "Labels": labels(&[], matches.list("label"))?,
         "Name": matches.arg(0),
     });
+    // Daemons before 1.44 make a second network of the same name unless they are told.
+    if crate::gate::older(&context.client.version().await?, "1.44") {
+        body["CheckDuplicate"] = true.into();
+    }
     for (flag, field) in [("ipv4", "EnableIPv4"), ("ipv6", "EnableIPv6")] {
         if matches.given(flag) {
             body[field] = matches.flag(flag).into();
@@ -169,13 +174,16 @@ fn ipam(matches: &Matches) -> Result<Vec<Value>, CliError> {
             ));
         }
     }
-    let put = |configs: &mut Vec<Value>, what: &str, field: &str, value: &str| {
+    let put = |configs: &mut Vec<Value>, flag: &str, what: &str, field: &str, value: &str| {
         let holder = configs
             .iter_mut()
             .find(|config| contains(text(config, "/Subnet"), address_of(value)));
         match holder {
+            _ if subnets.len() < split(flag).len() => Err(CliError::new(
+                "every ip-range or gateway must have a corresponding subnet",
+            )),
             Some(config) if config.get(field).is_some() => Err(CliError::new(format!(
-                "cannot configure multiple {what} ({value}, {}) for the same subnet ({})",
+                "cannot configure multiple {what} ({value}, {}) on the same subnet ({})",
                 config[field].as_str().unwrap_or_default(),
                 text(config, "/Subnet")
             ))),
@@ -183,19 +191,16 @@ fn ipam(matches: &Matches) -> Result<Vec<Value>, CliError> {
                 config[field] = value.into();
                 Ok(())
             }
-            None if subnets.is_empty() => Err(CliError::new(
-                "every ip-range or gateway must have a corresponding subnet",
-            )),
             None => Err(CliError::new(format!(
                 "no matching subnet for {what} {value}"
             ))),
         }
     };
     for range in split("ip-range") {
-        put(&mut configs, "range", "IPRange", &range)?;
+        put(&mut configs, "ip-range", "range", "IPRange", &range)?;
     }
     for gateway in split("gateway") {
-        put(&mut configs, "gateway", "Gateway", &gateway)?;
+        put(&mut configs, "gateway", "gateway", "Gateway", &gateway)?;
     }
     for auxiliary in matches.list("aux-address") {
         let (name, address) = split_pair(auxiliary);
@@ -237,58 +242,52 @@ fn contains(subnet: &str, address: &str) -> bool {
     }
 }
 
+const LISTING: Listing<'_> = Listing {
+    path: "/networks",
+    field: "",
+    setting: "networksFormat",
+    list: List {
+        kind: "*network.networkContext",
+        columns: &COLUMNS,
+        heads: &[("CREATED AT", "CreatedAt"), ("IPV4", "IPv4"), ("IPV6", "IPv6")],
+        raw: &[
+            ("network_id", "ID"),
+            ("name", "Name"),
+            ("driver", "Driver"),
+            ("scope", "Scope"),
+        ],
+    },
+    quiet: id_of,
+    item,
+};
+
+fn id_of(network: &Value, full: bool) -> String {
+    let id = text(network, "/Id");
+    if full { id.to_owned() } else { short_id(id) }
+}
+
+fn item(network: &Value, full: bool) -> Item {
+    let row = Row::from([
+        ("ID", id_of(network, full)),
+        ("Name", text(network, "/Name").to_owned()),
+        ("Driver", text(network, "/Driver").to_owned()),
+        ("Scope", text(network, "/Scope").to_owned()),
+        ("IPv4", (network["EnableIPv4"] == true).to_string()),
+        ("IPv6", (network["EnableIPv6"] == true).to_string()),
+        ("Internal", (network["Internal"] == true).to_string()),
+        ("Labels", label_text(&network["Labels"])),
+        ("CreatedAt", local_text(text(network, "/Created"))),
+    ]);
+    Item::new(row, &network["Labels"])
+}
+
 async fn ls(context: &Context, matches: &Matches) -> Result<(), CliError> {
-    let query = filters(matches.list("filter"))?;
-    let found = context
-        .client
-        .get(&url("/networks", &[("filters", &query)]))
-        .await?;
-    let mut found: Vec<Value> = found.as_array().cloned().unwrap_or_default();
-    found.sort_by(|a, b| natural_cmp(text(a, "/Name"), text(b, "/Name")));
-    let full = matches.flag("no-trunc");
-    let id = |network: &Value| {
-        let id = text(network, "/Id");
-        if full { id.to_owned() } else { short_id(id) }
-    };
-    let format = matches.text("format");
-    if matches.flag("quiet") && format.is_empty() {
-        found.iter().for_each(|network| println!("{}", id(network)));
-        return Ok(());
-    }
-    let format = if format.is_empty() {
-        context.setting("networksFormat").unwrap_or_default()
-    } else {
-        format
-    };
-    let rows: Vec<Row> = found
-        .iter()
-        .map(|network| {
-            Row::from([
-                ("ID", id(network)),
-                ("Name", text(network, "/Name").to_owned()),
-                ("Driver", text(network, "/Driver").to_owned()),
-                ("Scope", text(network, "/Scope").to_owned()),
-                ("IPv4", (network["EnableIPv4"] != false).to_string()),
-                ("IPv6", (network["EnableIPv6"] == true).to_string()),
-                ("Internal", (network["Internal"] == true).to_string()),
-                ("Labels", label_text(&network["Labels"])),
-                ("CreatedAt", text(network, "/Created").to_owned()),
-            ])
-        })
-        .collect();
-    print_rows(&Format::read(format), &COLUMNS, &rows)
+    many::list(context, matches, &LISTING).await
 }
 
 async fn show(context: &Context, matches: &Matches) -> Result<(), CliError> {
     let verbose = if matches.flag("verbose") { "true" } else { "" };
-    inspect(matches.args(), matches.text("format"), |name| {
-        let path = url(
-            &format!("/networks/{}", escape(name)),
-            &[("verbose", verbose)],
-        );
-        async move { context.client.get(&path).await }
-    })
-    .await
+    many::show(context, matches, "/networks", &[("verbose", verbose)]).await
 }
 
 async fn rm(context: &Context, matches: &Matches) -> Result<(), CliError> {
@@ -305,67 +304,43 @@ async fn rm(context: &Context, matches: &Matches) -> Result<(), CliError> {
         }
         match context.client.delete(&path).await {
             Err(error) if force && error.is_not_found() => {}
-            result => drop(result?),
+            result => {
+                result?;
+                println!("{name}");
+            }
         }
-        println!("{name}");
         Ok(())
     })
     .await
 }
 
-async fn prune(context: &Context, matches: &Matches) -> Result<(), CliError> {
-    let question = "WARNING! This will remove all custom networks not used by at least one container.\nAre you sure you want to continue?";
-    if !matches.flag("force") && !confirmed(question)? {
-        return Ok(());
-    }
-    let query = filters(matches.list("filter"))?;
-    let answer = context
-        .client
-        .post_empty(&url("/networks/prune", &[("filters", &query)]))
-        .await?;
-    let deleted: Vec<_> = answer["NetworksDeleted"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
-    if !deleted.is_empty() {
-        println!("Deleted Networks:\n{}\n", deleted.join("\n"));
-    }
-    Ok(())
-}
-
 async fn connect(context: &Context, matches: &Matches) -> Result<(), CliError> {
-    let mut endpoint = json!({});
     let split = |flag: &str| -> Vec<String> {
-        matches
-            .list(flag)
-            .iter()
-            .flat_map(|list| list.split(','))
-            .map(str::to_owned)
-            .collect()
+        let lists = matches.list(flag).iter();
+        lists.flat_map(|list| list.split(',')).map(str::to_owned).collect()
     };
-    for (flag, field) in [("alias", "Aliases"), ("link", "Links")] {
-        let list = split(flag);
-        if !list.is_empty() {
-            endpoint[field] = json!(list);
-        }
-    }
+    let mut addresses = json!({});
     for (flag, field) in [("ip", "IPv4Address"), ("ip6", "IPv6Address")] {
         if let Some(address) = matches.given_text(flag) {
-            endpoint["IPAMConfig"][field] = address.into();
+            addresses[field] = address.into();
         }
     }
     let local = split("link-local-ip");
     if !local.is_empty() {
-        endpoint["IPAMConfig"]["LinkLocalIPs"] = json!(local);
+        addresses["LinkLocalIPs"] = json!(local);
     }
-    if matches.given("driver-opt") {
-        endpoint["DriverOpts"] = Value::Object(map_from(&split("driver-opt")));
-    }
-    if let Some(priority) = matches.number("gw-priority") {
-        endpoint["GwPriority"] = priority.into();
-    }
+    let links = match matches.list("link") {
+        [] => Value::Null,
+        links => json!(links),
+    };
+    let endpoint = endpoint_settings(
+        addresses,
+        links,
+        json!(split("alias")),
+        Value::Object(map_from(&split("driver-opt"))),
+        "",
+        matches.number("gw-priority").unwrap_or(0),
+    );
     let body = json!({"Container": matches.arg(1), "EndpointConfig": endpoint});
     context
         .client

@@ -55,7 +55,9 @@ where
                 match template.render(value) {
                     Ok(text) => println!("{text}"),
                     Err(error) => {
-                        errors.push(CliError::new(format!("template parsing error: {error}")))
+                        // What was found before it has its line.
+                        println!();
+                        return Err(CliError::new(format!("template parsing error: {error}")));
                     }
                 }
             }
@@ -83,13 +85,14 @@ pub(super) fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
         .unwrap_or_default()
 }
 
-/// Labels in one text: `a=1,b=2`.
+/// Labels in one text, sorted: `a=1,b=2`.
 pub(super) fn label_text(labels: &Value) -> String {
     let pairs = labels.as_object().into_iter().flatten();
-    pairs
+    let mut pairs: Vec<_> = pairs
         .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
-        .collect::<Vec<_>>()
-        .join(",")
+        .collect();
+    pairs.sort();
+    pairs.join(",")
 }
 
 /// Asks on the terminal; only `y` and `yes` are yes.

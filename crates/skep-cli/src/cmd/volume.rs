@@ -2,19 +2,30 @@
 
 use serde_json::{Value, json};
 
-use super::objects::{confirmed, each, inspect, label_text, text};
-use crate::client::{escape, filters, url};
+use super::many::{self, Listing};
+use super::objects::{label_text, text};
+use crate::client::{escape, url};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::grammar::{Arity, Command, Matches, command};
 use crate::opts::{labels, map_from};
-use crate::output::{Format, Row, bytes_decimal, natural_cmp, print_rows};
+use crate::output::{Format, Item, List, Row, bytes_decimal};
 
 const CREATE: &str = "
 -d, --driver string=local
+--availability string=active @1.42
+--group string @1.42
 --label list
---name string
--o, --opt map";
+--limit-bytes bytes=0 @1.42
+--name string @hidden
+-o, --opt map
+--required-bytes bytes=0 @1.42
+--scope string=single @1.42
+--secret map @1.42
+--sharing string=none @1.42
+--topology-preferred list @1.42
+--topology-required list @1.42
+--type string=block @1.42";
 
 pub(super) const COMMANDS: &[Command] = &[
     command(
@@ -32,7 +43,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "[OPTIONS]",
         "List volumes",
         Arity::None,
-        "-f, --filter filter\n--format string\n-q, --quiet",
+        "--cluster @1.42\n-f, --filter filter\n--format string\n-q, --quiet",
         |c, m| Box::pin(ls(c, m)),
     ),
     command(
@@ -60,7 +71,16 @@ pub(super) const COMMANDS: &[Command] = &[
         "Remove volumes that no container uses",
         Arity::None,
         "-a, --all\n--filter filter\n-f, --force",
-        |c, m| Box::pin(prune(c, m)),
+        |c, m| Box::pin(super::prune::volumes(c, m)),
+    ),
+    command(
+        "volume update",
+        &[],
+        "[OPTIONS] VOLUME",
+        "Change a volume of the cluster",
+        Arity::Exactly(1),
+        "--availability string=active @1.42",
+        |c, m| Box::pin(update(c, m)),
     ),
 ];
 
@@ -74,7 +94,10 @@ async fn create(context: &Context, matches: &Matches) -> Result<(), CliError> {
             ));
         }
     };
-    let mut body = json!({"Driver": matches.text("driver"), "Name": name});
+    let mut body = json!({"Driver": matches.text("driver")});
+    if !name.is_empty() {
+        body["Name"] = name.into();
+    }
     for (flag, field) in [("opt", "DriverOpts"), ("label", "Labels")] {
         let map = if flag == "opt" {
             map_from(matches.list(flag))
@@ -85,108 +108,164 @@ async fn create(context: &Context, matches: &Matches) -> Result<(), CliError> {
             body[field] = Value::Object(map);
         }
     }
+    if let Some(spec) = cluster_spec(matches) {
+        body["ClusterVolumeSpec"] = spec;
+    }
     let answer = context.client.post("/volumes/create", &body).await?;
     println!("{}", text(&answer, "/Name"));
     Ok(())
 }
 
-async fn ls(context: &Context, matches: &Matches) -> Result<(), CliError> {
-    let query = filters(matches.list("filter"))?;
-    let answer = context
-        .client
-        .get(&url("/volumes", &[("filters", &query)]))
-        .await?;
-    let mut volumes: Vec<Value> = answer["Volumes"].as_array().cloned().unwrap_or_default();
-    volumes.sort_by(|a, b| natural_cmp(text(a, "/Name"), text(b, "/Name")));
-    let format = matches.text("format");
-    if matches.flag("quiet") && format.is_empty() {
-        volumes
-            .iter()
-            .for_each(|volume| println!("{}", text(volume, "/Name")));
-        return Ok(());
+/// What a volume of the cluster is to be, where a flag asks for one.
+fn cluster_spec(matches: &Matches) -> Option<Value> {
+    const FLAGS: [&str; 7] = ["group", "scope", "sharing", "availability", "type", "limit-bytes", "required-bytes"];
+    if !FLAGS.iter().any(|flag| matches.given(flag)) {
+        return None;
     }
-    let format = if format.is_empty() {
-        context.setting("volumesFormat").unwrap_or_default()
-    } else {
-        format
-    };
-    let rows: Vec<Row> = volumes
-        .iter()
-        .map(|volume| {
-            Row::from([
-                ("Driver", text(volume, "/Driver").to_owned()),
-                ("Name", text(volume, "/Name").to_owned()),
-                ("Labels", label_text(&volume["Labels"])),
-                ("Mountpoint", text(volume, "/Mountpoint").to_owned()),
-                ("Scope", text(volume, "/Scope").to_owned()),
-            ])
-        })
+    let mut mode = json!({"Scope": matches.text("scope"), "Sharing": matches.text("sharing")});
+    match matches.text("type") {
+        "mount" => mode["MountVolume"] = json!({}),
+        "block" => mode["BlockVolume"] = json!({}),
+        _ => {}
+    }
+    let mut spec = json!({
+        "AccessMode": mode, "Availability": matches.text("availability"),
+        "CapacityRange": {
+            "RequiredBytes": matches.bytes("required-bytes").unwrap_or(0),
+            "LimitBytes": matches.bytes("limit-bytes").unwrap_or(0),
+        },
+        "AccessibilityRequirements": {},
+    });
+    if matches.given("group") {
+        spec["Group"] = matches.text("group").into();
+    }
+    let mut secrets: Vec<Value> = map_from(matches.list("secret"))
+        .into_iter()
+        .map(|(key, secret)| json!({"Key": key, "Secret": secret}))
         .collect();
-    print_rows(
-        &Format::read(format),
-        &[("DRIVER", "Driver"), ("VOLUME NAME", "Name")],
-        &rows,
-    )
+    secrets.sort_by(|a, b| text(a, "/Key").cmp(text(b, "/Key")));
+    if !secrets.is_empty() {
+        spec["Secrets"] = secrets.into();
+    }
+    for (flag, field) in [("topology-required", "Requisite"), ("topology-preferred", "Preferred")] {
+        let topologies: Vec<Value> = matches
+            .list(flag)
+            .iter()
+            .map(|list| {
+                let segments: Vec<String> = list.split(',').map(str::to_owned).collect();
+                json!({"Segments": map_from(&segments)})
+            })
+            .collect();
+        if !topologies.is_empty() {
+            spec["AccessibilityRequirements"][field] = topologies.into();
+        }
+    }
+    Some(spec)
+}
+
+const LIST: List<'_> = List {
+    kind: "*formatter.volumeContext",
+    columns: &[("DRIVER", "Driver"), ("VOLUME NAME", "Name")],
+    heads: &[("LINKS", "Links"), ("SIZE", "Size")],
+    raw: &[("name", "Name"), ("driver", "Driver")],
+};
+
+const LISTING: Listing<'_> = Listing {
+    path: "/volumes",
+    field: "Volumes",
+    setting: "volumesFormat",
+    list: LIST,
+    quiet: |volume, _| text(volume, "/Name").to_owned(),
+    item: |volume, _| item(volume),
+};
+
+/// A volume as lists tell it.
+pub(super) fn item(volume: &Value) -> Item {
+    let cluster = volume["ClusterVolume"].as_object();
+    let spec = |field: &str| match cluster {
+        Some(cluster) => cluster["Spec"][field].as_str().unwrap_or_default().to_owned(),
+        None => "N/A".to_owned(),
+    };
+    let usage = volume["UsageData"].as_object();
+    let number = |field: &str| usage.and_then(|usage| usage.get(field)).and_then(Value::as_f64);
+    let row = Row::from([
+        ("Driver", text(volume, "/Driver").to_owned()),
+        ("Name", text(volume, "/Name").to_owned()),
+        ("Labels", label_text(&volume["Labels"])),
+        ("Mountpoint", text(volume, "/Mountpoint").to_owned()),
+        ("Scope", text(volume, "/Scope").to_owned()),
+        ("Links", number("RefCount").map_or_else(|| "N/A".to_owned(), |count| format!("{count:.0}"))),
+        ("Size", number("Size").map_or_else(|| "N/A".to_owned(), bytes_decimal)),
+        ("Group", spec("Group")),
+        ("Availability", spec("Availability")),
+        ("Status", cluster_status(volume)),
+    ]);
+    Item::new(row, &volume["Labels"])
+}
+
+fn cluster_status(volume: &Value) -> String {
+    let Some(cluster) = volume.get("ClusterVolume").filter(|cluster| cluster.is_object()) else {
+        return "N/A".to_owned();
+    };
+    if text(cluster, "/Info/VolumeID").is_empty() {
+        return "pending creation".to_owned();
+    }
+    let published = cluster["PublishStatus"].as_array().into_iter().flatten();
+    let (mut here, mut pending) = (0, 0);
+    for status in published {
+        match text(status, "/State") {
+            "published" => here += 1,
+            _ => pending += 1,
+        }
+    }
+    match (here, pending) {
+        (0, 0) => "created".to_owned(),
+        (here, 0) => format!("in use ({here} node{})", if here == 1 { "" } else { "s" }),
+        _ => format!("in use ({here}/{})", here + pending),
+    }
+}
+
+async fn ls(context: &Context, matches: &Matches) -> Result<(), CliError> {
+    if !matches.flag("cluster") {
+        return many::list(context, matches, &LISTING).await;
+    }
+    let all = many::found(context, "/volumes", "Volumes", matches.list("filter")).await?;
+    let items: Vec<Item> = all
+        .iter()
+        .filter(|volume| volume["ClusterVolume"].is_object())
+        .map(item)
+        .collect();
+    let columns = [
+        ("VOLUME NAME", "Name"),
+        ("GROUP", "Group"),
+        ("DRIVER", "Driver"),
+        ("AVAILABILITY", "Availability"),
+        ("STATUS", "Status"),
+    ];
+    let list = List { columns: &columns, ..LIST };
+    list.print(&Format::read(matches.text("format")), &items)
 }
 
 async fn show(context: &Context, matches: &Matches) -> Result<(), CliError> {
-    inspect(matches.args(), matches.text("format"), |name| {
-        let path = format!("/volumes/{}", escape(name));
-        async move { context.client.get(&path).await }
-    })
-    .await
+    many::show(context, matches, "/volumes", &[]).await
 }
 
 async fn rm(context: &Context, matches: &Matches) -> Result<(), CliError> {
     let force = if matches.flag("force") { "1" } else { "" };
-    each(matches.args(), |name| async move {
-        context
-            .client
-            .delete(&url(
-                &format!("/volumes/{}", escape(name)),
-                &[("force", force)],
-            ))
-            .await?;
-        println!("{name}");
-        Ok(())
-    })
-    .await
+    many::remove(context, matches.args(), "/volumes", &[("force", force)]).await
 }
 
-async fn prune(context: &Context, matches: &Matches) -> Result<(), CliError> {
-    let all = matches.flag("all");
-    let what = if all {
-        "local volumes"
-    } else {
-        "anonymous local volumes"
-    };
-    let question = format!(
-        "WARNING! This will remove {what} not used by at least one container.\nAre you sure you want to continue?"
-    );
-    if !matches.flag("force") && !confirmed(&question)? {
-        return Ok(());
+async fn update(context: &Context, matches: &Matches) -> Result<(), CliError> {
+    let path = format!("/volumes/{}", escape(matches.arg(0)));
+    let mut volume = context.client.get(&path).await?;
+    if !volume["ClusterVolume"].is_object() {
+        return Err(CliError::new("can only update cluster volumes"));
     }
-    let mut given = matches.list("filter").to_vec();
-    if all {
-        given.push("all=1".to_owned());
+    if let Some(availability) = matches.given_text("availability") {
+        volume["ClusterVolume"]["Spec"]["Availability"] = availability.into();
     }
-    let query = filters(&given)?;
-    let answer = context
-        .client
-        .post_empty(&url("/volumes/prune", &[("filters", &query)]))
-        .await?;
-    let deleted: Vec<_> = answer["VolumesDeleted"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
-    if !deleted.is_empty() {
-        println!("Deleted Volumes:\n{}\n", deleted.join("\n"));
-    }
-    println!(
-        "Total reclaimed space: {}",
-        bytes_decimal(answer["SpaceReclaimed"].as_f64().unwrap_or(0.0))
-    );
-    Ok(())
+    let version = volume["ClusterVolume"]["Version"]["Index"].as_u64().unwrap_or(0).to_string();
+    let body = json!({"Spec": volume["ClusterVolume"]["Spec"]});
+    let path = url(&path, &[("version", &version)]);
+    context.client.json(http::Method::PUT, &path, Some(&body)).await.map(drop)
 }

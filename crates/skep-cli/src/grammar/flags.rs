@@ -21,6 +21,25 @@ pub enum FlagKind {
     Bytes,
     /// Decimal CPUs.
     Cpus,
+    /// `name=value`, as often as wanted.
+    Filter,
+}
+
+/// What a flag asks of the daemon, or what became of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Notes {
+    /// The API version from which daemons know it.
+    pub since: Option<&'static str>,
+    /// Whether only daemons on Windows know it.
+    pub windows: bool,
+    /// Whether only experimental daemons know it.
+    pub experimental: bool,
+    /// Whether help leaves it out.
+    pub hidden: bool,
+    /// The flag that it is another name of.
+    pub same_as: Option<&'static str>,
+    /// The flag that replaced it, of which users are told.
+    pub replaced_by: Option<&'static str>,
 }
 
 /// One flag of a command.
@@ -36,12 +55,30 @@ pub struct Flag {
     pub shown: &'static str,
     /// The value when it is not given.
     pub default: Option<&'static str>,
+    /// What stands behind `@` in its line.
+    pub notes: Notes,
 }
 
 impl Flag {
-    /// Reads `[-s, ]--name[ kind][=default]`; nothing for an empty line.
+    /// Reads `[-s, ]--name[ kind][=default]` and notes: `@1.32` (the least API version),
+    /// `@windows`, `@experimental`, `@hidden`, `@as:other`, `@now:other`. Nothing for an empty line.
     pub fn decode(line: &'static str) -> Option<Self> {
-        let line = line.trim();
+        let mut parts = line.trim().split(" @");
+        let line = parts.next().unwrap_or_default();
+        let mut notes = Notes::default();
+        for note in parts {
+            match note {
+                "windows" => notes.windows = true,
+                "experimental" => notes.experimental = true,
+                "hidden" => notes.hidden = true,
+                _ => match note.split_once(':') {
+                    Some(("as", other)) => notes.same_as = Some(other),
+                    Some(("now", other)) => notes.replaced_by = Some(other),
+                    _ => notes.since = Some(note),
+                },
+            }
+        }
+        notes.hidden |= notes.same_as.is_some() || notes.replaced_by.is_some();
         let (short, rest) = match line.strip_prefix("--") {
             Some(rest) => (None, rest),
             None => {
@@ -60,6 +97,7 @@ impl Flag {
             kind: kind_of(shown),
             shown,
             default,
+            notes,
         })
     }
 }
@@ -74,7 +112,8 @@ fn kind_of(shown: &str) -> FlagKind {
         "bytes" => FlagKind::Bytes,
         "decimal" => FlagKind::Cpus,
         "string" | "command" | "pem-file" | "node-addr" | "network-mode" => FlagKind::Text,
-        // list, filter, mount, port, network, secret, config, ulimit, ipNetSlice, ...
+        "filter" => FlagKind::Filter,
+        // list, mount, port, network, secret, config, ulimit, ipNetSlice, ...
         _ => FlagKind::List,
     }
 }

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use super::{Command, Flag};
 
-/// Help of one command.
-pub fn command_help(command: &Command) -> String {
-    let mut text = format!("Usage:  docker {}\n\n{}\n", usage(command), command.about);
+/// Help of one command, under the words that the user typed for it.
+pub fn command_help(command: &Command, shown: &str) -> String {
+    let mut text = format!("Usage:  docker {}\n\n{}\n", usage(command, shown), command.about);
     if !command.aliases.is_empty() {
         let names: Vec<_> = std::iter::once(command.path)
             .chain(command.aliases.iter().copied())
@@ -14,18 +14,21 @@ pub fn command_help(command: &Command) -> String {
             .collect();
         let _ = write!(text, "\nAliases:\n  {}\n", names.join(", "));
     }
-    let flags: Vec<Flag> = command.flags.lines().filter_map(Flag::decode).collect();
+    let flags: Vec<Flag> = command
+        .flags
+        .lines()
+        .filter_map(Flag::decode)
+        .filter(|flag| !flag.notes.hidden && !flag.notes.windows)
+        .collect();
     if !flags.is_empty() {
         let _ = write!(text, "\nOptions:\n{}", options(&flags));
     }
     text
 }
 
-/// The command's words and what follows them.
-pub(crate) fn usage(command: &Command) -> String {
-    format!("{} {}", command.path, command.usage)
-        .trim_end()
-        .to_owned()
+/// The words typed for a command, and what follows them.
+pub(crate) fn usage(command: &Command, shown: &str) -> String {
+    format!("{shown} {}", command.usage).trim_end().to_owned()
 }
 
 /// Help of a group such as `service`: its commands.
@@ -45,14 +48,18 @@ pub fn group_help(group: &str, about: &str, commands: &[&Command]) -> String {
     )
 }
 
-/// Help of the whole: groups and commands.
-pub fn root_help(groups: &[(&str, &str)], commands: &[(&str, &str)], flags: &[Flag]) -> String {
-    format!(
-        "Usage:  docker [OPTIONS] COMMAND\n\nManagement Commands:\n{}\nCommands:\n{}\nGlobal Options:\n{}\nRun 'docker COMMAND --help' for more information on a command.\n",
-        columns(groups),
-        columns(commands),
+/// Help of the whole: sections of commands, each with a title, and the flags.
+pub fn root_help(sections: &[(&str, Vec<(&str, &str)>)], flags: &[Flag]) -> String {
+    let mut text = "Usage:  docker [OPTIONS] COMMAND\n\nContainers, images and swarms on one host and on many\n".to_owned();
+    for (title, commands) in sections.iter().filter(|(_, commands)| !commands.is_empty()) {
+        let _ = write!(text, "\n{title}:\n{}", columns(commands));
+    }
+    let _ = write!(
+        text,
+        "\nGlobal Options:\n{}\nRun 'docker COMMAND --help' for more information on a command.\n",
         options(flags)
-    )
+    );
+    text
 }
 
 fn columns(rows: &[(&str, &str)]) -> String {

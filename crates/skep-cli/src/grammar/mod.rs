@@ -8,8 +8,9 @@ mod help;
 mod parse;
 mod values;
 
-pub use flags::{Flag, FlagKind};
+pub use flags::{Flag, FlagKind, Notes};
 pub use help::{command_help, group_help, root_help};
+pub(crate) use help::usage;
 pub use parse::{Matches, UsageError, parse, parse_root};
 pub use values::{parse_bytes, parse_cpus, parse_duration};
 
@@ -32,6 +33,8 @@ pub enum Arity {
     AtLeast(usize),
     /// So many or fewer.
     AtMost(usize),
+    /// From so many to so many.
+    Between(usize, usize),
 }
 
 /// One command, such as `service create`.
@@ -63,6 +66,12 @@ impl Command {
             .filter_map(Flag::decode)
             .chain(Flag::decode("--help"))
             .collect()
+    }
+
+    /// What follows the first argument is not ours.
+    pub(crate) const fn until_argument(mut self) -> Self {
+        self.stops_at_argument = true;
+        self
     }
 }
 

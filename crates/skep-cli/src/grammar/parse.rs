@@ -10,8 +10,10 @@ pub struct Matches {
     values: BTreeMap<&'static str, Vec<String>>,
     defaults: BTreeMap<&'static str, &'static str>,
     args: Vec<String>,
-    /// The command's words, as they are shown in errors.
+    /// The command's own words, whatever the user typed for it.
     pub command: String,
+    /// Flags that have gone out of use, with what replaced them.
+    replaced: Vec<(&'static str, &'static str)>,
 }
 
 /// Words that the grammar does not allow.
@@ -33,6 +35,11 @@ impl Matches {
     /// Whether the user gave the flag.
     pub fn given(&self, name: &str) -> bool {
         self.values.contains_key(name)
+    }
+
+    /// Flags that the user gave and that have gone out of use, with what replaced them.
+    pub(crate) fn replaced(&self) -> &[(&'static str, &'static str)] {
+        &self.replaced
     }
 
     /// Names of the flags that the user gave.
@@ -98,13 +105,13 @@ impl Matches {
     }
 }
 
-/// Reads the words after the command's own.
-pub fn parse(command: &Command, words: &[String]) -> Result<Matches, UsageError> {
+/// Reads the words after the command's own; `shown` is what the user typed for it.
+pub fn parse(command: &Command, shown: &str, words: &[String]) -> Result<Matches, UsageError> {
     let flags = command.flags();
     let mut matches = parse_flags(&flags, words, command.stops_at_argument)?;
     matches.command = command.path.to_owned();
     if !matches.flag("help") {
-        check_arity(command, matches.args.len())?;
+        check_arity(command, shown, matches.args.len())?;
     }
     Ok(matches)
 }
@@ -203,17 +210,19 @@ fn short_flags<'a>(
 
 /// Checks a value and notes it.
 fn keep(flag: &Flag, value: String, matches: &mut Matches) -> Result<(), UsageError> {
-    let number =
-        |function: &str| format!("strconv.{function}: parsing \"{value}\": invalid syntax");
+    let number = |function: &str| number_error(function, &value, !digits_only(&value));
     let refusal = match flag.kind {
         FlagKind::Bool => (!is_bool(&value)).then(|| number("ParseBool")),
         FlagKind::Int => value.parse::<i64>().is_err().then(|| number("ParseInt")),
-        FlagKind::Uint => value.parse::<u64>().is_err().then(|| number("ParseUint")),
+        FlagKind::Uint => unsigned(flag, &value),
         FlagKind::Float => value.parse::<f64>().is_err().then(|| number("ParseFloat")),
         FlagKind::Duration => parse_duration(&value).err(),
         FlagKind::Bytes => (value != "-1").then(|| parse_bytes(&value).err()).flatten(),
         FlagKind::Cpus => parse_cpus(&value).err(),
-        FlagKind::Text | FlagKind::List => None,
+        FlagKind::Filter if !value.is_empty() && !value.contains('=') => {
+            Some("bad format of filter (expected name=value)".to_owned())
+        }
+        FlagKind::Text | FlagKind::List | FlagKind::Filter => None,
     };
     if let Some(refusal) = refusal {
         let name = match flag.short {
@@ -224,8 +233,33 @@ fn keep(flag: &Flag, value: String, matches: &mut Matches) -> Result<(), UsageEr
             "invalid argument \"{value}\" for \"{name}\" flag: {refusal}"
         )));
     }
-    matches.values.entry(flag.name).or_default().push(value);
+    if let Some(other) = flag.notes.replaced_by {
+        matches.replaced.push((flag.name, other));
+    }
+    let name = flag.notes.replaced_by.or(flag.notes.same_as);
+    let name = name.unwrap_or(flag.name);
+    matches.values.entry(name).or_default().push(value);
     Ok(())
+}
+
+/// Why a text is no number, in the words of Go's parser.
+fn number_error(function: &str, value: &str, is_in_range: bool) -> String {
+    let why = if is_in_range { "invalid syntax" } else { "value out of range" };
+    format!("strconv.{function}: parsing \"{value}\": {why}")
+}
+
+fn digits_only(value: &str) -> bool {
+    let digits = value.strip_prefix(['-', '+']).unwrap_or(value);
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn unsigned(flag: &Flag, value: &str) -> Option<String> {
+    let most = if flag.shown == "uint16" { u64::from(u16::MAX) } else { u64::MAX };
+    match value.parse::<u64>() {
+        Ok(number) if number <= most => None,
+        _ if digits_only(value) && !value.starts_with('-') => Some(number_error("ParseUint", value, false)),
+        _ => Some(number_error("ParseUint", value, true)),
+    }
 }
 
 fn is_bool(value: &str) -> bool {
@@ -235,7 +269,7 @@ fn is_bool(value: &str) -> bool {
     )
 }
 
-fn check_arity(command: &Command, count: usize) -> Result<(), UsageError> {
+fn check_arity(command: &Command, shown: &str, count: usize) -> Result<(), UsageError> {
     let plural = |count: usize| if count == 1 { "argument" } else { "arguments" };
     let wants = match command.arity {
         Arity::None if count > 0 => "accepts no arguments".to_owned(),
@@ -246,12 +280,12 @@ fn check_arity(command: &Command, count: usize) -> Result<(), UsageError> {
             format!("requires at least {least} {}", plural(least))
         }
         Arity::AtMost(most) if count > most => format!("requires at most {most} {}", plural(most)),
+        Arity::Between(least, most) if !(least..=most).contains(&count) => {
+            format!("requires at least {least} and at most {most} {}", plural(most))
+        }
         _ => return Ok(()),
     };
-    Err(UsageError(format!(
-        "docker: 'docker {}' {wants}",
-        command.path
-    )))
+    Err(UsageError(format!("docker: 'docker {shown}' {wants}")))
 }
 
 #[cfg(test)]

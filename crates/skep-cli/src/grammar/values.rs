@@ -66,7 +66,7 @@ pub fn parse_bytes(text: &str) -> Result<i64, String> {
         "g" => 3,
         "t" => 4,
         "p" => 5,
-        _ => return Err(bad()),
+        _ => return Err(format!("invalid suffix: '{unit}'")),
     };
     let bytes = number * 1024f64.powi(power);
     if bytes >= i64::MAX as f64 {
@@ -130,7 +130,7 @@ mod tests {
         assert_eq!(parse_bytes("64m"), Ok(64 << 20));
         assert_eq!(parse_bytes("1.5GiB"), Ok(3 << 29));
         assert_eq!(parse_bytes("100"), Ok(100));
-        assert_eq!(parse_bytes("10q"), Err("invalid size: '10q'".into()));
+        assert_eq!(parse_bytes("10q"), Err("invalid suffix: 'q'".into()));
     }
 
     #[test]

@@ -31,9 +31,28 @@ pub fn labels(files: &[String], given: &[String]) -> Result<Map<String, Value>, 
         .iter()
         .find(|label| label.is_empty() || label.starts_with('='))
     {
-        return Err(CliError::new(format!("invalid label '{bad}': empty name")));
+        let why = format!("invalid label '{bad}': empty name");
+        return Err(CliError::bad_flag(bad, "-l, --label", why));
     }
     Ok(map_from(&all))
+}
+
+/// An environment as a container takes it: files first, then flags, all as they come; a name alone
+/// takes the caller's value.
+pub fn whole_environment(files: &[String], given: &[String]) -> Result<Vec<String>, CliError> {
+    if let Some(bad) = given.iter().find(|entry| entry.is_empty() || entry.starts_with('=')) {
+        return Err(CliError::bad_flag(bad, "-e, --env", format!("invalid environment variable: {bad}")));
+    }
+    let mut all = Vec::new();
+    for file in files {
+        all.extend(lines(file)?);
+    }
+    all.extend(given.iter().cloned());
+    let with_value = |entry: String| match std::env::var(&entry) {
+        Ok(value) if !entry.contains('=') => format!("{entry}={value}"),
+        _ => entry,
+    };
+    Ok(all.into_iter().map(with_value).collect())
 }
 
 /// An environment: files first, then flags; a name alone takes the caller's value; the last of a

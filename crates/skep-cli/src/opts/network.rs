@@ -40,6 +40,16 @@ impl NetworkAttachment {
     }
 }
 
+/// What an endpoint of a container asks for, as the API takes it, with every field of Go's.
+pub fn endpoint_settings(addresses: Value, links: Value, aliases: Value, options: Value, mac: &str, priority: i64) -> Value {
+    json!({
+        "IPAMConfig": addresses, "Links": links, "Aliases": aliases, "MacAddress": mac,
+        "DriverOpts": options, "GwPriority": priority, "NetworkID": "", "EndpointID": "",
+        "Gateway": "", "IPAddress": "", "IPPrefixLen": 0, "IPv6Gateway": "",
+        "GlobalIPv6Address": "", "GlobalIPv6PrefixLen": 0, "DNSNames": null,
+    })
+}
+
 /// Reads one flag.
 pub fn network_attachment(text: &str) -> Result<NetworkAttachment, CliError> {
     if !text.contains('=') {

@@ -1,32 +1,32 @@
 //! What the registry has to say about an image, and the credentials for asking it.
 
-use base64::Engine as _;
 use serde_json::{Value, json};
 use skep_objects::reference::Reference;
 
 use crate::client::escape;
 use crate::context::Context;
+use crate::credentials::{self, Credentials, HUB};
 
-/// The header `X-Registry-Auth` for an image's registry, from `config.json`; empty without
-/// credentials.
+/// The header `X-Registry-Auth` for an image's registry; empty without credentials.
 pub fn registry_auth_header(context: &Context, image: &str) -> String {
-    let Ok(reference) = Reference::parse(image) else {
+    let found = credentials_of(context, image);
+    if found.is_empty() {
         return String::new();
-    };
-    let key = match reference.domain() {
-        "docker.io" => "https://index.docker.io/v1/",
-        domain => domain,
-    };
-    let entry = &context.config["auths"][key];
-    let pair = entry["auth"]
-        .as_str()
-        .and_then(|auth| base64::engine::general_purpose::STANDARD.decode(auth).ok())
-        .and_then(|pair| String::from_utf8(pair).ok());
-    let Some((user, password)) = pair.as_deref().and_then(|pair| pair.split_once(':')) else {
-        return String::new();
-    };
-    let auth = json!({"username": user, "password": password, "serveraddress": key});
-    base64::engine::general_purpose::URL_SAFE.encode(auth.to_string())
+    }
+    found.header()
+}
+
+/// The same where the daemon wants the header even without credentials.
+pub fn pull_auth_header(context: &Context, image: &str) -> String {
+    credentials_of(context, image).header()
+}
+
+fn credentials_of(context: &Context, image: &str) -> Credentials {
+    match Reference::parse(image) {
+        Ok(reference) if reference.domain() == "docker.io" => credentials::get(context, HUB),
+        Ok(reference) => credentials::get(context, reference.domain()),
+        Err(_) => Credentials::default(),
+    }
 }
 
 /// The image with its digest, and the platforms it is for, as the registry says. Nothing where the

@@ -37,9 +37,14 @@ fn seconds_since(timestamp: &str) -> Option<i64> {
     Some((OffsetDateTime::now_utc() - then).whole_seconds())
 }
 
-/// Decimal units, three significant digits: `1.23GB`.
+/// Decimal units, four significant digits: `1.234GB`.
 pub fn bytes_decimal(bytes: f64) -> String {
-    sized(bytes, 1000.0, &["B", "kB", "MB", "GB", "TB", "PB"], 3)
+    bytes_decimal_to(bytes, 4)
+}
+
+/// Decimal units, so many significant digits.
+pub fn bytes_decimal_to(bytes: f64, digits: usize) -> String {
+    sized(bytes, 1000.0, &["B", "kB", "MB", "GB", "TB", "PB"], digits)
 }
 
 /// Binary units, four significant digits: `1.5GiB`.
@@ -112,7 +117,8 @@ mod tests {
 
     #[test]
     fn sizes_have_few_digits() {
-        assert_eq!(bytes_decimal(10_649_887.0), "10.6MB");
+        assert_eq!(bytes_decimal(10_649_887.0), "10.65MB");
+        assert_eq!(bytes_decimal_to(10_649_887.0, 3), "10.6MB");
         assert_eq!(bytes_decimal(999.0), "999B");
         assert_eq!(bytes_binary(1_610_612_736.0), "1.5GiB");
         assert_eq!(bytes_binary(0.0), "0B");

@@ -2,12 +2,18 @@
 
 mod human;
 mod natural;
+mod quote;
 mod rows;
 mod table;
 mod template;
+mod times;
 
-pub use human::{ago, bytes_binary, bytes_decimal, coarse_duration, short_id, truncated};
+pub use human::{
+    ago, bytes_binary, bytes_decimal, bytes_decimal_to, coarse_duration, short_id, truncated,
+};
 pub use natural::natural_cmp;
-pub use rows::{Format, Row, print_rows};
-pub use table::table;
+pub use quote::quoted;
+pub use rows::{Format, Item, List, Row, escaped_json, print_rows};
+pub use table::{table, table_of};
 pub use template::{Template, TemplateError};
+pub use times::{local_text, of_unix, unix_query};

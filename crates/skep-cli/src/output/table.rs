@@ -7,6 +7,11 @@ const GAP: usize = 3;
 /// Lays out rows of cells; the first row is the heads. Every line ends with a newline. The last
 /// column is not padded.
 pub fn table(rows: &[Vec<String>]) -> String {
+    table_of(rows, LEAST)
+}
+
+/// The same with another least width of columns.
+pub fn table_of(rows: &[Vec<String>], least: usize) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns)
         .map(|column| {
@@ -15,7 +20,7 @@ pub fn table(rows: &[Vec<String>]) -> String {
                 .filter_map(|row| row.get(column))
                 .map(|cell| cell.chars().count())
                 .max();
-            (widest.unwrap_or(0) + GAP).max(LEAST)
+            (widest.unwrap_or(0) + GAP).max(least)
         })
         .collect();
     let mut text = String::new();

@@ -28,6 +28,10 @@ pub fn check(name: &str) {
             .take_while(|line| !line.starts_with("$ "))
             .fold(String::new(), |text, line| text + line + "\n");
         let told = format!("{comments}$ {line}\n{}\n", stage.run(line, &mut base));
+        if recorder.is_some() && comments.contains("# ours") {
+            new.push_str(&case);
+            continue;
+        }
         if told.trim_end() != case.trim_end() {
             differing.push(format!("--- expected\n{case}--- got\n{told}"));
         }
@@ -115,10 +119,32 @@ impl Stage {
         if output.status.code() != Some(0) {
             let _ = writeln!(told, "= {}", output.status.code().unwrap_or(-1));
         }
-        let mut asked: Vec<_> = self.canned.taken().iter().map(|asked| request(asked, base)).collect();
+        let mut taken = self.canned.taken();
+        // Docker waits for a container even where it does not stay with it.
+        if !taken.iter().any(|asked| asked.path.contains("/attach?")) {
+            taken.retain(|asked| !asked.path.contains("/wait?"));
+        }
+        let mut asked: Vec<_> = taken.iter().map(|asked| request(asked, base)).collect();
         asked.sort();
-        told + &asked.concat().replace(&at(""), "/TMP/")
+        masked(&(told + &asked.concat().replace(&at(""), "/TMP/")))
     }
+}
+
+/// Without what differs from one day to the next: times, and seconds that count from now.
+fn masked(text: &str) -> String {
+    use std::sync::LazyLock;
+    static DATE: LazyLock<regex::Regex> = LazyLock::new(|| regex::Regex::new(r"20\d\d-\d\d-\d\d[ T]\d\d:\d\d:\d\d( \+0000 UTC|Z)").unwrap());
+    static SECONDS: LazyLock<regex::Regex> = LazyLock::new(|| regex::Regex::new(r"(since|until)=(\d{10})\b").unwrap());
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let dated = DATE.replace_all(text, "DATE");
+    let seconds = SECONDS.replace_all(&dated, |found: &regex::Captures<'_>| {
+        let ago = now.saturating_sub(found[2].parse().unwrap());
+        match ago < 86400 {
+            true => format!("{}=NOW-{}", &found[1], (ago + 5) / 10 * 10),
+            false => found[0].to_owned(),
+        }
+    });
+    seconds.into_owned()
 }
 
 fn request(asked: &Asked, base: &mut Option<Vec<String>>) -> String {

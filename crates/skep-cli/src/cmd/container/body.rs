@@ -4,12 +4,18 @@ use serde_json::{Map, Value, json};
 
 use super::host::host_config;
 use super::networking::{endpoints, ports};
+use crate::client::Endpoint;
+use crate::context::Context;
 use crate::error::CliError;
 use crate::grammar::Matches;
-use crate::opts::{environment, labels};
+use crate::opts::{labels, whole_environment};
 
 /// The body; `detached` is `run --detach`.
-pub(super) fn create_body(matches: &Matches, detached: bool) -> Result<Value, CliError> {
+pub(super) fn create_body(
+    context: &Context,
+    matches: &Matches,
+    detached: bool,
+) -> Result<Value, CliError> {
     let (exposed, bindings) = ports(matches)?;
     let (volumes, binds) = volumes(matches)?;
     let interactive = matches.flag("interactive");
@@ -21,7 +27,8 @@ pub(super) fn create_body(matches: &Matches, detached: bool) -> Result<Value, Cl
                 false => attached.iter().any(|stream| stream == name),
             }
     };
-    let env = environment(matches.list("env-file"), matches.list("env"))?;
+    let env = whole_environment(matches.list("env-file"), matches.list("env"))?;
+    let env = with_proxies(context, env);
     let entrypoint = matches.given_text("entrypoint").map(|text| vec![text]);
     let mut body = json!({
         "Hostname": matches.text("hostname"),
@@ -56,6 +63,9 @@ pub(super) fn create_body(matches: &Matches, detached: bool) -> Result<Value, Cl
     }
     let (mode, endpoints) = endpoints(matches)?;
     let mut host = host_config(matches)?;
+    if matches.flag("use-api-socket") {
+        add_api_socket(context, &mut body, &mut host)?;
+    }
     host["NetworkMode"] = mode.into();
     host["PortBindings"] = Value::Object(bindings);
     host["Binds"] = or_null(binds);
@@ -78,10 +88,11 @@ fn attached(matches: &Matches) -> Result<Vec<String>, CliError> {
         let stream = stream.to_ascii_lowercase();
         match stream.as_str() {
             "stdin" | "stdout" | "stderr" => Ok(stream),
-            _ => Err(CliError::new(format!(
-                "invalid argument \"{stream}\" for \"-a, --attach\" flag: valid streams are STDIN, STDOUT and STDERR"
-            ))
-            .with_code(125)),
+            _ => Err(CliError::bad_flag(
+                &stream,
+                "-a, --attach",
+                "valid streams are STDIN, STDOUT and STDERR",
+            )),
         }
     };
     matches.list("attach").iter().map(lower).collect()
@@ -124,6 +135,9 @@ fn health(matches: &Matches) -> Result<Option<Value>, CliError> {
         }
     }
     if let Some(retries) = matches.number("health-retries") {
+        if retries < 0 {
+            return Err(CliError::new("--health-retries cannot be negative").with_code(125));
+        }
         health["Retries"] = retries.into();
     }
     Ok(Some(health))
@@ -133,6 +147,13 @@ fn health(matches: &Matches) -> Result<Option<Value>, CliError> {
 fn volumes(matches: &Matches) -> Result<(Map<String, Value>, Vec<String>), CliError> {
     let (mut volumes, mut binds) = (Map::new(), Vec::new());
     for volume in matches.list("volume") {
+        if volume.is_empty() {
+            return Err(CliError::new("invalid empty volume spec").with_code(125));
+        }
+        if volume.split(':').any(str::is_empty) && !volume.ends_with(':') {
+            let why = format!("invalid spec: {volume}: empty section between colons");
+            return Err(CliError::new(why).with_code(125));
+        }
         match volume.split_once(':') {
             None => drop(volumes.insert(volume.clone(), json!({}))),
             Some((source, rest)) if source.starts_with('.') => {
@@ -143,6 +164,59 @@ fn volumes(matches: &Matches) -> Result<(Map<String, Value>, Vec<String>), CliEr
         }
     }
     Ok((volumes, binds))
+}
+
+/// The environment with the proxies that `config.json` names for this daemon, where the user has not
+/// set them.
+fn with_proxies(context: &Context, mut env: Vec<String>) -> Vec<String> {
+    const NAMES: [(&str, &str); 5] = [
+        ("httpProxy", "HTTP_PROXY"),
+        ("httpsProxy", "HTTPS_PROXY"),
+        ("noProxy", "NO_PROXY"),
+        ("ftpProxy", "FTP_PROXY"),
+        ("allProxy", "ALL_PROXY"),
+    ];
+    let proxies = &context.config["proxies"];
+    let host = context.client.endpoint().map(ToString::to_string).unwrap_or_default();
+    let chosen = proxies.get(&host).unwrap_or(&proxies["default"]);
+    for (field, name) in NAMES {
+        let Some(value) = chosen[field].as_str().filter(|value| !value.is_empty()) else {
+            continue;
+        };
+        for name in [name.to_owned(), name.to_ascii_lowercase()] {
+            let is_set = env.iter().any(|entry| entry.split('=').next() == Some(name.as_str()));
+            if !is_set {
+                env.push(format!("{name}={value}"));
+            }
+        }
+    }
+    env
+}
+
+/// Where a container finds the credentials that `--use-api-socket` hands on.
+pub(super) const HANDED_ON: &str = "/run/secrets/docker";
+
+/// `--use-api-socket`: the daemon's socket within the container, and the caller's credentials.
+fn add_api_socket(context: &Context, body: &mut Value, host: &mut Value) -> Result<(), CliError> {
+    let Endpoint::Unix(socket) = context.client.endpoint()? else {
+        return Err(CliError::new(
+            "flag --use-api-socket can only be used when the daemon is reached through a unix socket",
+        )
+        .with_code(125));
+    };
+    let mount = json!({
+        "Type": "bind", "Source": socket, "Target": "/var/run/docker.sock", "BindOptions": {},
+    });
+    match host.get_mut("Mounts").and_then(Value::as_array_mut) {
+        Some(mounts) => mounts.push(mount),
+        None => host["Mounts"] = json!([mount]),
+    }
+    if !crate::credentials::all(context).is_empty() {
+        let mut env: Vec<Value> = body["Env"].as_array().cloned().unwrap_or_default();
+        env.push(format!("DOCKER_CONFIG={HANDED_ON}").into());
+        body["Env"] = env.into();
+    }
+    Ok(())
 }
 
 /// A path without `..`, as Go's `filepath.Abs` cleans it.
@@ -168,8 +242,9 @@ mod tests {
             .find(|command| command.path == "container run")
             .unwrap();
         let words = shell_words::split(line).unwrap();
-        let matches = crate::grammar::parse(run, &words).unwrap();
-        create_body(&matches, matches.flag("detach"))
+        let matches = crate::grammar::parse(run, "run", &words).unwrap();
+        let context = Context::open(&Matches::default()).unwrap();
+        create_body(&context, &matches, matches.flag("detach"))
     }
 
     /// Each pointer must have its value in the body of the line.
@@ -300,7 +375,6 @@ mod tests {
         for line in [
             "--rm --restart always x",
             "--no-healthcheck --health-cmd true x",
-            "--restart sometimes x",
             "--device a:b:c:d x",
         ] {
             assert!(body(line).is_err(), "{line}");

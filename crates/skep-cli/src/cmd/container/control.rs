@@ -1,14 +1,13 @@
-//! Verbs on running containers: stop, kill, restart, pause, rm, rename, wait, update, prune.
+//! Verbs on running containers: stop, kill, restart, pause, rm, rename, wait, update.
 
 use serde_json::{Value, json};
 
 use super::host::restart_policy;
-use crate::client::{escape, filters, url};
-use crate::cmd::objects::{confirmed, each, text};
+use crate::client::{escape, url};
+use crate::cmd::objects::{each, text};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::grammar::Matches;
-use crate::output::bytes_decimal;
 
 /// POSTs `/containers/NAME/VERB` for each argument and prints the name.
 async fn post_each(
@@ -45,7 +44,7 @@ pub(super) async fn rm(context: &Context, matches: &Matches) -> Result<(), CliEr
     ];
     let force = matches.flag("force");
     each(matches.args(), |name| async move {
-        let path = format!("/containers/{}", escape(name.trim_matches('/')));
+        let path = format!("/containers/{}", escape(name.trim_matches('/')).replace("%2F", "/"));
         match context.client.delete(&url(&path, &query)).await {
             // Docker says so and goes on with success.
             Err(error) if force && error.is_not_found() => eprintln!("{}", error.message),
@@ -62,7 +61,13 @@ pub(super) async fn rm(context: &Context, matches: &Matches) -> Result<(), CliEr
 pub(super) async fn rename(context: &Context, matches: &Matches) -> Result<(), CliError> {
     let path = format!("/containers/{}/rename", escape(matches.arg(0)));
     let path = url(&path, &[("name", matches.arg(1))]);
-    context.client.post_empty(&path).await.map(drop)
+    context.client.post_empty(&path).await.map(drop).map_err(|error| {
+        CliError::new(format!(
+            "{}\nError: failed to rename container named {}",
+            error.message,
+            matches.arg(0)
+        ))
+    })
 }
 
 pub(super) async fn wait(context: &Context, matches: &Matches) -> Result<(), CliError> {
@@ -88,7 +93,8 @@ pub(super) async fn update(context: &Context, matches: &Matches) -> Result<(), C
         ("cpu-shares", "CpuShares"),
         ("pids-limit", "PidsLimit"),
     ];
-    const SIZES: [(&str, &str); 3] = [
+    const SIZES: [(&str, &str); 4] = [
+        ("kernel-memory", "KernelMemory"),
         ("memory", "Memory"),
         ("memory-reservation", "MemoryReservation"),
         ("memory-swap", "MemorySwap"),
@@ -98,7 +104,16 @@ pub(super) async fn update(context: &Context, matches: &Matches) -> Result<(), C
             "you must provide one or more flags when using this command",
         ));
     }
-    let mut body = json!({});
+    let mut body = json!({
+        "BlkioWeight": 0, "BlkioWeightDevice": null, "BlkioDeviceReadBps": null,
+        "BlkioDeviceReadIOps": null, "BlkioDeviceWriteBps": null, "BlkioDeviceWriteIOps": null,
+        "CgroupParent": "", "CpuCount": 0, "CpuPercent": 0, "CpusetCpus": "", "CpusetMems": "",
+        "CpuPeriod": 0, "CpuQuota": 0, "CpuRealtimePeriod": 0, "CpuRealtimeRuntime": 0,
+        "CpuShares": 0, "DeviceCgroupRules": null, "DeviceRequests": null, "Devices": null,
+        "IOMaximumBandwidth": 0, "IOMaximumIOps": 0, "Memory": 0, "MemoryReservation": 0,
+        "MemorySwap": 0, "MemorySwappiness": null, "NanoCpus": 0, "OomKillDisable": null,
+        "PidsLimit": null, "Ulimits": null,
+    });
     for (flag, field) in NUMBERS {
         if let Some(number) = matches.number(flag) {
             body[field] = number.into();
@@ -112,48 +127,24 @@ pub(super) async fn update(context: &Context, matches: &Matches) -> Result<(), C
         }
     }
     for (flag, field) in [("cpuset-cpus", "CpusetCpus"), ("cpuset-mems", "CpusetMems")] {
-        if let Some(set) = matches.given_text(flag) {
-            body[field] = set.into();
-        }
+        body[field] = matches.text(flag).into();
     }
     if let Some(cpus) = matches.cpus("cpus") {
         body["NanoCpus"] = cpus.into();
     }
-    if let Some(policy) = matches.given_text("restart") {
-        body["RestartPolicy"] = restart_policy(policy)?;
-    }
-    let body = &body;
-    each(matches.args(), |name| async move {
+    body["RestartPolicy"] = restart_policy(matches.text("restart"))?;
+    let (body, warnings) = (&body, &std::sync::Mutex::new(Vec::new()));
+    let result = each(matches.args(), |name| async move {
         let path = format!("/containers/{}/update", escape(name));
         let answer = context.client.post(&path, body).await?;
         println!("{name}");
-        for warning in answer["Warnings"].as_array().into_iter().flatten() {
-            eprintln!("{}", warning.as_str().unwrap_or_default());
-        }
+        let told = answer["Warnings"].as_array().into_iter().flatten();
+        let told = told.filter_map(Value::as_str).map(str::to_owned);
+        warnings.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).extend(told);
         Ok(())
     })
-    .await
-}
-
-pub(super) async fn prune(context: &Context, matches: &Matches) -> Result<(), CliError> {
-    let question =
-        "WARNING! This will remove all stopped containers.\nAre you sure you want to continue?";
-    if !matches.flag("force") && !confirmed(question)? {
-        return Ok(());
-    }
-    let query = filters(matches.list("filter"))?;
-    let path = url("/containers/prune", &[("filters", &query)]);
-    let answer = context.client.post_empty(&path).await?;
-    let deleted: Vec<_> = answer["ContainersDeleted"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
-    if !deleted.is_empty() {
-        println!("Deleted Containers:\n{}\n", deleted.join("\n"));
-    }
-    let space = answer["SpaceReclaimed"].as_f64().unwrap_or(0.0);
-    println!("Total reclaimed space: {}", bytes_decimal(space));
-    Ok(())
+    .await;
+    let warnings = warnings.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    warnings.iter().for_each(|warning| println!("{warning}"));
+    result
 }

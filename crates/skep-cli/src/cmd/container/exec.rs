@@ -10,7 +10,7 @@ use crate::cmd::objects::text;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::grammar::Matches;
-use crate::opts::environment;
+use crate::opts::whole_environment;
 
 pub(super) async fn run(context: &Context, matches: &Matches) -> Result<(), CliError> {
     let name = escape(matches.arg(0));
@@ -20,7 +20,8 @@ pub(super) async fn run(context: &Context, matches: &Matches) -> Result<(), CliE
     let tty = matches.flag("tty");
     let stdin = matches.flag("interactive") && !detached;
     check_terminal(tty, stdin)?;
-    let keys = detach_keys(matches.text("detach-keys"))?;
+    let keys_text = super::run::keys_text(context, matches);
+    let keys = detach_keys(&keys_text, tty)?;
     let body = json!({
         "User": matches.text("user"),
         "Privileged": matches.flag("privileged"),
@@ -29,8 +30,8 @@ pub(super) async fn run(context: &Context, matches: &Matches) -> Result<(), CliE
         "AttachStderr": !detached,
         "AttachStdout": !detached,
         "Detach": detached,
-        "DetachKeys": matches.text("detach-keys"),
-        "Env": or_null(environment(matches.list("env-file"), matches.list("env"))?),
+        "DetachKeys": keys_text,
+        "Env": or_null(whole_environment(matches.list("env-file"), matches.list("env"))?),
         "WorkingDir": matches.text("workdir"),
         "Cmd": matches.args()[1..],
     });

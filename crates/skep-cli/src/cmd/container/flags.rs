@@ -1,29 +1,26 @@
-//! Flags of `container run` and `container create`, and which of them are refused.
-
-use crate::error::CliError;
-use crate::grammar::Matches;
+//! Flags of `container run` and `container create`.
 
 macro_rules! create_flags {
     () => {
         "
 --add-host list
---annotation map
+--annotation map @1.43
 -a, --attach list
 --blkio-weight uint16
 --blkio-weight-device list
 --cap-add list
 --cap-drop list
 --cgroup-parent string
---cgroupns string
+--cgroupns string @1.41
 --cidfile string
---cpu-count int
---cpu-percent int
+--cpu-count int @windows
+--cpu-percent int @windows
 --cpu-period int
 --cpu-quota int
---cpu-rt-period int
---cpu-rt-runtime int
+--cpu-rt-period int @1.25
+--cpu-rt-runtime int @1.25
 -c, --cpu-shares int
---cpus decimal
+--cpus decimal @1.25
 --cpuset-cpus string
 --cpuset-mems string
 --device list
@@ -32,8 +29,9 @@ macro_rules! create_flags {
 --device-read-iops list
 --device-write-bps list
 --device-write-iops list
---disable-content-trust bool=true
+--disable-content-trust bool=true @hidden
 --dns list
+--dns-opt list @as:dns-option
 --dns-option list
 --dns-search list
 --domainname string
@@ -41,24 +39,24 @@ macro_rules! create_flags {
 -e, --env list
 --env-file list
 --expose list
---gpus gpu-request
+--gpus gpu-request @1.40
 --group-add list
 --health-cmd string
 --health-interval duration
 --health-retries int
---health-start-interval duration
---health-start-period duration
+--health-start-interval duration @1.44
+--health-start-period duration @1.29
 --health-timeout duration
 -h, --hostname string
---init
+--init @1.25
 -i, --interactive
---io-maxbandwidth bytes
---io-maxiops uint
+--io-maxbandwidth bytes @windows
+--io-maxiops uint @windows
 --ip string
 --ip6 string
 --ipc string
 --isolation string
---kernel-memory bytes
+--kernel-memory bytes @hidden
 -l, --label list
 --label-file list
 --link list
@@ -72,6 +70,8 @@ macro_rules! create_flags {
 --memory-swappiness int
 --mount mount
 --name string
+--net network @as:network
+--net-alias list @as:network-alias
 --network network
 --network-alias list
 --no-healthcheck
@@ -79,7 +79,7 @@ macro_rules! create_flags {
 --oom-score-adj int
 --pid string
 --pids-limit int
---platform string
+--platform string @1.32
 --privileged
 -p, --publish list
 -P, --publish-all
@@ -92,7 +92,7 @@ macro_rules! create_flags {
 --security-opt list
 --shm-size bytes
 --stop-signal string
---stop-timeout int
+--stop-timeout int @1.25
 --storage-opt list
 --sysctl map
 --tmpfs list
@@ -117,24 +117,3 @@ pub(super) const RUN: &str = concat!(
     create_flags!(),
     "\n-d, --detach\n--detach-keys string\n--sig-proxy bool=true"
 );
-
-/// Flags that Docker knows and that mean nothing here.
-const REFUSED: [&str; 9] = [
-    "cpu-count",
-    "cpu-percent",
-    "disable-content-trust",
-    "gpus",
-    "io-maxbandwidth",
-    "io-maxiops",
-    "kernel-memory",
-    "use-api-socket",
-    "isolation",
-];
-
-/// Refuses by name what would otherwise be ignored.
-pub(super) fn refuse_unsupported(matches: &Matches) -> Result<(), CliError> {
-    match REFUSED.iter().find(|flag| matches.given(flag)) {
-        Some(flag) => Err(CliError::new(format!("--{flag} is not supported")).with_code(125)),
-        None => Ok(()),
-    }
-}

@@ -3,9 +3,10 @@
 use serde_json::{Map, Value, json};
 
 use super::body::or_null;
+use super::checks;
 use crate::error::CliError;
 use crate::grammar::{Matches, parse_bytes};
-use crate::opts::{map_from, mount, ulimit};
+use crate::opts::{gpus, map_from, mount, ulimit};
 
 const TEXTS: [(&str, &str); 12] = [
     ("cgroup-parent", "CgroupParent"),
@@ -49,10 +50,7 @@ const SWITCHES: [(&str, &str); 5] = [
 ];
 
 /// Lists that go as they are; empty ones are null.
-const LISTS: [(&str, &str); 7] = [
-    ("add-host", "ExtraHosts"),
-    ("cap-add", "CapAdd"),
-    ("cap-drop", "CapDrop"),
+const LISTS: [(&str, &str); 4] = [
     ("device-cgroup-rule", "DeviceCgroupRules"),
     ("group-add", "GroupAdd"),
     ("link", "Links"),
@@ -85,6 +83,11 @@ pub(super) fn host_config(matches: &Matches) -> Result<Value, CliError> {
     }
     for (flag, field) in LISTS {
         host[field] = or_null(matches.list(flag).to_vec());
+    }
+    checks::flags(matches)?;
+    host["ExtraHosts"] = or_null(checks::extra_hosts(matches.list("add-host"))?);
+    for (flag, field) in [("cap-add", "CapAdd"), ("cap-drop", "CapDrop")] {
+        host[field] = or_null(checks::capabilities(matches.list(flag)));
     }
     for (flag, field) in DNS {
         host[field] = matches.list(flag).into();
@@ -120,6 +123,14 @@ pub(super) fn host_config(matches: &Matches) -> Result<Value, CliError> {
     host["LogConfig"] = json!({
         "Type": matches.text("log-driver"), "Config": map_from(matches.list("log-opt")),
     });
+    // Fields of Windows, and of older callers.
+    for (field, value) in [("Cgroup", json!("")), ("CpuCount", json!(0)), ("CpuPercent", json!(0)), ("IOMaximumBandwidth", json!(0)), ("IOMaximumIOps", json!(0))] {
+        host[field] = value;
+    }
+    for (flag, field) in [("cpu-count", "CpuCount"), ("cpu-percent", "CpuPercent"), ("io-maxiops", "IOMaximumIOps")] {
+        host[field] = matches.number(flag).unwrap_or(0).into();
+    }
+    host["IOMaximumBandwidth"] = matches.bytes("io-maxbandwidth").unwrap_or(0).into();
     host["RestartPolicy"] = restart_policy(matches.text("restart"))?;
     if matches.flag("rm") && !matches!(matches.text("restart"), "" | "no") {
         return Err(refused(
@@ -151,13 +162,26 @@ fn resources(matches: &Matches) -> Result<Value, CliError> {
         .iter()
         .map(|text| ulimit(text))
         .collect();
-    host["Ulimits"] = ulimits?.into();
-    let devices: Result<Vec<_>, _> = matches
+    let mut ulimits = ulimits?;
+    ulimits.sort_by(|a, b| a["Name"].as_str().cmp(&b["Name"].as_str()));
+    host["Ulimits"] = ulimits.into();
+    // A device is a file, or a name that a CDI specification knows.
+    let (files, names): (Vec<_>, Vec<_>) = matches
         .list("device")
         .iter()
-        .map(|text| device(text))
-        .collect();
+        .partition(|text| !is_cdi_name(text));
+    let devices: Result<Vec<_>, _> = files.into_iter().map(|text| device(text)).collect();
     host["Devices"] = devices?.into();
+    let mut requests = Vec::new();
+    if !names.is_empty() {
+        requests.push(json!({
+            "Driver": "cdi", "Count": 0, "DeviceIDs": names, "Capabilities": null, "Options": null,
+        }));
+    }
+    for text in matches.list("gpus") {
+        requests.push(gpus(text)?);
+    }
+    host["DeviceRequests"] = if requests.is_empty() { Value::Null } else { requests.into() };
     for (flag, field) in RATES {
         let rates: Result<Vec<_>, _> = matches
             .list(flag)
@@ -170,11 +194,14 @@ fn resources(matches: &Matches) -> Result<Value, CliError> {
         .list("blkio-weight-device")
         .iter()
         .map(|text| {
+            let bad = |why: String| CliError::bad_flag(text, "--blkio-weight-device", why);
             let (path, weight) =
-                path_and(text).ok_or_else(|| refused(&format!("bad format: {text}")))?;
+                path_and(text).ok_or_else(|| bad(format!("bad format for device path: {text}")))?;
             let weight: u16 = weight
                 .parse()
-                .map_err(|_| refused(&format!("invalid weight for device: {text}")))?;
+                .ok()
+                .filter(|weight| *weight == 0 || (10..=1000).contains(weight))
+                .ok_or_else(|| bad(format!("invalid weight for device: {text}")))?;
             Ok(json!({"Path": path, "Weight": weight}))
         })
         .collect();
@@ -192,18 +219,33 @@ fn path_and(text: &str) -> Option<(&str, &str)> {
 }
 
 fn rate(flag: &str, text: &str) -> Result<Value, CliError> {
-    let bad = || {
-        refused(&format!(
-            "invalid rate for device: {text}. The correct format is <device-path>:<number>[<unit>]"
-        ))
+    let of_bytes = flag.ends_with("bps");
+    let form = match of_bytes {
+        true => "<device-path>:<number>[<unit>]. Number must be a positive integer. Unit is optional and can be kb, mb, or gb",
+        false => "<device-path>:<number>. Number must be a positive integer",
     };
-    let (path, number) = path_and(text).ok_or_else(bad)?;
-    let rate = if flag.ends_with("bps") {
+    let name = format!("--{flag}");
+    let bad = || {
+        let why = format!("invalid rate for device: {text}. The correct format is {form}");
+        CliError::bad_flag(text, &name, why)
+    };
+    let (path, number) = path_and(text)
+        .ok_or_else(|| CliError::bad_flag(text, &name, format!("bad format for device path: {text}")))?;
+    let rate = if of_bytes {
         parse_bytes(number).map_err(|_| bad())?
     } else {
         number.parse().map_err(|_| bad())?
     };
     Ok(json!({"Path": path, "Rate": rate}))
+}
+
+/// `vendor.com/class=name`.
+fn is_cdi_name(text: &str) -> bool {
+    let parts = text.split_once('=').and_then(|(kind, name)| Some((kind.split_once('/')?, name)));
+    parts.is_some_and(|((vendor, class), name)| {
+        let is_word = |word: &str| word.starts_with(|c: char| c.is_ascii_alphanumeric());
+        is_word(vendor) && is_word(class) && !name.is_empty() && !class.contains('/')
+    })
 }
 
 /// `source[:target][:rwm]`.
@@ -216,7 +258,8 @@ fn device(text: &str) -> Result<Value, CliError> {
         [source, mode] if is_mode(mode) => (*source, *source, *mode),
         [source, target] => (*source, *target, "rwm"),
         [source, target, mode] if is_mode(mode) => (*source, *target, *mode),
-        _ => return Err(refused(&format!("invalid device specification: {text}"))),
+        [_, _, mode] => return Err(refused(&format!("bad mode specified: {mode}"))),
+        _ => return Err(refused(&format!("bad format for path: {text}"))),
     };
     Ok(json!({"PathOnHost": source, "PathInContainer": target, "CgroupPermissions": mode}))
 }
@@ -232,20 +275,20 @@ pub(super) fn restart_policy(text: &str) -> Result<Value, CliError> {
         ),
         None => (text, 0),
     };
-    let allowed = matches!(name, "" | "no" | "always" | "unless-stopped" | "on-failure");
-    if !allowed {
-        return Err(refused(&format!(
-            "invalid restart policy: unknown policy '{name}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
-        )));
-    }
     Ok(json!({"Name": name, "MaximumRetryCount": count}))
 }
 
 /// `--security-opt`: profiles of seccomp are files of ours, so their content goes to the daemon.
 fn security(matches: &Matches, host: &mut Value) -> Result<(), CliError> {
+    host["MaskedPaths"] = Value::Null;
+    host["ReadonlyPaths"] = Value::Null;
     let mut options = Vec::new();
     for text in matches.list("security-opt") {
-        let (name, value) = text.split_once(['=', ':']).unwrap_or((text, ""));
+        let (name, value) = match text.split_once(['=', ':']) {
+            Some(pair) => pair,
+            None if text == "no-new-privileges" => (text.as_str(), ""),
+            None => return Err(refused(&format!("Invalid --security-opt: {text:?}"))),
+        };
         match (name, value) {
             ("systempaths", "unconfined") => {
                 host["MaskedPaths"] = json!([]);
@@ -255,7 +298,7 @@ fn security(matches: &Matches, host: &mut Value) -> Result<(), CliError> {
                 let profile: Map<String, Value> = std::fs::read(file)
                     .map_err(|error| {
                         refused(&format!(
-                            "opening seccomp profile ({file}) failed: {}",
+                            "opening seccomp profile ({file}) failed: open {file}: {}",
                             crate::error::io_text(&error)
                         ))
                     })
@@ -271,6 +314,9 @@ fn security(matches: &Matches, host: &mut Value) -> Result<(), CliError> {
             _ => options.push(text.clone()),
         }
     }
-    host["SecurityOpt"] = or_null(options);
+    host["SecurityOpt"] = match matches.given("security-opt") {
+        true => options.into(),
+        false => Value::Null,
+    };
     Ok(())
 }

@@ -1,7 +1,10 @@
 //! `container`: containers of this host.
 
 mod body;
+mod checks;
 mod control;
+mod copy;
+mod copy_rules;
 mod exec;
 mod flags;
 mod host;
@@ -10,14 +13,15 @@ mod networking;
 mod run;
 mod session;
 mod show;
+mod snapshot;
 mod stats;
 
 use crate::grammar::{Arity, Command, command};
 
-pub(crate) use list::age;
+pub(crate) use list::{age, item};
 
 pub(super) const COMMANDS: &[Command] = &[
-    until_argument(command(
+    command(
         "container run",
         &["run"],
         "[OPTIONS] IMAGE [COMMAND] [ARG...]",
@@ -25,8 +29,8 @@ pub(super) const COMMANDS: &[Command] = &[
         Arity::AtLeast(1),
         flags::RUN,
         |c, m| Box::pin(run::run(c, m)),
-    )),
-    until_argument(command(
+    ).until_argument(),
+    command(
         "container create",
         &["create"],
         "[OPTIONS] IMAGE [COMMAND] [ARG...]",
@@ -34,14 +38,14 @@ pub(super) const COMMANDS: &[Command] = &[
         Arity::AtLeast(1),
         flags::CREATE,
         |c, m| Box::pin(run::create(c, m)),
-    )),
+    ).until_argument(),
     command(
         "container start",
         &["start"],
         "[OPTIONS] CONTAINER [CONTAINER...]",
         "Start containers",
         Arity::AtLeast(1),
-        "-a, --attach\n--checkpoint string\n--checkpoint-dir string\n--detach-keys string\n-i, --interactive\n--sig-proxy bool=true",
+        "-a, --attach\n--checkpoint string @experimental\n--checkpoint-dir string @experimental\n--detach-keys string\n-i, --interactive\n--sig-proxy bool=true @hidden",
         |c, m| Box::pin(run::start(c, m)),
     ),
     command(
@@ -53,7 +57,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "--detach-keys string\n--no-stdin\n--sig-proxy bool=true",
         |c, m| Box::pin(run::attach(c, m)),
     ),
-    until_argument(command(
+    command(
         "container exec",
         &["exec"],
         "[OPTIONS] CONTAINER COMMAND [ARG...]",
@@ -61,7 +65,7 @@ pub(super) const COMMANDS: &[Command] = &[
         Arity::AtLeast(2),
         "-d, --detach\n--detach-keys string\n-e, --env list\n--env-file list\n-i, --interactive\n--privileged\n-t, --tty\n-u, --user string\n-w, --workdir string",
         |c, m| Box::pin(exec::run(c, m)),
-    )),
+    ).until_argument(),
     command(
         "container ls",
         &["container list", "container ps", "ps"],
@@ -94,11 +98,11 @@ pub(super) const COMMANDS: &[Command] = &[
         &["port"],
         "CONTAINER [PRIVATE_PORT[/PROTO]]",
         "List a container's published ports",
-        Arity::AtLeast(1),
+        Arity::Between(1, 2),
         "",
         |c, m| Box::pin(show::port(c, m)),
     ),
-    until_argument(command(
+    command(
         "container top",
         &["top"],
         "CONTAINER [ps OPTIONS]",
@@ -106,14 +110,14 @@ pub(super) const COMMANDS: &[Command] = &[
         Arity::AtLeast(1),
         "",
         |c, m| Box::pin(show::top(c, m)),
-    )),
+    ).until_argument(),
     command(
         "container stop",
         &["stop"],
         "[OPTIONS] CONTAINER [CONTAINER...]",
         "Stop containers",
         Arity::AtLeast(1),
-        "-s, --signal string\n-t, --timeout int",
+        "-s, --signal string\n--time int @now:timeout\n-t, --timeout int",
         |c, m| Box::pin(control::verb(c, m)),
     ),
     command(
@@ -122,7 +126,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "[OPTIONS] CONTAINER [CONTAINER...]",
         "Restart containers",
         Arity::AtLeast(1),
-        "-s, --signal string\n-t, --timeout int",
+        "-s, --signal string\n--time int @now:timeout\n-t, --timeout int",
         |c, m| Box::pin(control::verb(c, m)),
     ),
     command(
@@ -185,7 +189,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "[OPTIONS] CONTAINER [CONTAINER...]",
         "Change containers' resources",
         Arity::AtLeast(1),
-        "--blkio-weight uint16\n--cpu-period int\n--cpu-quota int\n--cpu-rt-period int\n--cpu-rt-runtime int\n-c, --cpu-shares int\n--cpus decimal\n--cpuset-cpus string\n--cpuset-mems string\n-m, --memory bytes\n--memory-reservation bytes\n--memory-swap bytes\n--pids-limit int\n--restart string",
+        "--blkio-weight uint16\n--cpu-period int\n--cpu-quota int\n--cpu-rt-period int @1.25\n--cpu-rt-runtime int @1.25\n-c, --cpu-shares int\n--cpus decimal @1.29\n--cpuset-cpus string\n--cpuset-mems string\n--kernel-memory bytes @hidden\n-m, --memory bytes\n--memory-reservation bytes\n--memory-swap bytes\n--pids-limit int @1.40\n--restart string",
         |c, m| Box::pin(control::update(c, m)),
     ),
     command(
@@ -195,7 +199,43 @@ pub(super) const COMMANDS: &[Command] = &[
         "Remove stopped containers",
         Arity::None,
         "--filter filter\n-f, --force",
-        |c, m| Box::pin(control::prune(c, m)),
+        |c, m| Box::pin(crate::cmd::prune::containers(c, m)),
+    ),
+    command(
+        "container cp",
+        &["cp"],
+        "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n\tdocker cp [OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH",
+        "Copy files between a container and this host",
+        Arity::Exactly(2),
+        "-a, --archive\n-L, --follow-link\n-q, --quiet",
+        |c, m| Box::pin(copy::run(c, m)),
+    ),
+    command(
+        "container commit",
+        &["commit"],
+        "[OPTIONS] CONTAINER [REPOSITORY[:TAG]]",
+        "Make an image of a container's changes",
+        Arity::Between(1, 2),
+        "-a, --author string\n-c, --change list\n-m, --message string\n-p, --pause bool=true",
+        |c, m| Box::pin(snapshot::commit(c, m)),
+    ),
+    command(
+        "container diff",
+        &["diff"],
+        "CONTAINER",
+        "List what changed in a container's files",
+        Arity::Exactly(1),
+        "",
+        |c, m| Box::pin(snapshot::diff(c, m)),
+    ),
+    command(
+        "container export",
+        &["export"],
+        "[OPTIONS] CONTAINER",
+        "Write a container's files as an archive",
+        Arity::Exactly(1),
+        "-o, --output string",
+        |c, m| Box::pin(snapshot::export(c, m)),
     ),
     command(
         "container stats",
@@ -207,9 +247,3 @@ pub(super) const COMMANDS: &[Command] = &[
         |c, m| Box::pin(stats::run(c, m)),
     ),
 ];
-
-/// What follows the first argument belongs to the container.
-const fn until_argument(mut command: Command) -> Command {
-    command.stops_at_argument = true;
-    command
-}

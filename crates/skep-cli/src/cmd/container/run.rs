@@ -2,37 +2,54 @@
 
 use serde_json::Value;
 
-use super::body::create_body;
-use super::flags::refuse_unsupported;
+use super::body::{HANDED_ON, create_body};
 use super::session::{Session, check_terminal, detach_keys};
 use crate::client::{Hijacked, escape, url};
 use crate::cmd::image::pull_image;
-use crate::cmd::objects::{each, text};
+use crate::cmd::objects::text;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::grammar::Matches;
+use crate::opts::platform;
 
 pub(super) async fn run(context: &Context, matches: &Matches) -> Result<(), CliError> {
     run_container(context, matches).await.map_err(|error| {
-        if error.message.is_empty() {
-            return error;
+        let is_plain = error.message.is_empty() || error.is_about_flags() || error.code == PLAIN;
+        match is_plain {
+            true if error.code == PLAIN => error.with_code(1),
+            true => error,
+            false => with_help(error, "run"),
         }
-        let code = if error.code == 1 { 125 } else { error.code };
-        CliError::new(format!(
-            "docker: {}\n\nRun 'docker run --help' for more information",
-            error.message
-        ))
-        .with_code(code)
     })
+}
+
+/// Marks an error that is told as it is, with exit code 1.
+const PLAIN: u8 = 255;
+
+/// An error with where to read on, as `run` and `create` tell what is wrong with their flags.
+fn with_help(error: CliError, verb: &str) -> CliError {
+    let code = if error.code == 1 { 125 } else { error.code };
+    let text = format!(
+        "docker: {}\n\nRun 'docker {verb} --help' for more information",
+        error.message
+    );
+    CliError { message: text, code, ..error }
 }
 
 async fn run_container(context: &Context, matches: &Matches) -> Result<(), CliError> {
     let detached = matches.flag("detach");
-    let body = create_body(matches, detached)?;
+    let body = create_body(context, matches, detached)?;
+    let plain = |error: CliError| error.with_code(PLAIN);
+    if detached && matches.given("attach") {
+        return Err(plain(CliError::new(
+            "conflicting options: cannot specify both --attach and --detach",
+        )));
+    }
     let is = |field: &str| body[field] == true;
-    let keys = detach_keys(matches.text("detach-keys"))?;
+    let keys_text = keys_text(context, matches);
+    let keys = detach_keys(&keys_text, is("Tty"))?;
     if !detached {
-        check_terminal(is("Tty"), is("AttachStdin"))?;
+        check_terminal(is("Tty"), is("AttachStdin")).map_err(plain)?;
     }
     let id = create_container(context, matches, &body).await?;
     let path = format!("/containers/{id}");
@@ -50,7 +67,7 @@ async fn run_container(context: &Context, matches: &Matches) -> Result<(), CliEr
         detach_keys: keys,
     };
     let streams = [is("AttachStdin"), is("AttachStdout"), is("AttachStderr")];
-    let connection = attach_to(context, &path, streams, matches.text("detach-keys")).await?;
+    let connection = attach_to(context, &path, streams, &keys_text).await?;
     let condition = if matches.flag("rm") {
         "removed"
     } else {
@@ -153,10 +170,64 @@ fn exit_code(answer: &Value) -> Result<i64, CliError> {
     }
 }
 
+/// The keys that end a session: the flag's, or what `config.json` says.
+pub(super) fn keys_text(context: &Context, matches: &Matches) -> String {
+    let text = matches.given_text("detach-keys").or_else(|| context.setting("detachKeys"));
+    text.unwrap_or_default().to_owned()
+}
+
 pub(super) async fn create(context: &Context, matches: &Matches) -> Result<(), CliError> {
-    let body = create_body(matches, false)?;
+    let tell = |error: CliError| match error.is_about_flags() {
+        true => error,
+        false => with_help(error, "create"),
+    };
+    check_pull(matches).map_err(tell)?;
+    let body = create_body(context, matches, false).map_err(tell)?;
     println!("{}", create_container(context, matches, &body).await?);
     Ok(())
+}
+
+fn check_pull(matches: &Matches) -> Result<(), CliError> {
+    let pull = matches.text("pull");
+    match pull {
+        "always" | "missing" | "never" | "" => Ok(()),
+        _ => Err(CliError::new(format!(
+            "invalid pull option: '{pull}': must be one of \"always\", \"missing\" or \"never\""
+        ))),
+    }
+}
+
+/// An image is named by a reference or an id.
+fn check_reference(image: &str) -> Result<(), CliError> {
+    use skep_objects::reference::Reference;
+    let is_id = image.len() == 64 && image.bytes().all(|byte| byte.is_ascii_hexdigit());
+    match Reference::parse(image) {
+        Err(error) if !is_id && !image.starts_with("sha256:") => Err(CliError::new(error.to_string())),
+        _ => Ok(()),
+    }
+}
+
+/// Gives a container the caller's credentials, for `--use-api-socket`.
+async fn hand_on_credentials(context: &Context, id: &str) -> Result<(), CliError> {
+    let auths: serde_json::Map<String, Value> = crate::credentials::all(context)
+        .into_iter()
+        .map(|(server, found)| (server, found.to_json()))
+        .collect();
+    if auths.is_empty() {
+        return Ok(());
+    }
+    let text = serde_json::json!({"auths": auths}).to_string();
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut head = tar::Header::new_gnu();
+    head.set_size(text.len() as u64);
+    head.set_mode(0o600);
+    let name = format!("{}/config.json", HANDED_ON.trim_start_matches('/'));
+    archive.append_data(&mut head, name, text.as_bytes())?;
+    let bytes = archive.into_inner()?;
+    let path = url(&format!("/containers/{id}/archive"), &[("noOverwriteDirNonDir", "true"), ("path", "/")]);
+    let headers = [("content-type", "application/x-tar")];
+    let body = crate::client::full(bytes);
+    context.client.send(http::Method::PUT, &path, &headers, body).await.map(drop)
 }
 
 /// Creates, and pulls the image as `--pull` says.
@@ -165,7 +236,7 @@ async fn create_container(
     matches: &Matches,
     body: &Value,
 ) -> Result<String, CliError> {
-    refuse_unsupported(matches)?;
+    check_pull(matches)?;
     let cid_file = matches.text("cidfile");
     if !cid_file.is_empty() && std::path::Path::new(cid_file).exists() {
         return Err(CliError::new(format!(
@@ -173,12 +244,9 @@ async fn create_container(
         )));
     }
     let pull = matches.text("pull");
-    if !matches!(pull, "always" | "missing" | "never") {
-        return Err(CliError::new(format!(
-            "invalid pull option: '{pull}': must be one of \"always\", \"missing\" or \"never\""
-        )));
-    }
-    let (image, platform) = (matches.arg(0), matches.text("platform"));
+    let (image, platform) = (matches.arg(0), platform(matches)?);
+    let platform = platform.as_str();
+    check_reference(image)?;
     let quiet = matches.flag("quiet");
     if pull == "always" {
         pull_image(context, image, platform, quiet, true).await?;
@@ -206,6 +274,9 @@ async fn create_container(
         eprintln!("WARNING: {}", warning.as_str().unwrap_or_default());
     }
     let id = text(&answer, "/Id").to_owned();
+    if matches.flag("use-api-socket") {
+        hand_on_credentials(context, &id).await?;
+    }
     if !cid_file.is_empty() {
         std::fs::write(cid_file, &id)?;
     }
@@ -213,19 +284,8 @@ async fn create_container(
 }
 
 pub(super) async fn start(context: &Context, matches: &Matches) -> Result<(), CliError> {
-    for flag in ["checkpoint", "checkpoint-dir"] {
-        if matches.given(flag) {
-            return Err(CliError::new(format!("--{flag} is not supported")).with_code(125));
-        }
-    }
     if !matches.flag("attach") && !matches.flag("interactive") {
-        return each(matches.args(), |name| async move {
-            let path = format!("/containers/{}/start", escape(name));
-            context.client.post_empty(&path).await?;
-            println!("{name}");
-            Ok(())
-        })
-        .await;
+        return start_each(context, matches).await;
     }
     if matches.args().len() > 1 {
         return Err(CliError::new(
@@ -234,7 +294,7 @@ pub(super) async fn start(context: &Context, matches: &Matches) -> Result<(), Cl
     }
     let (session, path, streams) =
         session_of(context, matches, matches.flag("interactive")).await?;
-    let connection = attach_to(context, &path, streams, matches.text("detach-keys")).await?;
+    let connection = attach_to(context, &path, streams, &keys_text(context, matches)).await?;
     let waiting = wait_for(context, &path, "next-exit").await?;
     start_container(context, &path)
         .await
@@ -242,10 +302,32 @@ pub(super) async fn start(context: &Context, matches: &Matches) -> Result<(), Cl
     finish(&session, connection, waiting).await
 }
 
+async fn start_each(context: &Context, matches: &Matches) -> Result<(), CliError> {
+    let query = [
+        ("checkpoint", matches.text("checkpoint")),
+        ("checkpoint-dir", matches.text("checkpoint-dir")),
+    ];
+    let mut failed = Vec::new();
+    for name in matches.args() {
+        let path = url(&format!("/containers/{}/start", escape(name)), &query);
+        match context.client.post_empty(&path).await {
+            Ok(_) => println!("{name}"),
+            Err(error) => {
+                eprintln!("{}", error.message);
+                failed.push(name.as_str());
+            }
+        }
+    }
+    if failed.is_empty() {
+        return Ok(());
+    }
+    Err(CliError::new(format!("Error: failed to start containers: {}", failed.join(", "))))
+}
+
 pub(super) async fn attach(context: &Context, matches: &Matches) -> Result<(), CliError> {
     let (session, path, streams) = session_of(context, matches, !matches.flag("no-stdin")).await?;
-    let waiting = wait_for(context, &path, "not-running").await?;
-    let connection = attach_to(context, &path, streams, matches.text("detach-keys")).await?;
+    let waiting = wait_for(context, &path, "").await?;
+    let connection = attach_to(context, &path, streams, &keys_text(context, matches)).await?;
     finish(&session, connection, waiting).await
 }
 
@@ -262,12 +344,17 @@ async fn session_of<'a>(
     if matches.command.ends_with("attach") {
         if found.pointer("/State/Running") == Some(&Value::Bool(false)) {
             return Err(CliError::new(
-                "cannot attach to a stopped container, start it first",
+                "You cannot attach to a stopped container, start it first",
+            ));
+        }
+        if found.pointer("/State/Restarting") == Some(&Value::Bool(true)) {
+            return Err(CliError::new(
+                "You cannot attach to a restarting container, wait until it is running",
             ));
         }
         if found.pointer("/State/Paused") == Some(&Value::Bool(true)) {
             return Err(CliError::new(
-                "cannot attach to a paused container, unpause it first",
+                "You cannot attach to a paused container, unpause it first",
             ));
         }
     }
@@ -281,7 +368,7 @@ async fn session_of<'a>(
         tty,
         stdin,
         proxy: matches.flag("sig-proxy"),
-        detach_keys: detach_keys(matches.text("detach-keys"))?,
+        detach_keys: detach_keys(&keys_text(context, matches), tty)?,
     };
     Ok((session, path, [stdin, true, true]))
 }

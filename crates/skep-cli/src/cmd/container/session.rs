@@ -62,9 +62,9 @@ pub(super) fn check_terminal(tty: bool, stdin: bool) -> Result<(), CliError> {
     Ok(())
 }
 
-/// `ctrl-p,ctrl-q` as bytes; empty gives Docker's own.
-pub(super) fn detach_keys(text: &str) -> Result<Vec<u8>, CliError> {
-    if text.is_empty() {
+/// `ctrl-p,ctrl-q` as bytes; empty gives Docker's own. They matter only at a terminal.
+pub(super) fn detach_keys(text: &str, tty: bool) -> Result<Vec<u8>, CliError> {
+    if text.is_empty() || !tty {
         return Ok(DETACH.to_vec());
     }
     text.split(',')
@@ -200,9 +200,9 @@ mod tests {
 
     #[test]
     fn detach_keys_count_only_in_order() {
-        let keys = detach_keys("").unwrap();
-        assert_eq!(detach_keys("ctrl-x,y").unwrap(), [0x18, b'y']);
-        assert!(detach_keys("ctrl-").is_err());
+        let keys = detach_keys("", true).unwrap();
+        assert_eq!(detach_keys("ctrl-x,y", true).unwrap(), [0x18, b'y']);
+        assert!(detach_keys("ctrl-", true).is_err());
         let mut matched = 0;
         assert!(!escaped(&keys, &mut matched, b"a\x11\x10"));
         assert!(!escaped(&keys, &mut matched, b"b\x10"));

@@ -9,7 +9,10 @@ use crate::cmd::objects::{inspect, text};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::grammar::Matches;
-use crate::output::table;
+use crate::output::{table_of, unix_query};
+
+/// Columns of `top` are at least this wide.
+const TOP_WIDTH: usize = 20;
 
 pub(super) async fn show(context: &Context, matches: &Matches) -> Result<(), CliError> {
     let size = if matches.flag("size") { "1" } else { "" };
@@ -30,15 +33,17 @@ pub(super) async fn logs(context: &Context, matches: &Matches) -> Result<(), Cli
         .await?;
     let tty = found.pointer("/Config/Tty") == Some(&Value::Bool(true));
     let switch = |flag: &str| if matches.flag(flag) { "1" } else { "" };
+    let time = |flag: &str| unix_query(flag, matches.text(flag)).map_err(CliError::new);
+    let (since, until) = (time("since")?, time("until")?);
     let query = [
         ("details", switch("details")),
         ("follow", switch("follow")),
-        ("since", matches.text("since")),
+        ("since", since.as_str()),
         ("stderr", "1"),
         ("stdout", "1"),
         ("tail", matches.text("tail")),
         ("timestamps", switch("timestamps")),
-        ("until", matches.text("until")),
+        ("until", until.as_str()),
     ];
     let path = url(&format!("/containers/{}/logs", text(&found, "/Id")), &query);
     let stream = context
@@ -60,6 +65,12 @@ pub(super) async fn port(context: &Context, matches: &Matches) -> Result<(), Cli
     let ports = found
         .pointer("/NetworkSettings/Ports")
         .and_then(Value::as_object);
+    let number = matches.arg(1).split('/').next().unwrap_or_default();
+    if !number.is_empty() && number.parse::<u16>().is_err() {
+        return Err(CliError::new(format!(
+            "Error: invalid port ({number}): strconv.ParseUint: parsing {number:?}: invalid syntax"
+        )));
+    }
     let wanted = match matches.arg(1) {
         "" => String::new(),
         port if port.contains('/') => port.to_owned(),
@@ -84,7 +95,7 @@ pub(super) async fn port(context: &Context, matches: &Matches) -> Result<(), Cli
     }
     if lines.is_empty() && !wanted.is_empty() {
         return Err(CliError::new(format!(
-            "no public port '{}' published for {}",
+            "Error: No public port '{}' published for {}",
             matches.arg(1),
             matches.arg(0)
         )));
@@ -97,10 +108,8 @@ pub(super) async fn port(context: &Context, matches: &Matches) -> Result<(), Cli
 pub(super) async fn top(context: &Context, matches: &Matches) -> Result<(), CliError> {
     let options = matches.args()[1..].join(" ");
     let path = format!("/containers/{}/top", escape(matches.arg(0)));
-    let answer = context
-        .client
-        .get(&url(&path, &[("ps_args", &options)]))
-        .await?;
+    let path = url(&path, &[("ps_args", &options)]);
+    let answer = context.client.get(&path).await?;
     let cells = |row: &Value| -> Vec<String> {
         let row = row
             .as_array()
@@ -117,6 +126,6 @@ pub(super) async fn top(context: &Context, matches: &Matches) -> Result<(), CliE
             .flatten()
             .map(cells),
     );
-    print!("{}", table(&rows));
+    print!("{}", table_of(&rows, TOP_WIDTH));
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Images on this host: ls, inspect, history, tag, rm, prune.
+//! Images on this host: ls, inspect, history, tag, rm.
 
 use serde_json::Value;
 use skep_objects::reference::Reference;
@@ -6,11 +6,14 @@ use skep_objects::reference::Reference;
 use super::pull::tagged;
 use crate::client::{escape, filters, url};
 use crate::cmd::container::age;
-use crate::cmd::objects::{confirmed, each, inspect, text};
+use crate::cmd::objects::{each, inspect, text};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::grammar::Matches;
-use crate::output::{Format, Row, bytes_decimal, print_rows, short_id, truncated};
+use crate::opts::platform_json;
+use crate::output::{
+    Format, Item, List, Row, bytes_decimal, bytes_decimal_to, of_unix, short_id, truncated,
+};
 
 /// An image's name in a path: slashes and colons stay.
 fn path_of(name: &str) -> String {
@@ -19,6 +22,25 @@ fn path_of(name: &str) -> String {
         .replace("%3A", ":")
         .replace("%40", "@")
 }
+
+const LIST: List<'_> = List {
+    kind: "*formatter.imageContext",
+    columns: &[],
+    heads: &[
+        ("REPOSITORY", "Repository"),
+        ("TAG", "Tag"),
+        ("IMAGE ID", "ID"),
+        ("CREATED", "CreatedSince"),
+        ("CREATED AT", "CreatedAt"),
+        ("SIZE", "Size"),
+        ("DIGEST", "Digest"),
+        ("CONTAINERS", "Containers"),
+        ("VIRTUAL SIZE", "VirtualSize"),
+        ("SHARED SIZE", "SharedSize"),
+        ("UNIQUE SIZE", "UniqueSize"),
+    ],
+    raw: &[],
+};
 
 pub(super) async fn ls(context: &Context, matches: &Matches) -> Result<(), CliError> {
     let mut given = matches.list("filter").to_vec();
@@ -30,37 +52,32 @@ pub(super) async fn ls(context: &Context, matches: &Matches) -> Result<(), CliEr
     let path = url("/images/json", &[("all", all), ("filters", &query)]);
     let found = context.client.get(&path).await?;
     let full = matches.flag("no-trunc");
-    let format = match matches.text("format") {
-        "" if !matches.flag("quiet") => context.setting("imagesFormat").unwrap_or_default(),
-        format => format,
-    };
-    let digests = matches.flag("digests") || format.contains(".Digest");
+    let text = context.format(matches, "imagesFormat");
+    let format = Format::read(text);
+    let by_digest = matches.flag("digests") || text.contains(".Digest");
     let images = found.as_array().into_iter().flatten();
-    let rows: Vec<Row> = images
-        .flat_map(|image| rows_of(image, full, digests))
+    let items: Vec<Item> = images
+        .flat_map(|image| items_of(image, full, by_digest))
         .collect();
-    if matches.flag("quiet") && format.is_empty() {
-        rows.iter().for_each(|row| println!("{}", row["ID"]));
+    if matches.flag("quiet") && matches!(text, "" | "table") {
+        items.iter().for_each(|item| println!("{}", item.text("ID")));
         return Ok(());
     }
     let mut columns = vec![("REPOSITORY", "Repository"), ("TAG", "Tag")];
+    let mut raw = vec![("repository", "Repository"), ("tag", "Tag")];
     if matches.flag("digests") {
         columns.push(("DIGEST", "Digest"));
+        raw.push(("digest", "Digest"));
     }
-    columns.extend([
-        ("IMAGE ID", "ID"),
-        ("CREATED", "CreatedSince"),
-        ("SIZE", "Size"),
-    ]);
-    print_rows(&Format::read(format), &columns, &rows)
+    columns.extend([("IMAGE ID", "ID"), ("CREATED", "CreatedSince"), ("SIZE", "Size")]);
+    raw.extend([("image_id", "ID"), ("created_at", "CreatedAt"), ("virtual_size", "Size")]);
+    let list = List { columns: &columns, raw: &raw, ..LIST };
+    list.print(&format, &items)
 }
 
-/// A row for each tag; with digests, the digest of the same repository.
-fn rows_of(image: &Value, full: bool, digests: bool) -> Vec<Row> {
-    let id = text(image, "/Id");
-    let id = if full { id.to_owned() } else { short_id(id) };
-    let created = image["Created"].as_i64().unwrap_or(0);
-    let size = bytes_decimal(image["Size"].as_f64().unwrap_or(0.0));
+/// An item for each tag; with digests, the digest of the same repository.
+pub(crate) fn items_of(image: &Value, full: bool, by_digest: bool) -> Vec<Item> {
+    let none = "<none>";
     let names = |field: &str| -> Vec<&str> {
         let names = image[field]
             .as_array()
@@ -69,45 +86,53 @@ fn rows_of(image: &Value, full: bool, digests: bool) -> Vec<Row> {
             .filter_map(Value::as_str);
         names.filter(|name| !name.starts_with("<none>")).collect()
     };
-    let (tags, repo_digests) = (names("RepoTags"), names("RepoDigests"));
-    let none = "<none>".to_owned();
-    let row = |repository: &str, tag: &str, digest: &str| {
-        Row::from([
-            ("Repository", repository.to_owned()),
-            ("Tag", tag.to_owned()),
-            ("Digest", digest.to_owned()),
-            ("ID", id.clone()),
-            ("CreatedAt", created.to_string()),
-            ("CreatedSince", format!("{} ago", age(created))),
-            ("Size", size.clone()),
-            ("Containers", "N/A".to_owned()),
-            ("SharedSize", "N/A".to_owned()),
-            ("UniqueSize", "N/A".to_owned()),
-            ("VirtualSize", size.clone()),
-        ])
-    };
+    let (tags, digests) = (names("RepoTags"), names("RepoDigests"));
     let digest_of = |repository: &str| {
-        let mut pairs = repo_digests.iter().filter_map(|name| name.split_once('@'));
+        let mut pairs = digests.iter().filter_map(|name| name.split_once('@'));
         pairs
             .find(|(name, _)| *name == repository)
             .map(|(_, digest)| digest)
     };
     if tags.is_empty() {
-        return match repo_digests.first().and_then(|name| name.split_once('@')) {
-            Some((repository, digest)) => vec![row(repository, &none, digest)],
-            None => vec![row(&none, &none, &none)],
+        return match digests.first().and_then(|name| name.split_once('@')) {
+            Some((repository, digest)) => vec![item(image, full, repository, none, digest)],
+            None => vec![item(image, full, none, none, none)],
         };
     }
-    let rows = tags.iter().filter_map(|name| name.rsplit_once(':'));
-    rows.map(|(repository, tag)| {
-        let digest = if digests { digest_of(repository) } else { None };
-        row(repository, tag, digest.unwrap_or(&none))
-    })
-    .collect()
+    let pairs = tags.iter().filter_map(|name| name.rsplit_once(':'));
+    pairs
+        .map(|(repository, tag)| {
+            let digest = if by_digest { digest_of(repository) } else { None };
+            item(image, full, repository, tag, digest.unwrap_or(none))
+        })
+        .collect()
+}
+
+fn item(image: &Value, full: bool, repository: &str, tag: &str, digest: &str) -> Item {
+    let id = text(image, "/Id");
+    let created = image["Created"].as_i64().unwrap_or(0);
+    let number = |field: &str| image[field].as_f64().filter(|number| *number >= 0.0);
+    let size = number("Size").unwrap_or(0.0);
+    let or_unknown = |bytes: Option<f64>| bytes.map_or_else(|| "N/A".to_owned(), bytes_decimal);
+    let row = Row::from([
+        ("Repository", repository.to_owned()),
+        ("Tag", tag.to_owned()),
+        ("Digest", digest.to_owned()),
+        ("ID", if full { id.to_owned() } else { short_id(id) }),
+        ("CreatedAt", of_unix(created)),
+        ("CreatedSince", format!("{} ago", age(created))),
+        ("Size", bytes_decimal_to(size, 3)),
+        ("Containers", number("Containers").map_or_else(|| "N/A".to_owned(), |count| format!("{count:.0}"))),
+        ("SharedSize", or_unknown(number("SharedSize"))),
+        ("UniqueSize", or_unknown(number("SharedSize").map(|shared| size - shared))),
+        ("VirtualSize", bytes_decimal(size)),
+    ]);
+    Item::new(row, &image["Labels"])
 }
 
 pub(super) async fn show(context: &Context, matches: &Matches) -> Result<(), CliError> {
-    let platform = matches.text("platform");
+    let platform = platform_json(matches.text("platform"))?;
+    let platform = platform.as_str();
     inspect(matches.args(), matches.text("format"), |name| {
         let path = url(
             &format!("/images/{}/json", path_of(name)),
@@ -120,57 +145,70 @@ pub(super) async fn show(context: &Context, matches: &Matches) -> Result<(), Cli
 
 pub(super) async fn history(context: &Context, matches: &Matches) -> Result<(), CliError> {
     let path = format!("/images/{}/history", path_of(matches.arg(0)));
-    let path = url(&path, &[("platform", matches.text("platform"))]);
+    let platform = platform_json(matches.text("platform"))?;
+    let path = url(&path, &[("platform", &platform)]);
     let layers = context.client.get(&path).await?;
     let (full, human) = (matches.flag("no-trunc"), matches.flag("human"));
-    let rows: Vec<Row> = layers
+    let items: Vec<Item> = layers
         .as_array()
         .into_iter()
         .flatten()
-        .map(|layer| {
-            let id = text(layer, "/Id");
-            let created = layer["Created"].as_i64().unwrap_or(0);
-            let by = text(layer, "/CreatedBy").replace('\t', " ");
-            let size = layer["Size"].as_f64().unwrap_or(0.0);
-            let since = format!("{} ago", age(created));
-            let at = created.to_string();
-            Row::from([
-                ("ID", if full { id.to_owned() } else { short_id(id) }),
-                ("CreatedSince", if human { since } else { at.clone() }),
-                ("CreatedAt", at),
-                ("CreatedBy", if full { by } else { truncated(&by, 45) }),
-                (
-                    "Size",
-                    if human {
-                        bytes_decimal(size)
-                    } else {
-                        format!("{size:.0}")
-                    },
-                ),
-                ("Comment", text(layer, "/Comment").to_owned()),
-            ])
-        })
+        .map(|layer| layer_item(layer, full, human))
         .collect();
-    if matches.flag("quiet") {
-        rows.iter().for_each(|row| println!("{}", row["ID"]));
+    let format = matches.text("format");
+    if matches.flag("quiet") && matches!(format, "" | "table") {
+        items.iter().for_each(|item| println!("{}", item.text("ID")));
         return Ok(());
     }
-    let columns = [
-        ("IMAGE", "ID"),
-        ("CREATED", "CreatedSince"),
-        ("CREATED BY", "CreatedBy"),
-        ("SIZE", "Size"),
-        ("COMMENT", "Comment"),
-    ];
-    print_rows(&Format::read(matches.text("format")), &columns, &rows)
+    let list = List {
+        kind: "*image.historyContext",
+        columns: &[
+            ("IMAGE", "ID"),
+            ("CREATED", if human { "CreatedSince" } else { "CreatedAt" }),
+            ("CREATED BY", "CreatedBy"),
+            ("SIZE", "Size"),
+            ("COMMENT", "Comment"),
+        ],
+        heads: &[("CREATED", "CreatedSince"), ("CREATED AT", "CreatedAt")],
+        raw: &[],
+    };
+    list.print(&Format::read(format), &items)
+}
+
+fn layer_item(layer: &Value, full: bool, human: bool) -> Item {
+    let id = text(layer, "/Id");
+    let created = layer["Created"].as_i64().unwrap_or(0);
+    let by = text(layer, "/CreatedBy").replace('\t', " ");
+    let size = layer["Size"].as_f64().unwrap_or(0.0);
+    let at = time::OffsetDateTime::from_unix_timestamp(created)
+        .ok()
+        .and_then(|then| then.format(&time::format_description::well_known::Rfc3339).ok())
+        .unwrap_or_default();
+    let row = Row::from([
+        ("ID", if full { id.to_owned() } else { short_id(id) }),
+        ("CreatedSince", if human { format!("{} ago", age(created)) } else { at.clone() }),
+        ("CreatedAt", at),
+        ("CreatedBy", if full { by } else { truncated(&by, 45) }),
+        ("Size", if human { bytes_decimal_to(size, 3) } else { format!("{size:.0}") }),
+        ("Comment", text(layer, "/Comment").to_owned()),
+    ]);
+    Item::new(row, &Value::Null)
 }
 
 pub(super) async fn tag(context: &Context, matches: &Matches) -> Result<(), CliError> {
     let target = Reference::parse(matches.arg(1))
-        .map_err(|error| CliError::new(error.to_string()))?
+        .map_err(|error| {
+            CliError::new(format!(
+                "Error parsing reference: {:?} is not a valid repository/tag: {error}",
+                matches.arg(1)
+            ))
+        })?
         .or_latest();
+    if target.digest().is_some() {
+        return Err(CliError::new("refusing to create a tag with a digest reference"));
+    }
     let query = [
-        ("repo", target.familiar_name()),
+        ("repo", target.canonical_name()),
         ("tag", target.tag().unwrap_or_default().to_owned()),
     ];
     let query = query
@@ -187,8 +225,15 @@ pub(super) async fn tag(context: &Context, matches: &Matches) -> Result<(), CliE
 pub(super) async fn rm(context: &Context, matches: &Matches) -> Result<(), CliError> {
     let switch = |flag: &str| if matches.flag(flag) { "1" } else { "" };
     let (force, no_prune) = (switch("force"), switch("no-prune"));
+    let platforms: Vec<String> = matches
+        .list("platform")
+        .iter()
+        .map(|platform| platform_json(platform))
+        .collect::<Result<_, _>>()?;
+    let platforms = &platforms;
     each(matches.args(), |name| async move {
-        let query = [("force", force), ("noprune", no_prune)];
+        let mut query = vec![("force", force), ("noprune", no_prune)];
+        query.extend(platforms.iter().map(|platform| ("platforms", platform.as_str())));
         let path = url(&format!("/images/{}", path_of(name)), &query);
         let answer = context.client.delete(&path).await;
         match answer {
@@ -228,38 +273,6 @@ fn untagged(name: &str) -> String {
     }
 }
 
-pub(super) async fn prune(context: &Context, matches: &Matches) -> Result<(), CliError> {
-    let all = matches.flag("all");
-    let what = if all {
-        "all images without at least one container associated to them"
-    } else {
-        "all dangling images"
-    };
-    let question = format!("WARNING! This will remove {what}.\nAre you sure you want to continue?");
-    if !matches.flag("force") && !confirmed(&question)? {
-        return Ok(());
-    }
-    let mut given = matches.list("filter").to_vec();
-    given.push(format!("dangling={}", !all));
-    let query = filters(&given)?;
-    let path = url("/images/prune", &[("filters", &query)]);
-    let answer = context.client.post_empty(&path).await?;
-    let deleted = &answer["ImagesDeleted"];
-    if deleted.as_array().is_some_and(|list| !list.is_empty()) {
-        println!("Deleted Images:");
-        for gone in deleted.as_array().into_iter().flatten() {
-            match gone["Untagged"].as_str() {
-                Some(name) => println!("untagged: {name}"),
-                None => println!("deleted: {}", text(gone, "/Deleted")),
-            }
-        }
-        println!();
-    }
-    let space = answer["SpaceReclaimed"].as_f64().unwrap_or(0.0);
-    println!("Total reclaimed space: {}", bytes_decimal(space));
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -268,14 +281,14 @@ mod tests {
     #[test]
     fn every_tag_is_a_row_and_nameless_images_are_none() {
         let image = json!({"Id": "sha256:0123456789abcdef", "RepoTags": ["r:5000/a:1", "b:2"], "Size": 10, "Created": 0});
-        let rows = rows_of(&image, false, false);
+        let items = items_of(&image, false, false);
         assert_eq!(
-            (rows[0]["Repository"].as_str(), rows[0]["Tag"].as_str()),
-            ("r:5000/a", "1")
+            (items[0].text("Repository"), items[0].text("Tag")),
+            ("r:5000/a".to_owned(), "1".to_owned())
         );
-        assert_eq!(rows[1]["ID"], "0123456789ab");
+        assert_eq!(items[1].text("ID"), "0123456789ab");
         assert_eq!(
-            rows_of(&json!({"Id": "x"}), false, false)[0]["Repository"],
+            items_of(&json!({"Id": "x"}), false, false)[0].text("Repository"),
             "<none>"
         );
     }

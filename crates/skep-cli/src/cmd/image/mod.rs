@@ -1,12 +1,15 @@
 //! `image`: images of this host.
 
 mod list;
+mod progress;
 mod pull;
 mod transfer;
 
 use crate::grammar::{Arity, Command, command};
 
+pub(crate) use list::items_of;
 pub(crate) use pull::{pull_image, tagged};
+pub(crate) use transfer::{save_stream, writable_output};
 
 pub(super) const COMMANDS: &[Command] = &[
     command(
@@ -24,7 +27,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "[OPTIONS] NAME[:TAG|@DIGEST]",
         "Get an image from a registry",
         Arity::Exactly(1),
-        "-a, --all-tags\n--platform string\n-q, --quiet",
+        "-a, --all-tags\n--disable-content-trust bool=true @hidden\n--platform string @1.32\n-q, --quiet",
         |c, m| Box::pin(transfer::pull(c, m)),
     ),
     command(
@@ -33,7 +36,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "[OPTIONS] NAME[:TAG]",
         "Bring an image to a registry",
         Arity::Exactly(1),
-        "-a, --all-tags\n--platform string\n-q, --quiet",
+        "-a, --all-tags\n--disable-content-trust bool=true @hidden\n--platform string @1.46\n-q, --quiet",
         |c, m| Box::pin(transfer::push(c, m)),
     ),
     command(
@@ -51,7 +54,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "[OPTIONS] IMAGE [IMAGE...]",
         "Remove images",
         Arity::AtLeast(1),
-        "-f, --force\n--no-prune",
+        "-f, --force\n--no-prune\n--platform list @1.50",
         |c, m| Box::pin(list::rm(c, m)),
     ),
     command(
@@ -60,7 +63,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "[OPTIONS]",
         "Load images from an archive",
         Arity::None,
-        "-i, --input string\n--platform string\n-q, --quiet",
+        "-i, --input string\n--platform list @1.48\n-q, --quiet",
         |c, m| Box::pin(transfer::load(c, m)),
     ),
     command(
@@ -69,7 +72,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "[OPTIONS] IMAGE [IMAGE...]",
         "Save images to an archive",
         Arity::AtLeast(1),
-        "-o, --output string\n--platform string",
+        "-o, --output string\n--platform list @1.48",
         |c, m| Box::pin(transfer::save(c, m)),
     ),
     command(
@@ -78,7 +81,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "[OPTIONS] file|URL|- [REPOSITORY[:TAG]]",
         "Make an image of an archive of files",
         Arity::AtLeast(1),
-        "-c, --change list\n-m, --message string\n--platform string",
+        "-c, --change list\n-m, --message string\n--platform string @1.32",
         |c, m| Box::pin(transfer::import(c, m)),
     ),
     command(
@@ -87,7 +90,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "[OPTIONS] IMAGE [IMAGE...]",
         "Show images in detail",
         Arity::AtLeast(1),
-        "-f, --format string\n--platform string",
+        "-f, --format string\n--platform string @1.49",
         |c, m| Box::pin(list::show(c, m)),
     ),
     command(
@@ -96,7 +99,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "[OPTIONS] IMAGE",
         "Show an image's layers",
         Arity::Exactly(1),
-        "--format string\n-H, --human bool=true\n--no-trunc\n--platform string\n-q, --quiet",
+        "--format string\n-H, --human bool=true\n--no-trunc\n--platform string @1.48\n-q, --quiet",
         |c, m| Box::pin(list::history(c, m)),
     ),
     command(
@@ -106,6 +109,6 @@ pub(super) const COMMANDS: &[Command] = &[
         "Remove images that nothing uses",
         Arity::None,
         "-a, --all\n--filter filter\n-f, --force",
-        |c, m| Box::pin(list::prune(c, m)),
+        |c, m| Box::pin(super::prune::images(c, m)),
     ),
 ];

@@ -1,17 +1,12 @@
-//! Pulling, and how its progress is shown.
+//! Pulling.
 
-use std::collections::HashSet;
-use std::io::Write as _;
-
-use futures::{Stream, StreamExt as _};
-use serde_json::Value;
 use skep_objects::reference::Reference;
 
+use super::progress::progress;
 use crate::client::{json_lines, url};
-use crate::cmd::objects::text;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::opts::registry_auth_header;
+use crate::opts::pull_auth_header;
 
 /// The image with its tag, as messages name it.
 pub(crate) fn tagged(image: &str) -> String {
@@ -29,70 +24,36 @@ pub(crate) async fn pull_image(
     let reference = Reference::parse(image)
         .map_err(|error| CliError::new(error.to_string()))?
         .or_latest();
-    let name = reference.familiar_name();
+    pull_reference(context, &reference, false, platform, quiet, aside).await
+}
+
+/// Pulls a reference, or all tags of its repository.
+pub(super) async fn pull_reference(
+    context: &Context,
+    reference: &Reference,
+    all_tags: bool,
+    platform: &str,
+    quiet: bool,
+    aside: bool,
+) -> Result<(), CliError> {
+    let name = reference.canonical_name();
     let tag = reference.digest().or(reference.tag()).unwrap_or_default();
+    let tag = if all_tags { "" } else { tag };
     let query = [
         ("fromImage", name.as_str()),
         ("platform", platform),
         ("tag", tag),
     ];
-    let auth = registry_auth_header(context, image);
+    let auth = pull_auth_header(context, &reference.familiar());
     let headers = [("x-registry-auth", auth.as_str())];
-    let headers = if auth.is_empty() {
-        &[][..]
-    } else {
-        &headers[..]
-    };
     let bytes = context
         .client
         .stream(
             http::Method::POST,
             &url("/images/create", &query),
-            headers,
+            &headers,
             None,
         )
         .await?;
     progress(json_lines(bytes), quiet, aside).await
-}
-
-/// Prints progress as Docker does where there is no terminal: a line for each new status.
-pub(crate) async fn progress(
-    mut messages: impl Stream<Item = Result<Value, CliError>> + Unpin,
-    quiet: bool,
-    aside: bool,
-) -> Result<(), CliError> {
-    let mut seen = HashSet::new();
-    while let Some(message) = messages.next().await {
-        let message = message?;
-        if let Some(why) = message
-            .pointer("/errorDetail/message")
-            .or(message.get("error"))
-        {
-            return Err(CliError::new(why.as_str().unwrap_or_default()));
-        }
-        let Some(line) = line_of(&message).filter(|_| !quiet) else {
-            continue;
-        };
-        // Layers tell their progress over and over.
-        if !message["progressDetail"].is_null() && !seen.insert(line.clone()) {
-            continue;
-        }
-        if aside {
-            std::io::stderr().lock().write_all(line.as_bytes())?;
-        } else {
-            std::io::stdout().lock().write_all(line.as_bytes())?;
-        }
-    }
-    Ok(())
-}
-
-fn line_of(message: &Value) -> Option<String> {
-    if let Some(stream) = message["stream"].as_str() {
-        return Some(stream.to_owned());
-    }
-    let status = message["status"].as_str()?;
-    Some(match text(message, "/id") {
-        "" => format!("{status}\n"),
-        id => format!("{id}: {status}\n"),
-    })
 }

@@ -6,31 +6,32 @@ use futures::StreamExt as _;
 use skep_objects::reference::Reference;
 use tokio_util::io::ReaderStream;
 
-use super::pull::{progress, pull_image, tagged};
+use super::progress::progress;
+use super::pull::{pull_reference, tagged};
 use crate::client::{json_lines, streamed, url};
 use crate::context::Context;
 use crate::error::{CliError, io_text};
 use crate::grammar::Matches;
-use crate::opts::registry_auth_header;
-
-fn refuse(matches: &Matches, flags: &[&str]) -> Result<(), CliError> {
-    match flags.iter().find(|flag| matches.given(flag)) {
-        Some(flag) => Err(CliError::new(format!("--{flag} is not supported")).with_code(125)),
-        None => Ok(()),
-    }
-}
+use crate::opts::{platform, platform_json, pull_auth_header};
 
 pub(super) async fn pull(context: &Context, matches: &Matches) -> Result<(), CliError> {
-    refuse(matches, &["all-tags"])?;
     let image = matches.arg(0);
     let reference = Reference::parse(image).map_err(|error| CliError::new(error.to_string()))?;
-    let quiet = matches.flag("quiet");
-    if reference.tag().is_none() && reference.digest().is_none() && !quiet {
+    let (quiet, all) = (matches.flag("quiet"), matches.flag("all-tags"));
+    let is_bare = reference.tag().is_none() && reference.digest().is_none();
+    if all && !is_bare {
+        return Err(CliError::new("tag can't be used with --all-tags/-a"));
+    }
+    if is_bare && !all && !quiet {
         println!("Using default tag: latest");
     }
-    pull_image(context, image, matches.text("platform"), quiet, false).await?;
-    let full = reference.or_latest();
-    println!("{}/{}", full.domain(), rest_of(&full));
+    let full = if all { reference } else { reference.or_latest() };
+    let platform = platform(matches)?;
+    pull_reference(context, &full, all, &platform, quiet, false).await?;
+    match all {
+        true => println!("{}", full.canonical_name()),
+        false => println!("{}/{}", full.domain(), rest_of(&full)),
+    }
     Ok(())
 }
 
@@ -46,6 +47,13 @@ pub(super) async fn push(context: &Context, matches: &Matches) -> Result<(), Cli
     let image = matches.arg(0);
     let reference = Reference::parse(image).map_err(|error| CliError::new(error.to_string()))?;
     let quiet = matches.flag("quiet");
+    if reference.digest().is_some() {
+        return Err(CliError::new("cannot push a digest reference"));
+    }
+    let platform = platform_json(matches.text("platform"))?;
+    if !platform.is_empty() {
+        println!("\n{}", PLATFORM_NOTE);
+    }
     let mut tag = String::new();
     if !matches.flag("all-tags") {
         if reference.tag().is_none() && !quiet {
@@ -55,15 +63,11 @@ pub(super) async fn push(context: &Context, matches: &Matches) -> Result<(), Cli
     } else if reference.tag().is_some() {
         return Err(CliError::new("tag can't be used with --all-tags/-a"));
     }
-    let auth = match registry_auth_header(context, image) {
-        // The daemon wants the header even where there is nothing to say: `{}`.
-        empty if empty.is_empty() => "e30=".to_owned(),
-        auth => auth,
-    };
+    let auth = pull_auth_header(context, image);
     let path = format!("/images/{}/push", reference.familiar_name());
     let path = url(
         &path,
-        &[("platform", matches.text("platform")), ("tag", &tag)],
+        &[("platform", &platform), ("tag", &tag)],
     );
     let headers = [("x-registry-auth", auth.as_str())];
     let bytes = context
@@ -77,12 +81,17 @@ pub(super) async fn push(context: &Context, matches: &Matches) -> Result<(), Cli
     Ok(())
 }
 
+/// What `push --platform` says first.
+const PLATFORM_NOTE: &str = " Info -> Using --platform pushes only the specified platform manifest of a multi-platform image index.
+         Other components, like attestations, will not be included.
+         To push the complete multi-platform image, remove the --platform flag.
+         ";
+
 pub(super) async fn load(context: &Context, matches: &Matches) -> Result<(), CliError> {
     let quiet = matches.flag("quiet") || !std::io::stdout().is_terminal();
-    let query = [
-        ("platform", matches.text("platform")),
-        ("quiet", if quiet { "1" } else { "0" }),
-    ];
+    let platforms = platforms_of(matches)?;
+    let mut query: Vec<_> = platforms.iter().map(|platform| ("platform", platform.as_str())).collect();
+    query.push(("quiet", if quiet { "1" } else { "0" }));
     let path = url("/images/load", &query);
     let body = match matches.text("input") {
         "" if std::io::stdin().is_terminal() => {
@@ -101,6 +110,55 @@ pub(super) async fn load(context: &Context, matches: &Matches) -> Result<(), Cli
     progress(json_lines(bytes), false, false).await
 }
 
+fn platforms_of(matches: &Matches) -> Result<Vec<String>, CliError> {
+    matches.list("platform").iter().map(|platform| platform_json(platform)).collect()
+}
+
+/// Refuses a file that cannot be written, before anything is asked for; empty is standard output.
+pub(crate) fn writable_output(output: &str) -> Result<(), CliError> {
+    let path = std::path::Path::new(output);
+    let dir = match path.parent() {
+        _ if output.is_empty() => return Ok(()),
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => std::path::Path::new("."),
+    };
+    std::fs::metadata(dir).map_err(|error| {
+        CliError::new(format!("invalid output path: stat {}: {}", dir.display(), io_text(&error)))
+    })?;
+    if path.is_dir() {
+        return Err(CliError::new(format!("invalid output path: {output:?} is a directory")));
+    }
+    Ok(())
+}
+
+/// Writes a stream to a file, or to standard output. The file takes its name when it is whole.
+pub(crate) async fn save_stream(
+    mut bytes: impl futures::Stream<Item = Result<bytes::Bytes, CliError>> + Unpin,
+    output: &str,
+) -> Result<(), CliError> {
+    if output.is_empty() {
+        let mut out = std::io::stdout();
+        while let Some(part) = bytes.next().await {
+            out.write_all(&part?)?;
+        }
+        return Ok(out.flush()?);
+    }
+    let temporary = format!("{output}.{}.part", std::process::id());
+    let failed = |error: std::io::Error| CliError::new(format!("open {output}: {}", io_text(&error)));
+    let mut file = std::fs::File::create(&temporary).map_err(failed)?;
+    let written = async {
+        while let Some(part) = bytes.next().await {
+            file.write_all(&part?)?;
+        }
+        std::fs::rename(&temporary, output).map_err(CliError::from)
+    };
+    let written = written.await;
+    if written.is_err() {
+        let _ = std::fs::remove_file(&temporary);
+    }
+    written
+}
+
 async fn open(file: &str) -> Result<tokio::fs::File, CliError> {
     tokio::fs::File::open(file)
         .await
@@ -114,58 +172,31 @@ pub(super) async fn save(context: &Context, matches: &Matches) -> Result<(), Cli
             "cowardly refusing to save to a terminal. Use the -o flag or redirect",
         ));
     }
-    let mut query: Vec<_> = matches
-        .args()
-        .iter()
-        .map(|name| ("names", name.as_str()))
-        .collect();
-    query.push(("platform", matches.text("platform")));
+    writable_output(output).map_err(|why| CliError::new(format!("failed to save image: {why}")))?;
+    let platforms = platforms_of(matches)?;
+    let names = matches.args().iter().map(|name| ("names", name.as_str()));
+    let query: Vec<_> = names.chain(platforms.iter().map(|platform| ("platform", platform.as_str()))).collect();
     let path = url("/images/get", &query);
-    let mut bytes = context
-        .client
-        .stream(http::Method::GET, &path, &[], None)
-        .await?;
-    let mut target: Box<dyn std::io::Write + Send> = if output.is_empty() {
-        Box::new(std::io::stdout())
-    } else {
-        Box::new(std::fs::File::create(output).map_err(|error| {
-            CliError::new(format!(
-                "failed to save image: open {output}: {}",
-                io_text(&error)
-            ))
-        })?)
-    };
-    while let Some(part) = bytes.next().await {
-        target.write_all(&part?)?;
-    }
-    target.flush()?;
-    Ok(())
+    let bytes = context.client.stream(http::Method::GET, &path, &[], None).await?;
+    save_stream(bytes, output).await
 }
 
 pub(super) async fn import(context: &Context, matches: &Matches) -> Result<(), CliError> {
     let source = matches.arg(0);
     let is_url = source.starts_with("http://") || source.starts_with("https://");
-    let (repository, tag) = match Reference::parse(matches.arg(1)) {
-        Ok(name) => (
-            name.familiar_name(),
-            name.tag().unwrap_or_default().to_owned(),
-        ),
-        Err(_) if matches.arg(1).is_empty() => Default::default(),
-        Err(error) => return Err(CliError::new(error.to_string())),
-    };
-    let mut query = vec![
+    let repository = matches.arg(1);
+    if !repository.is_empty() {
+        Reference::parse(repository).map_err(|error| CliError::new(error.to_string()))?;
+    }
+    let platform = platform(matches)?;
+    let changes = matches.list("change").iter().map(|change| ("changes", change.as_str()));
+    let mut query: Vec<_> = changes.collect();
+    query.extend([
         ("fromSrc", if is_url { source } else { "-" }),
         ("message", matches.text("message")),
-        ("platform", matches.text("platform")),
-        ("repo", &repository),
-        ("tag", &tag),
-    ];
-    query.extend(
-        matches
-            .list("change")
-            .iter()
-            .map(|change| ("changes", change.as_str())),
-    );
+        ("platform", platform.as_str()),
+        ("repo", repository),
+    ]);
     let body = match source {
         "-" => Some(streamed(ReaderStream::new(tokio::io::stdin()))),
         _ if is_url => None,

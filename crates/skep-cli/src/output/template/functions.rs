@@ -4,24 +4,31 @@ use std::cmp::Ordering;
 
 use serde_json::Value;
 
-use super::TemplateError;
 use super::eval::number_value;
+use super::values::{LABELS, is_true, print};
 
-/// Calls a function by name.
-pub(super) fn call(name: &str, args: &[Value]) -> Result<Value, TemplateError> {
+const NAMES: [&str; 24] = [
+    "json", "lower", "upper", "title", "split", "join", "pad", "truncate", "println", "print", "printf",
+    "len", "index", "slice", "html", "urlquery", "eq", "ne", "lt", "le", "gt", "ge", "and", "or",
+];
+
+/// Whether templates can call it.
+pub(super) fn is_function(name: &str) -> bool {
+    name == "not" || NAMES.contains(&name)
+}
+
+/// Calls a function by name; what is wrong with the arguments otherwise.
+pub(super) fn call(name: &str, args: &[Value]) -> Result<Value, String> {
     let text = |at: usize| args.get(at).map(print).unwrap_or_default();
     let wants = |count: usize| {
         (args.len() >= count).then_some(()).ok_or_else(|| {
-            TemplateError(format!(
-                "wrong number of args for {name}: want {count} got {}",
-                args.len()
-            ))
+            format!("wrong number of args for {name}: want {count} got {}", args.len())
         })
     };
     Ok(match name {
         "json" => {
             wants(1)?;
-            Value::from(args[0].to_string())
+            Value::from(json_text(&args[0]))
         }
         "lower" => Value::from(text(0).to_lowercase()),
         "upper" => Value::from(text(0).to_uppercase()),
@@ -71,28 +78,23 @@ pub(super) fn call(name: &str, args: &[Value]) -> Result<Value, TemplateError> {
                 Value::String(text) => text.len(),
                 Value::Null => 0,
                 other => {
-                    return Err(TemplateError(format!(
-                        "error calling len: len of type {other}"
-                    )));
+                    return Err(format!("error calling len: len of type {}", super::values::kind_of(other)));
                 }
             })
         }
-        "index" => args.get(1..).unwrap_or_default().iter().fold(
-            args.first().cloned().unwrap_or(Value::Null),
-            |value, key| match (&value, key) {
-                (Value::Array(items), key) => key
-                    .as_u64()
-                    .and_then(|at| items.get(usize::try_from(at).ok()?))
-                    .cloned()
-                    .unwrap_or(Value::Null),
-                (Value::Object(fields), key) => {
-                    fields.get(&print(key)).cloned().unwrap_or(Value::from(""))
-                }
-                _ => Value::Null,
-            },
-        ),
+        "index" => index(args)?,
+        "slice" => {
+            wants(1)?;
+            slice(args)?
+        }
+        "html" => Value::from(html(&args.iter().map(print).collect::<String>())),
+        "urlquery" => Value::from(crate::client::escape(&text(0)).replace("%20", "+")),
         "eq" => {
             wants(2)?;
+            let text_and_number = |a: &Value, b: &Value| a.is_string() && b.is_number();
+            if args[1..].iter().any(|other| text_and_number(&args[0], other) || text_and_number(other, &args[0])) {
+                return Err("error calling eq: incompatible types for comparison".to_owned());
+            }
             Value::Bool(
                 args[1..]
                     .iter()
@@ -123,41 +125,73 @@ pub(super) fn call(name: &str, args: &[Value]) -> Result<Value, TemplateError> {
             .cloned()
             .unwrap_or(Value::Null),
         "not" => Value::Bool(!args.first().is_some_and(is_true)),
-        other => return Err(TemplateError(format!("function \"{other}\" not defined"))),
+        other => return Err(format!("function {other:?} not defined")),
     })
 }
 
-/// What Go prints for a value.
-pub(super) fn print(value: &Value) -> String {
+/// JSON as Go's encoder has it; a row tells all its fields, sorted.
+fn json_text(value: &Value) -> String {
     match value {
-        Value::Null => "<no value>".to_owned(),
-        Value::String(text) => text.clone(),
-        Value::Array(items) => format!(
-            "[{}]",
-            items.iter().map(print).collect::<Vec<_>>().join(" ")
-        ),
-        Value::Object(fields) => {
-            let mut items: Vec<_> = fields
-                .iter()
-                .map(|(name, value)| format!("{name}:{}", print(value)))
-                .collect();
-            items.sort();
-            format!("map[{}]", items.join(" "))
+        Value::Object(fields) if fields.contains_key(LABELS) => {
+            let mut all: Vec<_> = fields.iter().filter(|(name, _)| *name != LABELS).collect();
+            all.sort_by_key(|(name, _)| *name);
+            let sorted = all.into_iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+            crate::output::escaped_json(&Value::Object(sorted))
         }
         other => other.to_string(),
     }
 }
 
-/// Go's truth: not zero, not empty.
-pub(super) fn is_true(value: &Value) -> bool {
-    match value {
-        Value::Null => false,
-        Value::Bool(value) => *value,
-        Value::Number(number) => number.as_f64() != Some(0.0),
-        Value::String(text) => !text.is_empty(),
-        Value::Array(items) => !items.is_empty(),
-        Value::Object(fields) => !fields.is_empty(),
+fn index(args: &[Value]) -> Result<Value, String> {
+    let Some((first, keys)) = args.split_first() else {
+        return Err("wrong number of args for index: want at least 1 got 0".to_owned());
+    };
+    keys.iter().try_fold(first.clone(), |value, key| match (&value, key) {
+        (Value::Array(items), key) => key
+            .as_u64()
+            .and_then(|at| items.get(usize::try_from(at).ok()?))
+            .cloned()
+            .ok_or_else(|| format!("error calling index: index out of range: {}", print(key))),
+        (Value::String(text), key) => key
+            .as_u64()
+            .and_then(|at| text.as_bytes().get(usize::try_from(at).ok()?))
+            .map(|byte| Value::from(*byte))
+            .ok_or_else(|| format!("error calling index: index out of range: {}", print(key))),
+        (Value::Object(fields), key) => Ok(fields.get(&print(key)).cloned().unwrap_or(Value::from(""))),
+        (Value::Null, _) => Ok(Value::from("")),
+        (other, _) => Err(format!("error calling index: can't index item of type {}", super::values::kind_of(other))),
+    })
+}
+
+fn slice(args: &[Value]) -> Result<Value, String> {
+    let place = |at: usize, otherwise: usize| {
+        args.get(at).map_or(Ok(otherwise), |value| {
+            value
+                .as_u64()
+                .and_then(|number| usize::try_from(number).ok())
+                .ok_or_else(|| format!("error calling slice: cannot index slice/array with type {}", super::values::kind_of(value)))
+        })
+    };
+    let bad = |at: usize| format!("error calling slice: index out of range: {at}");
+    match &args[0] {
+        Value::String(text) => {
+            let (from, to) = (place(1, 0)?, place(2, text.len())?);
+            text.get(from..to).map(Value::from).ok_or_else(|| bad(to))
+        }
+        Value::Array(items) => {
+            let (from, to) = (place(1, 0)?, place(2, items.len())?);
+            items.get(from..to).map(|items| Value::from(items.to_vec())).ok_or_else(|| bad(to))
+        }
+        other => Err(format!("error calling slice: can't slice item of type {}", super::values::kind_of(other))),
     }
+}
+
+fn html(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&#34;")
+        .replace('\'', "&#39;")
 }
 
 fn compare(a: &Value, b: &Value) -> Ordering {
@@ -196,10 +230,14 @@ fn printf(format: &str, args: &[Value]) -> String {
             Some('%') => text.push('%'),
             Some(verb) => {
                 let value = args.next().unwrap_or(&Value::Null);
+                let digits = spec.split_once('.').map_or(6, |(_, digits)| digits.parse().unwrap_or(0).min(64));
+                let number = value.as_f64().unwrap_or(0.0);
                 let shown = match verb {
                     'q' => format!("{:?}", print(value)),
-                    'f' => format!("{:.6}", value.as_f64().unwrap_or(0.0)),
-                    'd' => print(&number_value(value.as_f64().unwrap_or(0.0))),
+                    'f' => format!("{number:.digits$}"),
+                    'd' => print(&number_value(number)),
+                    'x' => format!("{:x}", value.as_i64().unwrap_or(0)),
+                    's' if spec.contains('.') => print(value).chars().take(digits).collect(),
                     _ => print(value),
                 };
                 let width = spec

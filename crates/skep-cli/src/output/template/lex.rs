@@ -1,14 +1,22 @@
 //! Text and actions of a template, and the words within actions.
 
-use super::TemplateError;
+use super::Mistake;
 
 /// A piece of a template.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Piece {
     /// Printed as it is.
     Text(String),
-    /// Between `{{` and `}}`.
-    Action(Vec<Word>),
+    /// Between `{{` and `}}`; and where it begins.
+    Action(Vec<Spanned>, usize),
+}
+
+/// A word, and where it begins and ends.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Spanned {
+    pub(super) word: Word,
+    pub(super) start: usize,
+    pub(super) end: usize,
 }
 
 /// A word of an action.
@@ -26,6 +34,8 @@ pub(super) enum Word {
     Number(f64),
     /// A literal.
     Bool(bool),
+    /// The literal `nil`.
+    Nil,
     /// `|`
     Pipe,
     /// `(`
@@ -39,36 +49,37 @@ pub(super) enum Word {
 }
 
 /// Cuts a template into pieces.
-pub(super) fn lex(text: &str) -> Result<Vec<Piece>, TemplateError> {
+pub(super) fn lex(source: &str) -> Result<Vec<Piece>, Mistake> {
     let mut pieces = Vec::new();
-    let mut rest = text;
+    let mut at = 0;
     let mut trim = false;
-    while let Some(start) = rest.find("{{") {
-        let mut before = &rest[..start];
+    while let Some(open) = source[at..].find("{{").map(|found| at + found) {
+        let mut before = &source[at..open];
         if trim {
             before = before.trim_start();
         }
-        let mut inner = &rest[start + 2..];
-        if inner.starts_with("- ") {
+        let mut start = open + 2;
+        if source[start..].starts_with("- ") {
             before = before.trim_end();
-            inner = &inner[1..];
+            start += 1;
         }
         if !before.is_empty() {
             pieces.push(Piece::Text(before.to_owned()));
         }
-        let end = action_end(inner).ok_or_else(|| TemplateError("unclosed action".to_owned()))?;
-        let mut action = &inner[..end];
-        rest = &inner[end + 2..];
+        let end = action_end(&source[start..])
+            .map(|found| start + found)
+            .ok_or_else(|| Mistake::new("unclosed action", open))?;
+        let mut action = &source[start..end];
+        at = end + 2;
         trim = action.ends_with(" -");
         if trim {
             action = &action[..action.len() - 1];
         }
-        let action = action.trim();
-        if !action.starts_with("/*") {
-            pieces.push(Piece::Action(words(action)?));
+        if !action.trim().starts_with("/*") {
+            pieces.push(Piece::Action(words(action, start)?, start));
         }
     }
-    let tail = if trim { rest.trim_start() } else { rest };
+    let tail = if trim { source[at..].trim_start() } else { &source[at..] };
     if !tail.is_empty() {
         pieces.push(Piece::Text(tail.to_owned()));
     }
@@ -93,58 +104,67 @@ fn action_end(text: &str) -> Option<usize> {
     None
 }
 
-fn words(action: &str) -> Result<Vec<Word>, TemplateError> {
+fn words(action: &str, offset: usize) -> Result<Vec<Spanned>, Mistake> {
     let mut words = Vec::new();
-    let mut rest = action.trim_start();
-    while let Some(c) = rest.chars().next() {
-        let (word, used) = match c {
-            '|' => (Word::Pipe, 1),
-            '(' => (Word::Open, 1),
-            ',' => (Word::Comma, 1),
-            ')' => {
-                let (fields, used) = fields(&rest[1..]);
-                (Word::Close(fields), used + 1)
-            }
-            ':' | '=' => (Word::Assign, if rest.starts_with(":=") { 2 } else { 1 }),
-            '"' | '`' => quoted(rest)?,
-            '.' => {
-                let (fields, used) = fields(rest);
-                (Word::Field(fields), used.max(1))
-            }
-            '$' => {
-                let end = ident_end(&rest[1..]);
-                let (fields, used) = fields(&rest[1 + end..]);
-                (
-                    Word::Variable(rest[1..=end].to_owned(), fields),
-                    1 + end + used,
-                )
-            }
-            '-' | '+' | '0'..='9' => {
-                let end = rest[1..]
-                    .find(|c: char| !c.is_ascii_digit() && c != '.')
-                    .map_or(rest.len(), |at| at + 1);
-                let number = rest[..end].parse().map_err(|_| bad(&rest[..end]))?;
-                (Word::Number(number), end)
-            }
-            c if c.is_alphabetic() || c == '_' => {
-                let end = ident_end(rest);
-                let word = match &rest[..end] {
-                    "true" => Word::Bool(true),
-                    "false" => Word::Bool(false),
-                    name => Word::Name(name.to_owned()),
-                };
-                (word, end)
-            }
-            c => return Err(bad(&c.to_string())),
-        };
-        words.push(word);
-        rest = rest[used..].trim_start();
+    let mut at = 0;
+    while let Some(c) = action[at..].chars().next() {
+        if c.is_whitespace() {
+            at += c.len_utf8();
+            continue;
+        }
+        let (word, used) = word(&action[at..], c).map_err(|text| Mistake::new(text, offset + at))?;
+        words.push(Spanned {
+            word,
+            start: offset + at,
+            end: offset + at + used,
+        });
+        at += used;
     }
     Ok(words)
 }
 
-fn bad(what: &str) -> TemplateError {
-    TemplateError(format!("unexpected {what:?} in operand"))
+/// The word at the beginning of a text, and its length.
+fn word(rest: &str, first: char) -> Result<(Word, usize), String> {
+    Ok(match first {
+        '|' => (Word::Pipe, 1),
+        '(' => (Word::Open, 1),
+        ',' => (Word::Comma, 1),
+        ')' => {
+            let (fields, used) = fields(&rest[1..]);
+            (Word::Close(fields), used + 1)
+        }
+        ':' | '=' => (Word::Assign, if rest.starts_with(":=") { 2 } else { 1 }),
+        '"' | '`' => quoted(rest)?,
+        '.' => {
+            let (fields, used) = fields(rest);
+            (Word::Field(fields), used.max(1))
+        }
+        '$' => {
+            let end = ident_end(&rest[1..]);
+            let (fields, used) = fields(&rest[1 + end..]);
+            (Word::Variable(rest[1..=end].to_owned(), fields), 1 + end + used)
+        }
+        '-' | '+' | '0'..='9' => {
+            let end = rest[1..]
+                .find(|c: char| !c.is_ascii_digit() && c != '.')
+                .map_or(rest.len(), |at| at + 1);
+            let number = rest[..end]
+                .parse()
+                .map_err(|_| format!("bad number syntax: {:?}", &rest[..end]))?;
+            (Word::Number(number), end)
+        }
+        c if c.is_alphabetic() || c == '_' => {
+            let end = ident_end(rest);
+            let word = match &rest[..end] {
+                "true" => Word::Bool(true),
+                "false" => Word::Bool(false),
+                "nil" => Word::Nil,
+                name => Word::Name(name.to_owned()),
+            };
+            (word, end)
+        }
+        c => return Err(format!("unexpected {:?} in operand", c.to_string())),
+    })
 }
 
 /// `.A.B` and how long it is.
@@ -167,7 +187,7 @@ fn ident_end(text: &str) -> usize {
         .unwrap_or(text.len())
 }
 
-fn quoted(text: &str) -> Result<(Word, usize), TemplateError> {
+fn quoted(text: &str) -> Result<(Word, usize), String> {
     let open = text.chars().next().unwrap_or('"');
     let mut value = String::new();
     let mut chars = text.char_indices().skip(1);
@@ -187,5 +207,5 @@ fn quoted(text: &str) -> Result<(Word, usize), TemplateError> {
             value.push(c);
         }
     }
-    Err(TemplateError("unterminated quoted string".to_owned()))
+    Err("unterminated quoted string".to_owned())
 }

@@ -1,7 +1,8 @@
 //! From pieces to a tree.
 
-use super::TemplateError;
-use super::lex::{Piece, Word};
+use super::Mistake;
+use super::functions::is_function;
+use super::lex::{Piece, Spanned, Word};
 
 /// A node of a template.
 #[derive(Debug, Clone)]
@@ -14,27 +15,42 @@ pub(super) enum Node {
     With(Pipe, Vec<Node>, Vec<Node>),
     /// Names of key and value, where given.
     Range(Vec<String>, Pipe, Vec<Node>, Vec<Node>),
+    /// Ends a range.
+    Break,
+    /// Goes on with a range's next.
+    Continue,
 }
 
 /// Commands; each gets the last one's value as its last argument.
-pub(super) type Pipe = Vec<Vec<Term>>;
+pub(super) type Pipe = Vec<Command>;
+
+/// A function with arguments, or one operand.
+#[derive(Debug, Clone)]
+pub(super) struct Command {
+    pub(super) terms: Vec<Term>,
+    pub(super) start: usize,
+    pub(super) end: usize,
+}
 
 /// An operand.
 #[derive(Debug, Clone)]
 pub(super) enum Term {
     Name(String),
-    Field(Vec<String>),
-    Variable(String, Vec<String>),
+    /// Fields, and where the first begins.
+    Field(Vec<String>, usize),
+    Variable(String, Vec<String>, usize),
     Text(String),
     Number(f64),
     Bool(bool),
-    Nested(Pipe, Vec<String>),
+    Nil,
+    /// A pipe in parentheses, with fields of its value and where they begin.
+    Nested(Pipe, Vec<String>, usize),
 }
 
 /// How deep templates and parentheses may nest.
 const MAX_DEPTH: usize = 64;
 
-pub(super) fn parse(pieces: &[Piece]) -> Result<Vec<Node>, TemplateError> {
+pub(super) fn parse(pieces: &[Piece]) -> Result<Vec<Node>, Mistake> {
     let mut parser = Parser {
         pieces,
         at: 0,
@@ -43,7 +59,7 @@ pub(super) fn parse(pieces: &[Piece]) -> Result<Vec<Node>, TemplateError> {
     let (nodes, ending) = parser.nodes()?;
     match ending {
         None => Ok(nodes),
-        Some((word, _)) => Err(TemplateError(format!("unexpected {{{{{word}}}}}"))),
+        Some(ending) => Err(Mistake::new(format!("unexpected {{{{{}}}}}", ending.word), ending.at)),
     }
 }
 
@@ -54,13 +70,17 @@ struct Parser<'a> {
 }
 
 /// `end`, or `else` with what follows it.
-type Ending = Option<(String, Vec<Word>)>;
+struct Ending {
+    word: String,
+    rest: Vec<Spanned>,
+    at: usize,
+}
 
 impl Parser<'_> {
-    fn nodes(&mut self) -> Result<(Vec<Node>, Ending), TemplateError> {
+    fn nodes(&mut self) -> Result<(Vec<Node>, Option<Ending>), Mistake> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
-            return Err(TemplateError("the template nests too deep".to_owned()));
+            return Err(Mistake::new("the template nests too deep", 0));
         }
         let mut nodes = Vec::new();
         let mut ending = None;
@@ -68,23 +88,16 @@ impl Parser<'_> {
             self.at += 1;
             match piece {
                 Piece::Text(text) => nodes.push(Node::Text(text.clone())),
-                Piece::Action(words) => match words.split_first() {
-                    Some((Word::Name(name), rest)) if name == "end" || name == "else" => {
-                        ending = Some((name.clone(), rest.to_vec()));
+                Piece::Action(words, at) => match words.split_first() {
+                    Some((Spanned { word: Word::Name(name), .. }, rest)) if name == "end" || name == "else" => {
+                        ending = Some(Ending {
+                            word: name.clone(),
+                            rest: rest.to_vec(),
+                            at: *at,
+                        });
                         break;
                     }
-                    Some((Word::Name(name), rest))
-                        if matches!(name.as_str(), "if" | "with" | "range") =>
-                    {
-                        nodes.push(self.block(name, rest)?);
-                    }
-                    Some((Word::Variable(name, fields), rest))
-                        if fields.is_empty() && rest.first() == Some(&Word::Assign) =>
-                    {
-                        nodes.push(Node::Set(name.clone(), pipe(&rest[1..])?));
-                    }
-                    Some(_) => nodes.push(Node::Print(pipe(words)?)),
-                    None => return Err(TemplateError("missing value for command".to_owned())),
+                    _ => nodes.push(self.action(words, *at)?),
                 },
             }
         }
@@ -92,35 +105,53 @@ impl Parser<'_> {
         Ok((nodes, ending))
     }
 
-    fn block(&mut self, kind: &str, words: &[Word]) -> Result<Node, TemplateError> {
+    fn action(&mut self, words: &[Spanned], at: usize) -> Result<Node, Mistake> {
+        let Some((first, rest)) = words.split_first() else {
+            return Err(Mistake::new("missing value for command", at));
+        };
+        match &first.word {
+            Word::Name(name) if matches!(name.as_str(), "if" | "with" | "range") => {
+                self.block(name, rest, at)
+            }
+            Word::Name(name) if name == "break" && rest.is_empty() => Ok(Node::Break),
+            Word::Name(name) if name == "continue" && rest.is_empty() => Ok(Node::Continue),
+            Word::Variable(name, fields)
+                if fields.is_empty() && rest.first().is_some_and(|next| next.word == Word::Assign) =>
+            {
+                Ok(Node::Set(name.clone(), pipe(&rest[1..], at)?))
+            }
+            _ => Ok(Node::Print(pipe(words, at)?)),
+        }
+    }
+
+    fn block(&mut self, kind: &str, words: &[Spanned], at: usize) -> Result<Node, Mistake> {
+        let eof = || Mistake::new("unexpected EOF", at);
         let mut names = Vec::new();
         let mut rest = words;
         if kind == "range"
-            && let Some(at) = words.iter().position(|word| *word == Word::Assign)
+            && let Some(at) = words.iter().position(|next| next.word == Word::Assign)
         {
             names = words[..at]
                 .iter()
-                .filter_map(|word| match word {
+                .filter_map(|next| match &next.word {
                     Word::Variable(name, _) => Some(name.clone()),
                     _ => None,
                 })
                 .collect();
             rest = &words[at + 1..];
         }
-        let pipe = pipe(rest)?;
+        let pipe = pipe(rest, at)?;
         let (body, ending) = self.nodes()?;
-        let otherwise = match ending {
-            Some((word, rest)) if word == "else" => match rest.split_first() {
-                Some((Word::Name(kind), rest)) if kind == "if" || kind == "with" => {
-                    vec![self.block(kind, rest)?]
-                }
-                _ => match self.nodes()? {
-                    (nodes, Some((word, _))) if word == "end" => nodes,
-                    _ => return Err(TemplateError("unexpected EOF".to_owned())),
-                },
+        let ending = ending.ok_or_else(eof)?;
+        let otherwise = match ending.rest.split_first() {
+            _ if ending.word == "end" => Vec::new(),
+            Some((Spanned { word: Word::Name(kind), .. }, rest)) if kind == "if" || kind == "with" => {
+                vec![self.block(kind, rest, ending.at)?]
+            }
+            _ => match self.nodes()? {
+                (nodes, Some(last)) if last.word == "end" => nodes,
+                _ => return Err(eof()),
             },
-            Some(_) => Vec::new(),
-            None => return Err(TemplateError("unexpected EOF".to_owned())),
         };
         Ok(match kind {
             "if" => Node::If(pipe, body, otherwise),
@@ -130,68 +161,80 @@ impl Parser<'_> {
     }
 }
 
-fn pipe(words: &[Word]) -> Result<Pipe, TemplateError> {
-    let mut words = words.iter();
-    let (pipe, closed) = commands(&mut words, 0)?;
+fn pipe(words: &[Spanned], at: usize) -> Result<Pipe, Mistake> {
+    let mut reader = Reader { words, at: 0 };
+    let (pipe, closed) = reader.commands(at, 0)?;
     if closed.is_some() {
-        return Err(TemplateError("unexpected right paren".to_owned()));
+        return Err(Mistake::new("unexpected right paren", at));
     }
     Ok(pipe)
 }
 
-fn commands<'a>(
-    words: &mut impl Iterator<Item = &'a Word>,
-    depth: usize,
-) -> Result<(Pipe, Option<Vec<String>>), TemplateError> {
-    if depth > MAX_DEPTH {
-        return Err(TemplateError("the template nests too deep".to_owned()));
-    }
-    let mut pipe = vec![Vec::new()];
-    let mut closed = None;
-    while let Some(word) = words.next() {
-        let term = match word {
-            Word::Pipe => {
-                pipe.push(Vec::new());
-                continue;
-            }
-            Word::Open => {
-                let mut inner = Vec::new();
-                // The iterator is boxed so that recursion has one type.
-                let mut rest: Box<dyn Iterator<Item = &'a Word>> = Box::new(words.by_ref());
-                let (nested, fields) = nested(&mut rest, depth + 1)?;
-                inner.extend(nested);
-                match fields {
-                    Some(fields) => Term::Nested(inner, fields),
-                    None => return Err(TemplateError("unclosed left paren".to_owned())),
-                }
-            }
-            Word::Close(fields) => {
-                closed = Some(fields.clone());
-                break;
-            }
-            Word::Name(name) => Term::Name(name.clone()),
-            Word::Field(fields) => Term::Field(fields.clone()),
-            Word::Variable(name, fields) => Term::Variable(name.clone(), fields.clone()),
-            Word::Text(text) => Term::Text(text.clone()),
-            Word::Number(number) => Term::Number(*number),
-            Word::Bool(value) => Term::Bool(*value),
-            Word::Assign | Word::Comma => {
-                return Err(TemplateError("unexpected \":=\" in operand".to_owned()));
-            }
-        };
-        if let Some(command) = pipe.last_mut() {
-            command.push(term);
-        }
-    }
-    if pipe.iter().any(Vec::is_empty) {
-        return Err(TemplateError("missing value for command".to_owned()));
-    }
-    Ok((pipe, closed))
+struct Reader<'a> {
+    words: &'a [Spanned],
+    at: usize,
 }
 
-fn nested<'a>(
-    words: &mut Box<dyn Iterator<Item = &'a Word> + '_>,
-    depth: usize,
-) -> Result<(Pipe, Option<Vec<String>>), TemplateError> {
-    commands(words, depth)
+impl Reader<'_> {
+    /// Commands up to the end or a closing parenthesis, of which it tells the fields and place.
+    fn commands(&mut self, at: usize, depth: usize) -> Result<(Pipe, Option<(Vec<String>, usize)>), Mistake> {
+        if depth > MAX_DEPTH {
+            return Err(Mistake::new("the template nests too deep", at));
+        }
+        let mut pipe: Pipe = vec![empty_command()];
+        let mut closed = None;
+        while let Some(next) = self.words.get(self.at).cloned() {
+            self.at += 1;
+            let term = match next.word {
+                Word::Pipe => {
+                    pipe.push(empty_command());
+                    continue;
+                }
+                Word::Close(fields) => {
+                    closed = Some((fields, next.start + 1));
+                    break;
+                }
+                Word::Open => match self.commands(next.start, depth + 1)? {
+                    (inner, Some((fields, place))) => Term::Nested(inner, fields, place),
+                    _ => return Err(Mistake::new("unclosed left paren", next.start)),
+                },
+                Word::Name(name) if !is_function(&name) => {
+                    return Err(Mistake::new(format!("function {name:?} not defined"), next.start));
+                }
+                Word::Name(name) => Term::Name(name),
+                Word::Field(fields) => Term::Field(fields, next.start),
+                Word::Variable(name, fields) => {
+                    let place = next.start + 1 + name.len();
+                    Term::Variable(name, fields, place)
+                }
+                Word::Text(text) => Term::Text(text),
+                Word::Number(number) => Term::Number(number),
+                Word::Bool(value) => Term::Bool(value),
+                Word::Nil => Term::Nil,
+                Word::Assign | Word::Comma => {
+                    return Err(Mistake::new("unexpected \":=\" in operand", next.start));
+                }
+            };
+            let end = self.words.get(self.at - 1).map_or(next.end, |last| last.end);
+            if let Some(command) = pipe.last_mut() {
+                if command.terms.is_empty() {
+                    command.start = next.start;
+                }
+                command.end = end;
+                command.terms.push(term);
+            }
+        }
+        if pipe.iter().any(|command| command.terms.is_empty()) {
+            return Err(Mistake::new("missing value for command", at));
+        }
+        Ok((pipe, closed))
+    }
+}
+
+fn empty_command() -> Command {
+    Command {
+        terms: Vec::new(),
+        start: 0,
+        end: 0,
+    }
 }
