@@ -122,7 +122,7 @@ pub(crate) fn all(context: &Context) -> BTreeMap<String, Credentials> {
         .collect()
 }
 
-/// Keeps credentials; true where they stand in the file for everybody to read who can read it.
+/// Keeps credentials; true where they are new in the file, for everybody to read who can read it.
 pub(crate) fn store(config: &mut ConfigFile, found: &Credentials) -> Result<bool, CliError> {
     let key = found.server.clone();
     let mut entry = json!({});
@@ -148,10 +148,11 @@ pub(crate) fn store(config: &mut ConfigFile, found: &Credentials) -> Result<bool
         }
     };
     let mut auths = config.value["auths"].as_object().cloned().unwrap_or_default();
+    let is_new = auths.get(&key) != Some(&entry);
     auths.insert(key, entry);
     config.set("auths", Some(Value::Object(auths)));
     config.save()?;
-    Ok(in_file)
+    Ok(in_file && is_new)
 }
 
 /// Forgets what is kept under a key.

@@ -10,7 +10,8 @@
 //! entry is not recorded.
 //!
 //! `SKEP_RECORD=/usr/bin/docker cargo nextest run -p skep-cli -E 'binary(transcripts)'` writes the
-//! transcripts anew from the lines with `$`. `SKEP_SHOW=1` prints all that differs.
+//! transcripts anew from the lines with `$`. `SKEP_ACCEPT=1` writes what skep answers to the entries
+//! that are ours. `SKEP_SHOW=1` prints all that differs.
 
 #![allow(clippy::unwrap_used)]
 

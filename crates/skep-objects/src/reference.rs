@@ -57,9 +57,7 @@ impl Reference {
         }
         let (domain, path) = split_domain(name);
         if path.chars().any(|c| c.is_ascii_uppercase()) {
-            return Err(ReferenceError::UpperCase(
-                path.trim_start_matches(OFFICIAL_PREFIX).to_owned(),
-            ));
+            return Err(ReferenceError::UpperCase(path));
         }
         if !is_domain(&domain) || !is_path(&path) {
             return Err(ReferenceError::Format);
@@ -334,7 +332,7 @@ mod tests {
         }
         assert_eq!(
             Reference::parse("Nginx"),
-            Err(ReferenceError::UpperCase("Nginx".into()))
+            Err(ReferenceError::UpperCase("library/Nginx".into()))
         );
         assert!(matches!(
             Reference::parse(&"a".repeat(64)),

@@ -333,7 +333,7 @@ pub fn url(path: &str, query: &[(&str, &str)]) -> String {
     let query: Vec<_> = query
         .iter()
         .filter(|(_, value)| !value.is_empty())
-        .map(|(name, value)| format!("{name}={}", escape(value)))
+        .map(|(name, value)| format!("{name}={}", escape_query(value)))
         .collect();
     if query.is_empty() {
         path.to_owned()
@@ -346,12 +346,17 @@ pub fn url(path: &str, query: &[(&str, &str)]) -> String {
 pub fn url_of(path: &str, query: &[(&str, String)]) -> String {
     let query: Vec<_> = query
         .iter()
-        .map(|(name, value)| format!("{name}={}", escape(value)))
+        .map(|(name, value)| format!("{name}={}", escape_query(value)))
         .collect();
     match query.is_empty() {
         true => path.to_owned(),
         false => format!("{path}?{}", query.join("&")),
     }
+}
+
+/// The same for values of a query, where a plus is a space.
+pub fn escape_query(text: &str) -> String {
+    escape(text).replace("%20", "+")
 }
 
 /// Percent-encodes all but what is safe anywhere in a URL.

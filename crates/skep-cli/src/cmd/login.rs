@@ -46,12 +46,12 @@ fn server_of(given: &str) -> String {
 async fn login(context: &Context, matches: &Matches) -> Result<(), CliError> {
     let (user, mut password) = (matches.text("username"), matches.text("password").to_owned());
     if matches.given("password") {
-        eprintln!("WARNING! Using --password via the CLI is insecure. Use --password-stdin.");
         if matches.flag("password-stdin") {
             return Err(CliError::new(
                 "conflicting options: cannot specify both --password and --password-stdin",
             ));
         }
+        eprintln!("WARNING! Using --password via the CLI is insecure. Use --password-stdin.");
     }
     if matches.flag("password-stdin") {
         if user.is_empty() {

@@ -97,7 +97,7 @@ async fn prune_images(context: &Context, given: &[String], all: bool) -> Result<
 async fn prune_builds(context: &Context, given: &[String], all: bool) -> Result<Gone, CliError> {
     let query = filters(given)?;
     let all = if all { "all=1&" } else { "" };
-    let path = format!("/build/prune?{all}filters={}", crate::client::escape(&query));
+    let path = format!("/build/prune?{all}filters={}", crate::client::escape_query(&query));
     match context.client.post_empty(&path).await {
         Err(error) if matches!(error.status, Some(404 | 501)) => Ok(Gone::default()),
         answer => {

@@ -41,6 +41,12 @@ fn read(text: &str) -> Result<Value, String> {
                     .insert("CreateMountpoint".to_owned(), switch()?.into());
                 continue;
             }
+            "bind-nonrecursive" => {
+                options
+                    .bind
+                    .insert("NonRecursive".to_owned(), switch()?.into());
+                continue;
+            }
             "volume-nocopy" => {
                 if switch()? {
                     options.volume.insert("NoCopy".to_owned(), true.into());
@@ -53,14 +59,6 @@ fn read(text: &str) -> Result<Value, String> {
         }
         let value =
             value.ok_or_else(|| format!("invalid field '{field}' must be a key=value pair"))?;
-        if value.is_empty() {
-            return Err(format!("invalid value for '{key}': value is empty"));
-        }
-        if value.trim() != value {
-            return Err(format!(
-                "invalid option '{key}' in '{field}': option should not have whitespace"
-            ));
-        }
         match key.as_str() {
             "type" => kind = value.to_ascii_lowercase(),
             "source" | "src" => {
@@ -81,14 +79,12 @@ fn read(text: &str) -> Result<Value, String> {
             other => options.set(other, value, &field)?,
         }
     }
-    if !matches!(
-        kind.as_str(),
-        "volume" | "bind" | "tmpfs" | "image" | "npipe" | "cluster"
-    ) {
-        return Err(format!("invalid mount type '{kind}'"));
-    }
     if !mount.contains_key("Target") {
-        return Err("field Target must not be empty".to_owned());
+        return Err("target is required".to_owned());
+    }
+    // An empty source is none.
+    if mount.get("Source").is_some_and(|source| source == "") {
+        mount.remove("Source");
     }
     options.into_mount(&kind, mount)
 }
@@ -112,12 +108,6 @@ impl Options {
             "bind-propagation" => {
                 self.bind
                     .insert("Propagation".to_owned(), value.to_ascii_lowercase().into());
-            }
-            "bind-nonrecursive" => {
-                return Err(
-                    "bind-nonrecursive is deprecated, use bind-recursive=disabled instead"
-                        .to_owned(),
-                );
             }
             "bind-recursive" => match value {
                 "enabled" => {}
@@ -157,12 +147,33 @@ impl Options {
                     .map_err(|_| format!("invalid value for tmpfs-mode: {value}"))?;
                 self.tmpfs.insert("Mode".to_owned(), mode.into());
             }
-            other => return Err(format!("unknown option '{other}' in '{field}'")),
+            other => return Err(format!("unexpected key '{other}' in '{field}'")),
+        }
+        Ok(())
+    }
+
+    /// How deep a bind is read-only makes sense only where it is read-only.
+    fn check_recursion(&self) -> Result<(), String> {
+        let asks = |mode: &str, needs: &str| {
+            format!("option 'bind-recursive={mode}' requires '{needs}' to be specified in conjunction")
+        };
+        let has = |name: &str| self.bind.contains_key(name);
+        if has("ReadOnlyNonRecursive") && !self.read_only {
+            return Err(asks("writable", "readonly"));
+        }
+        if has("ReadOnlyForceRecursive") {
+            if !self.read_only {
+                return Err(asks("readonly", "readonly"));
+            }
+            if self.bind.get("Propagation").is_none_or(|mode| mode != "rprivate") {
+                return Err(asks("readonly", "bind-propagation=rprivate"));
+            }
         }
         Ok(())
     }
 
     fn into_mount(mut self, kind: &str, mut given: Map<String, Value>) -> Result<Value, String> {
+        self.check_recursion()?;
         if !self.labels.is_empty() {
             self.volume
                 .insert("Labels".to_owned(), Value::Object(self.labels));
@@ -216,9 +227,6 @@ impl Options {
             }
             mount[field] = Value::Object(options);
         }
-        if kind == "bind" && mount.get("Source").is_none() {
-            return Err("field Source must not be empty".to_owned());
-        }
         Ok(mount)
     }
 }
@@ -261,9 +269,8 @@ mod tests {
     #[test]
     fn mistakes_are_named() {
         for (text, why) in [
-            ("type=volume", "field Target must not be empty"),
-            ("type=x,dst=/d", "invalid mount type 'x'"),
-            ("dst=/d,nope=1", "unknown option 'nope' in 'nope=1'"),
+            ("type=volume", "target is required"),
+            ("dst=/d,nope=1", "unexpected key 'nope' in 'nope=1'"),
             ("dst=/d,src", "invalid field 'src' must be a key=value pair"),
             (
                 "dst=/d,tmpfs-size=1m",

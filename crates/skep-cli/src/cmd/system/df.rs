@@ -43,6 +43,8 @@ fn number(value: &Value, pointer: &str) -> f64 {
 
 /// One line of the summary; `share` tells how much of the whole could go.
 fn summary(kind: &str, total: usize, active: usize, size: f64, free: f64, share: bool) -> Item {
+    // The sum of nothing is a negative zero.
+    let (size, free) = (size + 0.0, free + 0.0);
     let percent = if size > 0.0 { free * 100.0 / size } else { 0.0 };
     let reclaimable = match share && size > 0.0 {
         true => format!("{} ({}%)", bytes_decimal(free), percent.trunc()),
@@ -105,7 +107,7 @@ fn builds(usage: &Value) -> Item {
 fn verbose(usage: &Value, format: &Format) -> Result<(), CliError> {
     let tables = matches!(format, Format::Table);
     let images: Vec<Item> = all(usage, "Images").iter().flat_map(|image| items_of(image, !tables, false)).collect();
-    let containers: Vec<Item> = all(usage, "Containers").iter().map(|one| container_item(one, !tables)).collect();
+    let containers: Vec<Item> = all(usage, "Containers").iter().map(|one| own_size(container_item(one, !tables))).collect();
     let volumes: Vec<Item> = all(usage, "Volumes").iter().map(volume_item).collect();
     let builds: Vec<Item> = all(usage, "BuildCache").iter().map(|one| build_item(one, !tables)).collect();
     let objects = |items: &[Item]| Value::Array(items.iter().map(Item::sorted).collect());
@@ -136,9 +138,16 @@ fn verbose(usage: &Value, format: &Format) -> Result<(), CliError> {
     }
 }
 
+/// A container without the size of its image, which others share.
+fn own_size(item: Item) -> Item {
+    let size = item.text("Size");
+    let own = size.split(" (").next().unwrap_or(&size).to_owned();
+    item.with("Size", own.into())
+}
+
 fn builds_size(usage: &Value) -> String {
     let own = all(usage, "BuildCache").iter().filter(|one| one["Shared"] != true);
-    bytes_decimal(own.map(|one| number(one, "/Size")).sum())
+    bytes_decimal(own.map(|one| number(one, "/Size")).sum::<f64>() + 0.0)
 }
 
 fn build_item(one: &Value, full: bool) -> Item {
@@ -183,15 +192,6 @@ fn print_tables([images, containers, volumes, builds]: &[Vec<Item>; 4], build_si
         images,
     )?;
     println!("\nContainers space usage:\n");
-    let containers: Vec<Item> = containers
-        .iter()
-        .map(|one| {
-            // Without the size of the image that several containers share.
-            let size = one.text("Size");
-            let own = size.split(" (").next().unwrap_or(&size).to_owned();
-            one.clone().with("Size", own.into())
-        })
-        .collect();
     table(
         &[
             ("CONTAINER ID", "ID"),
@@ -203,7 +203,7 @@ fn print_tables([images, containers, volumes, builds]: &[Vec<Item>; 4], build_si
             ("STATUS", "Status"),
             ("NAMES", "Names"),
         ],
-        &containers,
+        containers,
     )?;
     println!("\nLocal Volumes space usage:\n");
     table(&[("VOLUME NAME", "Name"), ("LINKS", "Links"), ("SIZE", "Size")], volumes)?;

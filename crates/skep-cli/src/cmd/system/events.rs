@@ -77,14 +77,13 @@ fn whole(event: &Value) -> Value {
 /// `TIME TYPE ACTION ID (key=value, ...)`.
 fn line(event: &Value) -> String {
     let nanos = event["timeNano"].as_i64().unwrap_or(0);
-    let mut attributes: Vec<String> = event
-        .pointer("/Actor/Attributes")
-        .and_then(Value::as_object)
+    let attributes = event.pointer("/Actor/Attributes").and_then(Value::as_object);
+    let mut attributes: Vec<_> = attributes.into_iter().flatten().collect();
+    attributes.sort_by_key(|(key, _)| *key);
+    let attributes: Vec<String> = attributes
         .into_iter()
-        .flatten()
         .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
         .collect();
-    attributes.sort();
     let head = format!(
         "{} {} {} {}",
         time_text(nanos),

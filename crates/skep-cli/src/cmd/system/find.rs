@@ -77,7 +77,9 @@ async fn find(context: &Context, matches: &Matches, name: &str) -> Result<Value,
             ("container", true) => "1",
             _ => "",
         };
-        let path = url(&format!("{}{}{}", kind.before, escape(name), kind.after), &[("size", size)]);
+        let defaults = if kind.name == "service" { "true" } else { "" };
+        let query = [("insertDefaults", defaults), ("size", size)];
+        let path = url(&format!("{}{}{}", kind.before, escape(name), kind.after), &query);
         match context.client.get(&path).await {
             Err(error) if wanted.is_empty() && is_elsewhere(&error) => {}
             result => return result,
