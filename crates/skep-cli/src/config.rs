@@ -23,7 +23,10 @@ impl ConfigFile {
         let empty = Value::Object(Map::new());
         let value = match std::fs::read(&path) {
             Ok(text) => serde_json::from_slice(&text).unwrap_or_else(|error| {
-                eprintln!("WARNING: Error parsing config file ({}): {error}", path.display());
+                eprintln!(
+                    "WARNING: Error parsing config file ({}): {error}",
+                    path.display()
+                );
                 empty
             }),
             Err(_) => empty,
@@ -58,7 +61,8 @@ impl ConfigFile {
             self.set("auths", Some(json!({})));
         }
         let dir = self.path.parent().unwrap_or_else(|| Path::new("."));
-        let bad = |error: std::io::Error| CliError::new(format!("save {}: {error}", self.path.display()));
+        let bad =
+            |error: std::io::Error| CliError::new(format!("save {}: {error}", self.path.display()));
         std::fs::create_dir_all(dir).map_err(bad)?;
         // What the file links to is what the user wants written.
         let target = std::fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
@@ -66,7 +70,12 @@ impl ConfigFile {
         let write = || -> std::io::Result<()> {
             use std::os::unix::fs::OpenOptionsExt as _;
             let mut options = std::fs::OpenOptions::new();
-            let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+            let mut file = options
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&temporary)?;
             file.write_all(indented(&sorted(&self.value)).as_bytes())?;
             std::fs::rename(&temporary, &target)
         };
@@ -83,7 +92,11 @@ fn sorted(value: &Value) -> Value {
         Value::Object(fields) => {
             let mut all: Vec<_> = fields.iter().collect();
             all.sort_by_key(|(name, _)| *name);
-            Value::Object(all.into_iter().map(|(name, value)| (name.clone(), sorted(value))).collect())
+            Value::Object(
+                all.into_iter()
+                    .map(|(name, value)| (name.clone(), sorted(value)))
+                    .collect(),
+            )
         }
         other => other.clone(),
     }
@@ -113,7 +126,10 @@ mod tests {
         config.save().unwrap();
         let again = ConfigFile::load(&dir.path().join("new"));
         assert_eq!(again.text("currentContext"), Some("far"));
-        let mode = std::fs::metadata(again.path()).unwrap().permissions().mode();
+        let mode = std::fs::metadata(again.path())
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600);
     }
 }

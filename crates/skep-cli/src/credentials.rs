@@ -134,12 +134,18 @@ pub(crate) fn store(config: &mut ConfigFile, found: &Credentials) -> Result<bool
             };
             let body = json!({"ServerURL": key, "Username": user, "Secret": secret});
             ask(&name, "store", &format!("{body}\n")).map_err(|why| {
-                CliError::new(format!("Error saving credentials: error storing credentials - {why}"))
+                CliError::new(format!(
+                    "Error saving credentials: error storing credentials - {why}"
+                ))
             })?;
             false
         }
         None => {
-            let password = if found.token.is_empty() { &found.password } else { "" };
+            let password = if found.token.is_empty() {
+                &found.password
+            } else {
+                ""
+            };
             entry["auth"] = STANDARD.encode(format!("{}:{password}", found.user)).into();
             if !found.token.is_empty() {
                 entry["identitytoken"] = found.token.as_str().into();
@@ -147,7 +153,10 @@ pub(crate) fn store(config: &mut ConfigFile, found: &Credentials) -> Result<bool
             true
         }
     };
-    let mut auths = config.value["auths"].as_object().cloned().unwrap_or_default();
+    let mut auths = config.value["auths"]
+        .as_object()
+        .cloned()
+        .unwrap_or_default();
     let is_new = auths.get(&key) != Some(&entry);
     auths.insert(key, entry);
     config.set("auths", Some(Value::Object(auths)));
@@ -158,9 +167,13 @@ pub(crate) fn store(config: &mut ConfigFile, found: &Credentials) -> Result<bool
 /// Forgets what is kept under a key.
 pub(crate) fn erase(config: &mut ConfigFile, key: &str) -> Result<(), CliError> {
     if let Some(name) = helper(&config.value, key).map(str::to_owned) {
-        ask(&name, "erase", key).map_err(|why| CliError::new(format!("error erasing credentials - {why}")))?;
+        ask(&name, "erase", key)
+            .map_err(|why| CliError::new(format!("error erasing credentials - {why}")))?;
     }
-    let mut auths = config.value["auths"].as_object().cloned().unwrap_or_default();
+    let mut auths = config.value["auths"]
+        .as_object()
+        .cloned()
+        .unwrap_or_default();
     if auths.shift_remove(key).is_some() {
         config.set("auths", Some(Value::Object(auths)));
         config.save()?;
@@ -170,7 +183,10 @@ pub(crate) fn erase(config: &mut ConfigFile, key: &str) -> Result<(), CliError> 
 
 fn from_file(entry: &Value, key: &str) -> Credentials {
     let text = |field: &str| entry[field].as_str().unwrap_or_default().to_owned();
-    let pair = STANDARD.decode(text("auth")).ok().and_then(|pair| String::from_utf8(pair).ok());
+    let pair = STANDARD
+        .decode(text("auth"))
+        .ok()
+        .and_then(|pair| String::from_utf8(pair).ok());
     let (user, password) = match pair.as_deref().and_then(|pair| pair.split_once(':')) {
         Some((user, password)) => (user.to_owned(), password.trim_matches('\0').to_owned()),
         None => (text("username"), text("password")),
@@ -181,7 +197,11 @@ fn from_file(entry: &Value, key: &str) -> Credentials {
         token: text("identitytoken"),
         server: key.to_owned(),
     };
-    if found.is_empty() { Credentials::default() } else { found }
+    if found.is_empty() {
+        Credentials::default()
+    } else {
+        found
+    }
 }
 
 fn from_helper(answer: &[u8], key: &str) -> Credentials {
@@ -224,7 +244,9 @@ fn ask(name: &str, verb: &str, input: &str) -> Result<Vec<u8>, String> {
         // A helper that does not read has said what it has to say.
         let _ = stdin.write_all(input.as_bytes());
     }
-    let output = child.wait_with_output().map_err(|error| format!("err: {error}, out: ``"))?;
+    let output = child
+        .wait_with_output()
+        .map_err(|error| format!("err: {error}, out: ``"))?;
     match output.status.success() {
         true => Ok(output.stdout),
         false => Err(format!(

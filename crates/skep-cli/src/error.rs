@@ -48,7 +48,10 @@ impl CliError {
 
     /// A flag's value that the flag does not take. `flags` is its name as help has it.
     pub fn bad_flag(value: &str, flags: &str, why: impl std::fmt::Display) -> Self {
-        Self::new(format!("invalid argument \"{value}\" for \"{flags}\" flag: {why}")).with_code(125)
+        Self::new(format!(
+            "invalid argument \"{value}\" for \"{flags}\" flag: {why}"
+        ))
+        .with_code(125)
     }
 
     /// Whether it is about the words of the command line, so that its usage is worth showing.

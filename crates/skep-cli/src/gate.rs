@@ -41,7 +41,10 @@ pub(crate) async fn check(
         )));
     }
     // A pinned version asks the daemon nothing; these two flags need its word.
-    let ping = match given.iter().any(|(_, notes)| notes.windows || notes.experimental) {
+    let ping = match given
+        .iter()
+        .any(|(_, notes)| notes.windows || notes.experimental)
+    {
         true => context.client.ping().await?,
         false => Ping::default(),
     };
@@ -77,7 +80,10 @@ fn refusal(name: &str, notes: &Notes, version: &str, ping: &Ping) -> Option<Stri
 pub(crate) fn older(version: &str, needed: &str) -> bool {
     let number = |text: &str| {
         let (major, minor) = text.split_once('.').unwrap_or((text, "0"));
-        (major.parse::<u32>().unwrap_or(0), minor.parse::<u32>().unwrap_or(0))
+        (
+            major.parse::<u32>().unwrap_or(0),
+            minor.parse::<u32>().unwrap_or(0),
+        )
     };
     number(version) < number(needed)
 }

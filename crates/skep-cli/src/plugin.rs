@@ -17,7 +17,10 @@ const DIRECTORIES: [&str; 4] = [
 /// Runs the program that has this command; its exit code, or nothing where there is none.
 pub(crate) fn run(root: &Matches, words: &[String]) -> Result<Option<u8>, CliError> {
     let name = &words[0];
-    let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    let is_name = !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
     if !is_name {
         return Ok(None);
     }
@@ -33,9 +36,9 @@ pub(crate) fn run(root: &Matches, words: &[String]) -> Result<Option<u8>, CliErr
     if let Ok(this) = std::env::current_exe() {
         command.env("DOCKER_CLI_PLUGIN_ORIGINAL_CLI_COMMAND", this);
     }
-    let status = command.status().map_err(|error| {
-        CliError::new(format!("run {}: {error}", program.display()))
-    })?;
+    let status = command
+        .status()
+        .map_err(|error| CliError::new(format!("run {}: {error}", program.display())))?;
     let code = status.code().and_then(|code| u8::try_from(code).ok());
     Ok(Some(code.unwrap_or(1)))
 }

@@ -26,9 +26,8 @@ const USAGE: u8 = 125;
 /// Runs what the words after the program's name say.
 pub(crate) async fn run(words: &[String]) -> Result<(), CliError> {
     let flags: Vec<Flag> = ROOT_FLAGS.lines().filter_map(Flag::decode).collect();
-    let root = crate::grammar::parse_root(&flags, words).map_err(|error| {
-        usage_error(&error.to_string(), "[OPTIONS] COMMAND [ARG...]", "docker")
-    })?;
+    let root = crate::grammar::parse_root(&flags, words)
+        .map_err(|error| usage_error(&error.to_string(), "[OPTIONS] COMMAND [ARG...]", "docker"))?;
     if root.flag("version") {
         println!("skep version {}", env!("CARGO_PKG_VERSION"));
         return Ok(());
@@ -70,7 +69,11 @@ async fn run_command(
     gate::check(&context, command, shown, &matches).await?;
     let result = (command.run)(&context, &matches).await;
     result.map_err(|error| match error.is_about_flags() {
-        true => usage_error(&error.message, &usage(command, shown), &format!("docker {shown}")),
+        true => usage_error(
+            &error.message,
+            &usage(command, shown),
+            &format!("docker {shown}"),
+        ),
         false => error,
     })
 }
@@ -82,7 +85,9 @@ fn check_log_level(level: &str) -> Result<(), CliError> {
     if LEVELS.contains(&level.to_ascii_lowercase().as_str()) {
         return Ok(());
     }
-    Err(CliError::new(format!("Unable to parse logging level: {level}")))
+    Err(CliError::new(format!(
+        "Unable to parse logging level: {level}"
+    )))
 }
 
 /// The command that the first words name, and how many words that took.
@@ -120,7 +125,11 @@ async fn unknown(root: &Matches, words: &[String], all: &[Command]) -> Result<()
             .find(|word| *word != "--help" && *word != "-h")
         {
             let text = format!("unknown flag: {flag}");
-            return Err(usage_error(&text, &format!("{name} COMMAND"), &format!("docker {name}")));
+            return Err(usage_error(
+                &text,
+                &format!("{name} COMMAND"),
+                &format!("docker {name}"),
+            ));
         }
         let text = group_help(name, about, &members(all, name));
         // Asked for, help goes to standard output; for want of a command, to standard error.
@@ -159,7 +168,10 @@ async fn help(
             return unknown(root, &[words[0].clone(), "--help".to_owned()], all).await;
         }
         None => {
-            return Err(CliError::new(format!("unknown help topic: {}", words.join(" "))));
+            return Err(CliError::new(format!(
+                "unknown help topic: {}",
+                words.join(" ")
+            )));
         }
     }
     Ok(())
@@ -174,7 +186,11 @@ async fn overview(root: &Matches, all: &[Command], flags: &[Flag]) -> String {
         let Some(name) = names.into_iter().find(|name| !name.contains(' ')) else {
             continue;
         };
-        let list = if COMMON.contains(&name) { &mut common } else { &mut other };
+        let list = if COMMON.contains(&name) {
+            &mut common
+        } else {
+            &mut other
+        };
         list.push((name, command.about));
     }
     common.sort_by_key(|(name, _)| COMMON.iter().position(|common| common == name));
@@ -183,7 +199,9 @@ async fn overview(root: &Matches, all: &[Command], flags: &[Flag]) -> String {
         GROUPS
             .iter()
             .copied()
-            .filter(|(name, _)| gate::of_swarm(name) == of_swarm && gate::of_use(name, part.as_deref()))
+            .filter(|(name, _)| {
+                gate::of_swarm(name) == of_swarm && gate::of_use(name, part.as_deref())
+            })
             .collect()
     };
     root_help(

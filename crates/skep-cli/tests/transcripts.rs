@@ -32,5 +32,6 @@ macro_rules! transcripts {
 }
 
 transcripts!(
-    containers, create, formats, grammar, images, networks, registry, run, system, volumes, contexts, update,
+    containers, create, formats, grammar, images, networks, registry, run, system, volumes,
+    contexts, update,
 );

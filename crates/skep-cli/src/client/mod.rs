@@ -236,7 +236,10 @@ impl Client {
     }
 
     fn lost(&self, error: &hyper::Error) -> CliError {
-        let place = self.endpoint.as_ref().map_or_else(|_| String::new(), ToString::to_string);
+        let place = self
+            .endpoint
+            .as_ref()
+            .map_or_else(|_| String::new(), ToString::to_string);
         CliError::new(format!("error during connect: {place}: {error}"))
     }
 }

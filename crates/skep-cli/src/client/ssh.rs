@@ -19,7 +19,10 @@ pub(super) struct Streams {
 /// Starts `ssh` for `ssh://[user@]host[:port]`.
 pub(super) fn connect(host: &str) -> Result<Streams, CliError> {
     let bad = |why: &str| CliError::new(format!("ssh host connection is not valid: {host}: {why}"));
-    let place = host.strip_prefix("ssh://").unwrap_or(host).trim_end_matches('/');
+    let place = host
+        .strip_prefix("ssh://")
+        .unwrap_or(host)
+        .trim_end_matches('/');
     if place.contains('/') {
         return Err(bad("extra path after the host"));
     }
@@ -44,7 +47,13 @@ pub(super) fn connect(host: &str) -> Result<Streams, CliError> {
         command.args(["-p", port]);
     }
     let mut child = command
-        .args(["--", name.trim_matches(['[', ']']), "docker", "system", "dial-stdio"])
+        .args([
+            "--",
+            name.trim_matches(['[', ']']),
+            "docker",
+            "system",
+            "dial-stdio",
+        ])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .kill_on_drop(true)
@@ -83,7 +92,10 @@ impl AsyncWrite for Streams {
         Pin::new(&mut self.stdin).poll_flush(task)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_shutdown(
+        mut self: Pin<&mut Self>,
+        task: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
         Pin::new(&mut self.stdin).poll_shutdown(task)
     }
 }

@@ -54,7 +54,10 @@ async fn create(context: &Context, matches: &Matches) -> Result<(), CliError> {
 }
 
 async fn ls(context: &Context, matches: &Matches) -> Result<(), CliError> {
-    let path = url(&path_of(matches.arg(0)), &[("dir", matches.text("checkpoint-dir"))]);
+    let path = url(
+        &path_of(matches.arg(0)),
+        &[("dir", matches.text("checkpoint-dir"))],
+    );
     let found = context.client.get(&path).await?;
     let mut rows = vec![vec!["CHECKPOINT NAME".to_owned()]];
     let names = found.as_array().into_iter().flatten();

@@ -44,7 +44,10 @@ fn server_of(given: &str) -> String {
 }
 
 async fn login(context: &Context, matches: &Matches) -> Result<(), CliError> {
-    let (user, mut password) = (matches.text("username"), matches.text("password").to_owned());
+    let (user, mut password) = (
+        matches.text("username"),
+        matches.text("password").to_owned(),
+    );
     if matches.given("password") {
         if matches.flag("password-stdin") {
             return Err(CliError::new(
@@ -55,7 +58,9 @@ async fn login(context: &Context, matches: &Matches) -> Result<(), CliError> {
     }
     if matches.flag("password-stdin") {
         if user.is_empty() {
-            return Err(CliError::new("the --password-stdin option requires --username to be set"));
+            return Err(CliError::new(
+                "the --password-stdin option requires --username to be set",
+            ));
         }
         std::io::stdin().read_to_string(&mut password)?;
         password = password.trim_end_matches(['\r', '\n']).to_owned();
@@ -64,10 +69,17 @@ async fn login(context: &Context, matches: &Matches) -> Result<(), CliError> {
     if user.is_empty() && password.is_empty() {
         let known = credentials::get(context, &server);
         if !known.user.is_empty() && !(known.password.is_empty() && known.token.is_empty()) {
-            eprintln!("Authenticating with existing credentials... [Username: {}]\n", known.user);
-            eprintln!(" Info -> To login with a different account, run 'docker logout' followed by 'docker login'\n\n");
+            eprintln!(
+                "Authenticating with existing credentials... [Username: {}]\n",
+                known.user
+            );
+            eprintln!(
+                " Info -> To login with a different account, run 'docker logout' followed by 'docker login'\n\n"
+            );
             match sign_in(context, known).await {
-                Err(error) if std::io::stdin().is_terminal() => eprintln!("Login did not succeed, error: {}", error.message),
+                Err(error) if std::io::stdin().is_terminal() => {
+                    eprintln!("Login did not succeed, error: {}", error.message)
+                }
                 result => return result,
             }
         }
@@ -102,7 +114,9 @@ async fn sign_in(context: &Context, mut asked: Credentials) -> Result<(), CliErr
             config.path().display()
         );
     }
-    let status = answer["Status"].as_str().filter(|status| !status.is_empty());
+    let status = answer["Status"]
+        .as_str()
+        .filter(|status| !status.is_empty());
     println!("{}", status.unwrap_or("Login Succeeded"));
     Ok(())
 }
@@ -163,6 +177,9 @@ async fn logout(context: &Context, matches: &Matches) -> Result<(), CliError> {
         0 => Ok(()),
         // One of the ways is enough to have forgotten.
         count if count < 4 && server != HUB => Ok(()),
-        _ => Err(CliError::new(format!("could not erase credentials:{}", failed.concat()))),
+        _ => Err(CliError::new(format!(
+            "could not erase credentials:{}",
+            failed.concat()
+        ))),
     }
 }

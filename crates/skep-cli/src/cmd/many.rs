@@ -27,22 +27,39 @@ pub(super) struct Listing<'a> {
 }
 
 /// Asks for objects and brings them into the order of their names.
-pub(super) async fn found(context: &Context, path: &str, field: &str, given: &[String]) -> Result<Vec<Value>, CliError> {
+pub(super) async fn found(
+    context: &Context,
+    path: &str,
+    field: &str,
+    given: &[String],
+) -> Result<Vec<Value>, CliError> {
     let query = filters(given)?;
-    let answer = context.client.get(&url(path, &[("filters", &query)])).await?;
-    let all = if field.is_empty() { &answer } else { &answer[field] };
+    let answer = context
+        .client
+        .get(&url(path, &[("filters", &query)]))
+        .await?;
+    let all = if field.is_empty() {
+        &answer
+    } else {
+        &answer[field]
+    };
     let mut all: Vec<Value> = all.as_array().cloned().unwrap_or_default();
     all.sort_by(|a, b| natural_cmp(text(a, "/Name"), text(b, "/Name")));
     Ok(all)
 }
 
 /// `NOUN ls`.
-pub(super) async fn list(context: &Context, matches: &Matches, how: &Listing<'_>) -> Result<(), CliError> {
+pub(super) async fn list(
+    context: &Context,
+    matches: &Matches,
+    how: &Listing<'_>,
+) -> Result<(), CliError> {
     let all = found(context, how.path, how.field, matches.list("filter")).await?;
     let full = matches.flag("no-trunc");
     let format = context.format(matches, how.setting);
     if matches.flag("quiet") && matches!(format, "" | "table") {
-        all.iter().for_each(|one| println!("{}", (how.quiet)(one, full)));
+        all.iter()
+            .for_each(|one| println!("{}", (how.quiet)(one, full)));
         return Ok(());
     }
     let items: Vec<Item> = all.iter().map(|one| (how.item)(one, full)).collect();

@@ -249,7 +249,11 @@ const LISTING: Listing<'_> = Listing {
     list: List {
         kind: "*network.networkContext",
         columns: &COLUMNS,
-        heads: &[("CREATED AT", "CreatedAt"), ("IPV4", "IPv4"), ("IPV6", "IPv6")],
+        heads: &[
+            ("CREATED AT", "CreatedAt"),
+            ("IPV4", "IPv4"),
+            ("IPV6", "IPv6"),
+        ],
         raw: &[
             ("network_id", "ID"),
             ("name", "Name"),
@@ -317,7 +321,10 @@ async fn rm(context: &Context, matches: &Matches) -> Result<(), CliError> {
 async fn connect(context: &Context, matches: &Matches) -> Result<(), CliError> {
     let split = |flag: &str| -> Vec<String> {
         let lists = matches.list(flag).iter();
-        lists.flat_map(|list| list.split(',')).map(str::to_owned).collect()
+        lists
+            .flat_map(|list| list.split(','))
+            .map(str::to_owned)
+            .collect()
     };
     let mut addresses = json!({});
     for (flag, field) in [("ip", "IPv4Address"), ("ip6", "IPv6Address")] {

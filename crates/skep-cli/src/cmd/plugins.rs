@@ -60,12 +60,22 @@ pub(super) const COMMANDS: &[Command] = &[
 
 async fn ls(context: &Context, matches: &Matches) -> Result<(), CliError> {
     let query = filters(matches.list("filter"))?;
-    let found = context.client.get(&url("/plugins", &[("filters", &query)])).await?;
+    let found = context
+        .client
+        .get(&url("/plugins", &[("filters", &query)]))
+        .await?;
     let full = matches.flag("no-trunc");
     let format = context.format(matches, "pluginsFormat");
-    let items: Vec<Item> = found.as_array().into_iter().flatten().map(|plugin| item(plugin, full)).collect();
+    let items: Vec<Item> = found
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|plugin| item(plugin, full))
+        .collect();
     if matches.flag("quiet") && matches!(format, "" | "table") {
-        items.iter().for_each(|item| println!("{}", item.text("ID")));
+        items
+            .iter()
+            .for_each(|item| println!("{}", item.text("ID")));
         return Ok(());
     }
     let list = List {
@@ -88,22 +98,38 @@ fn item(plugin: &Value, full: bool) -> Item {
     let row = Row::from([
         ("ID", if full { id.to_owned() } else { short_id(id) }),
         ("Name", text(plugin, "/Name").to_owned()),
-        ("Description", if full { description } else { truncated(&description, 45) }),
-        ("PluginReference", text(plugin, "/PluginReference").to_owned()),
+        (
+            "Description",
+            if full {
+                description
+            } else {
+                truncated(&description, 45)
+            },
+        ),
+        (
+            "PluginReference",
+            text(plugin, "/PluginReference").to_owned(),
+        ),
     ]);
     Item::new(row, &Value::Null).with("Enabled", plugin["Enabled"].clone())
 }
 
 async fn show(context: &Context, matches: &Matches) -> Result<(), CliError> {
     crate::cmd::objects::inspect(matches.args(), matches.text("format"), |name| async move {
-        context.client.get(&format!("/plugins/{}/json", escape(name))).await
+        context
+            .client
+            .get(&format!("/plugins/{}/json", escape(name)))
+            .await
     })
     .await
 }
 
 /// `enable` and `disable`.
 async fn switch(context: &Context, matches: &Matches) -> Result<(), CliError> {
-    let (name, verb) = (matches.arg(0), matches.command.rsplit(' ').next().unwrap_or_default());
+    let (name, verb) = (
+        matches.arg(0),
+        matches.command.rsplit(' ').next().unwrap_or_default(),
+    );
     let force = if matches.flag("force") { "1" } else { "" };
     let query = [("force", force), ("timeout", matches.text("timeout"))];
     let path = url(&format!("/plugins/{}/{verb}", escape(name)), &query);

@@ -30,7 +30,10 @@ impl Gone {
 /// The filters that the user gave, and those of `config.json` that do not contradict them.
 fn all_filters(context: &Context, matches: &Matches) -> Vec<String> {
     let mut all = matches.list("filter").to_vec();
-    let settled = context.config["pruneFilters"].as_array().into_iter().flatten();
+    let settled = context.config["pruneFilters"]
+        .as_array()
+        .into_iter()
+        .flatten();
     for filter in settled.filter_map(Value::as_str) {
         let opposite = match filter.split_once('=') {
             Some(("label", value)) => format!("label!={value}"),
@@ -57,7 +60,10 @@ async fn prune(
     title: &'static str,
 ) -> Result<Gone, CliError> {
     let query = filters(given)?;
-    let answer = context.client.post_empty(&url(path, &[("filters", &query)])).await?;
+    let answer = context
+        .client
+        .post_empty(&url(path, &[("filters", &query)]))
+        .await?;
     let line = |gone: &Value| match gone {
         Value::String(name) => name.clone(),
         gone => match gone["Untagged"].as_str() {
@@ -67,7 +73,12 @@ async fn prune(
     };
     Ok(Gone {
         title,
-        lines: answer[field].as_array().into_iter().flatten().map(line).collect(),
+        lines: answer[field]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(line)
+            .collect(),
         bytes: answer["SpaceReclaimed"].as_f64().unwrap_or(0.0),
     })
 }
@@ -77,27 +88,58 @@ fn tell_total(bytes: f64) {
 }
 
 async fn prune_containers(context: &Context, given: &[String]) -> Result<Gone, CliError> {
-    prune(context, "/containers/prune", given, "ContainersDeleted", "Deleted Containers").await
+    prune(
+        context,
+        "/containers/prune",
+        given,
+        "ContainersDeleted",
+        "Deleted Containers",
+    )
+    .await
 }
 
 async fn prune_networks(context: &Context, given: &[String]) -> Result<Gone, CliError> {
-    prune(context, "/networks/prune", given, "NetworksDeleted", "Deleted Networks").await
+    prune(
+        context,
+        "/networks/prune",
+        given,
+        "NetworksDeleted",
+        "Deleted Networks",
+    )
+    .await
 }
 
 async fn prune_volumes(context: &Context, given: &[String]) -> Result<Gone, CliError> {
-    prune(context, "/volumes/prune", given, "VolumesDeleted", "Deleted Volumes").await
+    prune(
+        context,
+        "/volumes/prune",
+        given,
+        "VolumesDeleted",
+        "Deleted Volumes",
+    )
+    .await
 }
 
 async fn prune_images(context: &Context, given: &[String], all: bool) -> Result<Gone, CliError> {
     let given = [given, &[format!("dangling={}", !all)]].concat();
-    prune(context, "/images/prune", &given, "ImagesDeleted", "Deleted Images").await
+    prune(
+        context,
+        "/images/prune",
+        &given,
+        "ImagesDeleted",
+        "Deleted Images",
+    )
+    .await
 }
 
 /// A daemon that does not build has no cache of builds.
 async fn prune_builds(context: &Context, given: &[String], all: bool) -> Result<Gone, CliError> {
     let query = filters(given)?;
     let all = if all { "all=1&" } else { "" };
-    let path = format!("/build/prune?{all}filters={}", crate::client::escape_query(&query));
+    let path = format!(
+        "/build/prune?{all}filters={}",
+        crate::client::escape_query(&query)
+    );
     match context.client.post_empty(&path).await {
         Err(error) if matches!(error.status, Some(404 | 501)) => Ok(Gone::default()),
         answer => {
@@ -138,11 +180,14 @@ pub(super) async fn images(context: &Context, matches: &Matches) -> Result<(), C
 }
 
 pub(super) async fn networks(context: &Context, matches: &Matches) -> Result<(), CliError> {
-    let warning = "WARNING! This will remove all custom networks not used by at least one container.";
+    let warning =
+        "WARNING! This will remove all custom networks not used by at least one container.";
     if !may_go_on(matches, warning)? {
         return Ok(());
     }
-    prune_networks(context, &all_filters(context, matches)).await?.print();
+    prune_networks(context, &all_filters(context, matches))
+        .await?
+        .print();
     Ok(())
 }
 
@@ -150,7 +195,9 @@ pub(super) async fn volumes(context: &Context, matches: &Matches) -> Result<(), 
     let all = matches.flag("all");
     let mut given = all_filters(context, matches);
     if all && given.iter().any(|filter| filter.starts_with("all=")) {
-        return Err(CliError::new("conflicting options: cannot specify both --all and --filter all=1"));
+        return Err(CliError::new(
+            "conflicting options: cannot specify both --all and --filter all=1",
+        ));
     }
     // Older daemons have no anonymous ones among theirs: there, all is what there is.
     let knows_all = !crate::gate::older(&context.client.version().await?, "1.42");
@@ -201,7 +248,9 @@ pub(super) async fn system(context: &Context, matches: &Matches) -> Result<(), C
     let (all, with_volumes) = (matches.flag("all"), matches.flag("volumes"));
     let given = all_filters(context, matches);
     if with_volumes && given.iter().any(|filter| filter.starts_with("until=")) {
-        return Err(CliError::new("ERROR: The \"until\" filter is not supported with \"--volumes\""));
+        return Err(CliError::new(
+            "ERROR: The \"until\" filter is not supported with \"--volumes\"",
+        ));
     }
     if !may_go_on(matches, &system_warning(all, with_volumes, &given))? {
         return Ok(());
@@ -243,7 +292,10 @@ fn system_warning(all: bool, volumes: bool, given: &[String]) -> String {
         let mut given = given.to_vec();
         given.sort();
         text += "\n  Items to be pruned will be filtered with:\n";
-        text += &given.iter().map(|filter| format!("  - {filter}\n")).collect::<String>();
+        text += &given
+            .iter()
+            .map(|filter| format!("  - {filter}\n"))
+            .collect::<String>();
     }
     text
 }

@@ -55,7 +55,10 @@ async fn run(context: &Context, matches: &Matches) -> Result<(), CliError> {
     ];
     let headers = [("x-registry-auth", auth.as_str())];
     let path = url("/images/search", &query);
-    let found = context.client.json_with(http::Method::GET, &path, None, &headers).await?;
+    let found = context
+        .client
+        .json_with(http::Method::GET, &path, None, &headers)
+        .await?;
     let full = matches.flag("no-trunc");
     let format = Format::read(matches.text("format"));
     let table = matches!(format, Format::Table);
@@ -73,8 +76,18 @@ fn item(image: &Value, full: bool, table: bool) -> Item {
     let official = image["is_official"] == true;
     let mut row = Row::from([
         ("Name", text(image, "/name").to_owned()),
-        ("Description", if full { description } else { truncated(&description, 45) }),
-        ("StarCount", image["star_count"].as_i64().unwrap_or(0).to_string()),
+        (
+            "Description",
+            if full {
+                description
+            } else {
+                truncated(&description, 45)
+            },
+        ),
+        (
+            "StarCount",
+            image["star_count"].as_i64().unwrap_or(0).to_string(),
+        ),
         ("IsOfficial", official.to_string()),
     ]);
     if table {

@@ -118,7 +118,15 @@ async fn create(context: &Context, matches: &Matches) -> Result<(), CliError> {
 
 /// What a volume of the cluster is to be, where a flag asks for one.
 fn cluster_spec(matches: &Matches) -> Option<Value> {
-    const FLAGS: [&str; 7] = ["group", "scope", "sharing", "availability", "type", "limit-bytes", "required-bytes"];
+    const FLAGS: [&str; 7] = [
+        "group",
+        "scope",
+        "sharing",
+        "availability",
+        "type",
+        "limit-bytes",
+        "required-bytes",
+    ];
     if !FLAGS.iter().any(|flag| matches.given(flag)) {
         return None;
     }
@@ -147,7 +155,10 @@ fn cluster_spec(matches: &Matches) -> Option<Value> {
     if !secrets.is_empty() {
         spec["Secrets"] = secrets.into();
     }
-    for (flag, field) in [("topology-required", "Requisite"), ("topology-preferred", "Preferred")] {
+    for (flag, field) in [
+        ("topology-required", "Requisite"),
+        ("topology-preferred", "Preferred"),
+    ] {
         let topologies: Vec<Value> = matches
             .list(flag)
             .iter()
@@ -183,19 +194,32 @@ const LISTING: Listing<'_> = Listing {
 pub(super) fn item(volume: &Value) -> Item {
     let cluster = volume["ClusterVolume"].as_object();
     let spec = |field: &str| match cluster {
-        Some(cluster) => cluster["Spec"][field].as_str().unwrap_or_default().to_owned(),
+        Some(cluster) => cluster["Spec"][field]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned(),
         None => "N/A".to_owned(),
     };
     let usage = volume["UsageData"].as_object();
-    let number = |field: &str| usage.and_then(|usage| usage.get(field)).and_then(Value::as_f64);
+    let number = |field: &str| {
+        usage
+            .and_then(|usage| usage.get(field))
+            .and_then(Value::as_f64)
+    };
     let row = Row::from([
         ("Driver", text(volume, "/Driver").to_owned()),
         ("Name", text(volume, "/Name").to_owned()),
         ("Labels", label_text(&volume["Labels"])),
         ("Mountpoint", text(volume, "/Mountpoint").to_owned()),
         ("Scope", text(volume, "/Scope").to_owned()),
-        ("Links", number("RefCount").map_or_else(|| "N/A".to_owned(), |count| format!("{count:.0}"))),
-        ("Size", number("Size").map_or_else(|| "N/A".to_owned(), bytes_decimal)),
+        (
+            "Links",
+            number("RefCount").map_or_else(|| "N/A".to_owned(), |count| format!("{count:.0}")),
+        ),
+        (
+            "Size",
+            number("Size").map_or_else(|| "N/A".to_owned(), bytes_decimal),
+        ),
         ("Group", spec("Group")),
         ("Availability", spec("Availability")),
         ("Status", cluster_status(volume)),
@@ -204,7 +228,10 @@ pub(super) fn item(volume: &Value) -> Item {
 }
 
 fn cluster_status(volume: &Value) -> String {
-    let Some(cluster) = volume.get("ClusterVolume").filter(|cluster| cluster.is_object()) else {
+    let Some(cluster) = volume
+        .get("ClusterVolume")
+        .filter(|cluster| cluster.is_object())
+    else {
         return "N/A".to_owned();
     };
     if text(cluster, "/Info/VolumeID").is_empty() {
@@ -242,7 +269,10 @@ async fn ls(context: &Context, matches: &Matches) -> Result<(), CliError> {
         ("AVAILABILITY", "Availability"),
         ("STATUS", "Status"),
     ];
-    let list = List { columns: &columns, ..LIST };
+    let list = List {
+        columns: &columns,
+        ..LIST
+    };
     list.print(&Format::read(matches.text("format")), &items)
 }
 
@@ -264,8 +294,15 @@ async fn update(context: &Context, matches: &Matches) -> Result<(), CliError> {
     if let Some(availability) = matches.given_text("availability") {
         volume["ClusterVolume"]["Spec"]["Availability"] = availability.into();
     }
-    let version = volume["ClusterVolume"]["Version"]["Index"].as_u64().unwrap_or(0).to_string();
+    let version = volume["ClusterVolume"]["Version"]["Index"]
+        .as_u64()
+        .unwrap_or(0)
+        .to_string();
     let body = json!({"Spec": volume["ClusterVolume"]["Spec"]});
     let path = url(&path, &[("version", &version)]);
-    context.client.json(http::Method::PUT, &path, Some(&body)).await.map(drop)
+    context
+        .client
+        .json(http::Method::PUT, &path, Some(&body))
+        .await
+        .map(drop)
 }

@@ -6,7 +6,11 @@ use super::{Command, Flag};
 
 /// Help of one command, under the words that the user typed for it.
 pub fn command_help(command: &Command, shown: &str) -> String {
-    let mut text = format!("Usage:  docker {}\n\n{}\n", usage(command, shown), command.about);
+    let mut text = format!(
+        "Usage:  docker {}\n\n{}\n",
+        usage(command, shown),
+        command.about
+    );
     if !command.aliases.is_empty() {
         let names: Vec<_> = std::iter::once(command.path)
             .chain(command.aliases.iter().copied())

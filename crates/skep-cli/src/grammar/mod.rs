@@ -9,8 +9,8 @@ mod parse;
 mod values;
 
 pub use flags::{Flag, FlagKind, Notes};
-pub use help::{command_help, group_help, root_help};
 pub(crate) use help::usage;
+pub use help::{command_help, group_help, root_help};
 pub use parse::{Matches, UsageError, parse, parse_root};
 pub use values::{parse_bytes, parse_cpus, parse_duration};
 

@@ -244,7 +244,11 @@ fn keep(flag: &Flag, value: String, matches: &mut Matches) -> Result<(), UsageEr
 
 /// Why a text is no number, in the words of Go's parser.
 fn number_error(function: &str, value: &str, is_in_range: bool) -> String {
-    let why = if is_in_range { "invalid syntax" } else { "value out of range" };
+    let why = if is_in_range {
+        "invalid syntax"
+    } else {
+        "value out of range"
+    };
     format!("strconv.{function}: parsing \"{value}\": {why}")
 }
 
@@ -254,10 +258,16 @@ fn digits_only(value: &str) -> bool {
 }
 
 fn unsigned(flag: &Flag, value: &str) -> Option<String> {
-    let most = if flag.shown == "uint16" { u64::from(u16::MAX) } else { u64::MAX };
+    let most = if flag.shown == "uint16" {
+        u64::from(u16::MAX)
+    } else {
+        u64::MAX
+    };
     match value.parse::<u64>() {
         Ok(number) if number <= most => None,
-        _ if digits_only(value) && !value.starts_with('-') => Some(number_error("ParseUint", value, false)),
+        _ if digits_only(value) && !value.starts_with('-') => {
+            Some(number_error("ParseUint", value, false))
+        }
         _ => Some(number_error("ParseUint", value, true)),
     }
 }
@@ -281,7 +291,10 @@ fn check_arity(command: &Command, shown: &str, count: usize) -> Result<(), Usage
         }
         Arity::AtMost(most) if count > most => format!("requires at most {most} {}", plural(most)),
         Arity::Between(least, most) if !(least..=most).contains(&count) => {
-            format!("requires at least {least} and at most {most} {}", plural(most))
+            format!(
+                "requires at least {least} and at most {most} {}",
+                plural(most)
+            )
         }
         _ => return Ok(()),
     };

@@ -54,7 +54,11 @@ fn read(text: &str) -> Result<Value, String> {
     if !capabilities.iter().any(|name| name == "gpu") {
         capabilities.push("gpu".to_owned());
     }
-    let devices = if has_device { json!(devices) } else { Value::Null };
+    let devices = if has_device {
+        json!(devices)
+    } else {
+        Value::Null
+    };
     Ok(json!({
         "Driver": driver, "Count": count, "DeviceIDs": devices,
         "Capabilities": [capabilities], "Options": options,

@@ -40,8 +40,15 @@ pub fn labels(files: &[String], given: &[String]) -> Result<Map<String, Value>, 
 /// An environment as a container takes it: files first, then flags, all as they come; a name alone
 /// takes the caller's value.
 pub fn whole_environment(files: &[String], given: &[String]) -> Result<Vec<String>, CliError> {
-    if let Some(bad) = given.iter().find(|entry| entry.is_empty() || entry.starts_with('=')) {
-        return Err(CliError::bad_flag(bad, "-e, --env", format!("invalid environment variable: {bad}")));
+    if let Some(bad) = given
+        .iter()
+        .find(|entry| entry.is_empty() || entry.starts_with('='))
+    {
+        return Err(CliError::bad_flag(
+            bad,
+            "-e, --env",
+            format!("invalid environment variable: {bad}"),
+        ));
     }
     let mut all = Vec::new();
     for file in files {

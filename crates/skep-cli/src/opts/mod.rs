@@ -17,11 +17,11 @@ pub use extras::{
     extra_parts, security_of, set_devices, set_extra, set_gpus, set_ipc, set_pid, set_security,
 };
 pub use files::{FileReference, file_reference};
+pub use gpus::gpus;
 pub use key_value::{environment, labels, map_from, split_pair, whole_environment};
 pub use mount::mount;
 pub use network::{NetworkAttachment, endpoint_settings, network_attachment};
 pub use platform::{platform, platform_json};
 pub use port::{port_spec, ports};
 pub use resolve::{pinned_image, pull_auth_header, registry_auth_header};
-pub use gpus::gpus;
 pub use ulimit::ulimit;

@@ -155,7 +155,9 @@ impl Options {
     /// How deep a bind is read-only makes sense only where it is read-only.
     fn check_recursion(&self) -> Result<(), String> {
         let asks = |mode: &str, needs: &str| {
-            format!("option 'bind-recursive={mode}' requires '{needs}' to be specified in conjunction")
+            format!(
+                "option 'bind-recursive={mode}' requires '{needs}' to be specified in conjunction"
+            )
         };
         let has = |name: &str| self.bind.contains_key(name);
         if has("ReadOnlyNonRecursive") && !self.read_only {
@@ -165,7 +167,11 @@ impl Options {
             if !self.read_only {
                 return Err(asks("readonly", "readonly"));
             }
-            if self.bind.get("Propagation").is_none_or(|mode| mode != "rprivate") {
+            if self
+                .bind
+                .get("Propagation")
+                .is_none_or(|mode| mode != "rprivate")
+            {
                 return Err(asks("readonly", "bind-propagation=rprivate"));
             }
         }

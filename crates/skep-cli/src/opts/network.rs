@@ -41,7 +41,14 @@ impl NetworkAttachment {
 }
 
 /// What an endpoint of a container asks for, as the API takes it, with every field of Go's.
-pub fn endpoint_settings(addresses: Value, links: Value, aliases: Value, options: Value, mac: &str, priority: i64) -> Value {
+pub fn endpoint_settings(
+    addresses: Value,
+    links: Value,
+    aliases: Value,
+    options: Value,
+    mac: &str,
+    priority: i64,
+) -> Value {
     json!({
         "IPAMConfig": addresses, "Links": links, "Aliases": aliases, "MacAddress": mac,
         "DriverOpts": options, "GwPriority": priority, "NetworkID": "", "EndpointID": "",

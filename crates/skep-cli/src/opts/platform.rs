@@ -20,7 +20,9 @@ pub fn platform(matches: &Matches) -> Result<String, CliError> {
     };
     if !text.is_empty() {
         parts(&text).map_err(|why| {
-            CliError::new(format!("error parsing specified platform: {why}: invalid argument"))
+            CliError::new(format!(
+                "error parsing specified platform: {why}: invalid argument"
+            ))
         })?;
     }
     Ok(text)
@@ -63,7 +65,9 @@ fn parts(text: &str) -> Result<[String; 3], String> {
         _ => return Err(format!("{text:?}: cannot parse platform specifier")),
     };
     if words.iter().any(|word| word.is_empty()) {
-        return Err(format!("{text:?} is an invalid component of {text:?}: platform specifier component must match \"^[A-Za-z0-9_.-]+$\""));
+        return Err(format!(
+            "{text:?} is an invalid component of {text:?}: platform specifier component must match \"^[A-Za-z0-9_.-]+$\""
+        ));
     }
     // What is the default of its architecture is not told.
     let [os, arch, variant] = parts;

@@ -65,7 +65,9 @@ impl Item {
     pub fn new(row: Row, labels: &Value) -> Self {
         let texts = row.into_iter();
         Self {
-            fields: texts.map(|(name, text)| (name.to_owned(), text.into())).collect(),
+            fields: texts
+                .map(|(name, text)| (name.to_owned(), text.into()))
+                .collect(),
             labels: labels.clone(),
         }
     }
@@ -94,7 +96,9 @@ impl Item {
     pub fn sorted(&self) -> Value {
         let mut all: Vec<_> = self.fields.iter().collect();
         all.sort_by_key(|(name, _)| *name);
-        let sorted = all.into_iter().map(|(name, value)| (name.clone(), value.clone()));
+        let sorted = all
+            .into_iter()
+            .map(|(name, value)| (name.clone(), value.clone()));
         Value::Object(sorted.collect())
     }
 
@@ -142,7 +146,11 @@ impl List<'_> {
     pub fn render(&self, format: &Format, items: &[Item]) -> Result<String, CliError> {
         Ok(match format {
             Format::Table => {
-                let heads = self.columns.iter().map(|(head, _)| (*head).to_owned()).collect();
+                let heads = self
+                    .columns
+                    .iter()
+                    .map(|(head, _)| (*head).to_owned())
+                    .collect();
                 let cells = items.iter().map(|item| {
                     let cells = self.columns.iter().map(|(_, field)| item.text(field));
                     cells.collect()
@@ -159,36 +167,53 @@ impl List<'_> {
             }
             Format::TableOf(text) => {
                 let template = compile(text)?;
-                let heads = template.render_heads(&self.all_heads(items)).map_err(|error| bad(&error))?;
+                let heads = template
+                    .render_heads(&self.all_heads(items))
+                    .map_err(|error| bad(&error))?;
                 let mut lines = vec![heads];
                 for item in items {
                     lines.push(self.apply(&template, item)?);
                 }
-                let cells = lines.iter().map(|line| line.split('\t').map(str::to_owned).collect());
+                let cells = lines
+                    .iter()
+                    .map(|line| line.split('\t').map(str::to_owned).collect());
                 table(&cells.collect::<Vec<Vec<_>>>())
             }
         })
     }
 
     fn apply(&self, template: &Template, item: &Item) -> Result<String, CliError> {
-        item.render(template, self.kind).map_err(|error| bad(&error))
+        item.render(template, self.kind)
+            .map_err(|error| bad(&error))
     }
 
     fn raw_text(&self, item: &Item) -> String {
         let columns: Vec<_>;
         let lines = match self.raw {
             [] => {
-                columns = self.columns.iter().map(|(head, field)| (head.to_lowercase().replace(' ', "_"), *field)).collect();
+                columns = self
+                    .columns
+                    .iter()
+                    .map(|(head, field)| (head.to_lowercase().replace(' ', "_"), *field))
+                    .collect();
                 columns.as_slice()
             }
             raw => {
-                columns = raw.iter().map(|(label, field)| ((*label).to_owned(), *field)).collect();
+                columns = raw
+                    .iter()
+                    .map(|(label, field)| ((*label).to_owned(), *field))
+                    .collect();
                 columns.as_slice()
             }
         };
         let text: String = lines
             .iter()
-            .map(|(label, field)| format!("{label}: {}", item.text(field)).trim_end().to_owned() + "\n")
+            .map(|(label, field)| {
+                format!("{label}: {}", item.text(field))
+                    .trim_end()
+                    .to_owned()
+                    + "\n"
+            })
             .collect();
         text + "\n"
     }
@@ -196,7 +221,11 @@ impl List<'_> {
     /// The head of each field; a field without one has its own name.
     fn all_heads(&self, items: &[Item]) -> Value {
         let mut heads = Map::new();
-        for field in items.first().into_iter().flat_map(|item| item.fields.keys()) {
+        for field in items
+            .first()
+            .into_iter()
+            .flat_map(|item| item.fields.keys())
+        {
             heads.insert(field.clone(), spaced(field).into());
         }
         let known = self.columns.iter().chain(self.heads);
@@ -225,7 +254,10 @@ fn spaced(field: &str) -> String {
 /// Prints a list. `columns` are heads and field names of the ordinary table; every row has a field
 /// for each.
 pub fn print_rows(format: &Format, columns: &[(&str, &str)], rows: &[Row]) -> Result<(), CliError> {
-    let items: Vec<Item> = rows.iter().map(|row| Item::new(row.clone(), &Value::Null)).collect();
+    let items: Vec<Item> = rows
+        .iter()
+        .map(|row| Item::new(row.clone(), &Value::Null))
+        .collect();
     let list = List {
         kind: "*formatter.SubContext",
         columns,

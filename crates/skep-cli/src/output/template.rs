@@ -28,7 +28,9 @@ pub struct TemplateError {
 impl TemplateError {
     /// The same for a template with a name.
     pub fn named(&self, name: &str) -> String {
-        let text = self.text.replacen("executing \"\"", &format!("executing \"{name}\""), 1);
+        let text = self
+            .text
+            .replacen("executing \"\"", &format!("executing \"{name}\""), 1);
         format!("template: {name}:{}{text}", self.line)
     }
 }
@@ -102,7 +104,10 @@ impl Template {
 fn place(source: &str, at: usize) -> (usize, usize) {
     let before = source.get(..at).unwrap_or(source);
     let line = before.matches('\n').count() + 1;
-    (line, before.len() - before.rfind('\n').map_or(0, |end| end + 1))
+    (
+        line,
+        before.len() - before.rfind('\n').map_or(0, |end| end + 1),
+    )
 }
 
 #[cfg(test)]

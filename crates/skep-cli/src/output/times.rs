@@ -16,17 +16,20 @@ pub fn of_unix(seconds: i64) -> String {
 
 /// An RFC 3339 time in the local zone, as Go prints times; empty where it is none.
 pub fn local_text(timestamp: &str) -> String {
-    OffsetDateTime::parse(timestamp, &Rfc3339).map_or_else(|_| timestamp.to_owned(), |then| {
-        let text = local(then);
-        match then.nanosecond() {
-            0 => text,
-            nanos => {
-                let (head, zone) = text.split_at(19);
-                let digits = format!("{nanos:09}");
-                format!("{head}.{}{zone}", digits.trim_end_matches('0'))
+    OffsetDateTime::parse(timestamp, &Rfc3339).map_or_else(
+        |_| timestamp.to_owned(),
+        |then| {
+            let text = local(then);
+            match then.nanosecond() {
+                0 => text,
+                nanos => {
+                    let (head, zone) = text.split_at(19);
+                    let digits = format!("{nanos:09}");
+                    format!("{head}.{}{zone}", digits.trim_end_matches('0'))
+                }
             }
-        }
-    })
+        },
+    )
 }
 
 fn local(then: OffsetDateTime) -> String {
@@ -54,11 +57,18 @@ pub fn unix_query(name: &str, text: &str) -> Result<String, String> {
         let then = (now - i128::from(nanos)).div_euclid(1_000_000_000);
         return Ok(then.to_string());
     }
-    if text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+    if text
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || byte == b'.')
+    {
         return Ok(text.to_owned());
     }
     match read_time(text) {
-        Some(then) => Ok(format!("{}.{:09}", then.unix_timestamp(), then.nanosecond())),
+        Some(then) => Ok(format!(
+            "{}.{:09}",
+            then.unix_timestamp(),
+            then.nanosecond()
+        )),
         None => Err(format!(
             "invalid value for \"{name}\": failed to parse value as time or duration: \"{text}\""
         )),
@@ -76,7 +86,8 @@ fn read_time(text: &str) -> Option<OffsetDateTime> {
         16 => format!("{text}:00"),
         _ => text.to_owned(),
     };
-    let with_fraction = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond]");
+    let with_fraction =
+        format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond]");
     let whole = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]");
     let then = PrimitiveDateTime::parse(&full, &whole)
         .or_else(|_| PrimitiveDateTime::parse(&full, &with_fraction))
@@ -96,6 +107,10 @@ mod tests {
             unix_query("since", "2026-01-02T10:00:00.5Z").unwrap(),
             "1767348000.500000000"
         );
-        assert!(unix_query("since", "yesterday").unwrap_err().contains("\"yesterday\""));
+        assert!(
+            unix_query("since", "yesterday")
+                .unwrap_err()
+                .contains("\"yesterday\"")
+        );
     }
 }

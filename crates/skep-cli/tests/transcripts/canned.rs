@@ -44,8 +44,13 @@ impl Canned {
     pub fn taken(&self) -> Vec<Asked> {
         let all = std::mem::take(&mut *self.asked.lock().unwrap());
         // Docker listens for events even where it tells the numbers once.
-        let is_aside = |path: &str| path == "/_ping" || path.ends_with("/events?filters=%7B%22type%22%3A%7B%22container%22%3Atrue%7D%7D");
-        all.into_iter().filter(|asked| !is_aside(&asked.path)).collect()
+        let is_aside = |path: &str| {
+            path == "/_ping"
+                || path.ends_with("/events?filters=%7B%22type%22%3A%7B%22container%22%3Atrue%7D%7D")
+        };
+        all.into_iter()
+            .filter(|asked| !is_aside(&asked.path))
+            .collect()
     }
 }
 
@@ -56,9 +61,13 @@ fn connection(stream: UnixStream, noted: &Mutex<Vec<Asked>>, answers: &Path) {
         let (method, path) = (asked.method.clone(), asked.path.clone());
         let body = asked.body.clone();
         let (bare, query) = path.split_once('?').unwrap_or((&path, ""));
-        let bare = bare.strip_prefix("/v1.").and_then(|rest| rest.split_once('/')).map_or(bare, |(_, rest)| rest);
+        let bare = bare
+            .strip_prefix("/v1.")
+            .and_then(|rest| rest.split_once('/'))
+            .map_or(bare, |(_, rest)| rest);
         noted.lock().unwrap().push(asked);
-        let answer = super::canned::answer(&method, bare.trim_start_matches('/'), query, &body, answers);
+        let answer =
+            super::canned::answer(&method, bare.trim_start_matches('/'), query, &body, answers);
         let head_only = method == "HEAD";
         let sent = if upgrade {
             // The stream follows the head, and ends.
@@ -72,13 +81,18 @@ fn connection(stream: UnixStream, noted: &Mutex<Vec<Asked>>, answers: &Path) {
         } else {
             let mut head = format!(
                 "HTTP/1.1 {} X\r\nApi-Version: 1.50\r\nOstype: linux\r\nServer: Docker/28.2.2 (linux)\r\nSwarm: active/manager\r\nDocker-Experimental: false\r\nContent-Length: {}\r\n",
-                answer.status, answer.body.len()
+                answer.status,
+                answer.body.len()
             );
             for (name, value) in &answer.headers {
                 head += &format!("{name}: {value}\r\n");
             }
             writer.write_all((head + "\r\n").as_bytes()).and_then(|()| {
-                if head_only { Ok(()) } else { writer.write_all(&answer.body) }
+                if head_only {
+                    Ok(())
+                } else {
+                    writer.write_all(&answer.body)
+                }
             })
         };
         if sent.is_err() {
@@ -90,7 +104,10 @@ fn connection(stream: UnixStream, noted: &Mutex<Vec<Asked>>, answers: &Path) {
 /// Reads one request; whether it wants to take the connection over.
 fn read(reader: &mut BufReader<UnixStream>, writer: &mut UnixStream) -> Option<(Asked, bool)> {
     let mut line = String::new();
-    reader.read_line(&mut line).ok().filter(|count| *count > 0)?;
+    reader
+        .read_line(&mut line)
+        .ok()
+        .filter(|count| *count > 0)?;
     let mut words = line.split_whitespace();
     let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
     let (mut length, mut chunked, mut upgrade) = (0, false, false);
@@ -98,7 +115,9 @@ fn read(reader: &mut BufReader<UnixStream>, writer: &mut UnixStream) -> Option<(
     loop {
         let mut line = String::new();
         reader.read_line(&mut line).ok()?;
-        let Some((name, value)) = line.trim_end().split_once(':') else { break };
+        let Some((name, value)) = line.trim_end().split_once(':') else {
+            break;
+        };
         let (name, value) = (name.to_ascii_lowercase(), value.trim());
         match name.as_str() {
             "content-length" => length = value.parse().ok()?,
@@ -115,7 +134,15 @@ fn read(reader: &mut BufReader<UnixStream>, writer: &mut UnixStream) -> Option<(
     } else {
         reader.read_exact(&mut body).ok()?;
     }
-    Some((Asked { method, path, headers, body }, upgrade))
+    Some((
+        Asked {
+            method,
+            path,
+            headers,
+            body,
+        },
+        upgrade,
+    ))
 }
 
 fn read_chunks(reader: &mut BufReader<UnixStream>) -> Option<Vec<u8>> {
@@ -143,7 +170,11 @@ pub struct Answer {
 impl Answer {
     fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
         let json = ("Content-Type", "application/json".to_owned());
-        Self { status, headers: vec![json], body: body.into() }
+        Self {
+            status,
+            headers: vec![json],
+            body: body.into(),
+        }
     }
 
     fn error(status: u16, message: &str) -> Self {
@@ -154,11 +185,19 @@ impl Answer {
 /// A file of the answers, with `"@unix-60"` and `"@rfc-60"` as times before now.
 fn file(answers: &Path, name: &str) -> Answer {
     let path: PathBuf = answers.join(name);
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let text = std::fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
     let mut told = String::new();
     for part in text.split_inclusive('"') {
-        match part.strip_suffix('"').and_then(|part| part.strip_prefix('@')).and_then(|part| part.split_once('-')) {
+        match part
+            .strip_suffix('"')
+            .and_then(|part| part.strip_prefix('@'))
+            .and_then(|part| part.split_once('-'))
+        {
             Some(("unix", ago)) => {
                 told.pop();
                 told += &(now - ago.parse::<u64>().unwrap()).to_string();
@@ -187,7 +226,9 @@ fn archive() -> Vec<u8> {
     head.set_size(6);
     head.set_mode(0o644);
     head.set_cksum();
-    builder.append_data(&mut head, "hello.txt", &b"hello\n"[..]).unwrap();
+    builder
+        .append_data(&mut head, "hello.txt", &b"hello\n"[..])
+        .unwrap();
     builder.into_inner().unwrap()
 }
 
@@ -197,7 +238,9 @@ pub fn answer(method: &str, path: &str, query: &str, body: &[u8], answers: &Path
     let kind = parts[0].trim_end_matches('s');
     let name = parts.get(1).copied().unwrap_or_default();
     let body_text = String::from_utf8_lossy(body);
-    if path.contains("missing") || query.contains("missing") && !query.contains("condition") && method != "GET" {
+    if path.contains("missing")
+        || query.contains("missing") && !query.contains("condition") && method != "GET"
+    {
         let text = match kind {
             "image" => "No such image: missing:latest".to_owned(),
             "container" => "No such container: missing".to_owned(),

@@ -43,16 +43,28 @@ pub fn check(name: &str) {
         std::fs::write(&file, new).unwrap();
         return;
     }
-    let shown = if std::env::var_os("SKEP_SHOW").is_some() { usize::MAX } else { 3 };
+    let shown = if std::env::var_os("SKEP_SHOW").is_some() {
+        usize::MAX
+    } else {
+        3
+    };
     let count = differing.len();
     differing.truncate(shown);
-    assert!(count == 0, "{count} differ in {name}:\n{}", differing.join("\n"));
+    assert!(
+        count == 0,
+        "{count} differ in {name}:\n{}",
+        differing.join("\n")
+    );
 }
 
 /// The example `docker`, which is built along with the tests.
 fn own_program() -> PathBuf {
     let tests = std::env::current_exe().unwrap();
-    tests.parent().and_then(Path::parent).unwrap().join("examples/docker")
+    tests
+        .parent()
+        .and_then(Path::parent)
+        .unwrap()
+        .join("examples/docker")
 }
 
 /// Pieces that begin with a line of `$`, or with the comments before one.
@@ -87,7 +99,11 @@ impl Stage {
         std::os::unix::fs::symlink(program, dir.path().join("bin/docker")).unwrap();
         for entry in std::fs::read_dir(here.join("files")).unwrap() {
             let entry = entry.unwrap();
-            std::fs::copy(entry.path(), dir.path().join("work").join(entry.file_name())).unwrap();
+            std::fs::copy(
+                entry.path(),
+                dir.path().join("work").join(entry.file_name()),
+            )
+            .unwrap();
         }
         let canned = Canned::serve(&dir.path().join("d.sock"), &here.join("answers"));
         Self { dir, canned }
@@ -99,7 +115,10 @@ impl Stage {
         let output = Command::new("timeout")
             .args(["20", "sh", "-c", line])
             .env_clear()
-            .env("PATH", format!("{}:{}/bin:/usr/bin:/bin", at("bin"), at("home")))
+            .env(
+                "PATH",
+                format!("{}:{}/bin:/usr/bin:/bin", at("bin"), at("home")),
+            )
             .env("HOME", at("home"))
             .env("TZ", "UTC")
             .env("LANG", "C.UTF-8")
@@ -135,9 +154,15 @@ impl Stage {
 /// Without what differs from one day to the next: times, and seconds that count from now.
 fn masked(text: &str) -> String {
     use std::sync::LazyLock;
-    static DATE: LazyLock<regex::Regex> = LazyLock::new(|| regex::Regex::new(r"20\d\d-\d\d-\d\d[ T]\d\d:\d\d:\d\d( \+0000 UTC|Z)").unwrap());
-    static SECONDS: LazyLock<regex::Regex> = LazyLock::new(|| regex::Regex::new(r"(since|until)=(\d{10})\b").unwrap());
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    static DATE: LazyLock<regex::Regex> = LazyLock::new(|| {
+        regex::Regex::new(r"20\d\d-\d\d-\d\d[ T]\d\d:\d\d:\d\d( \+0000 UTC|Z)").unwrap()
+    });
+    static SECONDS: LazyLock<regex::Regex> =
+        LazyLock::new(|| regex::Regex::new(r"(since|until)=(\d{10})\b").unwrap());
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
     let dated = DATE.replace_all(text, "DATE");
     let seconds = SECONDS.replace_all(&dated, |found: &regex::Captures<'_>| {
         let ago = now.saturating_sub(found[2].parse().unwrap());

@@ -177,14 +177,20 @@ fn with_proxies(context: &Context, mut env: Vec<String>) -> Vec<String> {
         ("allProxy", "ALL_PROXY"),
     ];
     let proxies = &context.config["proxies"];
-    let host = context.client.endpoint().map(ToString::to_string).unwrap_or_default();
+    let host = context
+        .client
+        .endpoint()
+        .map(ToString::to_string)
+        .unwrap_or_default();
     let chosen = proxies.get(&host).unwrap_or(&proxies["default"]);
     for (field, name) in NAMES {
         let Some(value) = chosen[field].as_str().filter(|value| !value.is_empty()) else {
             continue;
         };
         for name in [name.to_owned(), name.to_ascii_lowercase()] {
-            let is_set = env.iter().any(|entry| entry.split('=').next() == Some(name.as_str()));
+            let is_set = env
+                .iter()
+                .any(|entry| entry.split('=').next() == Some(name.as_str()));
             if !is_set {
                 env.push(format!("{name}={value}"));
             }

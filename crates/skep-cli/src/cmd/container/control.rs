@@ -44,7 +44,10 @@ pub(super) async fn rm(context: &Context, matches: &Matches) -> Result<(), CliEr
     ];
     let force = matches.flag("force");
     each(matches.args(), |name| async move {
-        let path = format!("/containers/{}", escape(name.trim_matches('/')).replace("%2F", "/"));
+        let path = format!(
+            "/containers/{}",
+            escape(name.trim_matches('/')).replace("%2F", "/")
+        );
         match context.client.delete(&url(&path, &query)).await {
             // Docker says so and goes on with success.
             Err(error) if force && error.is_not_found() => eprintln!("{}", error.message),
@@ -61,13 +64,18 @@ pub(super) async fn rm(context: &Context, matches: &Matches) -> Result<(), CliEr
 pub(super) async fn rename(context: &Context, matches: &Matches) -> Result<(), CliError> {
     let path = format!("/containers/{}/rename", escape(matches.arg(0)));
     let path = url(&path, &[("name", matches.arg(1))]);
-    context.client.post_empty(&path).await.map(drop).map_err(|error| {
-        CliError::new(format!(
-            "{}\nError: failed to rename container named {}",
-            error.message,
-            matches.arg(0)
-        ))
-    })
+    context
+        .client
+        .post_empty(&path)
+        .await
+        .map(drop)
+        .map_err(|error| {
+            CliError::new(format!(
+                "{}\nError: failed to rename container named {}",
+                error.message,
+                matches.arg(0)
+            ))
+        })
 }
 
 pub(super) async fn wait(context: &Context, matches: &Matches) -> Result<(), CliError> {
@@ -140,11 +148,16 @@ pub(super) async fn update(context: &Context, matches: &Matches) -> Result<(), C
         println!("{name}");
         let told = answer["Warnings"].as_array().into_iter().flatten();
         let told = told.filter_map(Value::as_str).map(str::to_owned);
-        warnings.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).extend(told);
+        warnings
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .extend(told);
         Ok(())
     })
     .await;
-    let warnings = warnings.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let warnings = warnings
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
     warnings.iter().for_each(|warning| println!("{warning}"));
     result
 }

@@ -32,7 +32,9 @@ pub(super) async fn run(context: &Context, matches: &Matches) -> Result<(), CliE
         return Err(CliError::new("destination can not be empty"));
     }
     match (split(source), split(target)) {
-        ((Some(_), _), (Some(_), _)) => Err(CliError::new("copying between containers is not supported")),
+        ((Some(_), _), (Some(_), _)) => {
+            Err(CliError::new("copying between containers is not supported"))
+        }
         ((Some(name), path), (None, target)) => from(context, matches, name, path, target).await,
         ((None, source), (Some(name), path)) => to(context, matches, source, name, path).await,
         ((None, _), (None, _)) => Err(CliError::new("must specify at least one container source")),
@@ -52,21 +54,31 @@ fn split(arg: &str) -> (Option<&str>, &str) {
 
 fn archive_url(container: &str, path: &str, more: &[(&str, &str)]) -> String {
     let bare = format!("/containers/{}/archive", escape(container));
-    let query: Vec<_> = more.iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| format!("{name}={value}&")).collect();
+    let query: Vec<_> = more
+        .iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, value)| format!("{name}={value}&"))
+        .collect();
     format!("{bare}?{}path={}", query.concat(), escape(path))
 }
 
 /// What the daemon says of a path: name, mode, target of a link.
 fn stat_of(headers: &http::HeaderMap) -> Option<Value> {
     let text = headers.get("x-docker-container-path-stat")?.to_str().ok()?;
-    let bytes = base64::engine::general_purpose::STANDARD.decode(text).ok()?;
+    let bytes = base64::engine::general_purpose::STANDARD
+        .decode(text)
+        .ok()?;
     serde_json::from_slice(&bytes).ok()
 }
 
 async fn stat(context: &Context, container: &str, path: &str) -> Result<Value, CliError> {
     let url = archive_url(container, path, &[]);
-    let answer = context.client.send(http::Method::HEAD, &url, &[], crate::client::empty()).await?;
-    stat_of(answer.headers()).ok_or_else(|| CliError::new("unable to decode container path stat header"))
+    let answer = context
+        .client
+        .send(http::Method::HEAD, &url, &[], crate::client::empty())
+        .await?;
+    stat_of(answer.headers())
+        .ok_or_else(|| CliError::new("unable to decode container path stat header"))
 }
 
 /// Where a link within a container leads.
@@ -100,7 +112,10 @@ async fn from(
         path = target;
     }
     let url = archive_url(container, &path, &[]);
-    let answer = context.client.send(http::Method::GET, &url, &[], crate::client::empty()).await?;
+    let answer = context
+        .client
+        .send(http::Method::GET, &url, &[], crate::client::empty())
+        .await?;
     let stat = stat_of(answer.headers())
         .ok_or_else(|| CliError::new("unable to decode container path stat header"))?;
     let mut bytes = crate::client::data(answer.into_body());
@@ -122,17 +137,26 @@ async fn from(
         (dir, Some(name)) => format!("{}/{name}", dir.trim_end_matches('/')),
     };
     let keeps_owner = matches.flag("archive");
-    let reader = SyncIoBridge::new(StreamReader::new(bytes.map(|part| part.map_err(|error| std::io::Error::other(error.message)))));
+    let reader = SyncIoBridge::new(StreamReader::new(
+        bytes.map(|part| part.map_err(|error| std::io::Error::other(error.message))),
+    ));
     let source_name = source.name.clone();
-    let unpacked = tokio::task::spawn_blocking(move || unpack(reader, &source_name, Path::new(&root), keeps_owner));
-    let size = unpacked.await.map_err(|error| CliError::new(error.to_string()))??;
+    let unpacked = tokio::task::spawn_blocking(move || {
+        unpack(reader, &source_name, Path::new(&root), keeps_owner)
+    });
+    let size = unpacked
+        .await
+        .map_err(|error| CliError::new(error.to_string()))??;
     tell(matches, size, target);
     Ok(())
 }
 
 fn tell(matches: &Matches, size: u64, target: &str) {
     if !matches.flag("quiet") && std::io::stdout().is_terminal() {
-        eprintln!("Successfully copied {} to {target}", bytes_decimal_to(size as f64, 3));
+        eprintln!(
+            "Successfully copied {} to {target}",
+            bytes_decimal_to(size as f64, 3)
+        );
     }
 }
 
@@ -148,7 +172,12 @@ fn local_place(target: &str) -> Place {
 
 /// Lays an archive's files down at `root`, which stands for the archive's first name. Nothing is
 /// written through a link that the archive itself brought. Returns how many bytes there were.
-fn unpack(reader: impl std::io::Read, name: &str, root: &Path, keeps_owner: bool) -> Result<u64, CliError> {
+fn unpack(
+    reader: impl std::io::Read,
+    name: &str,
+    root: &Path,
+    keeps_owner: bool,
+) -> Result<u64, CliError> {
     let mut archive = tar::Archive::new(reader);
     archive.set_preserve_ownerships(keeps_owner);
     let mut size = 0;
@@ -158,17 +187,31 @@ fn unpack(reader: impl std::io::Read, name: &str, root: &Path, keeps_owner: bool
         entry.set_preserve_mtime(true);
         size += entry.size();
         let path = entry.path()?.into_owned();
-        let rest = below(&path, name)
-            .ok_or_else(|| CliError::new(format!("the archive leaves its place: {}", path.display())))?;
-        let place = if rest.as_os_str().is_empty() { root.to_owned() } else { root.join(&rest) };
+        let rest = below(&path, name).ok_or_else(|| {
+            CliError::new(format!("the archive leaves its place: {}", path.display()))
+        })?;
+        let place = if rest.as_os_str().is_empty() {
+            root.to_owned()
+        } else {
+            root.join(&rest)
+        };
         check_parents(root, &rest)?;
-        let failed = |error: std::io::Error| CliError::new(format!("{}: {}", place.display(), io_text(&error)));
+        let failed = |error: std::io::Error| {
+            CliError::new(format!("{}: {}", place.display(), io_text(&error)))
+        };
         match entry.header().entry_type() {
             tar::EntryType::Directory if place.is_dir() => {}
             tar::EntryType::Link => {
-                let target = entry.link_name()?.map(std::borrow::Cow::into_owned).unwrap_or_default();
-                let target = below(&target, name)
-                    .ok_or_else(|| CliError::new(format!("the archive links out of its place: {}", path.display())))?;
+                let target = entry
+                    .link_name()?
+                    .map(std::borrow::Cow::into_owned)
+                    .unwrap_or_default();
+                let target = below(&target, name).ok_or_else(|| {
+                    CliError::new(format!(
+                        "the archive links out of its place: {}",
+                        path.display()
+                    ))
+                })?;
                 check_parents(root, &target)?;
                 let _ = std::fs::remove_file(&place);
                 std::fs::hard_link(root.join(target), &place).map_err(failed)?;
@@ -181,12 +224,20 @@ fn unpack(reader: impl std::io::Read, name: &str, root: &Path, keeps_owner: bool
 
 /// What a name of the archive is below the archive's first name; nothing where it leaves it.
 fn below(path: &Path, name: &str) -> Option<PathBuf> {
-    let mut parts = path.components().filter(|part| *part != Component::CurDir).peekable();
-    if parts.peek().is_some_and(|part| *part == Component::Normal(name.as_ref())) {
+    let mut parts = path
+        .components()
+        .filter(|part| *part != Component::CurDir)
+        .peekable();
+    if parts
+        .peek()
+        .is_some_and(|part| *part == Component::Normal(name.as_ref()))
+    {
         parts.next();
     }
     let rest: PathBuf = parts.collect();
-    let is_inside = rest.components().all(|part| matches!(part, Component::Normal(_)));
+    let is_inside = rest
+        .components()
+        .all(|part| matches!(part, Component::Normal(_)));
     is_inside.then_some(rest)
 }
 
@@ -228,7 +279,9 @@ async fn to(
     let more = [("copyUIDGID", owner), ("noOverwriteDirNonDir", "true")];
     if source == "-" {
         if !place.is_dir {
-            return Err(CliError::new(format!("destination \"{container}:{path}\" must be a directory")));
+            return Err(CliError::new(format!(
+                "destination \"{container}:{path}\" must be a directory"
+            )));
         }
         let body = streamed(ReaderStream::new(tokio::io::stdin()));
         return put(context, &archive_url(container, &path, &more), body).await;
@@ -240,7 +293,9 @@ async fn to(
     let packed = tokio::task::spawn_blocking(move || pack(writer, &own, name.as_deref()));
     let url = archive_url(container, &dir, &more);
     let sent = put(context, &url, streamed(ReaderStream::new(reader))).await;
-    let packed = packed.await.map_err(|error| CliError::new(error.to_string()))?;
+    let packed = packed
+        .await
+        .map_err(|error| CliError::new(error.to_string()))?;
     // A daemon that refused did not read on; its word is the reason.
     sent?;
     tell(matches, packed?, &format!("{container}:{path}"));
@@ -253,15 +308,26 @@ async fn put(
     body: http_body_util::combinators::BoxBody<bytes::Bytes, std::io::Error>,
 ) -> Result<(), CliError> {
     let headers = [("content-type", "application/x-tar")];
-    context.client.send(http::Method::PUT, url, &headers, body).await.map(drop)
+    context
+        .client
+        .send(http::Method::PUT, url, &headers, body)
+        .await
+        .map(drop)
 }
 
 /// What is to be copied from this host, in full and by its rules.
 fn local_source(given: &str, follow: bool) -> Result<(PathBuf, Source), CliError> {
     let whole = std::path::absolute(given)?;
     let mut metadata = std::fs::symlink_metadata(&whole).map_err(|error| {
-        let missing = whole.ancestors().filter(|path| std::fs::symlink_metadata(path).is_err()).last();
-        CliError::new(format!("lstat {}: {}", missing.unwrap_or(&whole).display(), io_text(&error)))
+        let missing = whole
+            .ancestors()
+            .filter(|path| std::fs::symlink_metadata(path).is_err())
+            .last();
+        CliError::new(format!(
+            "lstat {}: {}",
+            missing.unwrap_or(&whole).display(),
+            io_text(&error)
+        ))
     })?;
     let mut path = whole.clone();
     if metadata.is_symlink() && (follow || given.ends_with('/')) {
@@ -346,7 +412,8 @@ mod tests {
         let mut evil = tar::Builder::new(Vec::new());
         let mut head = tar::Header::new_gnu();
         head.set_size(1);
-        evil.append_data(&mut head, "src/link/passwd", &b"x"[..]).unwrap();
+        evil.append_data(&mut head, "src/link/passwd", &b"x"[..])
+            .unwrap();
         let refused = unpack(evil.into_inner().unwrap().as_slice(), "src", &target, false);
         assert!(refused.unwrap_err().message.contains("through a link"));
     }

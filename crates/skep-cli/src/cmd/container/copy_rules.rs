@@ -53,7 +53,10 @@ fn split_last(path: &str) -> (String, String) {
 
 /// The last name of a path, where it has one of its own.
 pub(super) fn base_name(path: &str) -> Option<String> {
-    let path = path.strip_suffix("/.").unwrap_or(path).trim_end_matches('/');
+    let path = path
+        .strip_suffix("/.")
+        .unwrap_or(path)
+        .trim_end_matches('/');
     let name = path.rsplit('/').next()?;
     (!matches!(name, "" | "." | "..")).then(|| name.to_owned())
 }
@@ -62,7 +65,11 @@ pub(super) fn base_name(path: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn check(source: (&str, bool, bool), place: (&str, bool, bool), expected: Result<(&str, Option<&str>), &str>) {
+    fn check(
+        source: (&str, bool, bool),
+        place: (&str, bool, bool),
+        expected: Result<(&str, Option<&str>), &str>,
+    ) {
         let source = Source {
             name: source.0.to_owned(),
             is_dir: source.1,
@@ -74,19 +81,49 @@ mod tests {
             is_dir: place.2,
         };
         let got = placed(&source, &place);
-        let got = got.as_ref().map(|(dir, name)| (dir.as_str(), name.as_deref()));
+        let got = got
+            .as_ref()
+            .map(|(dir, name)| (dir.as_str(), name.as_deref()));
         assert_eq!(got.map_err(|error| error.message.as_str()), expected);
     }
 
     #[test]
     fn a_copy_lands_where_cp_would_put_it() {
-        check(("f", false, false), ("/d", true, true), Ok(("/d", Some("f"))));
-        check(("f", false, false), ("/d/g", true, false), Ok(("/d", Some("g"))));
-        check(("f", false, false), ("/g", false, false), Ok(("/", Some("g"))));
-        check(("f", false, false), ("/new/", false, false), Err("no such directory"));
-        check(("s", true, false), ("/d", true, true), Ok(("/d", Some("s"))));
+        check(
+            ("f", false, false),
+            ("/d", true, true),
+            Ok(("/d", Some("f"))),
+        );
+        check(
+            ("f", false, false),
+            ("/d/g", true, false),
+            Ok(("/d", Some("g"))),
+        );
+        check(
+            ("f", false, false),
+            ("/g", false, false),
+            Ok(("/", Some("g"))),
+        );
+        check(
+            ("f", false, false),
+            ("/new/", false, false),
+            Err("no such directory"),
+        );
+        check(
+            ("s", true, false),
+            ("/d", true, true),
+            Ok(("/d", Some("s"))),
+        );
         check(("s", true, true), ("/d", true, true), Ok(("/d", None)));
-        check(("s", true, true), ("new", false, false), Ok((".", Some("new"))));
-        check(("s", true, false), ("/f", true, false), Err("cannot copy directory"));
+        check(
+            ("s", true, true),
+            ("new", false, false),
+            Ok((".", Some("new"))),
+        );
+        check(
+            ("s", true, false),
+            ("/f", true, false),
+            Err("cannot copy directory"),
+        );
     }
 }

@@ -124,10 +124,20 @@ pub(super) fn host_config(matches: &Matches) -> Result<Value, CliError> {
         "Type": matches.text("log-driver"), "Config": map_from(matches.list("log-opt")),
     });
     // Fields of Windows, and of older callers.
-    for (field, value) in [("Cgroup", json!("")), ("CpuCount", json!(0)), ("CpuPercent", json!(0)), ("IOMaximumBandwidth", json!(0)), ("IOMaximumIOps", json!(0))] {
+    for (field, value) in [
+        ("Cgroup", json!("")),
+        ("CpuCount", json!(0)),
+        ("CpuPercent", json!(0)),
+        ("IOMaximumBandwidth", json!(0)),
+        ("IOMaximumIOps", json!(0)),
+    ] {
         host[field] = value;
     }
-    for (flag, field) in [("cpu-count", "CpuCount"), ("cpu-percent", "CpuPercent"), ("io-maxiops", "IOMaximumIOps")] {
+    for (flag, field) in [
+        ("cpu-count", "CpuCount"),
+        ("cpu-percent", "CpuPercent"),
+        ("io-maxiops", "IOMaximumIOps"),
+    ] {
         host[field] = matches.number(flag).unwrap_or(0).into();
     }
     host["IOMaximumBandwidth"] = matches.bytes("io-maxbandwidth").unwrap_or(0).into();
@@ -181,7 +191,11 @@ fn resources(matches: &Matches) -> Result<Value, CliError> {
     for text in matches.list("gpus") {
         requests.push(gpus(text)?);
     }
-    host["DeviceRequests"] = if requests.is_empty() { Value::Null } else { requests.into() };
+    host["DeviceRequests"] = if requests.is_empty() {
+        Value::Null
+    } else {
+        requests.into()
+    };
     for (flag, field) in RATES {
         let rates: Result<Vec<_>, _> = matches
             .list(flag)
@@ -221,7 +235,9 @@ fn path_and(text: &str) -> Option<(&str, &str)> {
 fn rate(flag: &str, text: &str) -> Result<Value, CliError> {
     let of_bytes = flag.ends_with("bps");
     let form = match of_bytes {
-        true => "<device-path>:<number>[<unit>]. Number must be a positive integer. Unit is optional and can be kb, mb, or gb",
+        true => {
+            "<device-path>:<number>[<unit>]. Number must be a positive integer. Unit is optional and can be kb, mb, or gb"
+        }
         false => "<device-path>:<number>. Number must be a positive integer",
     };
     let name = format!("--{flag}");
@@ -229,8 +245,9 @@ fn rate(flag: &str, text: &str) -> Result<Value, CliError> {
         let why = format!("invalid rate for device: {text}. The correct format is {form}");
         CliError::bad_flag(text, &name, why)
     };
-    let (path, number) = path_and(text)
-        .ok_or_else(|| CliError::bad_flag(text, &name, format!("bad format for device path: {text}")))?;
+    let (path, number) = path_and(text).ok_or_else(|| {
+        CliError::bad_flag(text, &name, format!("bad format for device path: {text}"))
+    })?;
     let rate = if of_bytes {
         parse_bytes(number).map_err(|_| bad())?
     } else {
@@ -241,7 +258,9 @@ fn rate(flag: &str, text: &str) -> Result<Value, CliError> {
 
 /// `vendor.com/class=name`.
 fn is_cdi_name(text: &str) -> bool {
-    let parts = text.split_once('=').and_then(|(kind, name)| Some((kind.split_once('/')?, name)));
+    let parts = text
+        .split_once('=')
+        .and_then(|(kind, name)| Some((kind.split_once('/')?, name)));
     parts.is_some_and(|((vendor, class), name)| {
         let is_word = |word: &str| word.starts_with(|c: char| c.is_ascii_alphanumeric());
         is_word(vendor) && is_word(class) && !name.is_empty() && !class.contains('/')

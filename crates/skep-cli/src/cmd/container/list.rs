@@ -8,7 +8,8 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::grammar::Matches;
 use crate::output::{
-    Format, Item, List, Row, Template, bytes_decimal_to, coarse_duration, of_unix, quoted, short_id, truncated,
+    Format, Item, List, Row, Template, bytes_decimal_to, coarse_duration, of_unix, quoted,
+    short_id, truncated,
 };
 
 const COLUMNS: [(&str, &str); 7] = [
@@ -76,7 +77,10 @@ pub(super) async fn run(context: &Context, matches: &Matches) -> Result<(), CliE
             .for_each(|container| println!("{}", id_of(container, full)));
         return Ok(());
     }
-    let items: Vec<Item> = found.iter().map(|container| item(container, full)).collect();
+    let items: Vec<Item> = found
+        .iter()
+        .map(|container| item(container, full))
+        .collect();
     let mut columns = COLUMNS.to_vec();
     if matches.flag("size") {
         columns.push(("SIZE", "Size"));
@@ -109,7 +113,13 @@ fn names_size(text: &str, format: &Format) -> Result<bool, CliError> {
 
 /// A container as lists tell it.
 pub(crate) fn item(container: &Value, full: bool) -> Item {
-    Item::new(row(container, full), &container["Labels"]).with("Platform", container.pointer("/ImageManifestDescriptor/platform").cloned().unwrap_or(Value::Null))
+    Item::new(row(container, full), &container["Labels"]).with(
+        "Platform",
+        container
+            .pointer("/ImageManifestDescriptor/platform")
+            .cloned()
+            .unwrap_or(Value::Null),
+    )
 }
 
 fn id_of(container: &Value, full: bool) -> String {
@@ -143,7 +153,10 @@ fn row(container: &Value, full: bool) -> Row {
         .map(|(name, _)| name.as_str())
         .collect();
     let all_mounts = container["Mounts"].as_array().into_iter().flatten();
-    let volumes = all_mounts.clone().filter(|mount| text(mount, "/Driver") == "local").count();
+    let volumes = all_mounts
+        .clone()
+        .filter(|mount| text(mount, "/Driver") == "local")
+        .count();
     let mounts: Vec<_> = all_mounts
         .map(|mount| match text(mount, "/Name") {
             "" => text(mount, "/Source"),
@@ -197,14 +210,23 @@ fn ports(ports: &Value) -> String {
         .flatten()
         .map(|port| {
             let number = |name: &str| port[name].as_u64().unwrap_or(0);
-            (number("PrivatePort"), text(port, "/IP"), number("PublicPort"), text(port, "/Type"))
+            (
+                number("PrivatePort"),
+                text(port, "/IP"),
+                number("PublicPort"),
+                text(port, "/Type"),
+            )
         })
         .collect();
     all.sort_unstable();
     let mut groups: Vec<(String, u64, u64)> = Vec::new();
     let (mut shown, mut mapped) = (Vec::new(), Vec::new());
     for (private, ip, public, kind) in all {
-        let place = if ip.contains(':') { format!("[{ip}]") } else { ip.to_owned() };
+        let place = if ip.contains(':') {
+            format!("[{ip}]")
+        } else {
+            ip.to_owned()
+        };
         if !ip.is_empty() && public != private {
             mapped.push(format!("{place}:{public}->{private}/{kind}"));
             continue;
@@ -251,7 +273,11 @@ mod tests {
             "443/tcp, 127.0.0.1:8111->80/tcp"
         );
         assert_eq!(
-            ports(&json!([port("0.0.0.0", 80, 80), port("0.0.0.0", 81, 81), port("::", 80, 8000)])),
+            ports(&json!([
+                port("0.0.0.0", 80, 80),
+                port("0.0.0.0", 81, 81),
+                port("::", 80, 8000)
+            ])),
             "0.0.0.0:80-81->80-81/tcp, [::]:8000->80/tcp"
         );
     }

@@ -12,15 +12,23 @@ pub(super) fn endpoints(matches: &Matches) -> Result<(String, Map<String, Value>
     for text in matches.list("network") {
         attachments.push(network_attachment(text)?);
     }
-    let (user, other): (Vec<_>, Vec<_>) = attachments.iter().partition(|one| is_user_defined(&one.target));
+    let (user, other): (Vec<_>, Vec<_>) = attachments
+        .iter()
+        .partition(|one| is_user_defined(&one.target));
     if !user.is_empty() && !other.is_empty() {
         return Err(refused(
             "conflicting options: cannot attach both user-defined and non-user-defined network-modes",
         ));
     }
     for (number, one) in attachments.iter().enumerate() {
-        if attachments[..number].iter().any(|before| before.target == one.target) {
-            return Err(refused(&format!("network \"{}\" is specified multiple times", one.target)));
+        if attachments[..number]
+            .iter()
+            .any(|before| before.target == one.target)
+        {
+            return Err(refused(&format!(
+                "network \"{}\" is specified multiple times",
+                one.target
+            )));
         }
     }
     if attachments.is_empty() {
@@ -31,11 +39,17 @@ pub(super) fn endpoints(matches: &Matches) -> Result<(String, Map<String, Value>
     let mut all = Map::new();
     for (number, attachment) in attachments.iter().enumerate() {
         // The network of the host, of none, and of another container have no endpoint of ours.
-        if matches!(attachment.target.as_str(), "host" | "none") || attachment.target.starts_with("container:") {
+        if matches!(attachment.target.as_str(), "host" | "none")
+            || attachment.target.starts_with("container:")
+        {
             continue;
         }
         let is_first_of_users = number == 0 && is_user_defined(&attachment.target);
-        let links = if is_first_of_users { matches.list("link") } else { &[] };
+        let links = if is_first_of_users {
+            matches.list("link")
+        } else {
+            &[]
+        };
         all.insert(attachment.target.clone(), endpoint(attachment, links));
     }
     Ok((mode, all))
@@ -80,7 +94,10 @@ fn take_flags(matches: &Matches, first: &mut NetworkAttachment) -> Result<(), Cl
         first.link_local = local.to_vec();
     }
     if !first.mac.is_empty() && !is_mac(&first.mac) {
-        return Err(refused(&format!("{} is not a valid mac address", first.mac)));
+        return Err(refused(&format!(
+            "{} is not a valid mac address",
+            first.mac
+        )));
     }
     Ok(())
 }
@@ -89,7 +106,9 @@ fn is_mac(text: &str) -> bool {
     let separator = if text.contains('-') { '-' } else { ':' };
     let parts: Vec<_> = text.split(separator).collect();
     matches!(parts.len(), 6 | 8 | 20)
-        && parts.iter().all(|part| part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        && parts
+            .iter()
+            .all(|part| part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 fn is_user_defined(network: &str) -> bool {
@@ -115,7 +134,10 @@ fn endpoint(attachment: &NetworkAttachment, links: &[String]) -> Value {
         null_if(addresses.is_empty(), Value::Object(addresses.clone())),
         null_if(links.is_empty(), json!(links)),
         null_if(attachment.aliases.is_empty(), json!(attachment.aliases)),
-        null_if(attachment.driver_opts.is_empty(), json!(attachment.driver_opts)),
+        null_if(
+            attachment.driver_opts.is_empty(),
+            json!(attachment.driver_opts),
+        ),
         &attachment.mac,
         attachment.gateway_priority,
     )
@@ -135,7 +157,9 @@ pub(super) fn ports(matches: &Matches) -> Result<Ports, CliError> {
     }
     for text in matches.list("expose") {
         if text.contains(':') {
-            return Err(refused(&format!("invalid port format for --expose: {text}")));
+            return Err(refused(&format!(
+                "invalid port format for --expose: {text}"
+            )));
         }
         let (target, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
         let (first, last) = range(target).ok_or_else(|| {

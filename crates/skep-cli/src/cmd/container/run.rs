@@ -33,7 +33,11 @@ fn with_help(error: CliError, verb: &str) -> CliError {
         "docker: {}\n\nRun 'docker {verb} --help' for more information",
         error.message
     );
-    CliError { message: text, code, ..error }
+    CliError {
+        message: text,
+        code,
+        ..error
+    }
 }
 
 async fn run_container(context: &Context, matches: &Matches) -> Result<(), CliError> {
@@ -172,7 +176,9 @@ fn exit_code(answer: &Value) -> Result<i64, CliError> {
 
 /// The keys that end a session: the flag's, or what `config.json` says.
 pub(super) fn keys_text(context: &Context, matches: &Matches) -> String {
-    let text = matches.given_text("detach-keys").or_else(|| context.setting("detachKeys"));
+    let text = matches
+        .given_text("detach-keys")
+        .or_else(|| context.setting("detachKeys"));
     text.unwrap_or_default().to_owned()
 }
 
@@ -202,7 +208,9 @@ fn check_reference(image: &str) -> Result<(), CliError> {
     use skep_objects::reference::Reference;
     let is_id = image.len() == 64 && image.bytes().all(|byte| byte.is_ascii_hexdigit());
     match Reference::parse(image) {
-        Err(error) if !is_id && !image.starts_with("sha256:") => Err(CliError::new(error.to_string())),
+        Err(error) if !is_id && !image.starts_with("sha256:") => {
+            Err(CliError::new(error.to_string()))
+        }
         _ => Ok(()),
     }
 }
@@ -224,10 +232,17 @@ async fn hand_on_credentials(context: &Context, id: &str) -> Result<(), CliError
     let name = format!("{}/config.json", HANDED_ON.trim_start_matches('/'));
     archive.append_data(&mut head, name, text.as_bytes())?;
     let bytes = archive.into_inner()?;
-    let path = url(&format!("/containers/{id}/archive"), &[("noOverwriteDirNonDir", "true"), ("path", "/")]);
+    let path = url(
+        &format!("/containers/{id}/archive"),
+        &[("noOverwriteDirNonDir", "true"), ("path", "/")],
+    );
     let headers = [("content-type", "application/x-tar")];
     let body = crate::client::full(bytes);
-    context.client.send(http::Method::PUT, &path, &headers, body).await.map(drop)
+    context
+        .client
+        .send(http::Method::PUT, &path, &headers, body)
+        .await
+        .map(drop)
 }
 
 /// Creates, and pulls the image as `--pull` says.
@@ -321,7 +336,10 @@ async fn start_each(context: &Context, matches: &Matches) -> Result<(), CliError
     if failed.is_empty() {
         return Ok(());
     }
-    Err(CliError::new(format!("Error: failed to start containers: {}", failed.join(", "))))
+    Err(CliError::new(format!(
+        "Error: failed to start containers: {}",
+        failed.join(", ")
+    )))
 }
 
 pub(super) async fn attach(context: &Context, matches: &Matches) -> Result<(), CliError> {

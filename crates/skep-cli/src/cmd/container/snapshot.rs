@@ -14,18 +14,24 @@ use crate::grammar::Matches;
 pub(super) async fn commit(context: &Context, matches: &Matches) -> Result<(), CliError> {
     let (mut repository, mut tag) = (String::new(), String::new());
     if !matches.arg(1).is_empty() {
-        let name = Reference::parse(matches.arg(1)).map_err(|error| CliError::new(error.to_string()))?;
+        let name =
+            Reference::parse(matches.arg(1)).map_err(|error| CliError::new(error.to_string()))?;
         if name.digest().is_some() {
-            return Err(CliError::new("refusing to create a tag with a digest reference"));
+            return Err(CliError::new(
+                "refusing to create a tag with a digest reference",
+            ));
         }
         let name = name.or_latest();
         repository = name.canonical_name();
         tag = name.tag().unwrap_or_default().to_owned();
     }
-    let mut query = vec![
-        ("author", matches.text("author").to_owned()),
-    ];
-    query.extend(matches.list("change").iter().map(|change| ("changes", change.clone())));
+    let mut query = vec![("author", matches.text("author").to_owned())];
+    query.extend(
+        matches
+            .list("change")
+            .iter()
+            .map(|change| ("changes", change.clone())),
+    );
     query.extend([
         ("comment", matches.text("message").to_owned()),
         ("container", matches.arg(0).to_owned()),
@@ -34,7 +40,10 @@ pub(super) async fn commit(context: &Context, matches: &Matches) -> Result<(), C
         query.push(("pause", "0".to_owned()));
     }
     query.extend([("repo", repository), ("tag", tag)]);
-    let answer = context.client.post_empty(&url_of("/commit", &query)).await?;
+    let answer = context
+        .client
+        .post_empty(&url_of("/commit", &query))
+        .await?;
     println!("{}", text(&answer, "/Id"));
     Ok(())
 }
@@ -63,8 +72,12 @@ pub(super) async fn export(context: &Context, matches: &Matches) -> Result<(), C
             "cowardly refusing to save to a terminal. Use the -o flag or redirect",
         ));
     }
-    writable_output(output).map_err(|why| CliError::new(format!("failed to export container: {why}")))?;
+    writable_output(output)
+        .map_err(|why| CliError::new(format!("failed to export container: {why}")))?;
     let path = format!("/containers/{}/export", escape(matches.arg(0)));
-    let bytes = context.client.stream(http::Method::GET, &path, &[], None).await?;
+    let bytes = context
+        .client
+        .stream(http::Method::GET, &path, &[], None)
+        .await?;
     save_stream(bytes, output).await
 }

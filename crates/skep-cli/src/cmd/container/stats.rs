@@ -55,7 +55,10 @@ pub(super) async fn run(context: &Context, matches: &Matches) -> Result<(), CliE
 /// Ids of the containers that run, or of all.
 async fn listed(context: &Context, all: bool) -> Result<Vec<String>, CliError> {
     let all = if all { "1" } else { "" };
-    let found = context.client.get(&url("/containers/json", &[("all", all)])).await?;
+    let found = context
+        .client
+        .get(&url("/containers/json", &[("all", all)]))
+        .await?;
     let ids = found.as_array().into_iter().flatten();
     Ok(ids.map(|one| short_id(text(one, "/Id"))).collect())
 }
@@ -69,10 +72,21 @@ async fn once(
     let full = matches.flag("no-trunc");
     let ask = |at: usize, name: String| async move {
         let path = format!("/containers/{}/stats?stream=0", escape(&name));
-        (at, context.client.get(&path).await.map(|stats| sample::item(&name, &stats, full)))
+        (
+            at,
+            context
+                .client
+                .get(&path)
+                .await
+                .map(|stats| sample::item(&name, &stats, full)),
+        )
     };
     // Each answer takes the daemon a second: they are asked for together.
-    let asked: FuturesUnordered<_> = names.iter().enumerate().map(|(at, name)| ask(at, name.clone())).collect();
+    let asked: FuturesUnordered<_> = names
+        .iter()
+        .enumerate()
+        .map(|(at, name)| ask(at, name.clone()))
+        .collect();
     let mut answers: Vec<_> = asked.collect().await;
     answers.sort_by_key(|(at, _)| *at);
     let (mut items, mut errors) = (Vec::new(), Vec::new());
@@ -92,13 +106,18 @@ type Samples<'a> = std::pin::Pin<Box<dyn Stream<Item = (String, Option<Value>)> 
 fn samples<'a>(context: &'a Context, name: String) -> Samples<'a> {
     let opened = async move {
         let path = format!("/containers/{}/stats?stream=1", escape(&name));
-        let bytes = context.client.stream(http::Method::GET, &path, &[], None).await;
+        let bytes = context
+            .client
+            .stream(http::Method::GET, &path, &[], None)
+            .await;
         let ended = futures::stream::iter([(name.clone(), None)]);
         match bytes {
             Ok(bytes) => {
                 let values = json_lines(bytes);
                 let told = values.filter_map(|value| async { value.ok() });
-                told.map(move |value| (name.clone(), Some(value))).chain(ended).boxed()
+                told.map(move |value| (name.clone(), Some(value)))
+                    .chain(ended)
+                    .boxed()
             }
             Err(_) => ended.boxed(),
         }
@@ -114,11 +133,17 @@ async fn follow(
 ) -> Result<(), CliError> {
     let all_of_them = matches.args().is_empty();
     for name in names.iter().filter(|_| !all_of_them) {
-        context.client.get(&format!("/containers/{}/json", escape(name))).await?;
+        context
+            .client
+            .get(&format!("/containers/{}/json", escape(name)))
+            .await?;
     }
     let query = filters(&["type=container".to_owned()])?;
     let events = url("/events", &[("filters", &query)]);
-    let bytes = context.client.stream(http::Method::GET, &events, &[], None).await?;
+    let bytes = context
+        .client
+        .stream(http::Method::GET, &events, &[], None)
+        .await?;
     let mut events = json_lines(bytes);
     let mut screen = Screen::new(matches, format);
     let mut all: SelectAll<Samples<'_>> = SelectAll::new();
@@ -185,7 +210,8 @@ impl<'a> Screen<'a> {
 
     fn take(&mut self, name: &str, stats: &Value) {
         if self.items.contains_key(name) {
-            self.items.insert(name.to_owned(), sample::item(name, stats, self.full));
+            self.items
+                .insert(name.to_owned(), sample::item(name, stats, self.full));
         }
     }
 
@@ -196,7 +222,12 @@ impl<'a> Screen<'a> {
 
     /// Draws over what was there: line by line, then the rest is cleared.
     fn draw(&self) -> Result<(), CliError> {
-        let items: Vec<Item> = self.order.iter().filter_map(|name| self.items.get(name)).cloned().collect();
+        let items: Vec<Item> = self
+            .order
+            .iter()
+            .filter_map(|name| self.items.get(name))
+            .cloned()
+            .collect();
         let text = LIST.render(self.format, &items)?;
         let mut out = std::io::stdout().lock();
         match self.format {

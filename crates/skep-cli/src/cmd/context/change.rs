@@ -68,7 +68,8 @@ fn describe(stored: &mut Stored, matches: &Matches) {
 
 /// `--docker host=,ca=,cert=,key=,skip-tls-verify=,from=`.
 fn endpoint(context: &Context, matches: &Matches) -> Result<(Value, Files), CliError> {
-    let bad = |why: String| CliError::new(format!("unable to create docker endpoint config: {why}"));
+    let bad =
+        |why: String| CliError::new(format!("unable to create docker endpoint config: {why}"));
     let mut endpoint = json!({"Host": "", "SkipTLSVerify": false});
     let mut files = Files::new();
     for list in matches.list("docker") {
@@ -77,7 +78,10 @@ fn endpoint(context: &Context, matches: &Matches) -> Result<(Value, Files), CliE
             match key {
                 "host" => {
                     Endpoint::parse(value, None).map_err(|error| {
-                        bad(format!("unable to apply docker endpoint options: {}", error.message))
+                        bad(format!(
+                            "unable to apply docker endpoint options: {}",
+                            error.message
+                        ))
                     })?;
                     endpoint["Host"] = value.into();
                 }
@@ -85,14 +89,20 @@ fn endpoint(context: &Context, matches: &Matches) -> Result<(Value, Files), CliE
                     let bytes = std::fs::read(value).map_err(|error| {
                         bad(format!("open {value}: {}", crate::error::io_text(&error)))
                     })?;
-                    let name = TLS_FILES.iter().find(|name| name.split('.').next() == Some(key));
+                    let name = TLS_FILES
+                        .iter()
+                        .find(|name| name.split('.').next() == Some(key));
                     files.extend(name.map(|name| (*name, bytes)));
                 }
                 "skip-tls-verify" => {
                     let skip = match value {
                         "true" | "1" | "t" => true,
                         "false" | "0" | "f" | "" => false,
-                        _ => return Err(bad(format!("skip-tls-verify: strconv.ParseBool: parsing {value:?}: invalid syntax"))),
+                        _ => {
+                            return Err(bad(format!(
+                                "skip-tls-verify: strconv.ParseBool: parsing {value:?}: invalid syntax"
+                            )));
+                        }
                     };
                     endpoint["SkipTLSVerify"] = skip.into();
                 }
@@ -113,7 +123,11 @@ fn files_of(stored: &Stored) -> Result<Files, CliError> {
     let Some(TlsFiles { ca, cert, key }) = stored.tls_files() else {
         return Ok(Files::new());
     };
-    let paths = [("ca.pem", ca), ("cert.pem", Some(cert)), ("key.pem", Some(key))];
+    let paths = [
+        ("ca.pem", ca),
+        ("cert.pem", Some(cert)),
+        ("key.pem", Some(key)),
+    ];
     let mut files = Files::new();
     for (name, path) in paths {
         if let Some(path) = path.filter(|path| path.exists()) {

@@ -18,7 +18,10 @@ pub(super) async fn ls(context: &Context, matches: &Matches) -> Result<(), CliEr
     }
     let format = Format::read(format);
     let marks = matches!(format, Format::Table | Format::TableOf(_));
-    let items: Vec<Item> = all.iter().map(|stored| item(context, stored, marks)).collect();
+    let items: Vec<Item> = all
+        .iter()
+        .map(|stored| item(context, stored, marks))
+        .collect();
     let list = List {
         kind: "*formatter.clientContextContext",
         columns: &[

@@ -77,8 +77,9 @@ impl Stored {
                 crate::error::io_text(&error)
             ))
         })?;
-        stored.meta = serde_json::from_slice(&text)
-            .map_err(|error| CliError::new(format!("context {name:?}: {}: {error}", path.display())))?;
+        stored.meta = serde_json::from_slice(&text).map_err(|error| {
+            CliError::new(format!("context {name:?}: {}: {error}", path.display()))
+        })?;
         Ok(stored)
     }
 
@@ -122,24 +123,33 @@ impl Stored {
     }
 
     pub(super) fn exists(&self) -> bool {
-        self.meta_dir.as_ref().is_some_and(|dir| dir.join("meta.json").exists())
+        self.meta_dir
+            .as_ref()
+            .is_some_and(|dir| dir.join("meta.json").exists())
     }
 
     /// The daemon's address.
     pub(crate) fn host(&self) -> String {
-        let host = self.meta.pointer("/Endpoints/docker/Host").and_then(Value::as_str);
+        let host = self
+            .meta
+            .pointer("/Endpoints/docker/Host")
+            .and_then(Value::as_str);
         host.unwrap_or_default().to_owned()
     }
 
     pub(super) fn description(&self) -> &str {
-        let text = self.meta.pointer("/Metadata/Description").and_then(Value::as_str);
+        let text = self
+            .meta
+            .pointer("/Metadata/Description")
+            .and_then(Value::as_str);
         text.unwrap_or_default()
     }
 
     /// TLS, where the context has files for it or says that the server is not to be checked.
     pub(crate) fn tls_files(&self) -> Option<TlsFiles> {
         let dir = self.tls_dir.as_ref()?.join("docker");
-        let unchecked = self.meta.pointer("/Endpoints/docker/SkipTLSVerify") == Some(&Value::Bool(true));
+        let unchecked =
+            self.meta.pointer("/Endpoints/docker/SkipTLSVerify") == Some(&Value::Bool(true));
         let file = |name: &str| dir.join(name);
         let has_files = TLS_FILES.iter().any(|name| file(name).exists());
         (has_files || unchecked).then(|| TlsFiles {
@@ -154,7 +164,9 @@ impl Stored {
         let Some(dir) = &self.tls_dir else {
             return Vec::new();
         };
-        let there = TLS_FILES.into_iter().filter(|name| dir.join("docker").join(name).exists());
+        let there = TLS_FILES
+            .into_iter()
+            .filter(|name| dir.join("docker").join(name).exists());
         there.collect()
     }
 
@@ -163,7 +175,8 @@ impl Stored {
         let (Some(meta_dir), Some(tls_dir)) = (&self.meta_dir, &self.tls_dir) else {
             return Err(CliError::new("the default context cannot be written"));
         };
-        let failed = |error: std::io::Error| CliError::new(format!("context {:?}: {error}", self.name));
+        let failed =
+            |error: std::io::Error| CliError::new(format!("context {:?}: {error}", self.name));
         std::fs::create_dir_all(meta_dir).map_err(failed)?;
         for (name, bytes) in tls {
             let dir = tls_dir.join("docker");
@@ -192,6 +205,11 @@ fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     use std::io::Write as _;
     use std::os::unix::fs::OpenOptionsExt as _;
     let mut options = std::fs::OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let mut file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
     file.write_all(bytes)
 }

@@ -18,7 +18,9 @@ pub(super) async fn export(context: &Context, matches: &Matches) -> Result<(), C
     let archive = pack(&stored)?;
     if matches.arg(1) == "-" {
         if std::io::stdout().is_terminal() {
-            return Err(CliError::new("cowardly refusing to export to a terminal, specify a file path"));
+            return Err(CliError::new(
+                "cowardly refusing to export to a terminal, specify a file path",
+            ));
         }
         std::io::stdout().lock().write_all(&archive)?;
         return Ok(());
@@ -28,13 +30,17 @@ pub(super) async fn export(context: &Context, matches: &Matches) -> Result<(), C
         file => file.to_owned(),
     };
     let mut options = std::fs::OpenOptions::new();
-    let mut target = options.write(true).create_new(true).open(&file).map_err(|error| {
-        let why = match error.kind() {
-            std::io::ErrorKind::AlreadyExists => "file exists".to_owned(),
-            _ => io_text(&error),
-        };
-        CliError::new(format!("open {file}: {why}"))
-    })?;
+    let mut target = options
+        .write(true)
+        .create_new(true)
+        .open(&file)
+        .map_err(|error| {
+            let why = match error.kind() {
+                std::io::ErrorKind::AlreadyExists => "file exists".to_owned(),
+                _ => io_text(&error),
+            };
+            CliError::new(format!("open {file}: {why}"))
+        })?;
     target.write_all(&archive)?;
     eprintln!("Written file {file:?}");
     Ok(())
@@ -88,7 +94,12 @@ pub(super) async fn import(context: &Context, matches: &Matches) -> Result<(), C
     }
     let mut bytes = Vec::new();
     match source {
-        "-" => drop(std::io::stdin().lock().take(MOST_BYTES + 1).read_to_end(&mut bytes)?),
+        "-" => drop(
+            std::io::stdin()
+                .lock()
+                .take(MOST_BYTES + 1)
+                .read_to_end(&mut bytes)?,
+        ),
         file => {
             let opened = std::fs::File::open(file)
                 .map_err(|error| CliError::new(format!("open {file}: {}", io_text(&error))))?;
@@ -96,10 +107,14 @@ pub(super) async fn import(context: &Context, matches: &Matches) -> Result<(), C
         }
     }
     if bytes.len() as u64 > MOST_BYTES {
-        return Err(CliError::new(format!("read exceeds the defined limit: {MOST_BYTES}")));
+        return Err(CliError::new(format!(
+            "read exceeds the defined limit: {MOST_BYTES}"
+        )));
     }
     if bytes.starts_with(b"PK") {
-        return Err(CliError::new("zip archives of contexts are not supported: unpack it and make a tar archive"));
+        return Err(CliError::new(
+            "zip archives of contexts are not supported: unpack it and make a tar archive",
+        ));
     }
     let (meta, files) = unpack(&bytes)?;
     stored.meta = meta;
@@ -122,13 +137,22 @@ fn unpack(bytes: &[u8]) -> Result<(Value, Vec<(&'static str, Vec<u8>)>), CliErro
         let path = entry.path().map_err(broken)?.display().to_string();
         let mut content = Vec::new();
         entry.read_to_end(&mut content).map_err(broken)?;
-        let pem = path.strip_prefix("tls/docker/").and_then(|name| TLS_FILES.into_iter().find(|known| *known == name));
+        let pem = path
+            .strip_prefix("tls/docker/")
+            .and_then(|name| TLS_FILES.into_iter().find(|known| *known == name));
         match (path.as_str(), pem) {
             ("meta.json", _) => {
-                meta = Some(serde_json::from_slice(&content).map_err(|error| CliError::new(format!("meta.json: {error}")))?);
+                meta = Some(
+                    serde_json::from_slice(&content)
+                        .map_err(|error| CliError::new(format!("meta.json: {error}")))?,
+                );
             }
             (_, Some(name)) => files.push((name, content)),
-            (other, None) => return Err(CliError::new(format!("unexpected file in the archive of a context: {other}"))),
+            (other, None) => {
+                return Err(CliError::new(format!(
+                    "unexpected file in the archive of a context: {other}"
+                )));
+            }
         }
     }
     let meta = meta.ok_or_else(|| CliError::new("invalid context: no metadata found"))?;

@@ -60,7 +60,9 @@ pub(super) async fn ls(context: &Context, matches: &Matches) -> Result<(), CliEr
         .flat_map(|image| items_of(image, full, by_digest))
         .collect();
     if matches.flag("quiet") && matches!(text, "" | "table") {
-        items.iter().for_each(|item| println!("{}", item.text("ID")));
+        items
+            .iter()
+            .for_each(|item| println!("{}", item.text("ID")));
         return Ok(());
     }
     let mut columns = vec![("REPOSITORY", "Repository"), ("TAG", "Tag")];
@@ -69,9 +71,21 @@ pub(super) async fn ls(context: &Context, matches: &Matches) -> Result<(), CliEr
         columns.push(("DIGEST", "Digest"));
         raw.push(("digest", "Digest"));
     }
-    columns.extend([("IMAGE ID", "ID"), ("CREATED", "CreatedSince"), ("SIZE", "Size")]);
-    raw.extend([("image_id", "ID"), ("created_at", "CreatedAt"), ("virtual_size", "Size")]);
-    let list = List { columns: &columns, raw: &raw, ..LIST };
+    columns.extend([
+        ("IMAGE ID", "ID"),
+        ("CREATED", "CreatedSince"),
+        ("SIZE", "Size"),
+    ]);
+    raw.extend([
+        ("image_id", "ID"),
+        ("created_at", "CreatedAt"),
+        ("virtual_size", "Size"),
+    ]);
+    let list = List {
+        columns: &columns,
+        raw: &raw,
+        ..LIST
+    };
     list.print(&format, &items)
 }
 
@@ -102,7 +116,11 @@ pub(crate) fn items_of(image: &Value, full: bool, by_digest: bool) -> Vec<Item> 
     let pairs = tags.iter().filter_map(|name| name.rsplit_once(':'));
     pairs
         .map(|(repository, tag)| {
-            let digest = if by_digest { digest_of(repository) } else { None };
+            let digest = if by_digest {
+                digest_of(repository)
+            } else {
+                None
+            };
             item(image, full, repository, tag, digest.unwrap_or(none))
         })
         .collect()
@@ -122,9 +140,15 @@ fn item(image: &Value, full: bool, repository: &str, tag: &str, digest: &str) ->
         ("CreatedAt", of_unix(created)),
         ("CreatedSince", format!("{} ago", age(created))),
         ("Size", bytes_decimal_to(size, 3)),
-        ("Containers", number("Containers").map_or_else(|| "N/A".to_owned(), |count| format!("{count:.0}"))),
+        (
+            "Containers",
+            number("Containers").map_or_else(|| "N/A".to_owned(), |count| format!("{count:.0}")),
+        ),
         ("SharedSize", or_unknown(number("SharedSize"))),
-        ("UniqueSize", or_unknown(number("SharedSize").map(|shared| size - shared))),
+        (
+            "UniqueSize",
+            or_unknown(number("SharedSize").map(|shared| size - shared)),
+        ),
         ("VirtualSize", bytes_decimal(size)),
     ]);
     Item::new(row, &image["Labels"])
@@ -157,7 +181,9 @@ pub(super) async fn history(context: &Context, matches: &Matches) -> Result<(), 
         .collect();
     let format = matches.text("format");
     if matches.flag("quiet") && matches!(format, "" | "table") {
-        items.iter().for_each(|item| println!("{}", item.text("ID")));
+        items
+            .iter()
+            .for_each(|item| println!("{}", item.text("ID")));
         return Ok(());
     }
     let list = List {
@@ -182,14 +208,31 @@ fn layer_item(layer: &Value, full: bool, human: bool) -> Item {
     let size = layer["Size"].as_f64().unwrap_or(0.0);
     let at = time::OffsetDateTime::from_unix_timestamp(created)
         .ok()
-        .and_then(|then| then.format(&time::format_description::well_known::Rfc3339).ok())
+        .and_then(|then| {
+            then.format(&time::format_description::well_known::Rfc3339)
+                .ok()
+        })
         .unwrap_or_default();
     let row = Row::from([
         ("ID", if full { id.to_owned() } else { short_id(id) }),
-        ("CreatedSince", if human { format!("{} ago", age(created)) } else { at.clone() }),
+        (
+            "CreatedSince",
+            if human {
+                format!("{} ago", age(created))
+            } else {
+                at.clone()
+            },
+        ),
         ("CreatedAt", at),
         ("CreatedBy", if full { by } else { truncated(&by, 45) }),
-        ("Size", if human { bytes_decimal_to(size, 3) } else { format!("{size:.0}") }),
+        (
+            "Size",
+            if human {
+                bytes_decimal_to(size, 3)
+            } else {
+                format!("{size:.0}")
+            },
+        ),
         ("Comment", text(layer, "/Comment").to_owned()),
     ]);
     Item::new(row, &Value::Null)
@@ -205,7 +248,9 @@ pub(super) async fn tag(context: &Context, matches: &Matches) -> Result<(), CliE
         })?
         .or_latest();
     if target.digest().is_some() {
-        return Err(CliError::new("refusing to create a tag with a digest reference"));
+        return Err(CliError::new(
+            "refusing to create a tag with a digest reference",
+        ));
     }
     let query = [
         ("repo", target.canonical_name()),
@@ -233,7 +278,11 @@ pub(super) async fn rm(context: &Context, matches: &Matches) -> Result<(), CliEr
     let platforms = &platforms;
     each(matches.args(), |name| async move {
         let mut query = vec![("force", force), ("noprune", no_prune)];
-        query.extend(platforms.iter().map(|platform| ("platforms", platform.as_str())));
+        query.extend(
+            platforms
+                .iter()
+                .map(|platform| ("platforms", platform.as_str())),
+        );
         let path = url(&format!("/images/{}", path_of(name)), &query);
         let answer = context.client.delete(&path).await;
         match answer {

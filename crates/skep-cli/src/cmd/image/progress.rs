@@ -39,7 +39,9 @@ async fn show(
     let mut lines: HashMap<String, usize> = HashMap::new();
     while let Some(message) = messages.next().await {
         let message = message?;
-        let why = message.pointer("/errorDetail/message").or(message.get("error"));
+        let why = message
+            .pointer("/errorDetail/message")
+            .or(message.get("error"));
         if let Some(why) = why {
             return Err(CliError::new(why.as_str().unwrap_or_default()));
         }
@@ -93,7 +95,11 @@ fn line_of(message: &Value, terminal: bool) -> Option<String> {
     if !terminal && !bar.is_empty() {
         return None;
     }
-    let bar = if bar.is_empty() { String::new() } else { format!(" {bar}") };
+    let bar = if bar.is_empty() {
+        String::new()
+    } else {
+        format!(" {bar}")
+    };
     Some(match text(message, "/id") {
         "" => format!("{status}{bar}\n"),
         id => format!("{id}: {status}{bar}\n"),
@@ -126,6 +132,9 @@ mod tests {
             "latest: Pulling from a\nl1: Waiting\nl2: Waiting\nStatus: done\n"
         );
         let terminal = shown(true).await;
-        assert!(terminal.contains("\x1b[2A\x1b[2K\rl1: Downloading [=]\r\x1b[2B"), "{terminal:?}");
+        assert!(
+            terminal.contains("\x1b[2A\x1b[2K\rl1: Downloading [=]\r\x1b[2B"),
+            "{terminal:?}"
+        );
     }
 }

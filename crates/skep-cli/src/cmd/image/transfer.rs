@@ -25,7 +25,11 @@ pub(super) async fn pull(context: &Context, matches: &Matches) -> Result<(), Cli
     if is_bare && !all && !quiet {
         println!("Using default tag: latest");
     }
-    let full = if all { reference } else { reference.or_latest() };
+    let full = if all {
+        reference
+    } else {
+        reference.or_latest()
+    };
     let platform = platform(matches)?;
     pull_reference(context, &full, all, &platform, quiet, false).await?;
     match all {
@@ -65,10 +69,7 @@ pub(super) async fn push(context: &Context, matches: &Matches) -> Result<(), Cli
     }
     let auth = pull_auth_header(context, image);
     let path = format!("/images/{}/push", reference.familiar_name());
-    let path = url(
-        &path,
-        &[("platform", &platform), ("tag", &tag)],
-    );
+    let path = url(&path, &[("platform", &platform), ("tag", &tag)]);
     let headers = [("x-registry-auth", auth.as_str())];
     let bytes = context
         .client
@@ -90,7 +91,10 @@ const PLATFORM_NOTE: &str = " Info -> Using --platform pushes only the specified
 pub(super) async fn load(context: &Context, matches: &Matches) -> Result<(), CliError> {
     let quiet = matches.flag("quiet") || !std::io::stdout().is_terminal();
     let platforms = platforms_of(matches)?;
-    let mut query: Vec<_> = platforms.iter().map(|platform| ("platform", platform.as_str())).collect();
+    let mut query: Vec<_> = platforms
+        .iter()
+        .map(|platform| ("platform", platform.as_str()))
+        .collect();
     query.push(("quiet", if quiet { "1" } else { "0" }));
     let path = url("/images/load", &query);
     let body = match matches.text("input") {
@@ -111,7 +115,11 @@ pub(super) async fn load(context: &Context, matches: &Matches) -> Result<(), Cli
 }
 
 fn platforms_of(matches: &Matches) -> Result<Vec<String>, CliError> {
-    matches.list("platform").iter().map(|platform| platform_json(platform)).collect()
+    matches
+        .list("platform")
+        .iter()
+        .map(|platform| platform_json(platform))
+        .collect()
 }
 
 /// Refuses a file that cannot be written, before anything is asked for; empty is standard output.
@@ -123,10 +131,16 @@ pub(crate) fn writable_output(output: &str) -> Result<(), CliError> {
         _ => std::path::Path::new("."),
     };
     std::fs::metadata(dir).map_err(|error| {
-        CliError::new(format!("invalid output path: stat {}: {}", dir.display(), io_text(&error)))
+        CliError::new(format!(
+            "invalid output path: stat {}: {}",
+            dir.display(),
+            io_text(&error)
+        ))
     })?;
     if path.is_dir() {
-        return Err(CliError::new(format!("invalid output path: {output:?} is a directory")));
+        return Err(CliError::new(format!(
+            "invalid output path: {output:?} is a directory"
+        )));
     }
     Ok(())
 }
@@ -144,7 +158,8 @@ pub(crate) async fn save_stream(
         return Ok(out.flush()?);
     }
     let temporary = format!("{output}.{}.part", std::process::id());
-    let failed = |error: std::io::Error| CliError::new(format!("open {output}: {}", io_text(&error)));
+    let failed =
+        |error: std::io::Error| CliError::new(format!("open {output}: {}", io_text(&error)));
     let mut file = std::fs::File::create(&temporary).map_err(failed)?;
     let written = async {
         while let Some(part) = bytes.next().await {
@@ -175,9 +190,18 @@ pub(super) async fn save(context: &Context, matches: &Matches) -> Result<(), Cli
     writable_output(output).map_err(|why| CliError::new(format!("failed to save image: {why}")))?;
     let platforms = platforms_of(matches)?;
     let names = matches.args().iter().map(|name| ("names", name.as_str()));
-    let query: Vec<_> = names.chain(platforms.iter().map(|platform| ("platform", platform.as_str()))).collect();
+    let query: Vec<_> = names
+        .chain(
+            platforms
+                .iter()
+                .map(|platform| ("platform", platform.as_str())),
+        )
+        .collect();
     let path = url("/images/get", &query);
-    let bytes = context.client.stream(http::Method::GET, &path, &[], None).await?;
+    let bytes = context
+        .client
+        .stream(http::Method::GET, &path, &[], None)
+        .await?;
     save_stream(bytes, output).await
 }
 
@@ -189,7 +213,10 @@ pub(super) async fn import(context: &Context, matches: &Matches) -> Result<(), C
         Reference::parse(repository).map_err(|error| CliError::new(error.to_string()))?;
     }
     let platform = platform(matches)?;
-    let changes = matches.list("change").iter().map(|change| ("changes", change.as_str()));
+    let changes = matches
+        .list("change")
+        .iter()
+        .map(|change| ("changes", change.as_str()));
     let mut query: Vec<_> = changes.collect();
     query.extend([
         ("fromSrc", if is_url { source } else { "-" }),

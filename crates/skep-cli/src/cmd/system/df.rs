@@ -9,7 +9,9 @@ use crate::cmd::volume::item as volume_item;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::grammar::Matches;
-use crate::output::{Format, Item, List, Row, Template, ago, bytes_decimal, bytes_decimal_to, local_text};
+use crate::output::{
+    Format, Item, List, Row, Template, ago, bytes_decimal, bytes_decimal_to, local_text,
+};
 
 const LIST: List<'_> = List {
     kind: "*formatter.diskUsageContext",
@@ -30,7 +32,15 @@ pub(super) async fn run(context: &Context, matches: &Matches) -> Result<(), CliE
     if matches.flag("verbose") {
         return verbose(&usage, &format);
     }
-    LIST.print(&format, &[images(&usage), containers(&usage), volumes(&usage), builds(&usage)])
+    LIST.print(
+        &format,
+        &[
+            images(&usage),
+            containers(&usage),
+            volumes(&usage),
+            builds(&usage),
+        ],
+    )
 }
 
 fn all<'a>(usage: &'a Value, field: &str) -> &'a [Value] {
@@ -38,7 +48,10 @@ fn all<'a>(usage: &'a Value, field: &str) -> &'a [Value] {
 }
 
 fn number(value: &Value, pointer: &str) -> f64 {
-    value.pointer(pointer).and_then(Value::as_f64).unwrap_or(0.0)
+    value
+        .pointer(pointer)
+        .and_then(Value::as_f64)
+        .unwrap_or(0.0)
 }
 
 /// One line of the summary; `share` tells how much of the whole could go.
@@ -71,18 +84,38 @@ fn images(usage: &Value) -> Item {
         .filter(|image| number(image, "/Size") >= 0.0 && number(image, "/SharedSize") >= 0.0)
         .map(|image| number(image, "/Size") - number(image, "/SharedSize"))
         .sum();
-    summary("Images", all.len(), all.iter().filter(is_used).count(), size, size - used, true)
+    summary(
+        "Images",
+        all.len(),
+        all.iter().filter(is_used).count(),
+        size,
+        size - used,
+        true,
+    )
 }
 
 fn containers(usage: &Value) -> Item {
     let all = all(usage, "Containers");
     let is_active = |one: &&Value| {
         let state = text(one, "/State");
-        ["running", "paused", "restarting"].iter().any(|active| state.contains(active))
+        ["running", "paused", "restarting"]
+            .iter()
+            .any(|active| state.contains(active))
     };
     let size = all.iter().map(|one| number(one, "/SizeRw")).sum();
-    let free = all.iter().filter(|one| !is_active(one)).map(|one| number(one, "/SizeRw")).sum();
-    summary("Containers", all.len(), all.iter().filter(is_active).count(), size, free, true)
+    let free = all
+        .iter()
+        .filter(|one| !is_active(one))
+        .map(|one| number(one, "/SizeRw"))
+        .sum();
+    summary(
+        "Containers",
+        all.len(),
+        all.iter().filter(is_active).count(),
+        size,
+        free,
+        true,
+    )
 }
 
 fn volumes(usage: &Value) -> Item {
@@ -91,7 +124,14 @@ fn volumes(usage: &Value) -> Item {
     let size_of = |one: &Value| number(one, "/UsageData/Size").max(0.0);
     let size = all.iter().map(size_of).sum();
     let free = all.iter().filter(|one| !is_active(one)).map(size_of).sum();
-    summary("Local Volumes", all.len(), all.iter().filter(is_active).count(), size, free, true)
+    summary(
+        "Local Volumes",
+        all.len(),
+        all.iter().filter(is_active).count(),
+        size,
+        free,
+        true,
+    )
 }
 
 /// What a build shares with images is told there.
@@ -99,17 +139,29 @@ fn builds(usage: &Value) -> Item {
     let all = all(usage, "BuildCache");
     let own = || all.iter().filter(|one| one["Shared"] != true);
     let size = own().map(|one| number(one, "/Size")).sum();
-    let free = own().filter(|one| one["InUse"] != true).map(|one| number(one, "/Size")).sum();
+    let free = own()
+        .filter(|one| one["InUse"] != true)
+        .map(|one| number(one, "/Size"))
+        .sum();
     let active = all.iter().filter(|one| one["InUse"] == true).count();
     summary("Build Cache", all.len(), active, size, free, false)
 }
 
 fn verbose(usage: &Value, format: &Format) -> Result<(), CliError> {
     let tables = matches!(format, Format::Table);
-    let images: Vec<Item> = all(usage, "Images").iter().flat_map(|image| items_of(image, !tables, false)).collect();
-    let containers: Vec<Item> = all(usage, "Containers").iter().map(|one| own_size(container_item(one, !tables))).collect();
+    let images: Vec<Item> = all(usage, "Images")
+        .iter()
+        .flat_map(|image| items_of(image, !tables, false))
+        .collect();
+    let containers: Vec<Item> = all(usage, "Containers")
+        .iter()
+        .map(|one| own_size(container_item(one, !tables)))
+        .collect();
     let volumes: Vec<Item> = all(usage, "Volumes").iter().map(volume_item).collect();
-    let builds: Vec<Item> = all(usage, "BuildCache").iter().map(|one| build_item(one, !tables)).collect();
+    let builds: Vec<Item> = all(usage, "BuildCache")
+        .iter()
+        .map(|one| build_item(one, !tables))
+        .collect();
     let objects = |items: &[Item]| Value::Array(items.iter().map(Item::sorted).collect());
     match format {
         Format::Table => {
@@ -130,7 +182,12 @@ fn verbose(usage: &Value, format: &Format) -> Result<(), CliError> {
                 Some(template) => {
                     let bad = |error| CliError::new(format!("template parsing error: {error}"));
                     let template = Template::compile(template).map_err(bad)?;
-                    print!("{}", template.render_as(&object, Some("*formatter.DiskUsageContext")).map_err(bad)?);
+                    print!(
+                        "{}",
+                        template
+                            .render_as(&object, Some("*formatter.DiskUsageContext"))
+                            .map_err(bad)?
+                    );
                 }
             }
             Ok(())
@@ -146,7 +203,9 @@ fn own_size(item: Item) -> Item {
 }
 
 fn builds_size(usage: &Value) -> String {
-    let own = all(usage, "BuildCache").iter().filter(|one| one["Shared"] != true);
+    let own = all(usage, "BuildCache")
+        .iter()
+        .filter(|one| one["Shared"] != true);
     bytes_decimal(own.map(|one| number(one, "/Size")).sum::<f64>() + 0.0)
 }
 
@@ -172,7 +231,10 @@ fn build_item(one: &Value, full: bool) -> Item {
     Item::new(row, &Value::Null)
 }
 
-fn print_tables([images, containers, volumes, builds]: &[Vec<Item>; 4], build_size: &str) -> Result<(), CliError> {
+fn print_tables(
+    [images, containers, volumes, builds]: &[Vec<Item>; 4],
+    build_size: &str,
+) -> Result<(), CliError> {
     let table = |columns: &[(&str, &str)], items: &[Item]| {
         let list = List { columns, ..LIST };
         list.print(&Format::Table, items)
@@ -206,7 +268,14 @@ fn print_tables([images, containers, volumes, builds]: &[Vec<Item>; 4], build_si
         containers,
     )?;
     println!("\nLocal Volumes space usage:\n");
-    table(&[("VOLUME NAME", "Name"), ("LINKS", "Links"), ("SIZE", "Size")], volumes)?;
+    table(
+        &[
+            ("VOLUME NAME", "Name"),
+            ("LINKS", "Links"),
+            ("SIZE", "Size"),
+        ],
+        volumes,
+    )?;
     println!("\nBuild cache usage: {build_size}\n");
     table(
         &[

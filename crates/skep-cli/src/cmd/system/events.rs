@@ -21,7 +21,9 @@ pub(super) async fn run(context: &Context, matches: &Matches) -> Result<(), CliE
     let (since, until) = (time("since")?, time("until")?);
     if let Some(template) = &template {
         // A mistake shows before anything has happened.
-        template.render_as(&blank(), Some("*events.Message")).map_err(bad)?;
+        template
+            .render_as(&blank(), Some("*events.Message"))
+            .map_err(bad)?;
     }
     let query = filters(matches.list("filter"))?;
     let query = [
@@ -37,7 +39,12 @@ pub(super) async fn run(context: &Context, matches: &Matches) -> Result<(), CliE
     while let Some(event) = events.next().await {
         let event = event?;
         match &template {
-            Some(template) => println!("{}", template.render_as(&whole(&event), Some("*events.Message")).map_err(bad)?),
+            Some(template) => println!(
+                "{}",
+                template
+                    .render_as(&whole(&event), Some("*events.Message"))
+                    .map_err(bad)?
+            ),
             None if format == "json" => println!("{event}"),
             None => println!("{}", line(&event)),
         }
@@ -77,7 +84,9 @@ fn whole(event: &Value) -> Value {
 /// `TIME TYPE ACTION ID (key=value, ...)`.
 fn line(event: &Value) -> String {
     let nanos = event["timeNano"].as_i64().unwrap_or(0);
-    let attributes = event.pointer("/Actor/Attributes").and_then(Value::as_object);
+    let attributes = event
+        .pointer("/Actor/Attributes")
+        .and_then(Value::as_object);
     let mut attributes: Vec<_> = attributes.into_iter().flatten().collect();
     attributes.sort_by_key(|(key, _)| *key);
     let attributes: Vec<String> = attributes
@@ -104,7 +113,8 @@ fn time_text(nanos: i64) -> String {
         return String::new();
     };
     let offset = time::UtcOffset::local_offset_at(then).unwrap_or(time::UtcOffset::UTC);
-    let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:9]");
+    let format =
+        format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:9]");
     let text = then.to_offset(offset).format(&format).unwrap_or_default();
     let (hours, minutes, _) = offset.as_hms();
     match offset.is_utc() {

@@ -17,7 +17,12 @@ struct Kind {
     of_swarm: bool,
 }
 
-const fn kind(name: &'static str, before: &'static str, after: &'static str, of_swarm: bool) -> Kind {
+const fn kind(
+    name: &'static str,
+    before: &'static str,
+    after: &'static str,
+    of_swarm: bool,
+) -> Kind {
     Kind {
         name,
         before,
@@ -43,7 +48,10 @@ const KINDS: [Kind; 10] = [
 pub(super) async fn run(context: &Context, matches: &Matches) -> Result<(), CliError> {
     let wanted = matches.text("type");
     if matches.given("type") && !KINDS.iter().any(|kind| kind.name == wanted) {
-        let mut names: Vec<_> = KINDS.iter().map(|kind| format!("{:?}", kind.name)).collect();
+        let mut names: Vec<_> = KINDS
+            .iter()
+            .map(|kind| format!("{:?}", kind.name))
+            .collect();
         names.sort();
         return Err(CliError::new(format!(
             "unknown type: {wanted:?}: must be one of {}",
@@ -79,7 +87,10 @@ async fn find(context: &Context, matches: &Matches, name: &str) -> Result<Value,
         };
         let defaults = if kind.name == "service" { "true" } else { "" };
         let query = [("insertDefaults", defaults), ("size", size)];
-        let path = url(&format!("{}{}{}", kind.before, escape(name), kind.after), &query);
+        let path = url(
+            &format!("{}{}{}", kind.before, escape(name), kind.after),
+            &query,
+        );
         match context.client.get(&path).await {
             Err(error) if wanted.is_empty() && is_elsewhere(&error) => {}
             result => return result,

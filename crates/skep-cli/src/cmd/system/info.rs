@@ -34,8 +34,17 @@ pub(super) async fn run(context: &Context, matches: &Matches) -> Result<(), CliE
     }
 }
 
-fn print_template(format: &str, info: &Value, client: &Value, failure: Option<&CliError>) -> Result<(), CliError> {
-    let format = if format == "json" { "{{json .}}" } else { format };
+fn print_template(
+    format: &str,
+    info: &Value,
+    client: &Value,
+    failure: Option<&CliError>,
+) -> Result<(), CliError> {
+    let format = if format == "json" {
+        "{{json .}}"
+    } else {
+        format
+    };
     let template = Template::compile(format).map_err(|error| {
         CliError::new(format!("template parsing error: {error}")).with_code(BAD_TEMPLATE)
     })?;
@@ -45,7 +54,11 @@ fn print_template(format: &str, info: &Value, client: &Value, failure: Option<&C
     }
     let errors: Vec<&str> = failure.iter().map(|error| error.message.as_str()).collect();
     if format != "{{json .}}" || failure.is_some() {
-        all["ServerErrors"] = json!(if format.contains("ServerErrors") { vec![] } else { errors });
+        all["ServerErrors"] = json!(if format.contains("ServerErrors") {
+            vec![]
+        } else {
+            errors
+        });
     }
     all["ClientInfo"] = client.clone();
     match template.render_as(&all, Some("system.dockerInfo")) {
@@ -95,12 +108,19 @@ pub(super) fn line(out: &mut String, indent: usize, text: &str) {
 }
 
 fn texts<'a>(value: &'a Value) -> Vec<&'a str> {
-    value.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+    value
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect()
 }
 
 fn engine(info: &Value, out: &mut String) {
     let mut put = |indent: usize, name: &str, value: &Value| {
-        let shown = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let shown = value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned);
         line(out, indent, &format!("{name}: {shown}"));
     };
     put(1, "Containers", &info["Containers"]);
@@ -108,7 +128,10 @@ fn engine(info: &Value, out: &mut String) {
     put(2, "Paused", &info["ContainersPaused"]);
     put(2, "Stopped", &info["ContainersStopped"]);
     put(1, "Images", &info["Images"]);
-    for (name, field) in [("Server Version", "ServerVersion"), ("Storage Driver", "Driver")] {
+    for (name, field) in [
+        ("Server Version", "ServerVersion"),
+        ("Storage Driver", "Driver"),
+    ] {
         if !text(info, &format!("/{field}")).is_empty() {
             put(1, name, &info[field]);
         }
@@ -140,20 +163,37 @@ fn engine(info: &Value, out: &mut String) {
 }
 
 fn runtimes(info: &Value, out: &mut String) {
-    let mut names: Vec<&str> = info["Runtimes"].as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+    let mut names: Vec<&str> = info["Runtimes"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(name, _)| name.as_str())
+        .collect();
     names.sort_unstable();
     if !names.is_empty() {
         line(out, 1, &format!("Runtimes: {}", names.join(" ")));
-        line(out, 1, &format!("Default Runtime: {}", text(info, "/DefaultRuntime")));
+        line(
+            out,
+            1,
+            &format!("Default Runtime: {}", text(info, "/DefaultRuntime")),
+        );
     }
-    line(out, 1, &format!("Init Binary: {}", text(info, "/InitBinary")));
+    line(
+        out,
+        1,
+        &format!("Init Binary: {}", text(info, "/InitBinary")),
+    );
     for (name, field) in [
         ("containerd", "ContainerdCommit"),
         ("runc", "RuncCommit"),
         ("init", "InitCommit"),
     ] {
         if info.get(field).is_some() {
-            line(out, 1, &format!("{name} version: {}", text(&info[field], "/ID")));
+            line(
+                out,
+                1,
+                &format!("{name} version: {}", text(&info[field], "/ID")),
+            );
         }
     }
     let options = texts(&info["SecurityOptions"]);
@@ -181,27 +221,55 @@ fn host(info: &Value, out: &mut String) {
         ("Architecture", "Architecture"),
     ] {
         if !text(info, &format!("/{field}")).is_empty() {
-            line(out, 1, &format!("{name}: {}", text(info, &format!("/{field}"))));
+            line(
+                out,
+                1,
+                &format!("{name}: {}", text(info, &format!("/{field}"))),
+            );
         }
     }
     line(out, 1, &format!("CPUs: {}", info["NCPU"]));
     let memory = info["MemTotal"].as_f64().unwrap_or(0.0);
     line(out, 1, &format!("Total Memory: {}", bytes_binary(memory)));
-    for (name, field) in [("Name", "Name"), ("ID", "ID"), ("Docker Root Dir", "DockerRootDir")] {
+    for (name, field) in [
+        ("Name", "Name"),
+        ("ID", "ID"),
+        ("Docker Root Dir", "DockerRootDir"),
+    ] {
         if !text(info, &format!("/{field}")).is_empty() {
-            line(out, 1, &format!("{name}: {}", text(info, &format!("/{field}"))));
+            line(
+                out,
+                1,
+                &format!("{name}: {}", text(info, &format!("/{field}"))),
+            );
         }
     }
     line(out, 1, &format!("Debug Mode: {}", info["Debug"] == true));
     if info["Debug"] == true {
         line(out, 2, &format!("File Descriptors: {}", info["NFd"]));
         line(out, 2, &format!("Goroutines: {}", info["NGoroutines"]));
-        line(out, 2, &format!("System Time: {}", text(info, "/SystemTime")));
-        line(out, 2, &format!("EventsListeners: {}", info["NEventsListener"]));
+        line(
+            out,
+            2,
+            &format!("System Time: {}", text(info, "/SystemTime")),
+        );
+        line(
+            out,
+            2,
+            &format!("EventsListeners: {}", info["NEventsListener"]),
+        );
     }
-    for (name, field) in [("HTTP Proxy", "HttpProxy"), ("HTTPS Proxy", "HttpsProxy"), ("No Proxy", "NoProxy")] {
+    for (name, field) in [
+        ("HTTP Proxy", "HttpProxy"),
+        ("HTTPS Proxy", "HttpsProxy"),
+        ("No Proxy", "NoProxy"),
+    ] {
         if !text(info, &format!("/{field}")).is_empty() {
-            line(out, 1, &format!("{name}: {}", text(info, &format!("/{field}"))));
+            line(
+                out,
+                1,
+                &format!("{name}: {}", text(info, &format!("/{field}"))),
+            );
         }
     }
     let labels = texts(&info["Labels"]);
@@ -209,7 +277,11 @@ fn host(info: &Value, out: &mut String) {
         line(out, 1, "Labels:");
         labels.iter().for_each(|label| line(out, 2, label));
     }
-    line(out, 1, &format!("Experimental: {}", info["ExperimentalBuild"] == true));
+    line(
+        out,
+        1,
+        &format!("Experimental: {}", info["ExperimentalBuild"] == true),
+    );
 }
 
 fn registries(info: &Value, out: &mut String) {
@@ -231,15 +303,32 @@ fn registries(info: &Value, out: &mut String) {
         line(out, 1, "Registry Mirrors:");
         mirrors.iter().for_each(|name| line(out, 2, name));
     }
-    line(out, 1, &format!("Live Restore Enabled: {}", info["LiveRestoreEnabled"] == true));
+    line(
+        out,
+        1,
+        &format!(
+            "Live Restore Enabled: {}",
+            info["LiveRestoreEnabled"] == true
+        ),
+    );
     if !text(info, "/ProductLicense").is_empty() {
-        line(out, 1, &format!("Product License: {}", text(info, "/ProductLicense")));
+        line(
+            out,
+            1,
+            &format!("Product License: {}", text(info, "/ProductLicense")),
+        );
     }
-    let pools = info["DefaultAddressPools"].as_array().map_or(&[][..], Vec::as_slice);
+    let pools = info["DefaultAddressPools"]
+        .as_array()
+        .map_or(&[][..], Vec::as_slice);
     if !pools.is_empty() {
         line(out, 1, "Default Address Pools:");
         for pool in pools {
-            line(out, 2, &format!(" Base: {}, Size: {}", text(pool, "/Base"), pool["Size"]));
+            line(
+                out,
+                2,
+                &format!(" Base: {}, Size: {}", text(pool, "/Base"), pool["Size"]),
+            );
         }
     }
 }

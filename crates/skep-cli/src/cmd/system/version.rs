@@ -19,7 +19,11 @@ pub(super) async fn run(context: &Context, matches: &Matches) -> Result<(), CliE
     let template = match format {
         "" => None,
         text => Some(Template::compile(text).map_err(|error| {
-            CliError::new(format!("template parsing error: {}", error.named("version"))).with_code(BAD_TEMPLATE)
+            CliError::new(format!(
+                "template parsing error: {}",
+                error.named("version")
+            ))
+            .with_code(BAD_TEMPLATE)
         })?),
     };
     // Without a daemon there is still our own half.
@@ -72,7 +76,15 @@ fn client(context: &Context, api: &str) -> Value {
 fn for_templates(server: &Value) -> Value {
     let mut server = server.clone();
     server["APIVersion"] = server["ApiVersion"].clone();
-    for field in ["Platform", "Components", "KernelVersion", "Experimental", "BuildTime", "GitCommit", "GoVersion"] {
+    for field in [
+        "Platform",
+        "Components",
+        "KernelVersion",
+        "Experimental",
+        "BuildTime",
+        "GitCommit",
+        "GoVersion",
+    ] {
         if server.get(field).is_none() {
             server[field] = match field {
                 "Platform" => json!({"Name": ""}),
@@ -98,7 +110,10 @@ fn print(context: &Context, api: &str, server: Option<&Value>) {
     }
     let Some(server) = server else { return };
     println!("\nServer: {}", text(server, "/Platform/Name"));
-    let components = server["Components"].as_array().cloned().unwrap_or_else(|| vec![engine(server)]);
+    let components = server["Components"]
+        .as_array()
+        .cloned()
+        .unwrap_or_else(|| vec![engine(server)]);
     for component in &components {
         println!(" {}:", text(component, "/Name"));
         println!("  {:<17} {}", "Version:", text(component, "/Version"));
@@ -109,7 +124,11 @@ fn print(context: &Context, api: &str, server: Option<&Value>) {
             let mut rows: Vec<_> = details.as_object().into_iter().flatten().collect();
             rows.sort_by_key(|(name, _)| *name);
             for (name, value) in rows {
-                println!("  {:<17} {}", format!("{name}:"), value.as_str().unwrap_or_default());
+                println!(
+                    "  {:<17} {}",
+                    format!("{name}:"),
+                    value.as_str().unwrap_or_default()
+                );
             }
         }
     }
@@ -126,7 +145,11 @@ fn engine(server: &Value) -> Value {
 
 fn print_engine(details: &Value) {
     let detail = |name: &str| details[name].as_str().unwrap_or_default().to_owned();
-    let api = format!("{} (minimum version {})", detail("ApiVersion"), detail("MinAPIVersion"));
+    let api = format!(
+        "{} (minimum version {})",
+        detail("ApiVersion"),
+        detail("MinAPIVersion")
+    );
     let place = format!("{}/{}", detail("Os"), detail("Arch"));
     for (name, value) in [
         ("API version:", api),

@@ -113,13 +113,18 @@ impl Scope<'_> {
                 let mut items: Vec<_> = fields.iter().collect();
                 items.sort_by_key(|(name, _)| *name);
                 let pairs = items.into_iter();
-                pairs.map(|(name, item)| (Value::from(name.as_str()), item)).collect()
+                pairs
+                    .map(|(name, item)| (Value::from(name.as_str()), item))
+                    .collect()
             }
             Value::Null => Vec::new(),
             _ if self.heads => Vec::new(),
             other => {
                 let command = &pipe[pipe.len() - 1];
-                return Err(self.at(command, format!("range can't iterate over {}", print(other))));
+                return Err(self.at(
+                    command,
+                    format!("range can't iterate over {}", print(other)),
+                ));
             }
         };
         if items.is_empty() {
@@ -147,7 +152,12 @@ impl Scope<'_> {
         Ok(last.unwrap_or(Value::Null))
     }
 
-    fn command(&self, command: &Command, dot: &Value, last: Option<Value>) -> Result<Value, Mistake> {
+    fn command(
+        &self,
+        command: &Command,
+        dot: &Value,
+        last: Option<Value>,
+    ) -> Result<Value, Mistake> {
         match command.terms.split_first() {
             Some((Term::Name(name), rest)) => {
                 let mut args = rest
@@ -156,7 +166,10 @@ impl Scope<'_> {
                     .collect::<Result<Vec<_>, _>>()?;
                 args.extend(last);
                 if self.heads && leaves_heads(name) {
-                    return Ok(args.into_iter().find(Value::is_string).unwrap_or(Value::Null));
+                    return Ok(args
+                        .into_iter()
+                        .find(Value::is_string)
+                        .unwrap_or(Value::Null));
                 }
                 call(name, &args).map_err(|why| self.at(command, why))
             }
@@ -172,7 +185,10 @@ impl Scope<'_> {
             Some((term, [])) if last.is_none() => self.term(term, dot),
             Some((Term::Field(fields, _), _)) => Err(self.at(
                 command,
-                format!("{} has arguments but cannot be invoked as function", fields.join(".")),
+                format!(
+                    "{} has arguments but cannot be invoked as function",
+                    fields.join(".")
+                ),
             )),
             _ => Err(self.at(command, "can't give argument to non-function".to_owned())),
         }
@@ -180,14 +196,19 @@ impl Scope<'_> {
 
     /// A mistake in a command, with the command's own text.
     fn at(&self, command: &Command, why: String) -> Mistake {
-        let text = self.source.get(command.start..command.end).unwrap_or_default();
+        let text = self
+            .source
+            .get(command.start..command.end)
+            .unwrap_or_default();
         Mistake::new(format!("at <{text}>: {why}"), command.start)
     }
 
     fn term(&self, term: &Term, dot: &Value) -> Result<Value, Mistake> {
         Ok(match term {
             Term::Field(fields, at) => self.field(dot, fields, *at)?,
-            Term::Variable(name, fields, at) if name.is_empty() => self.field(self.root, fields, *at)?,
+            Term::Variable(name, fields, at) if name.is_empty() => {
+                self.field(self.root, fields, *at)?
+            }
             Term::Variable(name, fields, at) => {
                 let value = self.variables.get(name).ok_or_else(|| {
                     Mistake::new(format!("at <${name}>: undefined variable: ${name}"), *at)
@@ -202,7 +223,9 @@ impl Scope<'_> {
                 let value = self.pipe(pipe, dot)?;
                 self.field(&value, fields, *at)?
             }
-            Term::Name(name) => call(name, &[]).map_err(|why| Mistake::new(format!("at <{name}>: {why}"), 0))?,
+            Term::Name(name) => {
+                call(name, &[]).map_err(|why| Mistake::new(format!("at <{name}>: {why}"), 0))?
+            }
         })
     }
 
@@ -212,9 +235,8 @@ impl Scope<'_> {
         let mut value = value;
         let mut at = start;
         for (number, name) in fields.iter().enumerate() {
-            let wrong = |why: String| {
-                Mistake::new(format!("at <.{}>: {why}", fields.join(".")), at)
-            };
+            let wrong =
+                |why: String| Mistake::new(format!("at <.{}>: {why}", fields.join(".")), at);
             let Value::Object(object) = value else {
                 return Err(wrong(match value {
                     Value::Null => format!("nil pointer evaluating interface {{}}.{name}"),
@@ -250,9 +272,9 @@ fn leaves_heads(name: &str) -> bool {
 fn last_field(pipe: &Pipe) -> Option<&str> {
     match pipe.as_slice() {
         [command] => match command.terms.as_slice() {
-            [Term::Field(fields, _) | Term::Variable(_, fields, _) | Term::Nested(_, fields, _)] => {
-                fields.last().map(String::as_str)
-            }
+            [
+                Term::Field(fields, _) | Term::Variable(_, fields, _) | Term::Nested(_, fields, _),
+            ] => fields.last().map(String::as_str),
             _ => None,
         },
         _ => None,

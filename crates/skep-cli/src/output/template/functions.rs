@@ -8,8 +8,9 @@ use super::eval::number_value;
 use super::values::{LABELS, is_true, print};
 
 const NAMES: [&str; 24] = [
-    "json", "lower", "upper", "title", "split", "join", "pad", "truncate", "println", "print", "printf",
-    "len", "index", "slice", "html", "urlquery", "eq", "ne", "lt", "le", "gt", "ge", "and", "or",
+    "json", "lower", "upper", "title", "split", "join", "pad", "truncate", "println", "print",
+    "printf", "len", "index", "slice", "html", "urlquery", "eq", "ne", "lt", "le", "gt", "ge",
+    "and", "or",
 ];
 
 /// Whether templates can call it.
@@ -22,7 +23,10 @@ pub(super) fn call(name: &str, args: &[Value]) -> Result<Value, String> {
     let text = |at: usize| args.get(at).map(print).unwrap_or_default();
     let wants = |count: usize| {
         (args.len() >= count).then_some(()).ok_or_else(|| {
-            format!("wrong number of args for {name}: want {count} got {}", args.len())
+            format!(
+                "wrong number of args for {name}: want {count} got {}",
+                args.len()
+            )
         })
     };
     Ok(match name {
@@ -78,7 +82,10 @@ pub(super) fn call(name: &str, args: &[Value]) -> Result<Value, String> {
                 Value::String(text) => text.len(),
                 Value::Null => 0,
                 other => {
-                    return Err(format!("error calling len: len of type {}", super::values::kind_of(other)));
+                    return Err(format!(
+                        "error calling len: len of type {}",
+                        super::values::kind_of(other)
+                    ));
                 }
             })
         }
@@ -92,7 +99,10 @@ pub(super) fn call(name: &str, args: &[Value]) -> Result<Value, String> {
         "eq" => {
             wants(2)?;
             let text_and_number = |a: &Value, b: &Value| a.is_string() && b.is_number();
-            if args[1..].iter().any(|other| text_and_number(&args[0], other) || text_and_number(other, &args[0])) {
+            if args[1..]
+                .iter()
+                .any(|other| text_and_number(&args[0], other) || text_and_number(other, &args[0]))
+            {
                 return Err("error calling eq: incompatible types for comparison".to_owned());
             }
             Value::Bool(
@@ -135,7 +145,10 @@ fn json_text(value: &Value) -> String {
         Value::Object(fields) if fields.contains_key(LABELS) => {
             let mut all: Vec<_> = fields.iter().filter(|(name, _)| *name != LABELS).collect();
             all.sort_by_key(|(name, _)| *name);
-            let sorted = all.into_iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+            let sorted = all
+                .into_iter()
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect();
             crate::output::escaped_json(&Value::Object(sorted))
         }
         other => other.to_string(),
@@ -146,21 +159,27 @@ fn index(args: &[Value]) -> Result<Value, String> {
     let Some((first, keys)) = args.split_first() else {
         return Err("wrong number of args for index: want at least 1 got 0".to_owned());
     };
-    keys.iter().try_fold(first.clone(), |value, key| match (&value, key) {
-        (Value::Array(items), key) => key
-            .as_u64()
-            .and_then(|at| items.get(usize::try_from(at).ok()?))
-            .cloned()
-            .ok_or_else(|| format!("error calling index: index out of range: {}", print(key))),
-        (Value::String(text), key) => key
-            .as_u64()
-            .and_then(|at| text.as_bytes().get(usize::try_from(at).ok()?))
-            .map(|byte| Value::from(*byte))
-            .ok_or_else(|| format!("error calling index: index out of range: {}", print(key))),
-        (Value::Object(fields), key) => Ok(fields.get(&print(key)).cloned().unwrap_or(Value::from(""))),
-        (Value::Null, _) => Ok(Value::from("")),
-        (other, _) => Err(format!("error calling index: can't index item of type {}", super::values::kind_of(other))),
-    })
+    keys.iter()
+        .try_fold(first.clone(), |value, key| match (&value, key) {
+            (Value::Array(items), key) => key
+                .as_u64()
+                .and_then(|at| items.get(usize::try_from(at).ok()?))
+                .cloned()
+                .ok_or_else(|| format!("error calling index: index out of range: {}", print(key))),
+            (Value::String(text), key) => key
+                .as_u64()
+                .and_then(|at| text.as_bytes().get(usize::try_from(at).ok()?))
+                .map(|byte| Value::from(*byte))
+                .ok_or_else(|| format!("error calling index: index out of range: {}", print(key))),
+            (Value::Object(fields), key) => {
+                Ok(fields.get(&print(key)).cloned().unwrap_or(Value::from("")))
+            }
+            (Value::Null, _) => Ok(Value::from("")),
+            (other, _) => Err(format!(
+                "error calling index: can't index item of type {}",
+                super::values::kind_of(other)
+            )),
+        })
 }
 
 fn slice(args: &[Value]) -> Result<Value, String> {
@@ -169,7 +188,12 @@ fn slice(args: &[Value]) -> Result<Value, String> {
             value
                 .as_u64()
                 .and_then(|number| usize::try_from(number).ok())
-                .ok_or_else(|| format!("error calling slice: cannot index slice/array with type {}", super::values::kind_of(value)))
+                .ok_or_else(|| {
+                    format!(
+                        "error calling slice: cannot index slice/array with type {}",
+                        super::values::kind_of(value)
+                    )
+                })
         })
     };
     let bad = |at: usize| format!("error calling slice: index out of range: {at}");
@@ -180,9 +204,15 @@ fn slice(args: &[Value]) -> Result<Value, String> {
         }
         Value::Array(items) => {
             let (from, to) = (place(1, 0)?, place(2, items.len())?);
-            items.get(from..to).map(|items| Value::from(items.to_vec())).ok_or_else(|| bad(to))
+            items
+                .get(from..to)
+                .map(|items| Value::from(items.to_vec()))
+                .ok_or_else(|| bad(to))
         }
-        other => Err(format!("error calling slice: can't slice item of type {}", super::values::kind_of(other))),
+        other => Err(format!(
+            "error calling slice: can't slice item of type {}",
+            super::values::kind_of(other)
+        )),
     }
 }
 
@@ -230,7 +260,9 @@ fn printf(format: &str, args: &[Value]) -> String {
             Some('%') => text.push('%'),
             Some(verb) => {
                 let value = args.next().unwrap_or(&Value::Null);
-                let digits = spec.split_once('.').map_or(6, |(_, digits)| digits.parse().unwrap_or(0).min(64));
+                let digits = spec
+                    .split_once('.')
+                    .map_or(6, |(_, digits)| digits.parse().unwrap_or(0).min(64));
                 let number = value.as_f64().unwrap_or(0.0);
                 let shown = match verb {
                     'q' => format!("{:?}", print(value)),

@@ -79,7 +79,11 @@ pub(super) fn lex(source: &str) -> Result<Vec<Piece>, Mistake> {
             pieces.push(Piece::Action(words(action, start)?, start));
         }
     }
-    let tail = if trim { source[at..].trim_start() } else { &source[at..] };
+    let tail = if trim {
+        source[at..].trim_start()
+    } else {
+        &source[at..]
+    };
     if !tail.is_empty() {
         pieces.push(Piece::Text(tail.to_owned()));
     }
@@ -112,7 +116,8 @@ fn words(action: &str, offset: usize) -> Result<Vec<Spanned>, Mistake> {
             at += c.len_utf8();
             continue;
         }
-        let (word, used) = word(&action[at..], c).map_err(|text| Mistake::new(text, offset + at))?;
+        let (word, used) =
+            word(&action[at..], c).map_err(|text| Mistake::new(text, offset + at))?;
         words.push(Spanned {
             word,
             start: offset + at,
@@ -142,7 +147,10 @@ fn word(rest: &str, first: char) -> Result<(Word, usize), String> {
         '$' => {
             let end = ident_end(&rest[1..]);
             let (fields, used) = fields(&rest[1 + end..]);
-            (Word::Variable(rest[1..=end].to_owned(), fields), 1 + end + used)
+            (
+                Word::Variable(rest[1..=end].to_owned(), fields),
+                1 + end + used,
+            )
         }
         '-' | '+' | '0'..='9' => {
             let end = rest[1..]

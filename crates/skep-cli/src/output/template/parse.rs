@@ -59,7 +59,10 @@ pub(super) fn parse(pieces: &[Piece]) -> Result<Vec<Node>, Mistake> {
     let (nodes, ending) = parser.nodes()?;
     match ending {
         None => Ok(nodes),
-        Some(ending) => Err(Mistake::new(format!("unexpected {{{{{}}}}}", ending.word), ending.at)),
+        Some(ending) => Err(Mistake::new(
+            format!("unexpected {{{{{}}}}}", ending.word),
+            ending.at,
+        )),
     }
 }
 
@@ -89,7 +92,13 @@ impl Parser<'_> {
             match piece {
                 Piece::Text(text) => nodes.push(Node::Text(text.clone())),
                 Piece::Action(words, at) => match words.split_first() {
-                    Some((Spanned { word: Word::Name(name), .. }, rest)) if name == "end" || name == "else" => {
+                    Some((
+                        Spanned {
+                            word: Word::Name(name),
+                            ..
+                        },
+                        rest,
+                    )) if name == "end" || name == "else" => {
                         ending = Some(Ending {
                             word: name.clone(),
                             rest: rest.to_vec(),
@@ -116,7 +125,8 @@ impl Parser<'_> {
             Word::Name(name) if name == "break" && rest.is_empty() => Ok(Node::Break),
             Word::Name(name) if name == "continue" && rest.is_empty() => Ok(Node::Continue),
             Word::Variable(name, fields)
-                if fields.is_empty() && rest.first().is_some_and(|next| next.word == Word::Assign) =>
+                if fields.is_empty()
+                    && rest.first().is_some_and(|next| next.word == Word::Assign) =>
             {
                 Ok(Node::Set(name.clone(), pipe(&rest[1..], at)?))
             }
@@ -145,7 +155,13 @@ impl Parser<'_> {
         let ending = ending.ok_or_else(eof)?;
         let otherwise = match ending.rest.split_first() {
             _ if ending.word == "end" => Vec::new(),
-            Some((Spanned { word: Word::Name(kind), .. }, rest)) if kind == "if" || kind == "with" => {
+            Some((
+                Spanned {
+                    word: Word::Name(kind),
+                    ..
+                },
+                rest,
+            )) if kind == "if" || kind == "with" => {
                 vec![self.block(kind, rest, ending.at)?]
             }
             _ => match self.nodes()? {
@@ -177,7 +193,11 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     /// Commands up to the end or a closing parenthesis, of which it tells the fields and place.
-    fn commands(&mut self, at: usize, depth: usize) -> Result<(Pipe, Option<(Vec<String>, usize)>), Mistake> {
+    fn commands(
+        &mut self,
+        at: usize,
+        depth: usize,
+    ) -> Result<(Pipe, Option<(Vec<String>, usize)>), Mistake> {
         if depth > MAX_DEPTH {
             return Err(Mistake::new("the template nests too deep", at));
         }
@@ -199,7 +219,10 @@ impl Reader<'_> {
                     _ => return Err(Mistake::new("unclosed left paren", next.start)),
                 },
                 Word::Name(name) if !is_function(&name) => {
-                    return Err(Mistake::new(format!("function {name:?} not defined"), next.start));
+                    return Err(Mistake::new(
+                        format!("function {name:?} not defined"),
+                        next.start,
+                    ));
                 }
                 Word::Name(name) => Term::Name(name),
                 Word::Field(fields) => Term::Field(fields, next.start),
@@ -215,7 +238,10 @@ impl Reader<'_> {
                     return Err(Mistake::new("unexpected \":=\" in operand", next.start));
                 }
             };
-            let end = self.words.get(self.at - 1).map_or(next.end, |last| last.end);
+            let end = self
+                .words
+                .get(self.at - 1)
+                .map_or(next.end, |last| last.end);
             if let Some(command) = pipe.last_mut() {
                 if command.terms.is_empty() {
                     command.start = next.start;

@@ -26,12 +26,30 @@ fn fields_and_functions() {
     );
     check("{{printf \"%-5s|%d\" .Name .Count}}", "web  |3");
     check("{{join (split \"a,b\" \",\") \"+\"}}", "a+b");
-    check("{{.Missing}}", "template: :1:2: executing \"\" at <.Missing>: map has no entry for key \"Missing\"");
-    check("{{.Spec.Ports.Nope}}", "template: :1:13: executing \"\" at <.Spec.Ports.Nope>: can't evaluate field Nope in type []interface {}");
-    check("{{.Health}} {{if .Health}}x{{else}}none{{end}} {{.Binds}} {{.Err}}", "<nil> none [] ");
-    check("{{slice .Name 1 3}} {{html \"<a>\"}} {{.Spec}}", "eb &lt;a&gt; {[{80} {443}]}");
-    check("{{range .Spec.Ports}}{{if eq .Port 443}}{{break}}{{end}}{{.Port}}{{end}}", "80");
-    check("{{index .Spec.Ports 9}}", "template: :1:2: executing \"\" at <index .Spec.Ports 9>: error calling index: index out of range: 9");
+    check(
+        "{{.Missing}}",
+        "template: :1:2: executing \"\" at <.Missing>: map has no entry for key \"Missing\"",
+    );
+    check(
+        "{{.Spec.Ports.Nope}}",
+        "template: :1:13: executing \"\" at <.Spec.Ports.Nope>: can't evaluate field Nope in type []interface {}",
+    );
+    check(
+        "{{.Health}} {{if .Health}}x{{else}}none{{end}} {{.Binds}} {{.Err}}",
+        "<nil> none [] ",
+    );
+    check(
+        "{{slice .Name 1 3}} {{html \"<a>\"}} {{.Spec}}",
+        "eb &lt;a&gt; {[{80} {443}]}",
+    );
+    check(
+        "{{range .Spec.Ports}}{{if eq .Port 443}}{{break}}{{end}}{{.Port}}{{end}}",
+        "80",
+    );
+    check(
+        "{{index .Spec.Ports 9}}",
+        "template: :1:2: executing \"\" at <index .Spec.Ports 9>: error calling index: index out of range: 9",
+    );
 }
 
 #[test]

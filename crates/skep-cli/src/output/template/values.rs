@@ -22,7 +22,8 @@ const TEXTS: &str = " Err Message Hostname Dir User StopSignal Isolation MacAddr
 const NUMBERS: &str = " Slot Pid PID ExitCode ForceUpdate MaxReplicas NanoCPUs MemoryBytes Pids StopTimeout Retries Interval \
     Timeout StartPeriod StartInterval Delay Monitor MaxFailureRatio OomScoreAdj Nodes Managers DataPathPort SubnetSize \
     PublishedPort RunningTasks DesiredTasks CompletedTasks ";
-const BOOLS: &str = " TTY OpenStdin ReadOnly Leader NetworkDisabled ArgsEscaped RootRotationInProgress Warnings ";
+const BOOLS: &str =
+    " TTY OpenStdin ReadOnly Leader NetworkDisabled ArgsEscaped RootRotationInProgress Warnings ";
 const LISTS: &str = " Env Command Args Groups Hosts Secrets Configs CapabilityAdd CapabilityDrop Ulimits Mounts Constraints \
     Preferences Platforms VirtualIPs Ports Shell OnBuild Entrypoint Cmd Binds Devices CapAdd CapDrop Links Aliases DNSNames \
     GenericResources NetworksAttachments Addresses Peers LinkLocalIPs RepoDigests RepoTags ExtraHosts SecurityOpt GroupAdd \
@@ -73,7 +74,10 @@ pub(super) fn print(value: &Value) -> String {
         }
         // A structure prints its values in their order; names of maps are the user's.
         Value::Object(fields) if is_structure(fields) => {
-            let fields: Vec<_> = fields.iter().map(|(name, value)| print_named(name, value)).collect();
+            let fields: Vec<_> = fields
+                .iter()
+                .map(|(name, value)| print_named(name, value))
+                .collect();
             format!("{{{}}}", fields.join(" "))
         }
         Value::Object(fields) => print_map(fields),
@@ -94,7 +98,10 @@ fn print_map(fields: &serde_json::Map<String, Value>) -> String {
 }
 
 fn is_structure(fields: &serde_json::Map<String, Value>) -> bool {
-    !fields.is_empty() && fields.keys().all(|name| name.starts_with(|c: char| c.is_ascii_uppercase()))
+    !fields.is_empty()
+        && fields
+            .keys()
+            .all(|name| name.starts_with(|c: char| c.is_ascii_uppercase()))
 }
 
 /// Go's truth: not zero, not empty.

@@ -31,30 +31,61 @@ pub(super) fn item(name: &str, stats: &Value, full: bool) -> Item {
     let row = Row::from([
         ("Container", name.to_owned()),
         ("ID", if full { id.to_owned() } else { short_id(id) }),
-        ("Name", text(stats, "/name").trim_start_matches('/').to_owned()),
+        (
+            "Name",
+            text(stats, "/name").trim_start_matches('/').to_owned(),
+        ),
         ("CPUPerc", format!("{:.2}%", cpu_percent(stats))),
-        ("MemUsage", format!("{} / {}", bytes_binary(memory.used), bytes_binary(memory.limit))),
+        (
+            "MemUsage",
+            format!(
+                "{} / {}",
+                bytes_binary(memory.used),
+                bytes_binary(memory.limit)
+            ),
+        ),
         ("MemPerc", format!("{:.2}%", memory.percent())),
-        ("NetIO", format!("{} / {}", decimal(received), decimal(sent))),
-        ("BlockIO", format!("{} / {}", decimal(read), decimal(written))),
-        ("PIDs", format!("{:.0}", number(stats, "/pids_stats/current"))),
+        (
+            "NetIO",
+            format!("{} / {}", decimal(received), decimal(sent)),
+        ),
+        (
+            "BlockIO",
+            format!("{} / {}", decimal(read), decimal(written)),
+        ),
+        (
+            "PIDs",
+            format!("{:.0}", number(stats, "/pids_stats/current")),
+        ),
     ]);
     Item::new(row, &Value::Null)
 }
 
 fn number(stats: &Value, pointer: &str) -> f64 {
-    stats.pointer(pointer).and_then(Value::as_f64).unwrap_or(0.0)
+    stats
+        .pointer(pointer)
+        .and_then(Value::as_f64)
+        .unwrap_or(0.0)
 }
 
 /// The share of one CPU's time since the sample before.
 fn cpu_percent(stats: &Value) -> f64 {
-    let used = number(stats, "/cpu_stats/cpu_usage/total_usage") - number(stats, "/precpu_stats/cpu_usage/total_usage");
-    let passed = number(stats, "/cpu_stats/system_cpu_usage") - number(stats, "/precpu_stats/system_cpu_usage");
+    let used = number(stats, "/cpu_stats/cpu_usage/total_usage")
+        - number(stats, "/precpu_stats/cpu_usage/total_usage");
+    let passed = number(stats, "/cpu_stats/system_cpu_usage")
+        - number(stats, "/precpu_stats/system_cpu_usage");
     let cpus = match number(stats, "/cpu_stats/online_cpus") {
-        0.0 => stats.pointer("/cpu_stats/cpu_usage/percpu_usage").and_then(Value::as_array).map_or(0.0, |all| all.len() as f64),
+        0.0 => stats
+            .pointer("/cpu_stats/cpu_usage/percpu_usage")
+            .and_then(Value::as_array)
+            .map_or(0.0, |all| all.len() as f64),
         cpus => cpus,
     };
-    if used > 0.0 && passed > 0.0 { used / passed * cpus * 100.0 } else { 0.0 }
+    if used > 0.0 && passed > 0.0 {
+        used / passed * cpus * 100.0
+    } else {
+        0.0
+    }
 }
 
 struct Memory {
@@ -68,7 +99,11 @@ impl Memory {
         // Pages that only cache files are not the container's use; the first is cgroup v1's.
         let cached = ["total_inactive_file", "inactive_file"]
             .into_iter()
-            .filter_map(|name| stats.pointer(&format!("/memory_stats/stats/{name}"))?.as_f64())
+            .filter_map(|name| {
+                stats
+                    .pointer(&format!("/memory_stats/stats/{name}"))?
+                    .as_f64()
+            })
             .find(|cached| *cached < usage);
         Self {
             used: usage - cached.unwrap_or(0.0),
@@ -77,14 +112,23 @@ impl Memory {
     }
 
     fn percent(&self) -> f64 {
-        if self.limit > 0.0 { self.used / self.limit * 100.0 } else { 0.0 }
+        if self.limit > 0.0 {
+            self.used / self.limit * 100.0
+        } else {
+            0.0
+        }
     }
 }
 
 fn block_bytes(stats: &Value) -> (f64, f64) {
-    let all = stats.pointer("/blkio_stats/io_service_bytes_recursive").and_then(Value::as_array);
+    let all = stats
+        .pointer("/blkio_stats/io_service_bytes_recursive")
+        .and_then(Value::as_array);
     let of = |letter: char| -> f64 {
-        let matching = all.into_iter().flatten().filter(|one| text(one, "/op").to_ascii_lowercase().starts_with(letter));
+        let matching = all
+            .into_iter()
+            .flatten()
+            .filter(|one| text(one, "/op").to_ascii_lowercase().starts_with(letter));
         matching.map(|one| number(one, "/value")).sum()
     };
     (of('r'), of('w'))
@@ -93,7 +137,10 @@ fn block_bytes(stats: &Value) -> (f64, f64) {
 fn network_bytes(stats: &Value) -> (f64, f64) {
     let all = stats["networks"].as_object();
     let of = |name: &str| -> f64 {
-        all.into_iter().flatten().map(|(_, one)| number(one, name)).sum()
+        all.into_iter()
+            .flatten()
+            .map(|(_, one)| number(one, name))
+            .sum()
     };
     (of("/rx_bytes"), of("/tx_bytes"))
 }
