@@ -61,7 +61,7 @@ impl Context {
                 error.message
             ))
         });
-        let headers = headers(&file.value);
+        let headers = headers(&file.value)?;
         Ok(Self {
             client: Client::new(endpoint, env("DOCKER_API_VERSION"), headers),
             config_dir,
@@ -141,13 +141,25 @@ fn tls_files(root: &Matches, config_dir: &Path) -> Option<TlsFiles> {
     })
 }
 
-/// `HttpHeaders` of the configuration. The user agent is ours to say.
-fn headers(config: &Value) -> Vec<(String, String)> {
-    let given = config["HttpHeaders"].as_object().into_iter().flatten();
-    given
-        .filter(|(name, _)| !name.eq_ignore_ascii_case("user-agent"))
-        .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
-        .collect()
+/// `$DOCKER_CUSTOM_HEADERS` (`name=value,...`), or else `HttpHeaders` of the configuration. The user
+/// agent is ours to say.
+fn headers(config: &Value) -> Result<Vec<(String, String)>, CliError> {
+    let mut all = Vec::new();
+    if let Some(text) = env("DOCKER_CUSTOM_HEADERS") {
+        for field in crate::opts::fields(&text)? {
+            let (name, value) = field.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(|| {
+                CliError::new(format!(
+                    "failed to parse custom headers from DOCKER_CUSTOM_HEADERS environment variable: missing value in {field:?}"
+                ))
+            })?;
+            all.push((name.to_owned(), value.to_owned()));
+        }
+    } else {
+        let given = config["HttpHeaders"].as_object().into_iter().flatten();
+        all.extend(given.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))));
+    }
+    all.retain(|(name, _)| !name.eq_ignore_ascii_case("user-agent"));
+    Ok(all)
 }
 
 /// The address without any choice of the user's.

@@ -88,20 +88,33 @@ fn helper<'a>(config: &'a Value, key: &str) -> Option<&'a str> {
 
 /// The credentials for a registry. A helper that fails counts as one that knows nothing.
 pub(crate) fn get(context: &Context, key: &str) -> Credentials {
+    if let Some(found) = from_environment(key) {
+        return found;
+    }
     if let Some(name) = helper(&context.config, key) {
         return match ask(name, "get", key) {
             Ok(answer) => from_helper(&answer, key),
             Err(_) => Credentials::default(),
         };
     }
-    let auths = context.config["auths"].as_object();
-    let entry = auths.and_then(|auths| {
-        let known = |other: &&String| host_of(other) == host_of(key);
-        auths
-            .get(key)
-            .or_else(|| auths.keys().find(known).and_then(|name| auths.get(name)))
-    });
+    let entry = entry_of(&context.config, key);
     entry.map_or_else(Credentials::default, |entry| from_file(entry, key))
+}
+
+/// What a configuration's `auths` say of a registry, under its key or under its address.
+fn entry_of<'a>(config: &'a Value, key: &str) -> Option<&'a Value> {
+    let auths = config["auths"].as_object()?;
+    let known = |other: &&String| host_of(other) == host_of(key);
+    auths
+        .get(key)
+        .or_else(|| auths.keys().find(known).and_then(|name| auths.get(name)))
+}
+
+/// What `$DOCKER_AUTH_CONFIG` says, which counts before everything else.
+fn from_environment(key: &str) -> Option<Credentials> {
+    let text = crate::context::env("DOCKER_AUTH_CONFIG")?;
+    let config: Value = serde_json::from_str(&text).ok()?;
+    entry_of(&config, key).map(|entry| from_file(entry, key))
 }
 
 /// All credentials, by registry: for the header `X-Registry-Config`.

@@ -129,7 +129,9 @@ impl Stage {
             .unwrap();
         let mut told = String::new();
         for (mark, bytes) in [("1", &output.stdout), ("2", &output.stderr)] {
-            let text = String::from_utf8_lossy(bytes).replace(&at(""), "/TMP/");
+            let text = String::from_utf8_lossy(bytes)
+                .replace(&at(""), "/TMP/")
+                .replace('\x1b', "^[");
             for line in text.lines() {
                 let _ = writeln!(told, "{mark} {line}");
             }

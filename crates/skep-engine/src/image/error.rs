@@ -53,6 +53,8 @@ pub enum ImageError {
     PullDenied(String),
     #[error("unauthorized: authentication required")]
     Unauthorized,
+    #[error("{0}")]
+    LoginRefused(String),
     #[error("no matching manifest for {0} in the manifest list entries")]
     NoPlatform(String),
     #[error("{0}")]
@@ -90,6 +92,7 @@ impl ImageError {
             Self::InUse { .. } => ErrorKind::Conflict,
             Self::NotSupported(_) => ErrorKind::NotImplemented,
             Self::Unauthorized => ErrorKind::Internal,
+            Self::LoginRefused(_) => ErrorKind::Unauthenticated,
             Self::Interrupted => ErrorKind::Unavailable,
             Self::Io { .. }
             | Self::Stream { .. }

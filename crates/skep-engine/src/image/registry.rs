@@ -18,7 +18,7 @@ use super::config::host_architecture;
 
 const CONNECT_DEADLINE: Duration = Duration::from_secs(15);
 const READ_DEADLINE: Duration = Duration::from_secs(60);
-const HUB: &str = "registry-1.docker.io";
+pub(super) const HUB: &str = "registry-1.docker.io";
 
 /// Media types of a manifest of one image.
 pub(super) const MANIFEST_TYPES: [&str; 2] = [
@@ -82,6 +82,19 @@ impl RegistryAuth {
         let auth: Option<Self> =
             serde_json::from_slice(&json).map_err(|error| bad(error.to_string()))?;
         Ok(auth.unwrap_or_default())
+    }
+
+    /// User and password as the header `Authorization` has them; nothing without a user.
+    pub(super) fn basic(&self) -> Option<String> {
+        use base64::Engine as _;
+        match self.secret() {
+            secrets::RegistryAuth::Basic(user, password) => {
+                let pair = format!("{user}:{password}");
+                let pair = base64::engine::general_purpose::STANDARD.encode(pair);
+                Some(format!("Basic {pair}"))
+            }
+            _ => None,
+        }
     }
 
     fn secret(&self) -> secrets::RegistryAuth {
@@ -160,7 +173,7 @@ impl Registry {
             .unwrap_or_else(|poisoned| poisoned.into_inner()) = config;
     }
 
-    fn config(&self) -> RegistryConfig {
+    pub fn config(&self) -> RegistryConfig {
         self.config
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
@@ -529,7 +542,7 @@ fn fetched(reference: &Reference, content: Vec<u8>, claimed: &str) -> Result<Fet
 }
 
 /// Loopback addresses, and what the configuration names.
-fn is_insecure(host: &str, insecure: &[String]) -> bool {
+pub(super) fn is_insecure(host: &str, insecure: &[String]) -> bool {
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
     let name = name.trim_start_matches('[').trim_end_matches(']');
     let address: Option<IpAddr> = if name == "localhost" {

@@ -1,5 +1,6 @@
 //! `/images/*` and `/distribution/*`.
 
+mod search;
 mod transfer;
 mod view;
 
@@ -34,9 +35,7 @@ pub async fn route(call: Call, path: &[&str]) -> Result<Response> {
         ("POST", ["images", "create"]) => transfer::create(call).await,
         ("POST", ["images", "load"]) => transfer::load(call).await,
         ("POST", ["images", "prune"]) => prune(call).await,
-        ("GET", ["images", "search"]) => Err(ApiError::not_implemented(
-            "searching Docker Hub is not supported by skep",
-        )),
+        ("GET", ["images", "search"]) => search::search(&call).await,
         ("GET", ["images", "get"]) => {
             let names = call.query.all("names").flat_map(|names| names.split(','));
             let names = names.map(str::to_owned).collect();
