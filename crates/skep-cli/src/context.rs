@@ -156,7 +156,9 @@ fn headers(config: &Value) -> Result<Vec<(String, String)>, CliError> {
         }
     } else {
         let given = config["HttpHeaders"].as_object().into_iter().flatten();
-        all.extend(given.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))));
+        all.extend(
+            given.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))),
+        );
     }
     all.retain(|(name, _)| !name.eq_ignore_ascii_case("user-agent"));
     Ok(all)

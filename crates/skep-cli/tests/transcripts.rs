@@ -32,6 +32,6 @@ macro_rules! transcripts {
 }
 
 transcripts!(
-    containers, create, formats, grammar, images, networks, registry, run, system, terminal, volumes,
-    contexts, update,
+    containers, create, formats, grammar, images, networks, registry, run, system, terminal,
+    volumes, contexts, update,
 );

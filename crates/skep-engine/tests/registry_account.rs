@@ -32,16 +32,25 @@ fn registry(way: Way) -> String {
 
 fn answer(stream: &TcpStream, way: Way, own: &str) {
     let mut lines = BufReader::new(stream).lines();
-    let Some(Ok(first)) = lines.next() else { return };
+    let Some(Ok(first)) = lines.next() else {
+        return;
+    };
     let mut authorization = String::new();
-    for line in lines.map_while(Result::ok).take_while(|line| !line.is_empty()) {
+    for line in lines
+        .map_while(Result::ok)
+        .take_while(|line| !line.is_empty())
+    {
         if let Some(value) = line.to_ascii_lowercase().strip_prefix("authorization: ") {
             authorization = line[line.len() - value.len()..].to_owned();
         }
     }
-    let good = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode("me:secret"));
+    let good = format!(
+        "Basic {}",
+        base64::engine::general_purpose::STANDARD.encode("me:secret")
+    );
     let path = first.split(' ').nth(1).unwrap_or_default();
-    let refusal = r#"{"errors":[{"code":"UNAUTHORIZED","message":"incorrect username or password"}]}"#;
+    let refusal =
+        r#"{"errors":[{"code":"UNAUTHORIZED","message":"incorrect username or password"}]}"#;
     let (status, head, body) = match (path, way) {
         ("/v2/", Way::Open) => (200, String::new(), "{}".to_owned()),
         ("/v2/", Way::Basic) if authorization == good => (200, String::new(), "{}".to_owned()),
@@ -100,15 +109,26 @@ async fn good_credentials_open_every_kind_of_registry_and_bad_ones_none() {
         assert_eq!(error.kind(), ErrorKind::Unauthenticated);
         let text = error.to_string();
         assert!(text.starts_with("Get \"http://127.0.0.1:"), "{text}");
-        assert!(text.ends_with("/v2/\": unauthorized: incorrect username or password"), "{text}");
+        assert!(
+            text.ends_with("/v2/\": unauthorized: incorrect username or password"),
+            "{text}"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_registry_that_is_not_there_is_named() {
     let (_dir, images) = images();
-    let error = images.login("127.0.0.1:1", &credentials("x")).await.unwrap_err();
-    assert!(error.to_string().contains("Get \"http://127.0.0.1:1/v2/\": "), "{error}");
+    let error = images
+        .login("127.0.0.1:1", &credentials("x"))
+        .await
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("Get \"http://127.0.0.1:1/v2/\": "),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -116,8 +136,21 @@ async fn a_search_asks_the_registry_that_the_term_names() {
     let (_dir, images) = images();
     let address = registry(Way::Open);
     let term = format!("{address}/web");
-    let found = images.search(&term, Some(3), &RegistryAuth::default()).await.unwrap();
+    let found = images
+        .search(&term, Some(3), &RegistryAuth::default())
+        .await
+        .unwrap();
     assert_eq!((found[0].name.as_str(), found[0].star_count), ("a/web", 7));
-    assert!(images.search(&term, Some(0), &RegistryAuth::default()).await.is_err());
-    assert!(images.search("http://x", None, &RegistryAuth::default()).await.is_err());
+    assert!(
+        images
+            .search(&term, Some(0), &RegistryAuth::default())
+            .await
+            .is_err()
+    );
+    assert!(
+        images
+            .search("http://x", None, &RegistryAuth::default())
+            .await
+            .is_err()
+    );
 }

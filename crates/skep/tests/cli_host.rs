@@ -57,12 +57,17 @@ impl Bench {
     /// Runs a line; `{me}` is the command line's own name for objects, `{reg}` the registry.
     fn run(&self, who: usize, line: &str) -> Told {
         let host = &self.lab.hosts[0];
-        let line = line.replace("{me}", WHO[who]).replace("{reg}", &self._registry.name);
+        let line = line
+            .replace("{me}", WHO[who])
+            .replace("{reg}", &self._registry.name);
         let dir = &self.dirs[who];
         let output = host
             .inside("timeout")
             .args(["60", "sh", "-c", &line])
-            .env("PATH", format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", dir.display()))
+            .env(
+                "PATH",
+                format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", dir.display()),
+            )
             .env("DOCKER_HOST", host.docker_host())
             .env("DOCKER_CONFIG", dir.join("config"))
             .env("TZ", "UTC")
@@ -141,14 +146,21 @@ fn both_command_lines_tell_the_same_of_one_host() {
 }
 
 fn images_come_and_go(bench: &Bench) {
-    bench.run(0, "docker import -c 'CMD [\"sh\"]' ../busybox.tar busybox:latest");
+    bench.run(
+        0,
+        "docker import -c 'CMD [\"sh\"]' ../busybox.tar busybox:latest",
+    );
     bench.good("docker images busybox");
     bench.good("docker image inspect -f '{{json .Config.Cmd}} {{.Os}}' busybox");
     bench.good("docker history --format '{{.Comment}} {{.Size}}' busybox");
     bench.good("docker tag busybox {me}/box:1");
     bench.good("docker save -o img.tar {me}/box:1");
     assert!(bench.good("docker rmi {me}/box:1").contains("Untagged"));
-    assert!(bench.good("docker load -i img.tar").contains("Loaded image"));
+    assert!(
+        bench
+            .good("docker load -i img.tar")
+            .contains("Loaded image")
+    );
     bench.good("docker image ls --format '{{.Repository}}:{{.Tag}} {{.Size}}' {me}/box");
     bench.bad("docker image inspect nope", 1);
     bench.bad("docker rmi nope", 1);
@@ -156,14 +168,29 @@ fn images_come_and_go(bench: &Bench) {
 }
 
 fn containers_live(bench: &Bench) {
-    assert_eq!(bench.good("docker run --rm --network none busybox echo hi"), "hi\n");
-    bench.bad("docker run --rm --network none busybox sh -c 'echo out; echo err >&2; exit 7'", 7);
-    bench.bad("docker run --rm --network none busybox /no/such/program", 127);
+    assert_eq!(
+        bench.good("docker run --rm --network none busybox echo hi"),
+        "hi\n"
+    );
+    bench.bad(
+        "docker run --rm --network none busybox sh -c 'echo out; echo err >&2; exit 7'",
+        7,
+    );
+    bench.bad(
+        "docker run --rm --network none busybox /no/such/program",
+        127,
+    );
     bench.bad("docker run --rm --network none busybox /etc", 126);
-    assert_eq!(bench.good("echo in | docker run -i --rm --network none busybox cat"), "in\n");
+    assert_eq!(
+        bench.good("echo in | docker run -i --rm --network none busybox cat"),
+        "in\n"
+    );
     bench.good("docker run -d --name {me} -l a=b -e X=y -m 64m --hostname h busybox sh -c 'echo started; sleep 1000'");
     bench.bad("docker run -d --name {me} busybox true", 125);
-    assert_eq!(bench.good("docker exec -e Z=1 {me} sh -c 'echo $X$Z; hostname'"), "y1\nh\n");
+    assert_eq!(
+        bench.good("docker exec -e Z=1 {me} sh -c 'echo $X$Z; hostname'"),
+        "y1\nh\n"
+    );
     bench.bad("docker exec {me} sh -c 'exit 3'", 3);
     bench.bad("docker exec {me} nope", 127);
     bench.bad("docker exec nope ls", 1);
@@ -204,7 +231,10 @@ fn containers_are_looked_at(bench: &Bench) {
 
 fn files_are_copied(bench: &Bench) {
     bench.good("docker cp file {me}:/tmp/there");
-    assert_eq!(bench.good("docker exec {me} cat /tmp/there"), "from the host\n");
+    assert_eq!(
+        bench.good("docker exec {me} cat /tmp/there"),
+        "from the host\n"
+    );
     bench.good("docker exec {me} sh -c 'mkdir -p /d/sub; echo deep > /d/sub/f; ln -s f /d/sub/l'");
     bench.good("docker cp {me}:/d out && find out | sort && cat out/sub/f");
     bench.good("docker cp {me}:/d/. out2 && find out2 | sort");
@@ -222,8 +252,11 @@ fn files_are_copied(bench: &Bench) {
 fn volumes_and_networks(bench: &Bench) {
     bench.good("docker volume create -d local --label l=1 {me}-v");
     bench.good("docker volume ls -f name={me}-v");
-    bench.good("docker volume inspect -f '{{.Name}} {{.Driver}} {{json .Labels}} {{.Options}}' {me}-v");
-    bench.good("docker run --rm --network none -v {me}-v:/data busybox sh -c 'echo kept > /data/f'");
+    bench.good(
+        "docker volume inspect -f '{{.Name}} {{.Driver}} {{json .Labels}} {{.Options}}' {me}-v",
+    );
+    bench
+        .good("docker run --rm --network none -v {me}-v:/data busybox sh -c 'echo kept > /data/f'");
     bench.good("docker run --rm --network none --mount type=volume,src={me}-v,dst=/d,readonly busybox cat /d/f");
     bench.bad("docker volume rm nope", 1);
     bench.good("docker volume rm {me}-v");
@@ -239,7 +272,11 @@ fn volumes_and_networks(bench: &Bench) {
 }
 
 fn the_registry(bench: &Bench) {
-    assert!(bench.good("echo pw | docker login -u me --password-stdin {reg} 2>/dev/null").contains("Login Succeeded"));
+    assert!(
+        bench
+            .good("echo pw | docker login -u me --password-stdin {reg} 2>/dev/null")
+            .contains("Login Succeeded")
+    );
     bench.good("docker tag busybox {reg}/{me}:1");
     bench.good("docker push -q {reg}/{me}:1");
     bench.good("docker rmi {reg}/{me}:1");
@@ -250,7 +287,9 @@ fn the_registry(bench: &Bench) {
 }
 
 fn the_daemon(bench: &Bench) {
-    bench.good("docker info -f '{{.OSType}} {{.Driver}} {{.Swarm.LocalNodeState}} {{.Name}} {{.ID}}'");
+    bench.good(
+        "docker info -f '{{.OSType}} {{.Driver}} {{.Swarm.LocalNodeState}} {{.Name}} {{.ID}}'",
+    );
     bench.good("docker info | sed -n '/^Server:/,$p' | grep -v -e '^Server' -e '^ Images' -e Containers -e 'Debug' -e 'Plugins:'");
     bench.good("docker version -f '{{.Server.Version}} {{.Server.APIVersion}} {{.Server.Os}}'");
     bench.good("docker events --since 1h --until 0s -f container={me} -f event=rename --format '{{.Type}} {{.Action}} {{index .Actor.Attributes \"oldName\"}}'");

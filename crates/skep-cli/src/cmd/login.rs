@@ -68,7 +68,8 @@ async fn login(context: &Context, matches: &Matches) -> Result<(), CliError> {
     let server = server_of(matches.arg(0));
     if user.is_empty() && password.is_empty() {
         let known = credentials::get(context, &server);
-        if !known.user.is_empty() && !(known.password.is_empty() && known.token.is_empty()) {
+        let has_secret = !known.password.is_empty() || !known.token.is_empty();
+        if !known.user.is_empty() && has_secret {
             eprintln!(
                 "Authenticating with existing credentials... [Username: {}]\n",
                 known.user

@@ -47,11 +47,51 @@ pub(super) const COMMANDS: &[Command] = &[
         "-f, --force",
         |c, m| Box::pin(switch(c, m)),
     ),
-    command("plugin install", &[], "[OPTIONS] PLUGIN [KEY=VALUE...]", "Install a plugin (not supported)", Arity::AtLeast(1), "--alias string\n--disable\n--grant-all-permissions", |c, m| Box::pin(refuse(c, m))),
-    command("plugin upgrade", &[], "[OPTIONS] PLUGIN [REMOTE]", "Upgrade a plugin (not supported)", Arity::Between(1, 2), "--grant-all-permissions\n--skip-remote-check", |c, m| Box::pin(refuse(c, m))),
-    command("plugin create", &[], "[OPTIONS] PLUGIN PLUGIN-DATA-DIR", "Make a plugin (not supported)", Arity::Exactly(2), "--compress", |c, m| Box::pin(refuse(c, m))),
-    command("plugin push", &[], "[OPTIONS] PLUGIN[:TAG]", "Bring a plugin to a registry (not supported)", Arity::Exactly(1), "", |c, m| Box::pin(refuse(c, m))),
-    command("plugin set", &[], "PLUGIN KEY=VALUE [KEY=VALUE...]", "Change a plugin's settings", Arity::AtLeast(2), "", |c, m| Box::pin(set(c, m))),
+    command(
+        "plugin install",
+        &[],
+        "[OPTIONS] PLUGIN [KEY=VALUE...]",
+        "Install a plugin (not supported)",
+        Arity::AtLeast(1),
+        "--alias string\n--disable\n--grant-all-permissions",
+        |c, m| Box::pin(refuse(c, m)),
+    ),
+    command(
+        "plugin upgrade",
+        &[],
+        "[OPTIONS] PLUGIN [REMOTE]",
+        "Upgrade a plugin (not supported)",
+        Arity::Between(1, 2),
+        "--grant-all-permissions\n--skip-remote-check",
+        |c, m| Box::pin(refuse(c, m)),
+    ),
+    command(
+        "plugin create",
+        &[],
+        "[OPTIONS] PLUGIN PLUGIN-DATA-DIR",
+        "Make a plugin (not supported)",
+        Arity::Exactly(2),
+        "--compress",
+        |c, m| Box::pin(refuse(c, m)),
+    ),
+    command(
+        "plugin push",
+        &[],
+        "[OPTIONS] PLUGIN[:TAG]",
+        "Bring a plugin to a registry (not supported)",
+        Arity::Exactly(1),
+        "",
+        |c, m| Box::pin(refuse(c, m)),
+    ),
+    command(
+        "plugin set",
+        &[],
+        "PLUGIN KEY=VALUE [KEY=VALUE...]",
+        "Change a plugin's settings",
+        Arity::AtLeast(2),
+        "",
+        |c, m| Box::pin(set(c, m)),
+    ),
     command(
         "plugin rm",
         &["plugin remove"],
@@ -151,7 +191,10 @@ async fn set(context: &Context, matches: &Matches) -> Result<(), CliError> {
 
 /// What would bring a plugin into a daemon.
 async fn refuse(_: &Context, matches: &Matches) -> Result<(), CliError> {
-    Err(CliError::new(format!("docker {}: plugins are not supported by skep", matches.command)))
+    Err(CliError::new(format!(
+        "docker {}: plugins are not supported by skep",
+        matches.command
+    )))
 }
 
 async fn rm(context: &Context, matches: &Matches) -> Result<(), CliError> {

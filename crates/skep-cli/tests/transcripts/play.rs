@@ -72,7 +72,7 @@ fn cases(text: &str) -> Vec<String> {
     let mut all: Vec<String> = vec![String::new()];
     let mut open = false;
     for line in text.lines() {
-        if line.starts_with("# ") && open || line.starts_with("$ ") && open {
+        if open && (line.starts_with("# ") || line.starts_with("$ ")) {
             all.push(String::new());
             open = false;
         }

@@ -133,7 +133,9 @@ fn token_of(answer: &Answer) -> Result<String, ImageError> {
         .find_map(|name| body[name].as_str().filter(|token| !token.is_empty()))
         .map(str::to_owned)
         .ok_or_else(|| {
-            ImageError::Registry("authorization server did not include a token in the response".to_owned())
+            ImageError::Registry(
+                "authorization server did not include a token in the response".to_owned(),
+            )
         })
 }
 
@@ -144,7 +146,9 @@ mod tests {
     #[test]
     fn challenges_name_where_tokens_come_from() {
         assert_eq!(
-            parse(r#"Bearer realm="https://auth.example/token",service="registry.example",scope="a,b""#),
+            parse(
+                r#"Bearer realm="https://auth.example/token",service="registry.example",scope="a,b""#
+            ),
             Some(Challenge::Bearer {
                 realm: "https://auth.example/token".to_owned(),
                 service: "registry.example".to_owned(),

@@ -54,7 +54,11 @@ impl super::Images {
         if !LIMITS.contains(&limit) {
             return Err(ImageError::invalid(
                 "limit",
-                format!("limit {limit} is outside the range of [{}, {}]", LIMITS.start(), LIMITS.end()),
+                format!(
+                    "limit {limit} is outside the range of [{}, {}]",
+                    LIMITS.start(),
+                    LIMITS.end()
+                ),
             ));
         }
         let (host, term) = place(term);
@@ -94,7 +98,10 @@ fn place(term: &str) -> (String, String) {
         // Official images are found by their short names.
         _ => {
             let full = Reference::parse(term).map(|reference| reference.familiar_name());
-            (HUB_INDEX.to_owned(), full.unwrap_or_else(|_| term.to_owned()))
+            (
+                HUB_INDEX.to_owned(),
+                full.unwrap_or_else(|_| term.to_owned()),
+            )
         }
     }
 }

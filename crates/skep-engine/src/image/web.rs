@@ -33,10 +33,18 @@ impl Answer {
         let body: serde_json::Value = serde_json::from_slice(&self.body).unwrap_or_default();
         let error = &body["errors"][0];
         let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-        match (text(&error["code"]), text(&error["message"]), text(&body["details"])) {
+        match (
+            text(&error["code"]),
+            text(&error["message"]),
+            text(&body["details"]),
+        ) {
             (code, message, _) if !code.is_empty() => {
                 let code = code.to_lowercase().replace('_', " ");
-                if message.is_empty() { code } else { format!("{code}: {message}") }
+                if message.is_empty() {
+                    code
+                } else {
+                    format!("{code}: {message}")
+                }
             }
             (_, _, details) if !details.is_empty() => format!("unauthorized: {details}"),
             _ if self.status == StatusCode::UNAUTHORIZED => {
@@ -60,16 +68,21 @@ pub(super) async fn get(
         .enable_http1()
         .build();
     let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build(connector);
-    let mut request = Request::builder()
-        .method(Method::GET)
-        .uri(url)
-        .header(header::USER_AGENT, concat!("skep/", env!("CARGO_PKG_VERSION")));
+    let mut request = Request::builder().method(Method::GET).uri(url).header(
+        header::USER_AGENT,
+        concat!("skep/", env!("CARGO_PKG_VERSION")),
+    );
     if let Some(value) = authorization {
         request = request.header(header::AUTHORIZATION, value);
     }
-    let request = request.body(Empty::new()).map_err(|error| failed(error.to_string()))?;
+    let request = request
+        .body(Empty::new())
+        .map_err(|error| failed(error.to_string()))?;
     let exchange = async {
-        let answer = client.request(request).await.map_err(|error| failed(innermost(&error)))?;
+        let answer = client
+            .request(request)
+            .await
+            .map_err(|error| failed(innermost(&error)))?;
         let (head, body) = answer.into_parts();
         let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
         let body = body.map_err(|error| failed(error.to_string()))?.to_bytes();
@@ -80,7 +93,9 @@ pub(super) async fn get(
         })
     };
     let late = || failed("context deadline exceeded".to_owned());
-    tokio::time::timeout(DEADLINE, exchange).await.map_err(|_| late())?
+    tokio::time::timeout(DEADLINE, exchange)
+        .await
+        .map_err(|_| late())?
 }
 
 /// Percent-encodes all but what is safe anywhere in a URL.
@@ -111,7 +126,9 @@ fn tls(unchecked: bool) -> Result<rustls::ClientConfig, String> {
         .map_err(|error| error.to_string())?;
     if unchecked {
         let verifier = Arc::new(Unchecked(provider));
-        let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
+        let builder = builder
+            .dangerous()
+            .with_custom_certificate_verifier(verifier);
         return Ok(builder.with_no_client_auth());
     }
     // Without any roots https fails with a certificate error, and http works.

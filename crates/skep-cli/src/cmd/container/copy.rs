@@ -147,7 +147,11 @@ async fn from(
     let size = unpacked
         .await
         .map_err(|error| CliError::new(error.to_string()))??;
-    tell(matches, size, target);
+    tell(
+        matches,
+        size,
+        &std::path::absolute(target)?.display().to_string(),
+    );
     Ok(())
 }
 
@@ -178,14 +182,16 @@ fn unpack(
     root: &Path,
     keeps_owner: bool,
 ) -> Result<u64, CliError> {
-    let mut archive = tar::Archive::new(reader);
+    let mut counted = Counted {
+        inner: reader,
+        count: 0,
+    };
+    let mut archive = tar::Archive::new(&mut counted);
     archive.set_preserve_ownerships(keeps_owner);
-    let mut size = 0;
     for entry in archive.entries()? {
         let mut entry = entry?;
         entry.set_preserve_permissions(true);
         entry.set_preserve_mtime(true);
-        size += entry.size();
         let path = entry.path()?.into_owned();
         let rest = below(&path, name).ok_or_else(|| {
             CliError::new(format!("the archive leaves its place: {}", path.display()))
@@ -219,7 +225,10 @@ fn unpack(
             _ => drop(entry.unpack(&place).map_err(failed)?),
         }
     }
-    Ok(size)
+    drop(archive);
+    // What fills the archive up counts too.
+    std::io::copy(&mut counted, &mut std::io::sink())?;
+    Ok(counted.count)
 }
 
 /// What a name of the archive is below the archive's first name; nothing where it leaves it.
@@ -347,7 +356,10 @@ fn local_source(given: &str, follow: bool) -> Result<(PathBuf, Source), CliError
 /// Writes a file or a folder as an archive; `name` is what it is called there, or nothing where
 /// only the folder's contents are wanted.
 fn pack(writer: impl std::io::Write, path: &Path, name: Option<&str>) -> Result<u64, CliError> {
-    let mut counted = Counted { writer, count: 0 };
+    let mut counted = Counted {
+        inner: writer,
+        count: 0,
+    };
     let mut archive = tar::Builder::new(&mut counted);
     archive.follow_symlinks(false);
     let failed = |error: std::io::Error| CliError::new(format!("{}: {error}", path.display()));
@@ -362,24 +374,32 @@ fn pack(writer: impl std::io::Write, path: &Path, name: Option<&str>) -> Result<
         Err(error) if !closed(&error) => return Err(failed(error)),
         _ => {}
     }
-    let _ = counted.writer.flush();
+    let _ = counted.inner.flush();
     Ok(counted.count)
 }
 
-struct Counted<W> {
-    writer: W,
+struct Counted<T> {
+    inner: T,
     count: u64,
+}
+
+impl<R: std::io::Read> std::io::Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.count += count as u64;
+        Ok(count)
+    }
 }
 
 impl<W: std::io::Write> std::io::Write for Counted<W> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let written = self.writer.write(bytes)?;
+        let written = self.inner.write(bytes)?;
         self.count += written as u64;
         Ok(written)
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
-        self.writer.flush()
+        self.inner.flush()
     }
 }
 

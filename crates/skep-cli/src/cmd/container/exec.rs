@@ -1,10 +1,12 @@
 //! `container exec`.
 
+use std::io::IsTerminal as _;
+
 use serde_json::{Value, json};
 
 use super::body::or_null;
 use super::run::exit_with;
-use super::session::{Session, check_terminal, detach_keys};
+use super::session::{Session, check_terminal, console_size, detach_keys};
 use crate::client::escape;
 use crate::cmd::objects::text;
 use crate::context::Context;
@@ -22,7 +24,7 @@ pub(super) async fn run(context: &Context, matches: &Matches) -> Result<(), CliE
     check_terminal(tty, stdin)?;
     let keys_text = super::run::keys_text(context, matches);
     let keys = detach_keys(&keys_text, tty)?;
-    let body = json!({
+    let mut body = json!({
         "User": matches.text("user"),
         "Privileged": matches.flag("privileged"),
         "Tty": tty,
@@ -35,11 +37,18 @@ pub(super) async fn run(context: &Context, matches: &Matches) -> Result<(), CliE
         "WorkingDir": matches.text("workdir"),
         "Cmd": matches.args()[1..],
     });
+    let with_size = tty && std::io::stdout().is_terminal();
+    if with_size {
+        body["ConsoleSize"] = json!(console_size());
+    }
     let created = client
         .post(&format!("/containers/{name}/exec"), &body)
         .await?;
     let path = format!("/exec/{}", text(&created, "/Id"));
-    let start = json!({"Detach": detached, "Tty": tty});
+    let mut start = json!({"Detach": detached, "Tty": tty});
+    if with_size {
+        start["ConsoleSize"] = json!(console_size());
+    }
     if detached {
         client.post(&format!("{path}/start"), &start).await?;
         return Ok(());

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::body::{HANDED_ON, create_body};
-use super::session::{Session, check_terminal, detach_keys};
+use super::session::{Session, check_terminal, console_size, detach_keys};
 use crate::client::{Hijacked, escape, url};
 use crate::cmd::image::pull_image;
 use crate::cmd::objects::text;
@@ -42,7 +42,8 @@ fn with_help(error: CliError, verb: &str) -> CliError {
 
 async fn run_container(context: &Context, matches: &Matches) -> Result<(), CliError> {
     let detached = matches.flag("detach");
-    let body = create_body(context, matches, detached)?;
+    let mut body = create_body(context, matches, detached)?;
+    body["HostConfig"]["ConsoleSize"] = serde_json::json!(console_size());
     let plain = |error: CliError| error.with_code(PLAIN);
     if detached && matches.given("attach") {
         return Err(plain(CliError::new(

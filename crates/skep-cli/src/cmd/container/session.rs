@@ -78,6 +78,14 @@ pub(super) fn detach_keys(text: &str, tty: bool) -> Result<Vec<u8>, CliError> {
         .collect()
 }
 
+/// Rows and columns of the terminal that output goes to; zeros where it goes elsewhere.
+pub(super) fn console_size() -> [u16; 2] {
+    match tcgetwinsize(std::io::stdout()) {
+        Ok(size) => [size.ws_row, size.ws_col],
+        Err(_) => [0, 0],
+    }
+}
+
 impl Session<'_> {
     /// Copies until the container's output ends; false where the user detached.
     pub(super) async fn run(&self, connection: Hijacked) -> Result<bool, CliError> {
@@ -127,10 +135,11 @@ impl Session<'_> {
 
     /// Tells the daemon the size of the terminal's window.
     pub(super) async fn resize(&self) {
-        let Ok(size) = tcgetwinsize(std::io::stdout()) else {
+        let [rows, columns] = console_size();
+        if rows == 0 && columns == 0 {
             return;
-        };
-        let (height, width) = (size.ws_row.to_string(), size.ws_col.to_string());
+        }
+        let (height, width) = (rows.to_string(), columns.to_string());
         let path = url(
             &format!("{}/resize", self.path),
             &[("h", &height), ("w", &width)],

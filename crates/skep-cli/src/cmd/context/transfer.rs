@@ -48,13 +48,11 @@ pub(super) async fn export(context: &Context, matches: &Matches) -> Result<(), C
 
 fn pack(stored: &Stored) -> Result<Vec<u8>, CliError> {
     let mut archive = tar::Builder::new(Vec::new());
-    let mut add = |name: &str, bytes: &[u8]| -> std::io::Result<()> {
-        let mut head = tar::Header::new_ustar();
-        head.set_size(bytes.len() as u64);
-        head.set_mode(0o644);
-        archive.append_data(&mut head, name, bytes)
-    };
-    add("meta.json", stored.meta.to_string().as_bytes())?;
+    add(
+        &mut archive,
+        "meta.json",
+        stored.meta.to_string().as_bytes(),
+    )?;
     let files: Vec<_> = stored
         .tls_names()
         .into_iter()
@@ -63,18 +61,21 @@ fn pack(stored: &Stored) -> Result<Vec<u8>, CliError> {
             Some((name, std::fs::read(path).ok()?))
         })
         .collect();
-    drop(add);
     folder(&mut archive, "tls")?;
     if !files.is_empty() {
         folder(&mut archive, "tls/docker")?;
     }
     for (name, bytes) in files {
-        let mut head = tar::Header::new_ustar();
-        head.set_size(bytes.len() as u64);
-        head.set_mode(0o600);
-        archive.append_data(&mut head, format!("tls/docker/{name}"), bytes.as_slice())?;
+        add(&mut archive, &format!("tls/docker/{name}"), &bytes)?;
     }
     Ok(archive.into_inner()?)
+}
+
+fn add(archive: &mut tar::Builder<Vec<u8>>, name: &str, bytes: &[u8]) -> std::io::Result<()> {
+    let mut head = tar::Header::new_ustar();
+    head.set_size(bytes.len() as u64);
+    head.set_mode(0o600);
+    archive.append_data(&mut head, name, bytes)
 }
 
 fn folder(archive: &mut tar::Builder<Vec<u8>>, name: &str) -> std::io::Result<()> {
@@ -125,7 +126,10 @@ pub(super) async fn import(context: &Context, matches: &Matches) -> Result<(), C
     Ok(())
 }
 
-fn unpack(bytes: &[u8]) -> Result<(Value, Vec<(&'static str, Vec<u8>)>), CliError> {
+/// `meta.json`, and files of TLS by their names.
+type Unpacked = (Value, Vec<(&'static str, Vec<u8>)>);
+
+fn unpack(bytes: &[u8]) -> Result<Unpacked, CliError> {
     let broken = |_: std::io::Error| CliError::new("unexpected EOF");
     let mut archive = tar::Archive::new(bytes);
     let (mut meta, mut files) = (None, Vec::new());

@@ -107,7 +107,7 @@ pub(super) fn line(out: &mut String, indent: usize, text: &str) {
     out.push('\n');
 }
 
-fn texts<'a>(value: &'a Value) -> Vec<&'a str> {
+fn texts(value: &Value) -> Vec<&str> {
     value
         .as_array()
         .into_iter()

@@ -186,6 +186,9 @@ fn pipe(words: &[Spanned], at: usize) -> Result<Pipe, Mistake> {
     Ok(pipe)
 }
 
+/// The fields behind a closing parenthesis, and where they begin; nothing at the end.
+type Closed = Option<(Vec<String>, usize)>;
+
 struct Reader<'a> {
     words: &'a [Spanned],
     at: usize,
@@ -193,11 +196,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     /// Commands up to the end or a closing parenthesis, of which it tells the fields and place.
-    fn commands(
-        &mut self,
-        at: usize,
-        depth: usize,
-    ) -> Result<(Pipe, Option<(Vec<String>, usize)>), Mistake> {
+    fn commands(&mut self, at: usize, depth: usize) -> Result<(Pipe, Closed), Mistake> {
         if depth > MAX_DEPTH {
             return Err(Mistake::new("the template nests too deep", at));
         }
