@@ -225,7 +225,6 @@ fn unpack(
             _ => drop(entry.unpack(&place).map_err(failed)?),
         }
     }
-    drop(archive);
     // What fills the archive up counts too.
     std::io::copy(&mut counted, &mut std::io::sink())?;
     Ok(counted.count)
