@@ -20,7 +20,6 @@ mod reporter;
 mod session;
 pub mod step;
 mod task;
-pub mod template;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod worker;

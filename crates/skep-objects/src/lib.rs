@@ -4,6 +4,7 @@
 //! - [`raftpb`]: raft's messages, as etcd sends them.
 //! - [`skep_v1`]: what skep nodes say to each other beyond SwarmKit's protocol.
 //! - [`ids`], [`timestamp`], [`task_state`]: small facts about those messages.
+//! - [`template`]: placeholders in specs and configs.
 //! - [`ErrorKind`]: what sort of failure an error is.
 //! - [`api`]: the JSON of the Docker Engine API.
 //! - [`extras`]: what services have beyond that API, by labels.
@@ -14,6 +15,7 @@ pub mod extras;
 pub mod ids;
 mod secrecy;
 pub mod task_state;
+pub mod template;
 pub mod timestamp;
 
 pub use error_kind::ErrorKind;

@@ -18,10 +18,10 @@ use skep_objects::swarmkit::{
 };
 use skep_objects::timestamp;
 
-use super::expansion::{TaskContext, service_name, task_name};
 use super::extras;
 use super::mounts::mounts;
 use crate::executor::TaskError;
+use skep_objects::template::task::{TaskContext, service_name, task_name};
 
 /// The container spec of a task; none for a network attachment.
 pub(super) fn container_spec(task: &Task) -> Option<&ContainerSpec> {

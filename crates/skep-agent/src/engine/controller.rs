@@ -23,12 +23,12 @@ use tracing::{debug, warn};
 
 use super::Host;
 use super::container::{container, container_spec};
-use super::expansion::task_name;
 use super::files::files;
 use super::sockets;
 use crate::dependencies::Dependencies;
 use crate::drain::takes_traffic;
 use crate::executor::{Controller, LogStream, RuntimeStatus, TaskError};
+use skep_objects::template::task::task_name;
 
 const GRACE: Duration = Duration::from_secs(10);
 /// How long a published task may take to listen before it counts as running all the same.

@@ -6,9 +6,9 @@ use skep_objects::swarmkit::config_reference::Target as ConfigTarget;
 use skep_objects::swarmkit::secret_reference::Target as SecretTarget;
 use skep_objects::swarmkit::{ContainerSpec, Driver, FileTarget, NodeDescription, Task};
 
-use super::expansion::{Payload, TaskContext};
 use crate::dependencies::Dependencies;
 use crate::executor::TaskError;
+use skep_objects::template::task::{Payload, TaskContext};
 
 const SECRETS_DIR: &str = "/run/secrets/";
 

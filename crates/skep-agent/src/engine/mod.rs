@@ -3,7 +3,6 @@
 mod attachment;
 mod container;
 mod controller;
-mod expansion;
 mod extras;
 mod files;
 mod mounts;

@@ -10,7 +10,6 @@ mod in_use;
 pub mod members;
 pub mod network;
 pub mod node;
-pub mod resource;
 pub mod secret;
 pub mod server;
 pub mod service;

@@ -6,7 +6,7 @@ use skep_objects::{
     swarmkit::{
         BlacklistedCertificate, GetNodeRequest, GetNodeResponse, ListNodesRequest,
         ListNodesResponse, ManagerStatus, Node, NodeRole, NodeSpec, RemoveNodeRequest,
-        RemoveNodeResponse, TaskState, UpdateNodeRequest, UpdateNodeResponse, list_nodes_request,
+        RemoveNodeResponse, UpdateNodeRequest, UpdateNodeResponse, list_nodes_request,
         node_spec::{Availability, Membership},
         node_status,
     },
@@ -81,7 +81,8 @@ pub fn update(
     })
 }
 
-/// Takes a node out of the swarm: its certificate is refused from now on, its tasks are orphans.
+/// Takes a node out of the swarm: its certificate is refused from now on. The orchestrator's node
+/// watch gives up its tasks.
 pub fn remove(
     tx: &mut Tx,
     members: &dyn Members,
@@ -113,7 +114,6 @@ pub fn remove(
         )));
     }
     blacklist(tx, &node)?;
-    orphan_tasks(tx, &node.id)?;
     tx.remove_node(&node.id)?;
     Ok(RemoveNodeResponse {})
 }
@@ -170,23 +170,6 @@ fn blacklist(tx: &mut Tx, node: &Node) -> Answer<()> {
             .blacklisted_certificates
             .insert(node.id.clone(), entry);
     })?;
-    Ok(())
-}
-
-fn orphan_tasks(tx: &mut Tx, node: &str) -> Answer<()> {
-    let unfinished = tx
-        .tasks_by_node(node)
-        .filter(|task| task.observed_state() < TaskState::Complete);
-    let ids: Vec<String> = unfinished.map(|task| task.id.clone()).collect();
-    let now = tx.now();
-    for id in ids {
-        tx.edit_task(&id, |task| {
-            let status = task.status.get_or_insert_default();
-            status.state = TaskState::Orphaned.into();
-            status.timestamp = Some(now);
-            status.message = "Task belonged to a node that has been deleted".to_owned();
-        })?;
-    }
     Ok(())
 }
 

@@ -8,8 +8,8 @@ use skep_store::Tx;
 use tonic::{Request, Response, Status};
 
 use super::{
-    cluster, config, error::ControlError, extension, members::Members, network, node, resource,
-    secret, service, task, volume,
+    cluster, config, error::ControlError, extension, members::Members, network, node, secret,
+    service, task, volume,
 };
 use crate::slot::LateStore;
 
@@ -144,15 +144,15 @@ control_api! {
         |s, asked| s.write(|tx| extension::remove(tx, &asked)).await;
 
     get_resource(GetResourceRequest) -> GetResourceResponse =
-        |s, asked| answer(resource::get(&s.store.get()?.view(), &asked));
+        |s, asked| answer(extension::get_resource(&s.store.get()?.view(), &asked));
     update_resource(UpdateResourceRequest) -> UpdateResourceResponse =
-        |s, asked| s.write(|tx| resource::update(tx, asked)).await;
+        |s, asked| s.write(|tx| extension::update_resource(tx, asked)).await;
     list_resources(ListResourcesRequest) -> ListResourcesResponse =
-        |s, asked| answer(resource::list(&s.store.get()?.view(), asked));
+        |s, asked| answer(extension::list_resources(&s.store.get()?.view(), asked));
     create_resource(CreateResourceRequest) -> CreateResourceResponse =
-        |s, asked| s.write(|tx| resource::create(tx, asked)).await;
+        |s, asked| s.write(|tx| extension::create_resource(tx, asked)).await;
     remove_resource(RemoveResourceRequest) -> RemoveResourceResponse =
-        |s, asked| s.write(|tx| resource::remove(tx, &asked)).await;
+        |s, asked| s.write(|tx| extension::remove_resource(tx, &asked)).await;
 
     create_volume(CreateVolumeRequest) -> CreateVolumeResponse =
         |_s, _asked| answer(volume::create());

@@ -1,7 +1,7 @@
 //! Which nodes are in touch. Pure: times come in as arguments.
 //!
 //! Each node has at most one session; a new one ends the one before. A node that stays silent for
-//! its grace is down; after a day its tasks are given up for lost.
+//! its grace is down. What becomes of its tasks is for the orchestrator's node watch to say.
 
 use std::{
     cmp::Reverse,
@@ -19,8 +19,6 @@ use super::timing::Timing;
 /// Registrations allowed to a node within [`RATE_WINDOW`].
 const RATE_LIMIT: usize = 3;
 const RATE_WINDOW: Duration = Duration::from_secs(8);
-/// How long a node is down before its tasks are orphans.
-pub const ORPHAN_AFTER: Duration = Duration::from_secs(24 * 3600);
 /// The manager itself was held up if it looks at its watch this much later than it meant to.
 const STALL: Duration = Duration::from_millis(400);
 
@@ -38,15 +36,6 @@ pub enum SessionError {
     TooMany,
 }
 
-/// What time brought about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Expired {
-    /// The node was silent for its grace.
-    Down(Arc<str>),
-    /// The node has been down for so long that its tasks will not come back.
-    Orphaned(Arc<str>),
-}
-
 /// A node's session.
 #[derive(Debug, Clone)]
 pub struct Session {
@@ -61,8 +50,6 @@ pub struct Session {
 enum State {
     Up,
     Down,
-    /// Its tasks have been given up.
-    Lost,
 }
 
 #[derive(Debug)]
@@ -96,14 +83,10 @@ impl Sessions {
 
     /// Takes over from another leader a node that was in touch, or down.
     pub fn expect(&mut self, node: &str, down: bool, now: Instant) {
-        let (state, wait) = if down {
-            (State::Down, ORPHAN_AFTER)
-        } else {
-            (State::Up, self.timing.unknown)
-        };
+        let state = if down { State::Down } else { State::Up };
         if !self.nodes.contains_key(node) {
             self.nodes
-                .insert(node.into(), Entry::new(state, now + wait));
+                .insert(node.into(), Entry::new(state, now + self.timing.unknown));
             self.arm(node);
         }
     }
@@ -232,9 +215,9 @@ impl Sessions {
         self.queue.peek().map(|Reverse((deadline, _))| *deadline)
     }
 
-    /// Whose time is up. `planned` is when the caller meant to ask: if it is late, it was held up
+    /// The nodes that are down from now on. `planned` is when the caller meant to ask: if it is late, it was held up
     /// itself, beats wait unread in its sockets, and everybody gets their grace anew.
-    pub fn expire(&mut self, planned: Instant, now: Instant) -> Vec<Expired> {
+    pub fn expire(&mut self, planned: Instant, now: Instant) -> Vec<Arc<str>> {
         if now > planned + STALL {
             for entry in self
                 .nodes
@@ -258,8 +241,9 @@ impl Sessions {
                 continue;
             }
             entry.queued = None;
-            if entry.deadline <= now {
-                expired.extend(entry.pass_deadline(&node, now));
+            if entry.deadline <= now && entry.state == State::Up {
+                entry.go_down();
+                expired.push(node.clone());
             }
             self.arm(&node);
         }
@@ -272,7 +256,7 @@ impl Sessions {
             return;
         };
         let (node, deadline) = (node.clone(), entry.deadline);
-        if entry.state == State::Lost || entry.queued.is_some_and(|queued| queued <= deadline) {
+        if entry.state == State::Down || entry.queued.is_some_and(|queued| queued <= deadline) {
             return;
         }
         if let Some(entry) = self.nodes.get_mut(&node) {
@@ -308,21 +292,10 @@ impl Entry {
         Ok(())
     }
 
-    fn pass_deadline(&mut self, node: &Arc<str>, now: Instant) -> Option<Expired> {
-        match self.state {
-            State::Up => {
-                self.state = State::Down;
-                self.deadline = now + ORPHAN_AFTER;
-                if let Some(session) = self.session.take() {
-                    session.ended.cancel();
-                }
-                Some(Expired::Down(node.clone()))
-            }
-            State::Down => {
-                self.state = State::Lost;
-                Some(Expired::Orphaned(node.clone()))
-            }
-            State::Lost => None,
+    fn go_down(&mut self) {
+        self.state = State::Down;
+        if let Some(session) = self.session.take() {
+            session.ended.cancel();
         }
     }
 }

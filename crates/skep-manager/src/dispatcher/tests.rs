@@ -291,21 +291,3 @@ async fn reports_are_written_and_states_never_go_back() {
     }
     assert_eq!(world.store.view().version(), before);
 }
-
-#[tokio::test(start_paused = true)]
-async fn the_tasks_of_a_lost_node_become_orphans() {
-    let world = World::new().await;
-    world
-        .put(|tx| tx.create_task(task("t1", "n1", TaskState::Running)))
-        .await;
-    world
-        .put(|tx| tx.create_task(task("t2", "n1", TaskState::Failed)))
-        .await;
-    world.put(|tx| liveness::orphan_tasks(tx, "n1")).await;
-    let view = world.store.view();
-    assert_eq!(
-        view.task("t1").unwrap().observed_state(),
-        TaskState::Orphaned
-    );
-    assert_eq!(view.task("t2").unwrap().observed_state(), TaskState::Failed);
-}

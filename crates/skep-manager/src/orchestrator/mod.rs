@@ -2,13 +2,15 @@
 //!
 //! Whatever happens to a service, its tasks or their nodes marks the service; a marked service is
 //! reconciled as a whole: tasks that stopped are replaced ([`restart`]), slots are added and
-//! removed ([`replicated`], [`global`], [`jobs`]), outdated ones are rolled over ([`update`]).
+//! removed ([`replicated`], [`global`], [`jobs`]), outdated ones are rolled over ([`update`]), and
+//! those that crowd a node move to others where that is wanted ([`rebalance`]).
 
 mod enforcer;
 mod global;
 mod jobs;
 mod node_watch;
 mod reaper;
+pub mod rebalance;
 mod replicated;
 pub mod restart;
 pub mod service;
@@ -19,11 +21,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use skep_objects::swarmkit::{Node, Service, Task, TaskState};
-use skep_store::{Event, Object, TxError, View};
+use skep_store::{Event, Object, StoreObject, TxError, View};
 
 pub use self::enforcer::ConstraintEnforcer;
 pub use self::node_watch::NodeWatch;
 pub use self::reaper::TaskReaper;
+use self::rebalance::Rebalancer;
 use self::restart::Start;
 use self::service::Mode;
 use crate::clock::{Monotonic, Now};
@@ -39,6 +42,7 @@ pub struct Orchestrator {
     starts: HashMap<String, Start>,
     /// Rolling updates that are watched.
     updates: HashMap<String, update::Run>,
+    rebalancer: Rebalancer,
 }
 
 impl Orchestrator {
@@ -63,7 +67,7 @@ impl Orchestrator {
                 let ran = task.observed_state() == TaskState::Running
                     && old.observed_state() != TaskState::Running;
                 (task.has_stopped() && !old.has_stopped())
-                    || (ran && self.updates.contains_key(&task.service_id))
+                    || (ran && self.awaits_running(&task.service_id))
                     || task.wanted_state() != old.wanted_state()
             }
             Event::Updated { .. } | Event::Committed(_) => false,
@@ -71,6 +75,11 @@ impl Orchestrator {
         if moved {
             self.mark(&task.service_id, false);
         }
+    }
+
+    /// Whether a task of the service that runs is news.
+    fn awaits_running(&self, service: &str) -> bool {
+        self.updates.contains_key(service) || self.rebalancer.watches(service)
     }
 
     fn observe_node(&mut self, event: &Event, node: &Node, view: &View) {
@@ -89,10 +98,9 @@ impl Orchestrator {
         for service in services {
             self.mark(service, false);
         }
-        for service in view
-            .services()
-            .filter(|service| Mode::of(service) == Mode::Global)
-        {
+        for service in view.services().filter(|service| {
+            Mode::of(service) == Mode::Global || rebalance::is_automatic(service, view)
+        }) {
             self.mark(&service.id, false);
         }
     }
@@ -103,11 +111,15 @@ impl Orchestrator {
             going => return self.remove_tasks(id, going.as_deref(), pass),
         };
         let mode = Mode::of(&service);
+        let moving = self.rebalancer.settle(&service, mode, pass)?;
         self.replace_stopped(&service, mode, pass)?;
         let wake = match mode {
             Mode::Replicated { replicas } => {
-                let slots = replicated::reconcile(pass, &service, replicas, changed)?;
-                self.update(&service, mode, slots, pass)?
+                let mut slots = replicated::reconcile(pass, &service, replicas, changed)?;
+                slots.retain(|(key, _)| !moving.contains_key(key));
+                let wake = self.update(&service, mode, slots, pass)?;
+                let again = self.rebalancer.advance(&service, mode, &moving, pass)?;
+                wake.into_iter().chain(again).min()
             }
             Mode::Global => {
                 let slots = global::reconcile(pass, &service)?;
@@ -156,6 +168,7 @@ impl Orchestrator {
         pass: &mut Pass<'_>,
     ) -> Result<(), TxError> {
         self.updates.remove(id);
+        self.rebalancer.forget(id, pass)?;
         let tasks: Vec<Arc<Task>> = pass.tx.tasks_by_service(id).cloned().collect();
         if tasks.is_empty() && service.is_some() {
             pass.tx.remove_service(id)?;
@@ -294,6 +307,9 @@ impl Stage for Orchestrator {
             }
             Some(Object::Task(task)) => self.observe_task(event, task),
             Some(Object::Node(node)) => self.observe_node(event, node, view),
+            Some(Object::Resource(asked)) if asked.kind == rebalance::KIND => {
+                self.mark(asked.name(), false);
+            }
             _ => {}
         }
     }

@@ -15,6 +15,11 @@ use crate::transitions::{self, Owner};
 /// A node that has been down for this long is not expected to report on its tasks any more.
 const GIVE_UP: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// Docker's words for tasks of a node that was removed.
+const REMOVED: &str = "Task belonged to a node that has been deleted";
+/// And for those of a node that does not come back.
+const DOWN: &str = "Task is on a node that has been down for a day";
+
 /// The stage.
 #[derive(Debug, Default)]
 pub struct NodeWatch {
@@ -86,7 +91,7 @@ impl Stage for NodeWatch {
                 return Ok(());
             }
             self.gone.remove(&id);
-            Self::orphan_tasks(&id, "node was removed from the swarm", pass)?;
+            Self::orphan_tasks(&id, REMOVED, pass)?;
         }
         let due: Vec<String> = self
             .down
@@ -96,7 +101,7 @@ impl Stage for NodeWatch {
             .collect();
         for id in due {
             self.down.remove(&id);
-            Self::orphan_tasks(&id, "node has been down for too long", pass)?;
+            Self::orphan_tasks(&id, DOWN, pass)?;
         }
         if let Some(next) = self.down.values().min() {
             pass.wake_at(*next);

@@ -188,10 +188,7 @@ impl Run {
                     && created(task).is_some_and(|created| created >= since)
             });
             let Some(first) = first else { continue };
-            if matches!(
-                first.observed_state(),
-                TaskState::Failed | TaskState::Rejected
-            ) {
+            if ended_by_itself(first.observed_state()) {
                 run.failed.insert(first.id.clone());
             }
             run.attempts
@@ -217,8 +214,7 @@ impl Run {
                 attempt.running.get_or_insert(now);
             }
             // Those that were told to stop did not fail.
-            let failed = matches!(state, TaskState::Failed | TaskState::Rejected)
-                || (state.is_terminal() && task.wants_to_run());
+            let failed = ended_by_itself(state) || (state.is_terminal() && task.wants_to_run());
             let early = attempt
                 .running
                 .is_none_or(|since| now <= since + config.monitor);
@@ -337,6 +333,14 @@ impl Attempt {
     }
 }
 
+/// A service's task that exits, even with success, has ended early.
+fn ended_by_itself(state: TaskState) -> bool {
+    matches!(
+        state,
+        TaskState::Complete | TaskState::Failed | TaskState::Rejected
+    )
+}
+
 fn newest_of(tasks: &Tasks) -> Option<&Arc<Task>> {
     // One that runs is kept over one that only is newer.
     let running = tasks
@@ -354,7 +358,8 @@ fn is_outdated(service: &Service, tasks: &Tasks, pass: &Pass<'_>) -> bool {
             .any(|task| is_task_outdated(service, task, pass))
 }
 
-fn is_task_outdated(service: &Service, task: &Task, pass: &Pass<'_>) -> bool {
+/// Whether a task is to be replaced by one of the service's spec of now.
+pub fn is_task_outdated(service: &Service, task: &Task, pass: &Pass<'_>) -> bool {
     service::is_dirty(service, task, pass.tx.node(&task.node_id).map(Arc::as_ref))
 }
 

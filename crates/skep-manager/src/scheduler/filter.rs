@@ -125,6 +125,8 @@ pub struct Requirements {
     pub demand: Demand,
     /// Tasks of one service allowed on one node; 0 = any number.
     pub max_replicas: u64,
+    /// A cluster volume is mounted. They need CSI plugins, which no node has.
+    pub cluster_volumes: bool,
 }
 
 impl Demand {
@@ -190,6 +192,7 @@ impl Requirements {
             },
             demand: Demand::of(spec, ports),
             max_replicas: placement.map_or(0, |placement| placement.max_replicas),
+            cluster_volumes: mounts_cluster_volume(spec),
         }
     }
 
@@ -231,8 +234,10 @@ impl Requirements {
         {
             return Some(Refusal::HostPort);
         }
-        (self.max_replicas > 0 && u64::from(here) >= self.max_replicas)
-            .then_some(Refusal::MaxReplicas)
+        if self.max_replicas > 0 && u64::from(here) >= self.max_replicas {
+            return Some(Refusal::MaxReplicas);
+        }
+        self.cluster_volumes.then_some(Refusal::Volumes)
     }
 }
 
@@ -304,6 +309,14 @@ fn volume_driver(mount: &Mount) -> Option<&str> {
     }
     let driver = mount.volume_options.as_ref()?.driver_config.as_ref()?;
     (!matches!(driver.name.as_str(), "" | "local")).then_some(driver.name.as_str())
+}
+
+fn mounts_cluster_volume(spec: &TaskSpec) -> bool {
+    let Some(task_spec::Runtime::Container(container)) = &spec.runtime else {
+        return false;
+    };
+    let mut mounts = container.mounts.iter();
+    mounts.any(|mount| mount.r#type() == mount::Type::Cluster)
 }
 
 fn has_plugin(node: &Node, kind: &str, name: &str) -> bool {

@@ -12,7 +12,7 @@ pub mod nodes;
 pub mod place;
 pub mod strategy;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use rand::SeedableRng;
@@ -42,6 +42,8 @@ pub struct Scheduler {
     waiting: BTreeMap<GroupKey, BTreeSet<(u64, String)>>,
     /// Groups for which there was no room; tried again when something is freed.
     blocked: HashSet<GroupKey>,
+    /// Why all waiting tasks of a group have been told that they wait.
+    told: HashMap<GroupKey, String>,
     /// Tasks whose node was chosen when they were created.
     preassigned: BTreeSet<String>,
     blocked_preassigned: BTreeSet<String>,
@@ -58,6 +60,7 @@ impl Scheduler {
             cluster: Cluster::default(),
             waiting: BTreeMap::new(),
             blocked: HashSet::new(),
+            told: HashMap::new(),
             preassigned: BTreeSet::new(),
             blocked_preassigned: BTreeSet::new(),
             eligibility: Eligibility::default(),
@@ -76,6 +79,7 @@ impl Scheduler {
             let slot = (task.slot, task.id.clone());
             if self.waiting.entry(key.clone()).or_default().insert(slot) {
                 self.blocked.remove(&key);
+                self.told.remove(&key);
             }
         } else if schedulable {
             if !self.blocked_preassigned.contains(&task.id) {
@@ -94,6 +98,7 @@ impl Scheduler {
             if tasks.is_empty() {
                 self.waiting.remove(key);
                 self.blocked.remove(key);
+                self.told.remove(key);
             }
         }
     }
@@ -222,7 +227,9 @@ impl Scheduler {
         pass: &mut Pass<'_>,
     ) -> Result<(), TxError> {
         let now = pass.now;
-        for (_, id) in self.waiting.get(key).into_iter().flatten() {
+        let known = self.told.get(key).is_some_and(|told| told == text);
+        let waiting = self.waiting.get(key).into_iter().flatten();
+        for (_, id) in waiting.filter(|_| !known) {
             if pass.is_full() {
                 return Ok(());
             }
@@ -231,6 +238,7 @@ impl Scheduler {
                     .edit_task(id, |task| transitions::explain(task, text, now))?;
             }
         }
+        self.told.insert(key.clone(), text.to_owned());
         self.blocked.insert(key.clone());
         Ok(())
     }
@@ -364,7 +372,9 @@ fn group_key(task: &Task) -> GroupKey {
     }
 }
 
-fn requirements(task: &Task) -> Requirements {
+/// What a task asks of a node.
+#[must_use]
+pub fn requirements(task: &Task) -> Requirements {
     let default = TaskSpec::default();
     let ports = task.endpoint.iter().flat_map(|endpoint| &endpoint.ports);
     let drivers = task.networks.iter().filter_map(|attachment| {
@@ -381,7 +391,9 @@ fn requirements(task: &Task) -> Requirements {
     Requirements::of(task.spec.as_ref().unwrap_or(&default), ports, drivers)
 }
 
-fn preferences(spec: &TaskSpec) -> Vec<String> {
+/// What a spec wants its tasks spread over, outermost first.
+#[must_use]
+pub fn preferences(spec: &TaskSpec) -> Vec<String> {
     let preferences = spec
         .placement
         .iter()

@@ -8,6 +8,7 @@ mod history;
 mod jobs;
 mod placement;
 mod random;
+mod rebalance;
 mod replicated;
 mod restart;
 mod sim;

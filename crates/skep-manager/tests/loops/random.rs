@@ -1,27 +1,33 @@
-//! Random services, node events and updates: whatever happens, every slot ends as specified, no
-//! task's state goes backwards, and no task starts on a node that its constraints forbid.
+//! Random services of all kinds, node events and updates: whatever happens, every slot ends as
+//! specified, no task's state goes backwards, no task starts on a node that may not have it, and
+//! nothing is given out twice or kept for ever.
 //!
 //! `SKEP_SEED=n` replays one seed, `SKEP_SEEDS=n` runs so many.
 
-use std::collections::BTreeSet;
+mod checks;
+mod specs;
+
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
+use skep_manager::orchestrator::rebalance;
 use skep_manager::orchestrator::service::{self as facts, Mode};
 use skep_objects::swarmkit::{
-    EndpointSpec, GlobalService, Network, NetworkAttachmentConfig, NetworkSpec, PortConfig,
-    ReplicatedService, RestartPolicy, Service, ServiceSpec, Task, TaskState, UpdateConfig,
-    node_spec::Availability, node_status, restart_policy::RestartCondition,
-    service_spec::Mode as ModeSpec, update_config::UpdateOrder,
+    Annotations, DiscreteGenericResource, Extension, GenericResource, NamedGenericResource,
+    Network, NetworkSpec, Node, PortConfig, Resource, Service, UpdateStatus, Version,
+    generic_resource::Resource as Generic, node_spec::Availability, node_status,
+    port_config::PublishMode, service_spec::Mode as ModeSpec, task_spec::Runtime,
+    update_status::UpdateState,
 };
-use skep_objects::timestamp::duration_message;
 use skep_store::StoreObject;
 
-use crate::sim::{Sim, annotations, image, node, service, set_image};
+use crate::sim::{Sim, annotations, node, set_image};
 
 const NODES: usize = 4;
+const GPUS: [&str; 2] = ["a", "b"];
+const SSDS: i64 = 3;
 
 fn seeds() -> Vec<u64> {
     let number = |name: &str| {
@@ -52,22 +58,64 @@ struct World {
     made: usize,
 }
 
+fn equipped(id: &str) -> Node {
+    let mut node = node(id);
+    let named = |value: &str| {
+        Generic::NamedResourceSpec(NamedGenericResource {
+            kind: "gpu".into(),
+            value: value.into(),
+        })
+    };
+    let ssd = Generic::DiscreteResourceSpec(DiscreteGenericResource {
+        kind: "ssd".into(),
+        value: SSDS,
+    });
+    let all = GPUS.iter().map(|value| named(value)).chain([ssd]);
+    let description = node.description.get_or_insert_default();
+    description.resources.get_or_insert_default().generic = all
+        .map(|resource| GenericResource {
+            resource: Some(resource),
+        })
+        .collect();
+    node
+}
+
+fn small_network() -> Network {
+    use skep_objects::swarmkit::{IpamConfig, IpamOptions};
+    Network {
+        id: "back".into(),
+        spec: Some(NetworkSpec {
+            annotations: annotations("back"),
+            ipam: Some(IpamOptions {
+                configs: vec![IpamConfig {
+                    subnet: "192.168.7.0/25".into(),
+                    ..Default::default()
+                }],
+                ..Default::default()
+            }),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
 impl World {
     fn new(seed: u64) -> Self {
         let world = Self {
-            sim: Sim::new(NODES),
+            sim: Sim::new(0),
             rng: StdRng::seed_from_u64(seed),
             made: 0,
         };
         world.sim.write(|tx| {
-            tx.create_network(Network {
-                id: "back".into(),
-                spec: Some(NetworkSpec {
-                    annotations: annotations("back"),
-                    ..Default::default()
-                }),
+            for number in 1..=NODES {
+                tx.create_node(equipped(&format!("n{number}")))?;
+            }
+            tx.create_extension(Extension {
+                id: "rebalance".into(),
+                annotations: annotations(rebalance::KIND),
                 ..Default::default()
-            })
+            })?;
+            tx.create_network(small_network())
         });
         world
     }
@@ -77,8 +125,8 @@ impl World {
             self.disturb();
             for _ in 0..self.rng.random_range(0..6) {
                 self.sim.pass();
-                self.sim.agents_step();
                 self.check_always();
+                self.sim.agents_step();
             }
             let pause = self.rng.random_range(0..8_000);
             self.sim.advance(Duration::from_millis(pause));
@@ -86,6 +134,7 @@ impl World {
         }
         self.calm();
         self.check_end();
+        self.check_nothing_leaked();
     }
 
     fn disturb(&mut self) {
@@ -97,27 +146,10 @@ impl World {
             .map(|service| service.id.clone())
             .collect();
         let service = services.choose(&mut self.rng).cloned();
-        match (self.rng.random_range(0..14), service) {
+        match (self.rng.random_range(0..17), service) {
             (0..=2, _) | (_, None) => self.create(),
             (3, Some(id)) => self.sim.write(|tx| tx.remove_service(&id).map(drop)),
-            (4..=5, Some(id)) => {
-                let mut spec = facts::spec(self.sim.view().service(&id).unwrap());
-                if let Some(ModeSpec::Replicated(mode)) = &mut spec.mode {
-                    mode.replicas = self.rng.random_range(0..9);
-                }
-                self.sim.update_service(&id, |stored| *stored = spec);
-            }
-            (6..=7, Some(id)) => {
-                let image = self.random_image();
-                self.sim.update_service(&id, |spec| set_image(spec, &image));
-            }
-            (8, Some(id)) => {
-                let constraints = self.random_constraints();
-                self.sim.update_service(&id, |spec| {
-                    let task = spec.task.get_or_insert_default();
-                    task.placement.get_or_insert_default().constraints = constraints;
-                });
-            }
+            (4..=8, Some(id)) => self.change_service(&id),
             (9, _) => self.set_label(&node),
             (10, _) if self.has_node(&node) => {
                 let all = [
@@ -138,7 +170,74 @@ impl World {
                 self.sim.set_node_state(&node, state);
             }
             (12, _) => self.remove_or_add(&node),
+            (13, Some(id)) => self.roll_back(&id),
+            (14..=15, Some(id)) => self.ask_to_rebalance(&id),
             _ => self.sim.change_leader(),
+        }
+    }
+
+    fn change_service(&mut self, id: &str) {
+        let mut spec = facts::spec(self.sim.view().service(id).unwrap());
+        match self.rng.random_range(0..5) {
+            0..=1 => match &mut spec.mode {
+                Some(ModeSpec::Replicated(mode)) => mode.replicas = self.rng.random_range(0..9),
+                Some(ModeSpec::ReplicatedJob(job)) => {
+                    job.total_completions = self.rng.random_range(0..6);
+                }
+                _ => {}
+            },
+            2..=3 => set_image(&mut spec, &self.random_image()),
+            _ => {
+                let constraints = self.random_constraints();
+                let task = spec.task.get_or_insert_default();
+                task.placement.get_or_insert_default().constraints = constraints;
+            }
+        }
+        self.update(id, spec);
+    }
+
+    /// As the control API does it.
+    fn update(&mut self, id: &str, spec: skep_objects::swarmkit::ServiceSpec) {
+        self.sim.update_service(id, |stored| *stored = spec);
+        self.sim.write(|tx| tx.edit_service(id, run_job_again));
+    }
+
+    fn roll_back(&mut self, id: &str) {
+        let now = self.sim.now().timestamp();
+        self.sim.write(|tx| {
+            tx.edit_service(id, |service| {
+                let Some(previous) = service.previous_spec.take() else {
+                    return;
+                };
+                service.previous_spec = service.spec.replace(previous);
+                std::mem::swap(
+                    &mut service.previous_spec_version,
+                    &mut service.spec_version,
+                );
+                service.update_status = Some(UpdateStatus {
+                    state: UpdateState::RollbackStarted.into(),
+                    started_at: Some(now),
+                    ..Default::default()
+                });
+                run_job_again(service);
+            })
+        });
+    }
+
+    fn ask_to_rebalance(&mut self, id: &str) {
+        let request = Resource {
+            id: skep_objects::ids::new_id(),
+            annotations: annotations(id),
+            kind: rebalance::KIND.into(),
+            ..Default::default()
+        };
+        let view = self.sim.view();
+        let known = view
+            .resources_by_kind(rebalance::KIND)
+            .any(|known| known.name() == id);
+        let replicated = matches!(Mode::of(view.service(id).unwrap()), Mode::Replicated { .. });
+        if !known && replicated {
+            self.sim.write(|tx| tx.create_resource(request).map(drop));
         }
     }
 
@@ -151,7 +250,7 @@ impl World {
             self.sim.write(|tx| tx.remove_node(id).map(drop));
         } else {
             self.sim.silent.remove(id);
-            self.sim.write(|tx| tx.create_node(node(id)).map(drop));
+            self.sim.write(|tx| tx.create_node(equipped(id)).map(drop));
         }
     }
 
@@ -160,99 +259,6 @@ impl World {
             let value = *["a", "b"].choose(&mut self.rng).unwrap();
             self.sim.set_label(node, "zone", value);
         }
-    }
-
-    fn random_image(&mut self) -> String {
-        let images = [
-            "nginx",
-            "nginx",
-            "nginx",
-            "fails",
-            "completes",
-            "missing",
-            "hangs",
-        ];
-        format!(
-            "{}:{}",
-            images.choose(&mut self.rng).unwrap(),
-            self.rng.random_range(0..100)
-        )
-    }
-
-    fn random_constraints(&mut self) -> Vec<String> {
-        let all = [
-            "node.labels.zone==a",
-            "node.labels.zone!=a",
-            "node.hostname!=n1",
-        ];
-        let count = self.rng.random_range(0..2);
-        all.choose_multiple(&mut self.rng, count)
-            .map(|text| (*text).to_owned())
-            .collect()
-    }
-
-    fn create(&mut self) {
-        self.made += 1;
-        let image = self.random_image();
-        let mut service = service(
-            &format!("s{}", self.made),
-            &image,
-            self.rng.random_range(0..7),
-        );
-        let constraints = self.random_constraints();
-        let rng = &mut self.rng;
-        let spec = service.spec.as_mut().unwrap();
-        let task = spec.task.get_or_insert_default();
-        task.placement.get_or_insert_default().constraints = constraints;
-        if rng.random_bool(0.3) {
-            task.networks = vec![NetworkAttachmentConfig {
-                target: "back".into(),
-                ..Default::default()
-            }];
-        }
-        if rng.random_bool(0.5) {
-            let all = [
-                RestartCondition::Any,
-                RestartCondition::OnFailure,
-                RestartCondition::None,
-            ];
-            task.restart = Some(RestartPolicy {
-                condition: (*all.choose(rng).unwrap()).into(),
-                delay: Some(duration_message(Duration::from_millis(
-                    rng.random_range(100..3000),
-                ))),
-                max_attempts: rng.random_range(0..4),
-                ..Default::default()
-            });
-        }
-        if rng.random_bool(0.2) {
-            let resources = task.resources.get_or_insert_default();
-            resources.reservations.get_or_insert_default().nano_cpus = 1_000_000_000;
-        }
-        if rng.random_bool(0.3) {
-            let port = PortConfig {
-                target_port: 80,
-                ..Default::default()
-            };
-            spec.endpoint = Some(EndpointSpec {
-                ports: vec![port],
-                ..Default::default()
-            });
-        }
-        if rng.random_bool(0.5) {
-            spec.update = Some(UpdateConfig {
-                parallelism: rng.random_range(0..4),
-                order: [UpdateOrder::StartFirst, UpdateOrder::StopFirst][rng.random_range(0..2)]
-                    .into(),
-                failure_action: rng.random_range(0..3),
-                max_failure_ratio: [0.0, 0.5][rng.random_range(0..2)],
-                ..Default::default()
-            });
-        }
-        if rng.random_bool(0.25) {
-            spec.mode = Some(ModeSpec::Global(GlobalService {}));
-        }
-        self.sim.write(|tx| tx.create_service(service).map(drop));
     }
 
     /// All nodes come back and all services get a spec that works.
@@ -266,126 +272,82 @@ impl World {
             self.sim.set_availability(&id, Availability::Active);
             self.sim.set_label(&id, "zone", ["a", "b"][number % 2]);
         }
-        let ids: Vec<String> = self
-            .sim
-            .view()
-            .services()
-            .map(|service| service.id.clone())
-            .collect();
-        for id in ids {
-            self.sim.update_service(&id, |spec| {
-                set_image(spec, "nginx:last");
-                // Those that may not restart would end with fewer tasks, as specified.
-                spec.task.get_or_insert_default().restart = None;
-                spec.task.get_or_insert_default().resources = None;
-            });
+        for service in self.services() {
+            let mut spec = facts::spec(&service);
+            let image = if Mode::of(&service).is_job() {
+                "completes:last"
+            } else {
+                "nginx:last"
+            };
+            set_image(&mut spec, image);
+            let task = spec.task.get_or_insert_default();
+            // Those that may not restart would end with fewer tasks, as specified.
+            task.restart = None;
+            task.resources = None;
+            if let Some(endpoint) = &mut spec.endpoint {
+                let is_host = |port: &PortConfig| port.publish_mode() == PublishMode::Host;
+                endpoint.ports.retain(|port| !is_host(port));
+            }
+            self.update(&service.id, spec);
         }
-        self.sim.advance(Duration::from_secs(600));
+        self.sim.advance(Duration::from_secs(900));
     }
 
-    fn check_always(&self) {
+    fn services(&self) -> Vec<Service> {
         let view = self.sim.view();
-        let mut addresses = BTreeSet::new();
-        for task in view.tasks() {
-            self.check_place(task);
-            if task.has_stopped() {
-                continue;
-            }
-            for attachment in &task.networks {
-                let network = attachment.network.as_ref().unwrap().id.clone();
-                for address in &attachment.addresses {
-                    let own = addresses.insert((network.clone(), address.clone()));
-                    assert!(own, "{address} on {network} is given out twice");
-                }
-            }
-        }
-        for service in view.services() {
-            for vip in service
-                .endpoint
-                .iter()
-                .flat_map(|endpoint| &endpoint.virtual_ips)
-            {
-                let own = addresses.insert((vip.network_id.clone(), vip.addr.clone()));
-                assert!(own, "{} is given out twice", vip.addr);
-            }
-        }
+        view.services()
+            .map(|service| Service::clone(service))
+            .collect()
     }
 
-    /// A task that was just assigned meets its own constraints there.
-    fn check_place(&self, task: &Task) {
-        let view = self.sim.view();
-        let Some(node) = view.node(&task.node_id) else {
-            return;
-        };
-        if task.observed_state() == TaskState::Assigned
-            && task.wanted_state() <= TaskState::Running
-            && node.version() < task.version()
-        {
-            let spec = task.spec.as_ref().unwrap();
-            assert!(
-                facts::meets_constraints(node, spec),
-                "{:#?}",
-                self.sim.summary()
-            );
+    /// With everything removed, all addresses, ports and network ids can be had again.
+    fn check_nothing_leaked(&mut self) {
+        for service in self.services() {
+            self.sim
+                .write(|tx| tx.remove_service(&service.id).map(drop));
         }
+        self.sim.advance(Duration::from_secs(60));
+        assert_eq!(
+            self.sim.view().tasks().count(),
+            0,
+            "{:#?}",
+            self.sim.summary()
+        );
+        // 126 addresses, but for the gateway, the service's own and each node's.
+        let replicas = 126 - 2 - u64::try_from(NODES).unwrap();
+        let mut all = crate::sim::service("all", "nginx", replicas);
+        let spec = all.spec.as_mut().unwrap();
+        spec.task.get_or_insert_default().networks = specs::on_back();
+        let ports = (30_000..30_020).map(|published_port| PortConfig {
+            target_port: 80,
+            published_port,
+            ..Default::default()
+        });
+        spec.endpoint.get_or_insert_default().ports = ports.collect();
+        self.sim.write(|tx| tx.create_service(all).map(drop));
+        self.sim.advance(Duration::from_secs(1));
+        let running = u64::try_from(self.sim.count_running("all")).unwrap();
+        assert_eq!(running, replicas, "{:#?}", self.sim.summary());
     }
+}
 
-    fn check_end(&self) {
-        let view = self.sim.view();
-        for service in view.services() {
-            self.check_service(service);
-        }
-        for task in view.tasks() {
-            let orphan = view.service(&task.service_id).is_none();
-            assert!(
-                !orphan,
-                "a task outlives its service: {:#?}",
-                self.sim.summary()
-            );
-        }
+fn run_job_again(service: &mut Service) {
+    if Mode::of(service).is_job() {
+        let status = service.job_status.get_or_insert_default();
+        let iteration = status.job_iteration.map_or(0, |iteration| iteration.index);
+        status.job_iteration = Some(Version {
+            index: iteration + 1,
+        });
     }
+}
 
-    fn check_service(&self, service: &Service) {
-        let spec: ServiceSpec = facts::spec(service);
-        let task_spec = facts::task_spec(service);
-        let live = self.sim.live(&service.id);
-        let what = || {
-            format!(
-                "{spec:?} {:?}\n{:#?}",
-                service.update_status,
-                self.sim.summary()
-            )
-        };
-        let view = self.sim.view();
-        let fitting: Vec<String> = view
-            .nodes()
-            .filter(|node| facts::meets_constraints(node, &task_spec))
-            .map(|node| node.id.clone())
-            .collect();
-        for task in &live {
-            if !task.node_id.is_empty() {
-                assert!(fitting.contains(&task.node_id), "{} {}", task.id, what());
-            }
-        }
-        let wanted = match Mode::of(service) {
-            Mode::Replicated { .. } if fitting.is_empty() => return,
-            Mode::Replicated { replicas } => usize::try_from(replicas).unwrap(),
-            _ => fitting.len(),
-        };
-        assert_eq!(live.len(), wanted, "{}", what());
-        for task in &live {
-            assert_eq!(task.observed_state(), TaskState::Running, "{}", what());
-            assert_eq!(image(task), "nginx:last", "{}", what());
-        }
-        let slots: BTreeSet<_> = live
-            .iter()
-            .map(|task| (task.slot, task.slot == 0))
-            .collect();
-        if matches!(
-            spec.mode,
-            Some(ModeSpec::Replicated(ReplicatedService { .. }))
-        ) {
-            assert_eq!(slots.len(), wanted, "a slot has two tasks: {}", what());
-        }
-    }
+/// Labels that ask for automatic rebalancing.
+fn auto(annotations: &mut Option<Annotations>) {
+    let labels = &mut annotations.get_or_insert_default().labels;
+    labels.insert(rebalance::LABEL.into(), "auto".into());
+}
+
+/// The container of a task or service.
+fn is_container(runtime: Option<&Runtime>) -> bool {
+    matches!(runtime, Some(Runtime::Container(_)))
 }

@@ -222,3 +222,133 @@ fn the_newest_spec_wins_over_an_update_that_is_under_way() {
     assert_eq!(new_and_old(&sim, "nginx:3"), (4, 0));
     assert_eq!(sim.count_running("web"), 4);
 }
+
+#[test]
+fn parallelism_0_updates_all_at_once() {
+    let mut sim = swarm("nginx:1", 6, |spec| {
+        spec.update = config(|update| update.parallelism = 0);
+    });
+    sim.update_service("web", |spec| set_image(spec, "hangs:2"));
+    sim.settle();
+    assert_eq!(new_and_old(&sim, "hangs:2"), (6, 0));
+}
+
+#[test]
+fn a_task_that_ends_with_success_ends_early() {
+    let mut sim = swarm("nginx:1", 3, |_| ());
+    sim.update_service("web", |spec| set_image(spec, "completes:2"));
+    sim.settle();
+    assert_eq!(status(&sim).state(), UpdateState::Paused);
+    assert_eq!(new_and_old(&sim, "completes:2"), (1, 2));
+}
+
+#[test]
+fn failures_after_the_monitored_time_do_not_count() {
+    let mut sim = swarm("nginx:1", 2, |spec| {
+        spec.update = config(|update| {
+            update.monitor = seconds(2);
+            update.delay = seconds(10);
+        });
+    });
+    sim.update_service("web", |spec| set_image(spec, "nginx:2"));
+    sim.advance(Duration::from_secs(3));
+    let mut tasks = sim.live("web").into_iter();
+    let new = tasks.find(|task| image(task) == "nginx:2").unwrap();
+    let fail = |sim: &Sim, id: &str| {
+        sim.write(|tx| {
+            tx.edit_task(id, |task| {
+                task.status
+                    .get_or_insert_default()
+                    .set_state(TaskState::Failed);
+            })
+        });
+    };
+    fail(&sim, &new.id);
+    sim.advance(Duration::from_secs(30));
+    assert_eq!(status(&sim).state(), UpdateState::Completed);
+    assert_eq!(new_and_old(&sim, "nginx:2"), (2, 0));
+}
+
+#[test]
+fn with_continue_the_update_goes_on_over_failures() {
+    let mut sim = swarm("nginx:1", 3, |spec| {
+        spec.update = config(|update| update.set_failure_action(FailureAction::Continue));
+    });
+    sim.update_service("web", |spec| set_image(spec, "fails:2"));
+    sim.advance(Duration::from_secs(60));
+    assert_eq!(status(&sim).state(), UpdateState::Completed);
+    assert_eq!(new_and_old(&sim, "fails:2"), (3, 0));
+}
+
+/// As the control API does it on request.
+fn roll_back(sim: &Sim) {
+    let now = sim.now().timestamp();
+    sim.write(|tx| {
+        tx.edit_service("web", |service| {
+            std::mem::swap(&mut service.spec, &mut service.previous_spec);
+            std::mem::swap(
+                &mut service.spec_version,
+                &mut service.previous_spec_version,
+            );
+            service.update_status = Some(UpdateStatus {
+                state: UpdateState::RollbackStarted.into(),
+                started_at: Some(now),
+                ..Default::default()
+            });
+        })
+    });
+}
+
+#[test]
+fn a_manual_rollback_ends_a_paused_update_and_keeps_what_still_runs() {
+    let mut sim = swarm("nginx:1", 4, |spec| {
+        spec.rollback = config(|rollback| rollback.parallelism = 0);
+    });
+    let before: Vec<String> = sim.live("web").iter().map(|task| task.id.clone()).collect();
+    sim.update_service("web", |spec| set_image(spec, "fails:2"));
+    sim.advance(Duration::from_secs(30));
+    assert_eq!(status(&sim).state(), UpdateState::Paused);
+    roll_back(&sim);
+    sim.advance(Duration::from_secs(30));
+    assert_eq!(status(&sim).state(), UpdateState::RollbackCompleted);
+    assert_eq!(sim.count_running("web"), 4);
+    let live = sim.live("web");
+    let kept = live.iter().filter(|task| before.contains(&task.id));
+    assert_eq!(kept.count(), 3, "only what had changed is replaced");
+}
+
+#[test]
+fn a_rollback_of_a_rollback_brings_the_new_spec_back() {
+    let mut sim = swarm("nginx:1", 2, |_| ());
+    sim.update_service("web", |spec| set_image(spec, "nginx:2"));
+    sim.advance(Duration::from_secs(30));
+    for expect in ["nginx:1", "nginx:2", "nginx:1"] {
+        roll_back(&sim);
+        sim.advance(Duration::from_secs(30));
+        assert_eq!(status(&sim).state(), UpdateState::RollbackCompleted);
+        assert_eq!(new_and_old(&sim, expect), (2, 0));
+    }
+}
+
+#[test]
+fn labels_alone_replace_nothing_and_a_forced_update_replaces_all() {
+    let mut sim = swarm("nginx:1", 2, |_| ());
+    let ids = |sim: &Sim| {
+        let live = sim.live("web");
+        live.iter().map(|task| task.id.clone()).collect::<Vec<_>>()
+    };
+    let before = ids(&sim);
+    sim.update_service("web", |spec| {
+        let labels = &mut spec.annotations.get_or_insert_default().labels;
+        labels.insert("tier".into(), "front".into());
+    });
+    sim.advance(Duration::from_secs(20));
+    assert_eq!(ids(&sim), before);
+    assert_eq!(status(&sim), UpdateStatus::default());
+    sim.update_service("web", |spec| {
+        spec.task.get_or_insert_default().force_update += 1;
+    });
+    sim.advance(Duration::from_secs(20));
+    assert!(ids(&sim).iter().all(|id| !before.contains(id)));
+    assert_eq!(status(&sim).state(), UpdateState::Completed);
+}

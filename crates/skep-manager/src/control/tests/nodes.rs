@@ -87,17 +87,6 @@ async fn only_a_worker_that_is_down_can_be_removed() {
         ..Default::default()
     };
     world.put(|tx| tx.create_cluster(cluster)).await;
-    let running = TaskStatus {
-        state: TaskState::Running.into(),
-        ..Default::default()
-    };
-    let task = Task {
-        id: "t1".to_owned(),
-        node_id: "up".to_owned(),
-        status: Some(running),
-        ..Default::default()
-    };
-    world.put(|tx| tx.create_task(task)).await;
     let remove = |id: &str, force| {
         Request::new(RemoveNodeRequest {
             node_id: id.to_owned(),
@@ -124,10 +113,6 @@ async fn only_a_worker_that_is_down_can_be_removed() {
     ask(world.control.remove_node(remove("up", true)).await);
     let view = world.store.view();
     assert_eq!(view.nodes().count(), 1);
-    assert_eq!(
-        view.task("t1").unwrap().observed_state(),
-        TaskState::Orphaned
-    );
     assert_eq!(
         view.the_cluster().unwrap().blacklisted_certificates.len(),
         2

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use skep_objects::{
     reference::Reference,
-    swarmkit::{ContainerSpec, Mount},
+    swarmkit::{Annotations, ContainerSpec, Mount, NodeDescription, Platform, Task},
+    template::task::TaskContext,
 };
 
 use super::{Validated, health::validate_health_check, references, refuse};
@@ -12,6 +13,7 @@ use super::{Validated, health::validate_health_check, references, refuse};
 /// The whole of a container's spec.
 pub(super) fn validate_container(container: &ContainerSpec) -> Validated {
     validate_image(&container.image)?;
+    validate_placeholders(container)?;
     validate_mounts(&container.mounts)?;
     validate_health_check(container.healthcheck.as_ref())?;
     references::validate_secret_references(&container.secrets)?;
@@ -27,6 +29,51 @@ fn validate_image(image: &str) -> Validated {
         return refuse(format!(
             "ContainerSpec: {image:?} is not a valid repository/tag"
         ));
+    }
+    Ok(())
+}
+
+/// Placeholders must expand for some task: a node would refuse every one otherwise.
+fn validate_placeholders(container: &ContainerSpec) -> Validated {
+    let named = |name: &str| {
+        Some(Annotations {
+            name: name.to_owned(),
+            ..Annotations::default()
+        })
+    };
+    let task = Task {
+        id: "taskid".to_owned(),
+        service_id: "serviceid".to_owned(),
+        slot: 1,
+        node_id: "nodeid".to_owned(),
+        annotations: named("taskname"),
+        service_annotations: named("servicename"),
+        ..Task::default()
+    };
+    let node = NodeDescription {
+        hostname: "nodeHostname".to_owned(),
+        platform: Some(Platform {
+            os: "os".to_owned(),
+            architecture: "architecture".to_owned(),
+        }),
+        ..NodeDescription::default()
+    };
+    let context = TaskContext {
+        task: &task,
+        node: &node,
+        payload: None,
+    };
+    let check = |what: &str, text: &str| match context.expand(text) {
+        Ok(_) => Ok(()),
+        Err(error) => refuse(format!("expanding {what} failed: {error}")),
+    };
+    check("hostname", &container.hostname)?;
+    for entry in &container.env {
+        check(&format!("env {entry:?}"), entry)?;
+    }
+    for mount in &container.mounts {
+        check(&format!("mount source {:?}", mount.source), &mount.source)?;
+        check(&format!("mount target {:?}", mount.target), &mount.target)?;
     }
     Ok(())
 }

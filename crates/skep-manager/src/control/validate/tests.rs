@@ -262,6 +262,22 @@ fn an_image_is_a_valid_reference() {
 }
 
 #[test]
+fn placeholders_must_expand() {
+    check_container("", |container| {
+        container.hostname = "{{.Service.Name}}-{{.Task.Slot}}".into();
+        container.env = vec!["NODE={{.Node.Hostname}}".into(), "PLAIN={}".into()];
+    });
+    check_container(
+        "expanding hostname failed: template: can't evaluate field .Nothing",
+        |container| container.hostname = "{{.Nothing}}".into(),
+    );
+    check_container(
+        "expanding env \"A={{.Task.Colour}}\" failed: template: can't evaluate field .Task.Colour",
+        |container| container.env = vec!["A={{.Task.Colour}}".into()],
+    );
+}
+
+#[test]
 fn two_mounts_cannot_share_a_target() {
     let mount = Mount {
         target: "/data".to_owned(),

@@ -7,8 +7,12 @@ fn sessions() -> (Sessions, Instant) {
     (Sessions::new(Timing::DEFAULT), Instant::now())
 }
 
-fn down(node: &str) -> Vec<Expired> {
-    vec![Expired::Down(node.into())]
+fn down(node: &str) -> Vec<Arc<str>> {
+    vec![node.into()]
+}
+
+fn nobody() -> Vec<Arc<str>> {
+    Vec::new()
 }
 
 #[test]
@@ -17,10 +21,10 @@ fn a_silent_node_is_down_after_its_grace_and_not_before() {
     sessions.register("n", "", start).unwrap();
     assert_eq!(sessions.next_deadline(), Some(start + GRACE));
     let early = start + GRACE - MS;
-    assert_eq!(sessions.expire(early, early), []);
+    assert_eq!(sessions.expire(early, early), nobody());
     let at = start + GRACE;
     assert_eq!(sessions.expire(at, at), down("n"));
-    assert_eq!(sessions.expire(at, at), []);
+    assert_eq!(sessions.expire(at, at), nobody());
 }
 
 #[test]
@@ -30,7 +34,7 @@ fn every_beat_gives_the_whole_grace_again() {
     let mut now = start;
     for _ in 0..100 {
         now += GRACE - MS;
-        assert_eq!(sessions.expire(now, now), []);
+        assert_eq!(sessions.expire(now, now), nobody());
         sessions.beat("n", &session.id, now).unwrap();
     }
     assert_eq!(sessions.queue.len(), 1);
@@ -91,7 +95,7 @@ fn a_daemon_that_restarts_gets_longer_than_a_host_that_is_silent() {
     let session = sessions.register("n", "", start).unwrap();
     sessions.disconnected("n", &session.id, start + MS);
     let at = start + GRACE;
-    assert_eq!(sessions.expire(at, at), []);
+    assert_eq!(sessions.expire(at, at), nobody());
     let at = start + MS + Timing::DEFAULT.reconnect;
     assert_eq!(sessions.expire(at, at), down("n"));
 }
@@ -112,7 +116,7 @@ fn a_manager_that_was_held_up_calls_nobody_down() {
     sessions.register("n", "", start).unwrap();
     let planned = start + GRACE;
     let late = planned + STALL + MS;
-    assert_eq!(sessions.expire(planned, late), []);
+    assert_eq!(sessions.expire(planned, late), nobody());
     let at = late + GRACE;
     assert_eq!(sessions.expire(at, at), down("n"));
 }
@@ -123,23 +127,23 @@ fn a_new_leader_waits_for_the_nodes_it_takes_over() {
     sessions.expect("up", false, start);
     sessions.expect("down", true, start);
     let early = start + Timing::DEFAULT.unknown - MS;
-    assert_eq!(sessions.expire(early, early), []);
+    assert_eq!(sessions.expire(early, early), nobody());
     let at = start + Timing::DEFAULT.unknown;
     assert_eq!(sessions.expire(at, at), down("up"));
-    let at = start + ORPHAN_AFTER;
-    assert_eq!(sessions.expire(at, at), [Expired::Orphaned("down".into())]);
+    assert_eq!(sessions.next_deadline(), None);
+    assert!(sessions.is_down("down"));
 }
 
 #[test]
-fn a_node_down_for_a_day_is_given_up_once() {
+fn a_node_that_is_down_is_not_waited_for() {
     let (mut sessions, start) = sessions();
     sessions.register("n", "", start).unwrap();
-    let mut now = start + GRACE;
+    let now = start + GRACE;
     assert_eq!(sessions.expire(now, now), down("n"));
-    now += ORPHAN_AFTER;
-    assert_eq!(sessions.expire(now, now), [Expired::Orphaned("n".into())]);
     assert_eq!(sessions.next_deadline(), None);
     assert!(sessions.register("n", "", now).is_ok());
+    assert!(!sessions.is_down("n"));
+    assert_eq!(sessions.next_deadline(), Some(now + GRACE));
 }
 
 #[test]
@@ -149,5 +153,5 @@ fn a_removed_node_s_session_ends() {
     sessions.forget("n");
     assert!(session.ended.is_cancelled());
     let at = start + GRACE;
-    assert_eq!(sessions.expire(at, at), []);
+    assert_eq!(sessions.expire(at, at), nobody());
 }

@@ -11,7 +11,7 @@ use skep_engine::Filters;
 use skep_objects::api::service as api;
 use skep_objects::swarmkit as proto;
 
-use super::{Manager, ask, filters, logs, lookup, networks};
+use super::{Manager, ask, filters, logs, lookup, networks, rebalance};
 use crate::http::call::{self, Call, Response};
 use crate::http::convert::service;
 use crate::http::error::{ApiError, Result};
@@ -24,6 +24,7 @@ pub async fn route(call: Call, path: &[&str]) -> Result<Response> {
         ("GET", ["services", id]) => inspect(&call, id).await,
         ("DELETE", ["services", id]) => remove(&call, id).await,
         ("POST", ["services", id, "update"]) => update(call, id).await,
+        ("POST", ["services", id, "rebalance"]) => rebalance::service(&call, id).await,
         ("GET", ["services", id, "logs"]) => logs::of_service(&call, id).await,
         _ => Err(ApiError::no_route()),
     }

@@ -5,6 +5,7 @@
 
 mod parse;
 mod render;
+pub mod task;
 
 use std::collections::BTreeMap;
 

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use skep_objects::swarmkit::{NodeDescription, Task};
-
-use crate::template::{self, Context, TemplateError, Value};
+use super::{Context, TemplateError, Value, expand};
+use crate::swarmkit::{NodeDescription, Task};
 
 /// The task's name: `web.1.<task id>`, or with the node's id where tasks have no slot.
-pub(crate) fn task_name(task: &Task) -> String {
+pub fn task_name(task: &Task) -> String {
     if let Some(name) = task
         .annotations
         .as_ref()
@@ -20,7 +19,7 @@ pub(crate) fn task_name(task: &Task) -> String {
 }
 
 /// The name of the task's service.
-pub(crate) fn service_name(task: &Task) -> &str {
+pub fn service_name(task: &Task) -> &str {
     task.service_annotations.as_ref().map_or("", |a| &a.name)
 }
 
@@ -33,25 +32,32 @@ fn slot(task: &Task) -> String {
     }
 }
 
-/// The fields of `surface.md` §4.8.
-pub(crate) struct TaskContext<'a> {
-    pub(crate) task: &'a Task,
-    pub(crate) node: &'a NodeDescription,
+/// What a task's placeholders can ask for.
+#[derive(Debug)]
+pub struct TaskContext<'a> {
+    /// The task.
+    pub task: &'a Task,
+    /// The node that it runs on.
+    pub node: &'a NodeDescription,
     /// Only for payloads of configs and secrets.
-    pub(crate) payload: Option<&'a Payload>,
+    pub payload: Option<&'a Payload>,
 }
 
 /// What the payload functions `env`, `secret` and `config` look up, by name or target.
 #[derive(Debug, Default)]
-pub(crate) struct Payload {
-    pub(crate) env: BTreeMap<String, String>,
-    pub(crate) secrets: BTreeMap<String, String>,
-    pub(crate) configs: BTreeMap<String, String>,
+pub struct Payload {
+    /// The container's environment.
+    pub env: BTreeMap<String, String>,
+    /// Secrets by target.
+    pub secrets: BTreeMap<String, String>,
+    /// Configs by target.
+    pub configs: BTreeMap<String, String>,
 }
 
 impl TaskContext<'_> {
-    pub(crate) fn expand(&self, text: &str) -> Result<String, TemplateError> {
-        template::expand(text, self)
+    /// Expands a text.
+    pub fn expand(&self, text: &str) -> Result<String, TemplateError> {
+        expand(text, self)
     }
 }
 
