@@ -107,7 +107,8 @@ fn iteration(service: &Service) -> u64 {
         .map_or(0, |iteration| iteration.index)
 }
 
-fn is_current(task: &Task, service: &Service) -> bool {
+/// Whether the task is of the job's iteration of now.
+pub fn is_current(task: &Task, service: &Service) -> bool {
     task.job_iteration.map_or(0, |of_task| of_task.index) == iteration(service)
 }
 

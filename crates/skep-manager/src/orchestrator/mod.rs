@@ -215,6 +215,11 @@ impl Orchestrator {
             if !lost && self.waits_to_start(&task, pass.now) {
                 continue;
             }
+            // What an earlier iteration of a job has not done is not wanted any more.
+            if mode.is_job() && !jobs::is_current(&task, service) {
+                restart::stop(pass, &task.id)?;
+                continue;
+            }
             // A global task can only be replaced on its own node.
             if mode.is_global() && !global::takes_tasks(node, service) {
                 restart::stop(pass, &task.id)?;

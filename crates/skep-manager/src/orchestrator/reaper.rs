@@ -9,6 +9,7 @@ use skep_objects::swarmkit::{Task, TaskState};
 use skep_objects::timestamp::unix_nanos;
 use skep_store::{Event, Object, TxError, View};
 
+use super::jobs;
 use super::service::Mode;
 use super::slot;
 use crate::clock::{Monotonic, Now};
@@ -70,9 +71,6 @@ impl TaskReaper {
             return Ok(());
         };
         let mode = Mode::of(&service);
-        if mode.is_job() {
-            return Ok(());
-        }
         let tasks: Vec<Arc<Task>> = if mode.is_global() {
             let all = pass.tx.tasks_by_service(service_id);
             all.filter(|task| task.node_id == *node).cloned().collect()
@@ -82,6 +80,14 @@ impl TaskReaper {
                 .cloned()
                 .collect()
         };
+        // What has completed in a job's iteration of now is the job's result.
+        let is_result = |task: &Task| {
+            task.observed_state() == TaskState::Complete && jobs::is_current(task, &service)
+        };
+        let tasks: Vec<Arc<Task>> = tasks
+            .into_iter()
+            .filter(|task| !(mode.is_job() && is_result(task)))
+            .collect();
         let max_attempts = service
             .spec
             .as_ref()

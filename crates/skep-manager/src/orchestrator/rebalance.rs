@@ -192,7 +192,7 @@ impl Rebalancer {
             let new = service::new_task(service, &key, TaskState::Running, pass.tx, pass.now);
             pass.tx.create_task(new)?;
         }
-        Ok(None)
+        Ok(Some(now + MOVE_LIMIT))
     }
 
     fn give_up(

@@ -274,7 +274,10 @@ impl Run {
             let keeps_old_until_running = config.order == UpdateOrder::StartFirst
                 && new.observed_state() != TaskState::Running;
             let surplus = clean.iter().filter(|task| task.id != new.id);
-            let old = old.iter().filter(|_| !keeps_old_until_running);
+            // Those that do not run serve nobody, and may hold the place that the new one needs.
+            let old = old.iter().filter(|task| {
+                !keeps_old_until_running || task.observed_state() < TaskState::Running
+            });
             for task in surplus.chain(old) {
                 restart::stop(pass, &task.id)?;
             }

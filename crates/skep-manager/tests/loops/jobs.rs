@@ -103,3 +103,28 @@ fn global_jobs_complete_once_on_each_active_node() {
     sim.advance(Duration::from_secs(30));
     assert_eq!(completed(&sim).len(), 4);
 }
+
+#[test]
+fn what_failed_in_an_earlier_iteration_is_not_tried_again() {
+    let mut sim = Sim::new(2);
+    sim.write(|tx| tx.create_service(job("missing", replicated(2, 2))));
+    sim.settle();
+    sim.update_service("job", |spec| crate::sim::set_image(spec, "completes:2"));
+    run_again(&sim);
+    sim.advance(Duration::from_secs(60));
+    assert_eq!(completed(&sim).len(), 2);
+}
+
+#[test]
+fn failures_and_old_iterations_of_a_job_are_kept_as_long_as_other_history() {
+    let mut sim = Sim::new(1);
+    sim.write(|tx| tx.create_service(job("missing", replicated(1, 1))));
+    sim.advance(Duration::from_secs(300));
+    assert!(sim.tasks("job").len() <= 6, "{:#?}", sim.summary());
+    sim.update_service("job", |spec| crate::sim::set_image(spec, "completes:2"));
+    for _ in 0..10 {
+        run_again(&sim);
+        sim.advance(Duration::from_secs(10));
+    }
+    assert!(sim.tasks("job").len() <= 6, "{:#?}", sim.summary());
+}

@@ -37,7 +37,7 @@ fn seeds() -> Vec<u64> {
     };
     match number("SKEP_SEED") {
         Some(seed) => vec![seed],
-        None => (0..number("SKEP_SEEDS").unwrap_or(25)).collect(),
+        None => (0..number("SKEP_SEEDS").unwrap_or(12)).collect(),
     }
 }
 
@@ -284,6 +284,10 @@ impl World {
             // Those that may not restart would end with fewer tasks, as specified.
             task.restart = None;
             task.resources = None;
+            // Where places are short, an update may wait for one for ever.
+            task.placement.get_or_insert_default().max_replicas = 0;
+            spec.update = None;
+            spec.rollback = None;
             if let Some(endpoint) = &mut spec.endpoint {
                 let is_host = |port: &PortConfig| port.publish_mode() == PublishMode::Host;
                 endpoint.ports.retain(|port| !is_host(port));
