@@ -7,10 +7,11 @@ use anyhow::{Result, bail};
 use crate::run as run_command;
 
 /// Name, package, target, and whether the target is a bench or an example. Each prints its own table.
-const BENCHES: [(&str, &str, &str, &str); 6] = [
+const BENCHES: [(&str, &str, &str, &str); 7] = [
     ("engine", "skep", "--example", "bench_engine"),
     ("cluster", "skep", "--example", "bench_cluster"),
     ("scheduler", "skep-manager", "--bench", "scheduler"),
+    ("manager", "skep", "--example", "bench_manager"),
     ("store", "skep-store", "--example", "store_bench"),
     ("net", "skep-net", "--example", "bench_net"),
     ("runtime", "skep-runtime", "--example", "bench"),

@@ -10,7 +10,7 @@ use skep_objects::api::service::ServiceUpdateResponse;
 use skep_objects::swarmkit as proto;
 use tonic::Code;
 
-use super::{Manager, ask, lookup};
+use super::{ask, lookup};
 use crate::http::call::{self, Call, Response};
 use crate::http::error::{ApiError, Result};
 

@@ -1,0 +1,296 @@
+//! What a manager costs: `cargo xtask bench manager`.
+//!
+//! An in-memory store is filled by the leader's own loops: services of an overlay network, their
+//! tasks assigned to 1,000 nodes and reported as running. Then the control API and the conversion
+//! to JSON are timed as the HTTP API uses them, and the process's memory is read from `/proc`.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use skep::http::convert;
+use skep_manager::clock::Now;
+use skep_manager::control::{ControlServer, Member, Members};
+use skep_manager::loops::Stages;
+use skep_objects::ids::new_id;
+use skep_objects::swarmkit::{
+    Annotations, Cluster, ContainerSpec, ContainerStatus, GetServiceRequest, GetTaskRequest,
+    IpamConfig, IpamOptions, ListServiceStatusesRequest, ListServicesRequest, ListTasksRequest,
+    Network, NetworkAttachmentConfig, NetworkSpec, Node, NodeDescription, NodeSpec, NodeStatus,
+    Platform, ReplicatedService, Resources, Service, ServiceSpec, TaskSpec, TaskState, Version,
+    node_spec::Membership, node_status, service_spec::Mode, task_spec::Runtime,
+    task_status::RuntimeStatus,
+};
+use skep_rpc::swarmkit::control_server::Control;
+use skep_store::{Store, Tx, TxError};
+use tonic::Request;
+
+const NODES: usize = 1_000;
+
+struct Alone;
+
+impl Members for Alone {
+    fn all(&self) -> Vec<Member> {
+        Vec::new()
+    }
+
+    fn can_remove(&self, _raft_id: u64) -> bool {
+        false
+    }
+}
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
+    println!("{:<52} {:>12}", "what", "");
+    let store = filled(&runtime, 500, 20);
+    time_answers(&runtime, &store);
+    drop(store);
+    memory(&runtime, 100, 1_000);
+}
+
+fn row(what: &str, figure: &str) {
+    println!("{what:<52} {figure:>12}");
+}
+
+fn milliseconds(time: Duration) -> String {
+    format!("{:.2} ms", time.as_secs_f64() * 1e3)
+}
+
+/// The median of several runs.
+fn timed(mut run: impl FnMut()) -> String {
+    let mut times: Vec<Duration> = (0..15)
+        .map(|_| {
+            let start = Instant::now();
+            run();
+            start.elapsed()
+        })
+        .collect();
+    times.sort();
+    milliseconds(times[times.len() / 2])
+}
+
+fn time_answers(runtime: &tokio::runtime::Runtime, store: &Store) {
+    let control = ControlServer::new(store.clone(), std::sync::Arc::new(Alone));
+    let services = || {
+        let request = Request::new(ListServicesRequest::default());
+        let answer = runtime.block_on(control.list_services(request));
+        answer.expect("services").into_inner().services
+    };
+    let (service, ids) = {
+        let all = services();
+        let ids: Vec<String> = all.iter().map(|service| service.id.clone()).collect();
+        (ids[0].clone(), ids)
+    };
+    let list_services = timed(|| {
+        let rows: Vec<_> = services()
+            .iter()
+            .map(convert::service::from_service)
+            .collect();
+        drop(serde_json::to_vec(&rows).expect("JSON"));
+    });
+    row("list 500 services", &list_services);
+    let statuses = timed(|| {
+        let request = ListServiceStatusesRequest {
+            services: ids.clone(),
+        };
+        let answer = runtime.block_on(control.list_service_statuses(Request::new(request)));
+        drop(answer.expect("statuses"));
+    });
+    row("and how many tasks of each run", &statuses);
+    let list_tasks = timed(|| {
+        let request = Request::new(ListTasksRequest::default());
+        let answer = runtime.block_on(control.list_tasks(request));
+        let tasks = answer.expect("tasks").into_inner().tasks;
+        let rows: Vec<_> = tasks.iter().map(convert::task::from_task).collect();
+        drop(serde_json::to_vec(&rows).expect("JSON"));
+    });
+    row("list 10,000 tasks", &list_tasks);
+    let inspect_service = timed(|| {
+        let request = GetServiceRequest {
+            service_id: service.clone(),
+            ..Default::default()
+        };
+        let answer = runtime.block_on(control.get_service(Request::new(request)));
+        let found = answer.expect("a service").into_inner().service;
+        let shown = convert::service::from_service(&found.expect("a service"));
+        drop(serde_json::to_vec(&shown).expect("JSON"));
+    });
+    row("inspect one of 500 services", &inspect_service);
+    let task = store.view().tasks().next().expect("a task").id.clone();
+    let inspect_task = timed(|| {
+        let request = GetTaskRequest {
+            task_id: task.clone(),
+        };
+        let answer = runtime.block_on(control.get_task(Request::new(request)));
+        let found = answer.expect("a task").into_inner().task;
+        let shown = convert::task::from_task(&found.expect("a task"));
+        drop(serde_json::to_vec(&shown).expect("JSON"));
+    });
+    row("inspect one of 10,000 tasks", &inspect_task);
+}
+
+/// What each task adds: to the store, which every manager has, and to the leader's loops.
+fn memory(runtime: &tokio::runtime::Runtime, services: usize, replicas: u64) {
+    let before = resident_bytes();
+    let store = filled(runtime, services, replicas);
+    let tasks = store.view().tasks().count();
+    let after = resident_bytes();
+    let each = after.saturating_sub(before) / tasks.max(1);
+    row(
+        &format!("memory of a manager, each of {tasks} tasks"),
+        &format!("{each} B"),
+    );
+}
+
+fn resident_bytes() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").expect("statm");
+    let pages = statm.split_whitespace().nth(1).expect("resident pages");
+    pages.parse::<usize>().expect("a number") * 4096
+}
+
+fn named(name: &str) -> Option<Annotations> {
+    Some(Annotations {
+        name: name.to_owned(),
+        ..Default::default()
+    })
+}
+
+fn node(number: usize) -> Node {
+    Node {
+        id: new_id(),
+        spec: Some(NodeSpec {
+            membership: Membership::Accepted.into(),
+            ..Default::default()
+        }),
+        status: Some(NodeStatus {
+            state: node_status::State::Ready.into(),
+            addr: "192.0.2.1".to_owned(),
+            ..Default::default()
+        }),
+        description: Some(NodeDescription {
+            hostname: format!("node-{number}"),
+            platform: Some(Platform {
+                architecture: "x86_64".into(),
+                os: "linux".into(),
+            }),
+            resources: Some(Resources {
+                nano_cpus: 64_000_000_000,
+                memory_bytes: 1 << 40,
+                ..Default::default()
+            }),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+fn network() -> Network {
+    Network {
+        id: "back".into(),
+        spec: Some(NetworkSpec {
+            annotations: named("back"),
+            ipam: Some(IpamOptions {
+                configs: vec![IpamConfig {
+                    subnet: "172.16.0.0/12".into(),
+                    ..Default::default()
+                }],
+                ..Default::default()
+            }),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+fn service(number: usize, replicas: u64) -> Service {
+    let container = ContainerSpec {
+        image: "registry.example.com/team/web:1.27.3@sha256:\
+                0a399eb16751829e1af26fea27b20c3ec28d7ab1fb72182879dcae1cca21206a"
+            .to_owned(),
+        env: vec!["LOG_LEVEL=info".into(), "DATABASE=db.internal:5432".into()],
+        ..Default::default()
+    };
+    Service {
+        id: new_id(),
+        spec_version: Some(Version::default()),
+        spec: Some(ServiceSpec {
+            annotations: named(&format!("service-{number}")),
+            mode: Some(Mode::Replicated(ReplicatedService { replicas })),
+            task: Some(TaskSpec {
+                runtime: Some(Runtime::Container(container)),
+                networks: vec![NetworkAttachmentConfig {
+                    target: "back".into(),
+                    ..Default::default()
+                }],
+                ..Default::default()
+            }),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+/// A swarm whose services all run.
+fn filled(runtime: &tokio::runtime::Runtime, services: usize, replicas: u64) -> Store {
+    let store = Store::in_memory();
+    write(runtime, &store, |tx| {
+        tx.create_cluster(Cluster {
+            id: new_id(),
+            ..Default::default()
+        })?;
+        tx.create_network(network())?;
+        for number in 0..NODES {
+            tx.create_node(node(number))?;
+        }
+        for number in 0..services {
+            tx.create_service(service(number, replicas))?;
+        }
+        Ok(())
+    });
+    let mut stages = Stages::new(1);
+    let now = Now {
+        wall: SystemTime::UNIX_EPOCH,
+        monotonic: Duration::ZERO,
+    };
+    stages.load(&store.view(), now);
+    let mut pass = || {
+        let done = runtime.block_on(store.update(|tx| stages.pass(tx, &[], now, 10_000)));
+        done.expect("a pass")
+    };
+    while pass() == Some(now.monotonic) {}
+    let ids: Vec<String> = store.view().tasks().map(|task| task.id.clone()).collect();
+    for ids in ids.chunks(1_000) {
+        write(runtime, &store, |tx| {
+            ids.iter().try_for_each(|id| run(tx, id))
+        });
+    }
+    store
+}
+
+fn run(tx: &mut Tx, task: &str) -> Result<(), TxError> {
+    let now = tx.now();
+    tx.edit_task(task, |task| {
+        let status = task.status.get_or_insert_default();
+        status.set_state(TaskState::Running);
+        status.message = "started".to_owned();
+        status.timestamp = Some(now);
+        status.applied_at = Some(now);
+        status.applied_by = "dispatcher0123456789abcde".to_owned();
+        status.runtime_status = Some(RuntimeStatus::Container(ContainerStatus {
+            container_id: "c".repeat(64),
+            pid: 4711,
+            exit_code: 0,
+        }));
+    })?;
+    Ok(())
+}
+
+fn write(
+    runtime: &tokio::runtime::Runtime,
+    store: &Store,
+    change: impl FnOnce(&mut Tx) -> Result<(), TxError>,
+) {
+    runtime
+        .block_on(store.update(change))
+        .expect("the store takes it");
+}
