@@ -117,7 +117,11 @@ fn validate(spec: &SecretSpec) -> Answer<()> {
         if !spec.data.is_empty() {
             return refuse("secret driver and data cannot both be set".to_owned());
         }
-        return Ok(());
+        // Taken, it would leave every task that uses it without its content.
+        return Err(ControlError::Unimplemented(format!(
+            "secret driver {}: drivers are plugins, and skep does not run plugins",
+            driver.name
+        )));
     }
     if spec.data.is_empty() || spec.data.len() >= MAX_SECRET_BYTES {
         return refuse(format!(

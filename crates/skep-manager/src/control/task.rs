@@ -6,7 +6,8 @@ use skep_objects::swarmkit::{
     GetTaskRequest, GetTaskResponse, ListTasksRequest, ListTasksResponse, RemoveTaskRequest,
     RemoveTaskResponse, Task, list_tasks_request::Filters, task_spec::Runtime,
 };
-use skep_store::{StoreObject, Tx, View};
+use skep_objects::template::task::task_name;
+use skep_store::{Tx, View};
 
 use super::{
     error::ControlError,
@@ -89,7 +90,7 @@ fn passes(view: &View, task: &Task, filters: &Filters) -> bool {
         .service_annotations
         .as_ref()
         .map_or(&empty, |annotations| &annotations.labels);
-    name_filter!(filters).passes(&task.id, task.name(), labels)
+    name_filter!(filters).passes(&task.id, &task_name(task), labels)
         && any(&filters.service_ids, |id| *id == task.service_id)
         && any(&filters.node_ids, |id| *id == task.node_id)
         && any(&filters.desired_states, |state| {

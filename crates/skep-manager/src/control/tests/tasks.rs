@@ -36,3 +36,35 @@ async fn tasks_are_filtered_by_all_their_filters() {
     check(&[], &["n1"], &[TaskState::Running], &["t1", "t3"]).await;
     check(&[], &["n1"], &[TaskState::Shutdown], &[]).await;
 }
+
+#[tokio::test]
+async fn a_task_is_called_by_its_service_its_slot_and_its_id() {
+    let world = World::new(vec![]);
+    for (id, slot, node) in [("t1", 1, "n1"), ("t2", 12, "n1"), ("t3", 0, "n2")] {
+        let task = Task {
+            id: id.to_owned(),
+            slot,
+            node_id: node.to_owned(),
+            service_annotations: named("web"),
+            ..Default::default()
+        };
+        world.put(|tx| tx.create_task(task)).await;
+    }
+    let check = async |prefix: &str, expect: &[&str]| {
+        let filters = list_tasks_request::Filters {
+            name_prefixes: vec![prefix.to_owned()],
+            ..Default::default()
+        };
+        let request = Request::new(ListTasksRequest {
+            filters: Some(filters),
+        });
+        let tasks = ask(world.control.list_tasks(request).await).tasks;
+        let ids: Vec<&str> = tasks.iter().map(|task| task.id.as_str()).collect();
+        assert_eq!(ids, expect, "{prefix}");
+    };
+    check("web", &["t1", "t2", "t3"]).await;
+    check("web.1", &["t1", "t2"]).await;
+    check("web.1.", &["t1"]).await;
+    check("web.n2.t3", &["t3"]).await;
+    check("api", &[]).await;
+}
