@@ -251,6 +251,17 @@ impl Host {
         http::request(&self.socket(), method, path, body)
     }
 
+    /// Asks the API with one more header.
+    pub fn api_with(
+        &self,
+        method: &str,
+        path: &str,
+        header: (&str, &str),
+        body: Option<&Value>,
+    ) -> Result<Answer> {
+        http::request_with(&self.socket(), method, path, header, body)
+    }
+
     /// Sends the API a body that is no JSON.
     pub fn upload(&self, path: &str, body: &[u8]) -> Result<Answer> {
         http::upload(&self.socket(), path, body)

@@ -45,6 +45,22 @@ pub fn request(socket: &Path, method: &str, path: &str, body: Option<&Value>) ->
     exchange(stream, method, path, "skep", &json_body(body))
 }
 
+/// The same with one more header.
+pub fn request_with(
+    socket: &Path,
+    method: &str,
+    path: &str,
+    (name, value): (&str, &str),
+    body: Option<&Value>,
+) -> Result<Answer> {
+    let stream =
+        UnixStream::connect(socket).with_context(|| format!("connect {}", socket.display()))?;
+    stream.set_read_timeout(Some(DEADLINE))?;
+    stream.set_write_timeout(Some(DEADLINE))?;
+    let host = format!("skep\r\n{name}: {value}");
+    exchange(stream, method, path, &host, &json_body(body))
+}
+
 /// POSTs bytes over a unix socket.
 pub fn upload(socket: &Path, path: &str, body: &[u8]) -> Result<Answer> {
     let stream =
