@@ -67,6 +67,18 @@ fn version(host: &Host, path: &str) -> u64 {
     get(host, path)["Version"]["Index"].as_u64().unwrap()
 }
 
+/// Replaces a spec; the leader's loops may change the object between the look and the write.
+fn updated(host: &Host, path: &str, query: &str, spec: &Value) -> Value {
+    eventually(path, || {
+        let now = version(host, path);
+        let update = format!("{path}/update?version={now}{query}");
+        match call(host, "POST", &update, Some(spec)) {
+            (200, answer) => Ok(answer),
+            (_, refusal) => Err(refusal.to_string()),
+        }
+    })
+}
+
 #[test]
 fn managers_answer_as_docker_s_do() {
     let cluster = Cluster::managers(1)
@@ -227,10 +239,8 @@ fn services(host: &Host) {
     body.as_object_mut().unwrap().remove("TaskTemplate");
     body["MODE"] = json!({"replicated": {"replicas": 3}});
     body.as_object_mut().unwrap().remove("Mode");
-    assert_eq!(
-        call(host, "POST", &path, Some(&body)),
-        (200, json!({"Warnings": null}))
-    );
+    let answer = updated(host, "/services/web", "", &body);
+    assert_eq!(answer, json!({"Warnings": null}));
     refused(
         host,
         "POST",
@@ -242,16 +252,14 @@ fn services(host: &Host) {
     let after = get(host, "/services/web");
     assert_eq!(after["Spec"]["Mode"]["Replicated"]["Replicas"], 3);
     assert_eq!(after["PreviousSpec"]["Mode"]["Replicated"]["Replicas"], 2);
-    let path = format!(
-        "/services/web/update?version={}&rollback=previous",
-        version(host, "/services/web")
-    );
-    assert_eq!(call(host, "POST", &path, Some(&body)).0, 200);
+    updated(host, "/services/web", "&rollback=previous", &body);
     let after = get(host, "/services/web");
     assert_eq!(after["Spec"]["Mode"]["Replicated"]["Replicas"], 2);
     assert_eq!(after["PreviousSpec"]["Mode"]["Replicated"]["Replicas"], 3);
     eventually("the rollback is done", || {
-        get(host, "/services/web")["UpdateStatus"]["State"] == "rollback_completed"
+        let status = get(host, "/services/web")["UpdateStatus"].clone();
+        let done = status["State"] == "rollback_completed";
+        done.then_some(()).ok_or_else(|| status.to_string())
     });
 }
 
@@ -264,13 +272,9 @@ fn credentials(host: &Host) {
         Some(&service("private")),
     );
     assert_eq!(answer.unwrap().status, 201);
-    let path = format!(
-        "/services/private/update?version={}",
-        version(host, "/services/private")
-    );
     let mut spec = service("private");
     spec["TaskTemplate"]["ForceUpdate"] = 1.into();
-    assert_eq!(call(host, "POST", &path, Some(&spec)).0, 200);
+    updated(host, "/services/private", "", &spec);
     for path in [
         "/services",
         "/services/private",
@@ -306,9 +310,12 @@ fn tasks(host: &Host) {
         filters(&json!({"service": ["web"], "desired-state": ["running"]}))
     );
     eventually("tasks say why they wait", || {
-        let tasks = get(host, &of_web);
-        let tasks = tasks.as_array().unwrap();
-        tasks.len() == 2 && tasks.iter().all(|task| task["Status"]["Err"] == why)
+        let answer = get(host, &of_web);
+        let tasks = answer.as_array().unwrap();
+        let all = tasks.iter().all(|task| task["Status"]["Err"] == why);
+        (all && tasks.len() == 2)
+            .then_some(())
+            .ok_or_else(|| answer.to_string())
     });
     let tasks = get(host, &of_web);
     let first = tasks
@@ -501,11 +508,12 @@ fn events(host: &Host) {
         "/events?since=0&until=4000000000&{}",
         filters(&json!({"scope": ["swarm"]}))
     );
-    // What has been is told at once; the wait until the far end is cut off by asking for the past.
+    // The stream ends a second from now: what happened in this one is in it.
     let until = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap()
-        .as_secs();
+        .as_secs()
+        + 1;
     let path = path.replace("4000000000", &until.to_string());
     let told = host.api("GET", &path, None).unwrap().text();
     let told: Vec<Value> = told
