@@ -43,6 +43,8 @@ pub struct EngineConfig {
     pub registry_mirrors: Vec<String>,
     /// Other OCI runtimes by name.
     pub runtimes: BTreeMap<String, PathBuf>,
+    /// Where CDI specifications are, later directories over earlier.
+    pub cdi_spec_dirs: Vec<PathBuf>,
     /// Runtime of containers that name none.
     pub default_runtime: String,
     /// Log driver of containers that name none.
@@ -78,6 +80,7 @@ impl Default for EngineConfig {
             insecure_registries: Vec::new(),
             registry_mirrors: Vec::new(),
             runtimes: BTreeMap::new(),
+            cdi_spec_dirs: vec![PathBuf::from("/etc/cdi"), PathBuf::from("/var/run/cdi")],
             default_runtime: "skep".to_owned(),
             log_driver: "json-file".to_owned(),
             log_opts: BTreeMap::new(),

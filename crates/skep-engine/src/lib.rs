@@ -29,3 +29,18 @@ pub use engine::{
 pub use error::{EngineError, Result};
 pub use filters::Filters;
 pub use image_source::{ImageInUse, ImageSource};
+
+/// Names of the log drivers, as `info` lists them.
+#[must_use]
+pub fn log_drivers() -> Vec<&'static str> {
+    logs::DRIVERS
+        .into_iter()
+        .filter(|name| *name != "none")
+        .collect()
+}
+
+/// Qualified names of the devices that specifications in these directories describe.
+#[must_use]
+pub fn cdi_devices(dirs: &[std::path::PathBuf]) -> Vec<String> {
+    container::CdiRegistry::load(dirs).all()
+}

@@ -54,6 +54,12 @@ pub enum NetError {
         /// The value.
         value: String,
     },
+    /// The interface that a network is to be on. Docker's text.
+    #[error("-o parent interface does not exist on the host: {name}")]
+    NoParent {
+        /// The interface.
+        name: String,
+    },
     /// An interface of this name belongs to somebody else.
     #[error("interface {name} already exists and is not managed by this daemon")]
     ForeignInterface {
@@ -128,7 +134,7 @@ impl NetError {
                 ErrorKind::Internal
             }
             NetError::UnknownNetwork(_) | NetError::UnknownNetns(_) => ErrorKind::NotFound,
-            NetError::Invalid { .. } => ErrorKind::InvalidArgument,
+            NetError::Invalid { .. } | NetError::NoParent { .. } => ErrorKind::InvalidArgument,
             NetError::ForeignInterface { .. } => ErrorKind::Conflict,
             // Docker answers 500 for port conflicts at start.
             NetError::PortAllocated { .. }

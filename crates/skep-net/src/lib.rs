@@ -6,6 +6,7 @@
 //!
 //! - [`netlink`] - rtnetlink, nf_tables and conntrack over raw sockets.
 //! - [`bridge`] - local bridge networks.
+//! - [`macvlan`] - networks on the host's own wire.
 //! - [`endpoint`] - veth pairs between containers and networks.
 //! - [`publish`] - published ports of local containers.
 //! - [`overlay`] - networks across hosts and their endpoint tables.
@@ -21,6 +22,7 @@ mod error;
 mod forget;
 mod host;
 pub mod ingress;
+pub mod macvlan;
 mod net;
 pub mod netlink;
 mod netns;
@@ -32,12 +34,13 @@ mod sweep;
 mod testing;
 
 pub use addr::{AddrError, Cidr, Mac};
-pub use bridge::{BridgeSpec, BridgeSubnet};
+pub use bridge::{BridgeSpec, BridgeSubnet, GatewayMode};
 pub use config::NetConfig;
 pub use dns::{DnsSpec, ResolvConf};
 pub use endpoint::{Endpoint, EndpointSpec, InterfaceStats};
 pub use error::NetError;
 pub use ingress::IngressSpec;
+pub use macvlan::{MacvlanMode, MacvlanSpec};
 pub use net::Net;
 pub use overlay::{OverlaySpec, OverlaySubnet, SwarmSpec, Warning};
 pub use publish::{PortMapping, Protocol, PublishedPort};

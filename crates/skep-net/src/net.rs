@@ -14,6 +14,7 @@ use crate::error::NetError;
 use crate::forget::{Forgetting, forget};
 use crate::host::HostRules;
 use crate::ingress::Ingress;
+use crate::macvlan::Macvlan;
 use crate::netlink::nft::NftSocket;
 use crate::netlink::route::RouteSocket;
 use crate::netns::Netns;
@@ -55,6 +56,7 @@ pub(crate) struct State {
     pub nft: NftSocket,
     pub rules: HostRules,
     pub bridges: BTreeMap<String, Bridge>,
+    pub macvlans: BTreeMap<String, Macvlan>,
     pub sandboxes: BTreeMap<String, Sandbox>,
     pub endpoints: BTreeMap<String, Attached>,
     pub ports: Ports,
@@ -137,6 +139,7 @@ impl Net {
             nft,
             rules,
             bridges: BTreeMap::new(),
+            macvlans: BTreeMap::new(),
             sandboxes: BTreeMap::new(),
             endpoints: BTreeMap::new(),
             ports: Ports::new(ephemeral_range()),

@@ -202,6 +202,7 @@ fn wanted_endpoints(
     let mut wanted = BTreeMap::new();
     for (name, settings) in networking.endpoints_config.iter().flatten() {
         let name = if name == "default" { "bridge" } else { name };
+        super::endpoints::validate_endpoint(name, &settings.clone().unwrap_or_default())?;
         wanted.insert(name.to_owned(), settings.clone().unwrap_or_default());
     }
     for attachment in managed.iter().flat_map(|managed| &managed.networks) {

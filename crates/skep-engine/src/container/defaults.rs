@@ -53,8 +53,8 @@ pub(crate) fn fill(host: &mut HostConfig, config: &EngineConfig) {
     set(&mut host.cgroupns_mode, cgroupns);
     set(&mut host.ipc_mode, "private");
     set(&mut host.runtime, &config.default_runtime);
-    if host.log_config.driver.is_empty() {
-        host.log_config.driver.clone_from(&config.log_driver);
+    set(&mut host.log_config.driver, &config.log_driver);
+    if host.log_config.driver == config.log_driver {
         let options = host.log_config.config.get_or_insert_default();
         for (key, value) in &config.log_opts {
             options.entry(key.clone()).or_insert_with(|| value.clone());

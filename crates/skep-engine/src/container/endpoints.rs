@@ -148,10 +148,13 @@ impl Core {
     ) -> Result<()> {
         state.netns.clone_from(&plan.own);
         let way_out = way_out(&plan.leases);
-        let mut ips = Vec::new();
+        let (mut ips, mut host_ip) = (Vec::new(), None);
         for (name, lease) in plan.leases {
             let is_way_out = way_out.as_deref() == Some(name.as_str());
-            if is_way_out || (way_out.is_none() && ips.is_empty()) {
+            // Ports are published of bridges only: elsewhere containers are reached as they are.
+            let publishes = lease.network.driver == "bridge";
+            if publishes && (is_way_out || (way_out.is_none() && ips.is_empty())) {
+                host_ip = self.networks.host_binding(&lease.network)?;
                 ips = lease.addresses.iter().map(|cidr| cidr.addr).collect();
             }
             let joined = self.networks.join(lease, &plan.member, is_way_out).await?;
@@ -160,10 +163,10 @@ impl Core {
         if plan.resolver == Resolver::Embedded {
             self.serve_names(record).await?;
         }
-        self.publish_ports(record, &ips, state).await
+        self.publish_ports(record, &ips, host_ip, state).await
     }
 
-    async fn serve_names(&self, record: &Record) -> Result<()> {
+    pub(super) async fn serve_names(&self, record: &Record) -> Result<()> {
         let spec = self.dns_spec(record);
         let netns = record.id.clone();
         self.networks
@@ -200,9 +203,10 @@ impl Core {
         &self,
         record: &Record,
         ips: &[IpAddr],
+        host_ip: Option<IpAddr>,
         state: &mut RunState,
     ) -> Result<()> {
-        let mappings = ports::mappings(&record.config, &record.host_config, ips)?;
+        let mappings = ports::mappings(&record.config, &record.host_config, ips, host_ip)?;
         let published = if mappings.is_empty() {
             Vec::new()
         } else {
@@ -269,8 +273,9 @@ impl Core {
             };
             embedded |= !network.is_default_bridge() && name != GATEWAY_ENDPOINT;
             let is_way_out = !settings.gateway.is_empty();
-            if is_way_out {
+            if is_way_out && network.driver == "bridge" {
                 ips.extend(settings.ip_address.parse::<IpAddr>().ok());
+                ips.extend(settings.global_ipv6_address.parse::<IpAddr>().ok());
             }
             self.networks
                 .adopt(network, &member, settings, is_way_out)
@@ -287,7 +292,7 @@ impl Core {
             host_config: with_fixed_ports(&record, &state),
             ..record
         };
-        self.publish_ports(&fixed, &ips, &mut again).await
+        self.publish_ports(&fixed, &ips, None, &mut again).await
     }
 
     /// Takes up, on a swarm network that has become known, the containers which ran before the daemon.
@@ -348,6 +353,7 @@ impl Core {
         let _operation = container.operation.lock().await;
         let (record, state) = (container.record(), container.state());
         refuse_modes(&record, &network)?;
+        validate_endpoint(&network.name, &wanted)?;
         if record.endpoints.contains_key(&network.name) {
             return Err(EngineError::not_allowed(format!(
                 "endpoint with name {} already exists in network {}",
@@ -423,40 +429,6 @@ impl Core {
         container.change_record(|record| record.endpoints.remove(&network.name))?;
         Ok(())
     }
-
-    /// Containers that this one is linked to.
-    pub(super) fn linked(&self, record: &Record) -> Vec<Link> {
-        let mut links = Vec::new();
-        for text in record.host_config.links.iter().flatten() {
-            let (name, alias) = text.split_once(':').unwrap_or((text, text));
-            let Ok(other) = self.containers.find(name) else {
-                continue;
-            };
-            let alias = alias.rsplit('/').next().unwrap_or(alias).to_owned();
-            other.with(|record, state| {
-                let ip = state
-                    .endpoints
-                    .values()
-                    .find_map(|settings| settings.ip_address.parse().ok());
-                links.extend(ip.map(|ip| Link {
-                    alias,
-                    ip,
-                    name: record.name.clone(),
-                    hostname: record.config.hostname.clone(),
-                }));
-            });
-        }
-        links
-    }
-}
-
-/// A container that another is linked to.
-#[derive(Debug, Clone)]
-pub(super) struct Link {
-    pub alias: String,
-    pub ip: IpAddr,
-    pub name: String,
-    pub hostname: String,
 }
 
 /// Which network leads outside: the highest priority, then the gateway's own, then by name.
@@ -486,6 +458,46 @@ fn refuse_modes(record: &Record, network: &NetworkRecord) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+/// Refuses what an endpoint on this network cannot have, with Docker's texts.
+pub(super) fn validate_endpoint(network: &str, wanted: &EndpointSettings) -> Result<()> {
+    let ipam = wanted.ipam_config.clone().unwrap_or_default();
+    let mut errors = Vec::new();
+    let is_user_defined = !matches!(network, "bridge" | "host" | "none" | "default");
+    let has_address = !ipam.ipv4_address.is_empty() || !ipam.ipv6_address.is_empty();
+    if has_address && !is_user_defined {
+        errors.push("user specified IP address is supported on user defined networks only".to_owned());
+    }
+    if !is_user_defined && wanted.aliases.as_ref().is_some_and(|aliases| !aliases.is_empty()) {
+        errors.push(
+            "network-scoped alias is supported only for containers in user defined networks"
+                .to_owned(),
+        );
+    }
+    let bare = |text: &str| text.split('/').next().unwrap_or_default().to_owned();
+    let (v4, v6) = (bare(&ipam.ipv4_address), bare(&ipam.ipv6_address));
+    if !v4.is_empty() && v4.parse::<std::net::Ipv4Addr>().is_err() {
+        errors.push(format!("invalid IPv4 address: {v4}"));
+    }
+    if !v6.is_empty() && v6.parse::<std::net::Ipv6Addr>().is_err() {
+        errors.push(format!("invalid IPv6 address: {v6}"));
+    }
+    for ip in &ipam.link_local_ips {
+        if ip.parse::<IpAddr>().is_err() {
+            errors.push(format!("invalid link-local IP address: {ip}"));
+        }
+    }
+    if !wanted.mac_address.is_empty() && wanted.mac_address.parse::<skep_net::Mac>().is_err() {
+        errors.push(format!("invalid MAC address: {}", wanted.mac_address));
+    }
+    if errors.is_empty() {
+        return Ok(());
+    }
+    Err(EngineError::invalid(format!(
+        "invalid config for network {network}: invalid endpoint settings:\n{}",
+        errors.join("\n")
+    )))
 }
 
 /// The ports as they were chosen, so that taking them up again gives the same.

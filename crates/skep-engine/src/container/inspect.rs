@@ -76,8 +76,11 @@ impl Core {
             graph_driver: self.graph_driver(container, &record),
             mounts: mount_points(&record),
             network_settings: network_settings(&record, &state, &self.config.exec_root),
+            host_config: skep_objects::api::container::HostConfig {
+                links: self.shown_links(&record),
+                ..record.host_config
+            },
             config: record.config,
-            host_config: record.host_config,
             ..api::ContainerInspect::default()
         }
     }

@@ -70,13 +70,19 @@ impl Core {
                 .any(|name| options.filters.contains(name));
         let now = SystemTime::now();
         let mut rows = Vec::new();
-        for container in self.containers.all() {
+        let containers = self.containers.all();
+        let mut link_names = self.link_names(&containers);
+        for container in containers {
             let health = container.watch().borrow().health;
             let row = container.with(|record, state| {
                 ((all || state.running) && wanted.matches(record, state, health))
                     .then(|| summary(record, state, health, now))
             });
-            rows.extend(row.map(|row| (container, row)));
+            rows.extend(row.map(|mut row| {
+                row.names
+                    .extend(link_names.remove(&container.id).unwrap_or_default());
+                (container, row)
+            }));
         }
         let created = |container: &Container| container.with(|record, _| record.created.clone());
         rows.sort_by_cached_key(|(container, _)| {

@@ -6,6 +6,7 @@
 
 mod archive;
 mod attach;
+mod cdi;
 mod changes;
 mod commit;
 mod create;
@@ -19,6 +20,7 @@ mod health;
 mod inspect;
 mod kill;
 mod layered;
+mod links;
 mod list;
 mod memory_files;
 mod merge;
@@ -55,6 +57,7 @@ use skep_objects::ErrorKind;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use cdi::Registry as CdiRegistry;
 pub(crate) use exec::Execs;
 pub(crate) use health::HealthRecord;
 pub(crate) use memory_files::MemoryFiles;

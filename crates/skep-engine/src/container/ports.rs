@@ -83,7 +83,11 @@ pub(crate) fn mappings(
     config: &Config,
     host: &HostConfig,
     container_ips: &[IpAddr],
+    default_ip: Option<IpAddr>,
 ) -> Result<Vec<PortMapping>> {
+    if container_ips.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut wanted: Vec<(String, PortBinding)> = Vec::new();
     for (port, bindings) in host.port_bindings.iter().flatten() {
         match bindings.as_deref() {
@@ -115,7 +119,9 @@ pub(crate) fn mappings(
                 .ok()
                 .filter(|ip| !ip.is_unspecified() || ip.is_ipv6());
             // 0.0.0.0 is not every address: it is every IPv4 address.
-            let host_ip = if binding.host_ip == "0.0.0.0" {
+            let host_ip = if binding.host_ip.is_empty() {
+                default_ip
+            } else if binding.host_ip == "0.0.0.0" {
                 binding.host_ip.parse().ok()
             } else {
                 host_ip
@@ -210,7 +216,8 @@ mod tests {
             publish_all_ports: true,
             ..HostConfig::default()
         };
-        let mappings = mappings(&config, &host, &[]).unwrap();
+        let ip = "172.17.0.2".parse().unwrap();
+        let mappings = mappings(&config, &host, &[ip], None).unwrap();
         let ports: Vec<_> = mappings
             .iter()
             .map(|m| (m.container_port, m.host_port, m.host_port_end))

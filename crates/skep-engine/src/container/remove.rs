@@ -20,10 +20,10 @@ impl Core {
         reference: &str,
         options: RemoveOptions,
     ) -> Result<()> {
-        let container = self.containers.find(reference)?;
         if options.link {
-            return Err(EngineError::NotSupported("removing a link".to_owned()));
+            return self.unlink(reference);
         }
+        let container = self.containers.find(reference)?;
         self.remove_container(&container, options).await
     }
 

@@ -110,6 +110,7 @@ impl Core {
             )
             .into());
         }
+        self.check_links(&record)?;
         let plan = self.plan_network(&record)?;
         let leases = plan
             .leases
@@ -237,6 +238,7 @@ impl Core {
         })?;
         self.publish_mounts(container, "mount");
         self.publish(container, "start", BTreeMap::new());
+        self.refresh_linked_to(container).await;
         self.watch_shim(container.clone(), talk);
         Ok(())
     }
@@ -388,7 +390,8 @@ impl Preparation {
             },
             default_ulimits: &config.default_ulimits,
             init,
-            link_env: Vec::new(),
+            cdi_dirs: &config.cdi_spec_dirs,
+            link_env: self.core.link_env(record),
         };
         let spec = oci::specification(&inputs)?;
         super::record::save_json(&bundle.join("config.json"), &spec, false)?;
@@ -408,7 +411,7 @@ impl Preparation {
             console_size: console_size(host.console_size),
             open_stdin: record.config.open_stdin,
             stdin_once: record.config.stdin_once,
-            log: crate::logs::LogFileOptions::parse(&host.log_config)?.spec(record, dir),
+            log: crate::logs::spec(record, dir)?,
             overlay: Some(OverlaySpec {
                 lower,
                 upper: Some(dir.join("upper")),
@@ -443,7 +446,7 @@ impl Preparation {
         Ok(())
     }
 
-    fn etc(&self, links: &[super::endpoints::Link]) -> Result<Vec<oci::BindFile>> {
+    fn etc(&self, links: &[super::links::Link]) -> Result<Vec<oci::BindFile>> {
         let (record, dir) = (&self.record, &self.container.dir);
         let host = &record.host_config;
         let mut gateway = String::new();
@@ -461,15 +464,8 @@ impl Preparation {
                 .map(|ip| ip.to_string())
                 .unwrap_or_default();
         }
-        let names: Vec<(String, IpAddr)> = links
-            .iter()
-            .map(|link| {
-                (
-                    format!("{} {} {}", link.alias, link.hostname, link.name),
-                    link.ip,
-                )
-            })
-            .collect();
+        let names: Vec<(String, IpAddr)> =
+            links.iter().map(|link| (link.names(), link.ip)).collect();
         let mut source = dir.clone();
         if let Some(other) = oci::shared(&host.network_mode) {
             // The files of whoever has the network, so that both see the same names.

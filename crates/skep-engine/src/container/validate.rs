@@ -188,23 +188,8 @@ pub(crate) fn late(
     {
         return refuse(format!("unknown or invalid runtime name: {}", host.runtime));
     }
-    if !matches!(
-        host.log_config.driver.as_str(),
-        "json-file" | "local" | "none"
-    ) {
-        return refuse(format!(
-            "logger: no log driver named '{}' is registered",
-            host.log_config.driver
-        ));
-    }
-    crate::logs::LogFileOptions::parse(&host.log_config)?;
-    if host
-        .device_requests
-        .as_ref()
-        .is_some_and(|requests| !requests.is_empty())
-    {
-        return refuse("could not select device driver \"\" with capabilities: [[gpu]]".to_owned());
-    }
+    crate::logs::validate(&host.log_config)?;
+    super::cdi::validate(host, &engine.cdi_spec_dirs)?;
     if host
         .storage_opt
         .as_ref()
@@ -282,4 +267,15 @@ fn modes(host: &HostConfig) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_cpus_are_compared_by_number() {
+        assert!(within("", "0-1") && within("0,1", "0-1") && within("2-3", "0-7"));
+        assert!(!within("99", "0-1") && !within("1-2", "0-1"));
+    }
 }

@@ -26,13 +26,14 @@ impl Core {
                 "Bad parameters: you must choose at least one stream",
             ));
         }
-        let (driver, tty) = container.with(|record, _| {
+        let (path, tty) = container.with(|record, _| {
+            let config = &record.host_config.log_config;
             (
-                record.host_config.log_config.driver.clone(),
+                log_path(config, &record.id, &container.dir),
                 record.config.tty,
             )
         });
-        let path = log_path(&driver, &container.id, &container.dir).ok_or_else(|| {
+        let path = path.ok_or_else(|| {
             EngineError::refused(
                 ErrorKind::NotImplemented,
                 "configured logging driver does not support reading",

@@ -6,5 +6,7 @@
 mod follow;
 mod options;
 mod read;
+mod remote;
+mod tag;
 
-pub(crate) use options::LogFileOptions;
+pub(crate) use options::{DRIVERS, spec, validate};

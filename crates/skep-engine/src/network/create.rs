@@ -11,7 +11,7 @@ use skep_objects::ids::new_hex_id;
 
 use super::addresses::first_host;
 use super::record::NetworkRecord;
-use super::{GATEWAY_BRIDGE, Networks, pools};
+use super::{GATEWAY_BRIDGE, Networks, options, pools};
 use crate::error::{EngineError, Result};
 use crate::timestamp;
 
@@ -37,113 +37,26 @@ impl Networks {
         self.settle_addresses(&mut record)?;
         self.add(record.clone()).await?;
         self.publish("create", &record, None);
+        let none = BTreeMap::new();
         Ok(api::NetworkCreateResponse {
+            warning: options::unknown(&record.driver, record.options.as_ref().unwrap_or(&none)),
             id: record.id,
-            warning: String::new(),
         })
     }
 
-    /// Checks a request and turns it into a record without addresses.
-    fn plan(&self, request: api::NetworkCreate) -> Result<NetworkRecord> {
-        let name = request.name;
-        if name.is_empty() {
-            return Err(EngineError::invalid("invalid name: name is empty"));
-        }
-        if matches!(name.as_str(), "bridge" | "host" | "none" | "default") {
-            return Err(EngineError::not_allowed(format!(
-                "operation is not permitted on predefined {name} network"
-            )));
-        }
-        let driver = if request.driver.is_empty() {
-            "bridge".to_owned()
-        } else {
-            request.driver
-        };
-        if request.enable_ipv4 == Some(false) {
-            return Err(EngineError::NotSupported(
-                "a network without IPv4".to_owned(),
-            ));
-        }
-        match driver.as_str() {
-            "bridge" => {}
-            "host" | "null" | "none" => {
-                return Err(EngineError::not_allowed(format!(
-                    "only one instance of \"{driver}\" network is allowed"
-                )));
-            }
-            "overlay" => {
-                return Err(EngineError::refused(
-                    ErrorKind::Unavailable,
-                    "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.",
-                ));
-            }
-            "macvlan" | "ipvlan" => {
-                return Err(EngineError::NotSupported(format!(
-                    "network driver {driver}"
-                )));
-            }
-            _ => {
-                return Err(EngineError::not_found(format!(
-                    "could not resolve driver {driver} in registry: plugin \"{driver}\" not found"
-                )));
-            }
-        }
-        let id = new_hex_id();
-        let options = request.options.unwrap_or_default();
-        let bridge = options.get("com.docker.network.bridge.name").cloned();
-        Ok(NetworkRecord {
-            bridge: bridge.unwrap_or_else(|| format!("br-{}", &id[..12])),
-            id,
-            name,
-            created: timestamp::text(SystemTime::now()),
-            driver,
-            enable_ipv6: request.enable_ipv6.unwrap_or(false),
-            internal: request.internal,
-            attachable: request.attachable,
-            config_only: request.config_only,
-            config_from: request.config_from.unwrap_or_default().network,
-            ipam: request.ipam.unwrap_or_default(),
-            options: Some(options),
-            labels: Some(request.labels.unwrap_or_default()),
-            ..NetworkRecord::default()
-        })
-    }
-
-    /// Checks the subnets asked for, and chooses where none is.
-    fn settle_addresses(&self, record: &mut NetworkRecord) -> Result<()> {
-        if !matches!(record.ipam.driver.as_str(), "" | "default") {
-            return Err(EngineError::not_found(format!(
-                "could not resolve driver {0} in registry: plugin \"{0}\" not found",
-                record.ipam.driver
-            )));
-        }
-        "default".clone_into(&mut record.ipam.driver);
-        let taken = self.subnets_taken();
-        let configs = record.ipam.config.get_or_insert_default();
-        configs.retain(|config| *config != api::IpamConfig::default());
-        for config in configs.iter_mut() {
-            settle(config, &taken)?;
-        }
-        let has = |configs: &[api::IpamConfig], v6: bool| {
-            configs
-                .iter()
-                .any(|config| config.subnet.contains(':') == v6)
-        };
-        if !has(configs, false) {
-            let mut hidden = taken.clone();
-            hidden.extend(pools::host_routes());
-            let subnet = pools::choose(&self.0.config.default_address_pools, &hidden)?;
-            configs.insert(0, with_gateway(subnet));
-        }
-        if record.enable_ipv6 && !has(configs, true) {
-            configs.push(with_gateway(pools::choose_v6()));
-        }
-        Ok(())
-    }
-
-    fn subnets_taken(&self) -> Vec<Cidr> {
+    /// A network whose configuration is that of `name`.
+    fn user_of(&self, name: &str) -> Option<String> {
         let state = self.state();
-        let local = state.by_id.values().filter(|network| !network.swarm);
+        let user = state.by_id.values().find(|other| other.config_from == name);
+        user.map(|other| other.name.clone())
+    }
+
+    pub(super) fn subnets_taken(&self) -> Vec<Cidr> {
+        let state = self.state();
+        let local = state
+            .by_id
+            .values()
+            .filter(|network| !network.swarm && !network.config_only);
         local
             .flat_map(|network| network.subnets())
             .map(|subnet| subnet.subnet)
@@ -205,8 +118,15 @@ impl Networks {
                 names.join(", ")
             )));
         }
+        if network.config_only && let Some(user) = self.user_of(&network.name) {
+            return Err(EngineError::not_allowed(format!(
+                "configuration network {:?} is in use by network {user:?}",
+                network.name
+            )));
+        }
         let id = network.id.clone();
         self.kernel(&format!("remove network {}", network.name), move |net| {
+            net.remove_macvlan(&id);
             net.remove_bridge(&id)
         })
         .await?;
@@ -384,7 +304,7 @@ impl Networks {
     }
 }
 
-fn with_gateway(subnet: Cidr) -> api::IpamConfig {
+pub(super) fn with_gateway(subnet: Cidr) -> api::IpamConfig {
     api::IpamConfig {
         subnet: subnet.to_string(),
         gateway: first_host(subnet)
@@ -392,67 +312,4 @@ fn with_gateway(subnet: Cidr) -> api::IpamConfig {
             .unwrap_or_default(),
         ..api::IpamConfig::default()
     }
-}
-
-/// Checks one subnet asked for; fills in its gateway.
-fn settle(config: &mut api::IpamConfig, taken: &[Cidr]) -> Result<()> {
-    let bad = |text: String| EngineError::invalid(format!("invalid network config:\n{text}"));
-    let subnet: Cidr = config.subnet.parse().map_err(|_| {
-        bad(format!(
-            "invalid subnet {}: invalid CIDR block notation",
-            config.subnet
-        ))
-    })?;
-    if subnet.network() != subnet {
-        return Err(bad(format!(
-            "invalid subnet {subnet}: it should be {}",
-            subnet.network()
-        )));
-    }
-    if !config.ip_range.is_empty() {
-        let range: Cidr = config.ip_range.parse().map_err(|_| {
-            bad(format!(
-                "invalid ip-range {}: invalid CIDR block notation",
-                config.ip_range
-            ))
-        })?;
-        if !subnet.contains(range.addr) || range.prefix < subnet.prefix {
-            return Err(bad(format!(
-                "invalid ip-range {range}: parent subnet {subnet} doesn't contain ip-range"
-            )));
-        }
-    }
-    if config.gateway.is_empty() {
-        config.gateway = first_host(subnet)
-            .map(|ip| ip.to_string())
-            .unwrap_or_default();
-    }
-    let gateway = config
-        .gateway
-        .split('/')
-        .next()
-        .unwrap_or_default()
-        .to_owned();
-    let addresses = config
-        .aux_address
-        .iter()
-        .flatten()
-        .map(|(_, ip)| ("auxiliary address", ip));
-    for (what, ip) in addresses.chain([("gateway", &gateway)]) {
-        match ip.parse() {
-            Ok(ip) if subnet.contains(ip) => {}
-            Ok(ip) => {
-                return Err(bad(format!(
-                    "invalid {what} {ip}: parent subnet {subnet} doesn't contain {what}"
-                )));
-            }
-            Err(_) => return Err(bad(format!("invalid {what} {ip}: invalid address"))),
-        }
-    }
-    if taken.iter().any(|other| other.overlaps(&subnet)) {
-        return Err(EngineError::not_allowed(
-            "invalid pool request: Pool overlaps with other one on this address space",
-        ));
-    }
-    Ok(())
 }

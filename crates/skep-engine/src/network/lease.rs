@@ -29,6 +29,8 @@ pub(crate) struct Lease {
     pub addresses: Vec<Cidr>,
     pub gateways: Vec<IpAddr>,
     pub mac: Option<Mac>,
+    /// `--link-local-ip`, beside the addresses.
+    pub link_local: Vec<Cidr>,
     pub names: Vec<String>,
     pub wanted: EndpointSettings,
 }
@@ -81,6 +83,16 @@ impl Networks {
                 }
             }
         }
+        let link_local = match link_local(&ipam).and_then(|ips| endpoint_options(wanted).map(|_| ips)) {
+            Ok(ips) => ips,
+            Err(error) => {
+                let mut state = self.state();
+                addresses
+                    .iter()
+                    .for_each(|cidr| state.addresses.release(&network.id, cidr.addr));
+                return Err(error);
+            }
+        };
         let mac = match wanted.mac_address.as_str() {
             "" => None,
             text => Some(
@@ -102,6 +114,7 @@ impl Networks {
             addresses,
             gateways,
             mac,
+            link_local,
             names: names(&network, member, wanted),
             wanted: wanted.clone(),
             network,
@@ -130,6 +143,8 @@ impl Networks {
         spec.addresses.clone_from(&lease.addresses);
         spec.mac = lease.mac;
         spec.names.clone_from(&lease.names);
+        spec.link_local.clone_from(&lease.link_local);
+        shape(&mut spec, &lease.network, &lease.wanted)?;
         if default_route {
             spec.default_gateways.clone_from(&lease.gateways);
         }
@@ -208,6 +223,8 @@ impl Networks {
         ));
         spec.mac = settings.mac_address.parse().ok();
         spec.names = names(&network, member, settings);
+        spec.link_local = link_local(&settings.ipam_config.clone().unwrap_or_default())?;
+        shape(&mut spec, &network, settings)?;
         if default_route {
             spec.default_gateways
                 .extend(settings.gateway.parse::<IpAddr>().ok());
@@ -272,6 +289,61 @@ impl Networks {
     }
 }
 
+/// Addresses that mean something on this wire only.
+fn link_local(ipam: &EndpointIpamConfig) -> Result<Vec<Cidr>> {
+    let parse = |text: &String| {
+        let ip: IpAddr = text
+            .parse()
+            .map_err(|_| EngineError::invalid(format!("invalid link-local IP address: {text}")))?;
+        Ok(Cidr::new(ip, if ip.is_ipv4() { 16 } else { 64 }))
+    };
+    ipam.link_local_ips.iter().map(parse).collect()
+}
+
+/// The name of an interface, and switches of the kernel for it.
+type Shape = (Option<String>, Vec<(String, String)>);
+
+/// What an endpoint's driver options say.
+fn endpoint_options(wanted: &EndpointSettings) -> Result<Shape> {
+    const PREFIX: &str = "com.docker.network.endpoint.";
+    let (mut name, mut sysctls) = (None, Vec::new());
+    for (key, value) in wanted.driver_opts.iter().flatten() {
+        match key.strip_prefix(PREFIX) {
+            Some("ifname") => name = Some(value.clone()),
+            Some("sysctls") => {
+                for entry in value.split(',') {
+                    let (key, value) = entry.split_once('=').ok_or_else(|| {
+                        EngineError::invalid(format!("invalid endpoint sysctl: {entry}"))
+                    })?;
+                    let words: Vec<&str> = key.split('.').collect();
+                    let good = matches!(words[..], ["net", "ipv4" | "ipv6" | "mpls", _, "IFNAME", _]);
+                    if !good {
+                        return Err(EngineError::invalid(format!(
+                            "unrecognised network interface sysctl '{key}'; represent 'net.X.Y.ethN.Z=V' as 'net.X.Y.IFNAME.Z=V', 'X' must be 'ipv4', 'ipv6' or 'mpls'"
+                        )));
+                    }
+                    sysctls.push((words[1..].join("/"), value.to_owned()));
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok((name, sysctls))
+}
+
+/// Names the interface and sets its switches.
+fn shape(
+    spec: &mut EndpointSpec,
+    network: &NetworkRecord,
+    wanted: &EndpointSettings,
+) -> Result<()> {
+    if let Some(prefix) = super::options::interface_prefix(network) {
+        prefix.clone_into(&mut spec.ifname_prefix);
+    }
+    (spec.ifname, spec.sysctls) = endpoint_options(wanted)?;
+    Ok(())
+}
+
 /// An address of a swarm network, with the prefix of its subnet when it has none of its own.
 fn swarm_address(network: &NetworkRecord, text: &str) -> Option<Cidr> {
     let cidr: Cidr = text.parse().ok()?;
@@ -287,7 +359,8 @@ fn swarm_address(network: &NetworkRecord, text: &str) -> Option<Cidr> {
 
 /// What others on the network call this container. The default bridge knows no names.
 fn names(network: &NetworkRecord, member: &Member, wanted: &EndpointSettings) -> Vec<String> {
-    if network.is_default_bridge() || network.driver != "bridge" && !network.swarm {
+    let is_named = network.swarm || matches!(network.driver.as_str(), "bridge" | "macvlan");
+    if network.is_default_bridge() || !is_named {
         return Vec::new();
     }
     let mut names = vec![member.name.clone()];

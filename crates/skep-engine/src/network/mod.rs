@@ -8,6 +8,8 @@ mod addresses;
 mod connect;
 mod create;
 mod lease;
+mod options;
+mod plan;
 mod pools;
 mod prune;
 mod record;
@@ -15,11 +17,12 @@ mod swarm;
 mod view;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-use skep_net::{BridgeSpec, BridgeSubnet, Cidr, Net, NetConfig, NetError};
+use skep_net::{BridgeSpec, BridgeSubnet, Cidr, MacvlanSpec, Net, NetConfig, NetError};
 use skep_objects::ErrorKind;
 use skep_objects::api::network as api;
 
@@ -232,11 +235,31 @@ impl Networks {
             .is_some_and(|members| !members.is_empty())
     }
 
+    /// The host's address that a network's ports are published on when `--publish` names none.
+    pub(crate) fn host_binding(&self, network: &NetworkRecord) -> Result<Option<IpAddr>> {
+        Ok(options::host_binding(network)?.map(IpAddr::V4))
+    }
+
     /// Puts a local network in the kernel.
     async fn ensure_in_kernel(&self, network: &NetworkRecord) -> Result<()> {
+        if network.driver == "macvlan" {
+            let (parent, mode) = options::macvlan(network)?;
+            let spec = MacvlanSpec {
+                network_id: network.id.clone(),
+                name: network.name.clone(),
+                parent,
+                mode,
+                mtu: network.mtu(),
+            };
+            let doing = format!("create network {}", network.name);
+            return self
+                .kernel(&doing, move |net| net.ensure_macvlan(&spec))
+                .await;
+        }
         if network.driver != "bridge" {
             return Ok(());
         }
+        let options = options::BridgeOptions::parse(network)?;
         let mut spec = BridgeSpec::new(&network.id, &network.bridge);
         spec.subnets = network
             .subnets()
@@ -248,13 +271,9 @@ impl Networks {
             })
             .collect();
         spec.mtu = network.mtu();
-        let flag = |key: &str, default: bool| {
-            network
-                .option(key)
-                .map_or(default, |value| value == "true" || value == "1")
-        };
-        spec.icc = flag("com.docker.network.bridge.enable_icc", true);
-        spec.masquerade = flag("com.docker.network.bridge.enable_ip_masquerade", true);
+        spec.icc = options.icc;
+        spec.masquerade = options.masquerade;
+        spec.gateway_modes = options.gateway_modes;
         spec.internal = network.internal;
         self.kernel(&format!("create network {}", network.name), move |net| {
             net.ensure_bridge(&spec)

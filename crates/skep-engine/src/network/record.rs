@@ -20,8 +20,10 @@ pub(crate) struct NetworkRecord {
     pub id: String,
     pub name: String,
     pub created: String,
-    /// `bridge`, `host`, `null` or `overlay`.
+    /// `bridge`, `macvlan`, `host`, `null` or `overlay`.
     pub driver: String,
+    /// IPv6 only.
+    pub no_ipv4: bool,
     pub enable_ipv6: bool,
     pub internal: bool,
     pub attachable: bool,

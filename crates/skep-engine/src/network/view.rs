@@ -25,7 +25,7 @@ pub(super) fn network(
         created: network.created.clone(),
         scope: if network.swarm { "swarm" } else { "local" }.to_owned(),
         driver: network.driver.clone(),
-        enable_ipv4: true,
+        enable_ipv4: !network.no_ipv4,
         enable_ipv6: network.enable_ipv6,
         ipam,
         internal: network.internal,

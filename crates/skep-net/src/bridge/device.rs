@@ -1,6 +1,6 @@
 //! The bridge device of a local network.
 
-use super::BridgeSpec;
+use super::{BridgeSpec, GatewayMode};
 use crate::addr::{Cidr, Mac};
 use crate::endpoint::alias;
 use crate::error::NetError;
@@ -69,7 +69,10 @@ pub(crate) fn ensure(
     if !link.is_up {
         route.set_up(link.index, true).map_err(failed())?;
     }
-    let wanted: Vec<Cidr> = spec.subnets.iter().map(|s| s.gateway).collect();
+    let gateways = spec.subnets.iter().map(|s| s.gateway);
+    let wanted: Vec<Cidr> = gateways
+        .filter(|g| spec.gateway_mode(g.is_ipv4()) != GatewayMode::Isolated)
+        .collect();
     let have = route.addresses().map_err(failed())?;
     let have: Vec<Cidr> = have
         .iter()

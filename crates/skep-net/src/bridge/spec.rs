@@ -9,6 +9,18 @@ pub struct BridgeSubnet {
     pub gateway: Cidr,
 }
 
+/// What the bridge is to its containers in one address family (`gateway_mode_ipv4`, `…_ipv6`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GatewayMode {
+    /// Their router, which hides them and lets in what is published.
+    #[default]
+    Nat,
+    /// Their router, which hides them and lets in everything.
+    NatUnprotected,
+    /// None: the host has no address on the network.
+    Isolated,
+}
+
 /// A local bridge network. Docker's driver options map one to one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BridgeSpec {
@@ -26,6 +38,8 @@ pub struct BridgeSpec {
     pub icc: bool,
     /// `com.docker.network.bridge.enable_ip_masquerade`.
     pub masquerade: bool,
+    /// What the bridge is to its containers, for IPv4 and IPv6.
+    pub gateway_modes: [GatewayMode; 2],
     /// No way out of the network and none in.
     pub internal: bool,
 }
@@ -42,8 +56,14 @@ impl BridgeSpec {
             mtu: 0,
             icc: true,
             masquerade: true,
+            gateway_modes: [GatewayMode::Nat; 2],
             internal: false,
         }
+    }
+
+    /// What the bridge is to its containers in one family.
+    pub fn gateway_mode(&self, v4: bool) -> GatewayMode {
+        self.gateway_modes[usize::from(!v4)]
     }
 
     /// The device's MTU.

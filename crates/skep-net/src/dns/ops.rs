@@ -65,7 +65,8 @@ impl State {
     fn network_name(&self, network_id: &str) -> Option<&str> {
         let bridge = self.bridges.get(network_id).map(|b| b.spec.name.as_str());
         let overlay = || self.overlays.get(network_id).map(|o| o.spec.name.as_str());
-        bridge.or_else(overlay)
+        let macvlan = || self.macvlans.get(network_id).map(|m| m.spec.name.as_str());
+        bridge.or_else(overlay).or_else(macvlan)
     }
 
     /// Writes the names of a network anew.

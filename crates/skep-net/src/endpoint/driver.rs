@@ -6,6 +6,7 @@ use crate::addr::Mac;
 use crate::error::NetError;
 use crate::ingress::LAST_RESORT;
 use crate::netlink::route::{Link, LinkKind, NewLink, Route, RouteSocket};
+use crate::netns::sysctl;
 use crate::overlay::table::mac_for;
 use crate::sandbox::Sandbox;
 
@@ -33,7 +34,7 @@ pub(crate) struct Attached {
     pub index: u32,
 }
 
-fn mac_of(spec: &EndpointSpec) -> Mac {
+pub(crate) fn mac_of(spec: &EndpointSpec) -> Mac {
     let derived = || mac_for(spec.addresses.iter().map(|c| c.addr));
     spec.mac.or_else(derived).unwrap_or_else(|| {
         let [a, b, c, d] = rand::random::<[u8; 4]>();
@@ -55,7 +56,7 @@ pub(crate) fn attach(
         None => None,
     };
     let attached = match inner {
-        Some((ifname, mac, index)) => attached(spec, ifname, peer, mac, index),
+        Some((ifname, mac, index)) => adopted(spec, ifname, peer, mac, index),
         None => create(instance, spec, sandbox, port, peer)?,
     };
     match configure(spec, sandbox, attached.index) {
@@ -68,7 +69,8 @@ pub(crate) fn attach(
     }
 }
 
-fn attached(spec: &EndpointSpec, ifname: String, peer: String, mac: Mac, index: u32) -> Attached {
+/// An endpoint by what it has in the kernel.
+pub(crate) fn adopted(spec: &EndpointSpec, ifname: String, peer: String, mac: Mac, index: u32) -> Attached {
     let endpoint = Endpoint {
         endpoint_id: spec.endpoint_id.clone(),
         ifname,
@@ -94,13 +96,14 @@ fn inner_of(sandbox: &mut Sandbox, outer: &Link) -> Result<Option<Inner>, NetErr
     Ok(link.and_then(|l| Some((l.name, l.mac?, l.index))))
 }
 
-fn free_name(sandbox: &mut Sandbox) -> Result<String, NetError> {
+/// The first name of the prefix that is free.
+pub(crate) fn free_name(sandbox: &mut Sandbox, prefix: &str) -> Result<String, NetError> {
     let links = sandbox
         .route
         .links()
         .map_err(NetError::netlink("list interfaces"))?;
     let taken = |name: &str| links.iter().any(|l| l.name == name);
-    let names = (0..=links.len()).map(|n| format!("eth{n}"));
+    let names = (0..=links.len()).map(|n| format!("{prefix}{n}"));
     names
         .into_iter()
         .find(|n| !taken(n))
@@ -119,7 +122,7 @@ fn create(
 ) -> Result<Attached, NetError> {
     let ifname = match &spec.ifname {
         Some(name) => name.clone(),
-        None => free_name(sandbox)?,
+        None => free_name(sandbox, &spec.ifname_prefix)?,
     };
     let mac = mac_of(spec);
     let netns = sandbox.netns.clone();
@@ -155,10 +158,11 @@ fn create(
     }
     let inner = sandbox.route.link(&ifname).map_err(failed())?;
     let index = inner.map_or(0, |l| l.index);
-    Ok(attached(spec, ifname, peer, mac, index))
+    Ok(adopted(spec, ifname, peer, mac, index))
 }
 
-fn configure(spec: &EndpointSpec, sandbox: &mut Sandbox, index: u32) -> Result<(), NetError> {
+/// Sets an interface up with its addresses.
+pub(crate) fn configure(spec: &EndpointSpec, sandbox: &mut Sandbox, index: u32) -> Result<(), NetError> {
     let route = &mut sandbox.route;
     let failed = || NetError::netlink(format!("set up interface of endpoint {}", spec.endpoint_id));
     if spec.addresses.iter().any(|a| !a.is_ipv4()) {
@@ -166,11 +170,22 @@ fn configure(spec: &EndpointSpec, sandbox: &mut Sandbox, index: u32) -> Result<(
     } else {
         route.set_up_without_ipv6(index).map_err(failed())?;
     }
-    for address in &spec.addresses {
+    for address in spec.addresses.iter().chain(&spec.link_local) {
         let failed = NetError::netlink(format!("set address {address} of {}", spec.endpoint_id));
         route.add_address(index, *address).map_err(failed)?;
     }
-    Ok(())
+    if spec.sysctls.is_empty() {
+        return Ok(());
+    }
+    let link = sandbox.route.links().map_err(failed())?;
+    let name = link.into_iter().find(|l| l.index == index);
+    let name = name.map(|l| l.name).unwrap_or_default();
+    sandbox.netns.run(|| {
+        for (key, value) in &spec.sysctls {
+            sysctl(&key.replace("IFNAME", &name), value)?;
+        }
+        Ok(())
+    })
 }
 
 /// Takes a container's addresses away, where its interfaces go with the namespace: until the kernel

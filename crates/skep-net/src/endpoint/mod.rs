@@ -5,6 +5,8 @@ mod names;
 mod ops;
 mod spec;
 
-pub(crate) use driver::{Attached, Port, attach, set_default_routes, silence};
+pub(crate) use driver::{
+    Attached, Port, adopted, attach, configure, free_name, mac_of, set_default_routes, silence,
+};
 pub(crate) use names::alias;
 pub use spec::{Endpoint, EndpointSpec, InterfaceStats};

@@ -23,6 +23,8 @@ impl Net {
         let overlay = state.overlays.contains_key(&spec.network_id);
         let attached = if overlay {
             state.attach_to_overlay(self, spec)?
+        } else if state.macvlans.contains_key(&spec.network_id) {
+            state.attach_to_macvlan(self.instance(), spec)?
         } else {
             state.attach_to_bridge(self.instance(), spec)?
         };
@@ -69,7 +71,9 @@ impl Net {
             .route
             .links()
             .map_err(NetError::netlink("read interface counters"))?;
-        let veths = links.into_iter().filter(|l| l.kind == "veth");
+        let veths = links
+            .into_iter()
+            .filter(|l| matches!(l.kind.as_str(), "veth" | "macvlan"));
         Ok(veths.map(|l| (l.name, l.stats)).collect())
     }
 }
@@ -145,6 +149,9 @@ impl State {
 
     fn remove_pair(&mut self, attached: &Attached) -> Result<(), NetError> {
         let peer = &attached.endpoint.peer_ifname;
+        if peer.is_empty() {
+            return self.remove_macvlan_interface(attached);
+        }
         let route = match self.overlays.get_mut(&attached.spec.network_id) {
             Some(Overlay {
                 space: Some(space), ..

@@ -13,10 +13,16 @@ pub struct EndpointSpec {
     pub network_id: String,
     /// Id given to `create_netns`.
     pub netns: String,
-    /// Interface name inside; `None` takes the first free `ethN`.
+    /// Interface name inside; `None` takes the first free one of the prefix.
     pub ifname: Option<String>,
+    /// What a free interface name begins with: `eth`.
+    pub ifname_prefix: String,
     /// Addresses with their prefix lengths, one a family at most.
     pub addresses: Vec<Cidr>,
+    /// Addresses beside them that names do not lead to.
+    pub link_local: Vec<Cidr>,
+    /// Switches below `/proc/sys/net`, in which `IFNAME` is the interface.
+    pub sysctls: Vec<(String, String)>,
     /// Hardware address; `None` derives it from the first address.
     pub mac: Option<Mac>,
     /// Gateways to use as default routes, one a family at most. Empty: no default route by this
@@ -41,7 +47,10 @@ impl EndpointSpec {
             network_id: network_id.into(),
             netns: netns.into(),
             ifname: None,
+            ifname_prefix: "eth".to_owned(),
             addresses: Vec::new(),
+            link_local: Vec::new(),
+            sysctls: Vec::new(),
             mac: None,
             default_gateways: Vec::new(),
             mtu: 0,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::addr::Cidr;
-use crate::bridge::BridgeSpec;
+use crate::bridge::{BridgeSpec, GatewayMode};
 use crate::netlink::NetlinkError;
 use crate::netlink::nft::{
     Chain, Element, Family, Field, Hook, NftSocket, Rule, Set, Table, Transaction, Value,
@@ -219,6 +219,9 @@ impl TableRules<'_> {
 
     fn entering(&self, spec: &BridgeSpec) -> Vec<Rule> {
         let mut rules = vec![self.rule().iifname(true, &spec.bridge).ret()];
+        if !spec.internal && spec.gateway_mode(self.v4) == GatewayMode::NatUnprotected {
+            return rules;
+        }
         if !spec.internal {
             // Published ports only, and answers.
             rules.extend([self.rule().ct_known().ret(), self.rule().ct_dnat().ret()]);

@@ -184,10 +184,21 @@ pub struct Info {
     pub firewall_backend: Option<FirewallInfo>,
     #[serde(rename = "CDISpecDirs")]
     pub cdi_spec_dirs: Vec<String>,
+    #[serde(rename = "DiscoveredDevices", skip_serializing_if = "Vec::is_empty")]
+    pub discovered_devices: Vec<DeviceInfo>,
     #[serde(rename = "Containerd", skip_serializing_if = "Option::is_none")]
     pub containerd: Option<ContainerdInfo>,
     #[serde(rename = "Warnings")]
     pub warnings: Option<Vec<String>>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DeviceInfo {
+    #[serde(rename = "Source")]
+    pub source: String,
+    #[serde(rename = "ID")]
+    pub id: String,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

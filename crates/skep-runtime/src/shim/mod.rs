@@ -27,7 +27,10 @@ use std::process::ExitCode;
 pub(crate) use crate::container::resize as container_resize;
 pub use client::{Connection, Found, Spawned, connect, find, spawn};
 pub use recover::recover;
-pub use spec::{ExternalRuntime, LogFile, LogSpec, OverlaySpec, ShimSpec, files};
+pub use spec::{
+    Endpoint, ExternalRuntime, FluentdSink, JournaldSink, LogFile, LogSpec, OverlaySpec, RemoteLog,
+    ShimSpec, Sink, SyslogFormat, SyslogSink, files,
+};
 pub use state::{ExitRecord, ShimState};
 pub(crate) use state::{load_json, save_json};
 pub(crate) use time::timestamp;

@@ -11,10 +11,10 @@ use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use super::client::ReadyLine;
-use super::log::Log;
+use super::log::{Log, LogError};
 use super::protocol::{Refusal, RefusalKind};
 use super::serve::Server;
-use super::spec::{LogSpec, ShimSpec, files};
+use super::spec::{ShimSpec, files};
 use super::state::{ShimState, load_json};
 use super::streams::{Ends, Streams, Wanted};
 use super::{ShimError, external};
@@ -85,14 +85,18 @@ fn start(dir: &Path) -> Result<Server, Refusal> {
             // Of an earlier life of this container; most often there is none.
             let _ = std::fs::remove_file(dir.join(old));
         }
-        let log = match &spec.log {
-            LogSpec::None => None,
-            LogSpec::JsonFile(file) => Some(Log::open(file.clone()).map_err(io("open log for"))?),
-        };
-        let listener = listen(dir).map_err(io("listen in"))?;
-        Ok((spec, log, listener))
+        Ok(spec)
     };
-    let (spec, log, listener) = setup().map_err(|e| internal(&e))?;
+    let spec = setup().map_err(|e| internal(&e))?;
+    // A driver is forked off before there is anything that it should not have.
+    let log = Log::open(&spec.log).map_err(|e| match e {
+        LogError::File(_) => internal(&e),
+        LogError::Driver(_) => Refusal {
+            kind: RefusalKind::Create,
+            message: e.to_string(),
+        },
+    })?;
+    let listener = listen(dir).map_err(|e| internal(&e))?;
     let made = match &spec.external {
         None => create(dir, &spec),
         Some(runtime) => external::create(dir, &spec, runtime),

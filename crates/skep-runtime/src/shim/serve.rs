@@ -74,6 +74,7 @@ enum Source {
     Input(ProcessId),
     Pending(usize),
     Oom,
+    Log,
 }
 
 impl Server {
@@ -120,7 +121,8 @@ impl Server {
                 return ExitCode::FAILURE;
             }
             if let Some((_, deadline)) = &self.exit {
-                let is_flushed = self.peers.values().all(|p| !p.has_output());
+                let is_logged = self.log.as_ref().is_none_or(|l| l.waits_for().is_none());
+                let is_flushed = is_logged && self.peers.values().all(|p| !p.has_output());
                 if is_flushed || Instant::now() >= *deadline {
                     return ExitCode::SUCCESS;
                 }
@@ -146,6 +148,7 @@ impl Server {
                 }
                 Source::Pending(at) => self.exec_spoke(at),
                 Source::Oom => self.memory_ran_out(),
+                Source::Log => self.log.iter_mut().for_each(Log::flush),
             }
         }
         // After the reports: they tell the pids which ended.
@@ -178,6 +181,9 @@ impl Server {
         }
         if let Some(oom) = &self.oom {
             add(Source::Oom, oom.fd().as_fd(), PollFlags::IN);
+        }
+        if let Some(fd) = self.log.as_ref().and_then(Log::waits_for) {
+            add(Source::Log, fd, PollFlags::OUT);
         }
         for (at, exec) in self.pending.iter().enumerate() {
             add(Source::Pending(at), exec.report.as_fd(), PollFlags::IN);
@@ -237,8 +243,11 @@ impl Server {
             .is_some_and(|p| p.streams.is_input_full())
     }
 
-    /// A client that lags holds up its process, until it stalls.
+    /// A client that lags holds up its process, until it stalls; so does a log driver in blocking mode.
     fn is_output_blocked(&self, process: &ProcessId) -> bool {
+        if process.is_none() && self.log.as_ref().is_some_and(Log::is_full) {
+            return true;
+        }
         self.peers.values().any(|peer| {
             peer.is_full() && peer.attached.as_ref().is_some_and(|a| a.exec == *process)
         })

@@ -77,6 +77,106 @@ pub enum LogSpec {
     None,
     /// Docker's `json-file`, one JSON object a line. `local` uses the same form.
     JsonFile(LogFile),
+    /// Somebody else keeps it.
+    Remote(RemoteLog),
+}
+
+/// Output that goes to somebody else.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoteLog {
+    /// Who.
+    pub sink: Sink,
+    /// A file beside it, from which `docker logs` reads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<LogFile>,
+    /// Lines are lost when so much waits (`mode=non-blocking`); `None` makes the container wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_buffer_bytes: Option<u64>,
+}
+
+/// Who keeps output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sink {
+    /// A syslog daemon.
+    Syslog(SyslogSink),
+    /// The journal of systemd.
+    Journald(JournaldSink),
+    /// Fluentd's forward protocol.
+    Fluentd(FluentdSink),
+}
+
+/// Where a daemon listens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Endpoint {
+    /// A socket of the host, datagram or stream.
+    Unix(PathBuf),
+    /// `host:port`.
+    Udp(String),
+    /// `host:port`.
+    Tcp(String),
+}
+
+/// How entries for syslog are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SyslogFormat {
+    /// As local daemons take it: no host name.
+    #[default]
+    Unix,
+    /// RFC 3164.
+    Rfc3164,
+    /// RFC 5424, whole seconds.
+    Rfc5424,
+    /// RFC 5424, microseconds.
+    Rfc5424Micro,
+}
+
+/// `--log-driver syslog`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyslogSink {
+    /// `None` looks for this host's daemon.
+    pub endpoint: Option<Endpoint>,
+    /// The form of entries.
+    pub format: SyslogFormat,
+    /// Facility, 0 to 23.
+    pub facility: u8,
+    /// Names the container.
+    pub tag: String,
+}
+
+/// `--log-driver journald`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournaldSink {
+    /// journald's socket.
+    pub socket: PathBuf,
+    /// Added to every entry.
+    pub fields: BTreeMap<String, String>,
+}
+
+/// `--log-driver fluentd`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FluentdSink {
+    /// Where it listens.
+    pub endpoint: Endpoint,
+    /// Names the container.
+    pub tag: String,
+    /// Added to every entry.
+    pub record: BTreeMap<String, String>,
+    /// The container starts although nobody listens yet.
+    pub is_async: bool,
+    /// Times with nanoseconds.
+    pub sub_second: bool,
+    /// Wait for a receipt of each entry.
+    pub request_ack: bool,
+    /// First pause before another try; it grows by half each time.
+    pub retry_wait_ms: u64,
+    /// Tries for one entry before it is given up.
+    pub max_retries: u64,
+    /// Longest wait for a write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub write_timeout_ms: Option<u64>,
 }
 
 /// One log file and its rotation.

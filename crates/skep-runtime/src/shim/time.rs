@@ -19,11 +19,8 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
-    pub(super) fn now(&mut self) -> String {
-        self.at(now_ns())
-    }
-
-    fn at(&mut self, ns: i64) -> String {
+    /// A time as text.
+    pub(super) fn at(&mut self, ns: i64) -> String {
         let (second, fraction) = (ns.div_euclid(1_000_000_000), ns.rem_euclid(1_000_000_000));
         if second != self.second || self.text.is_empty() {
             self.second = second;
@@ -39,7 +36,7 @@ impl Stamp {
 
 /// The time as text.
 pub(crate) fn timestamp() -> String {
-    Stamp::default().now()
+    Stamp::default().at(now_ns())
 }
 
 fn seconds_text(second: i64) -> String {

@@ -248,6 +248,15 @@ fn engine(given: &Given) -> Result<EngineConfig, ConfigError> {
     config.default_runtime = given
         .value("default-runtime")
         .unwrap_or(config.default_runtime);
+    let cdi_dirs = given.list("cdi-spec-dir");
+    if !cdi_dirs.is_empty() {
+        // A single empty one turns devices by name off.
+        config.cdi_spec_dirs = cdi_dirs
+            .into_iter()
+            .filter(|dir| !dir.is_empty())
+            .map(PathBuf::from)
+            .collect();
+    }
     config.log_driver = given.value("log-driver").unwrap_or(config.log_driver);
     config.log_opts = pairs(given, "log-opt")?;
     config.shutdown_timeout_seconds =

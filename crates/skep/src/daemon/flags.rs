@@ -154,6 +154,7 @@ pub const FLAGS: &[Flag] = &[
         "Logging level (\"debug\"|\"info\"|\"warn\"|\"error\"|\"fatal\")",
     )
     .short('l'),
+    used("cdi-spec-dir", List, "CDI specification directories to use").key("cdi-spec-dirs"),
     used("log-opt", List, "Default log driver options for containers").key("log-opts"),
     used(
         "metrics-addr",
@@ -214,7 +215,6 @@ pub const FLAGS: &[Flag] = &[
     idle("api-cors-header", Value),
     idle("authorization-plugin", List).key("authorization-plugins"),
     idle("bridge-accept-fwmark", Value),
-    idle("cdi-spec-dir", List).key("cdi-spec-dirs"),
     idle("cluster-advertise", Value),
     idle("cluster-store", Value),
     idle("cluster-store-opt", List),

@@ -38,6 +38,8 @@ pub(crate) struct Inputs<'a> {
     pub sources: Sources<'a>,
     pub default_ulimits: &'a std::collections::BTreeMap<String, (i64, i64)>,
     pub init: bool,
+    /// Where specifications of devices are.
+    pub cdi_dirs: &'a [PathBuf],
     /// Variables of linked containers.
     pub link_env: Vec<String>,
 }
@@ -69,6 +71,7 @@ pub(crate) fn specification(inputs: &Inputs<'_>) -> Result<Value> {
     let (nodes, rules) = devices::devices(host)?;
     spec["linux"]["devices"] = Value::Array(nodes);
     spec["linux"]["resources"]["devices"] = Value::Array(rules);
+    crate::container::cdi::inject(&mut spec, host, inputs.cdi_dirs)?;
     if host.uts_mode == "host" {
         let object = spec.as_object_mut().expect("made as an object above");
         object.remove("hostname");

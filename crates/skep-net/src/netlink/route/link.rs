@@ -32,6 +32,7 @@ const INFO_DATA: u16 = 2;
 const INFO_SLAVE_DATA: u16 = 5;
 const INFO_SLAVE_KIND: u16 = 4;
 const VETH_PEER: u16 = 1;
+const MACVLAN_MODE: u16 = 1;
 // IFLA_BRPORT_*
 const PORT_HAIRPIN: u16 = 4;
 const PORT_ISOLATED: u16 = 33;
@@ -58,6 +59,13 @@ pub enum LinkKind<'a> {
     Bridge,
     /// A VXLAN device that learns nothing and answers ARP and ND from its neighbour table.
     Vxlan(Vxlan),
+    /// An interface on another's wire.
+    Macvlan {
+        /// Index of the other.
+        parent: u32,
+        /// `MACVLAN_MODE_…`.
+        mode: u32,
+    },
     /// A veth pair; the other end with its name, address, MTU and namespace.
     Veth {
         /// Name of the other end.
@@ -156,6 +164,9 @@ impl RouteSocket {
         }
         if let Some(mac) = new.mac {
             m.put(ADDRESS, &mac.0);
+        }
+        if let LinkKind::Macvlan { parent, .. } = &new.kind {
+            m.put_u32(LINK, *parent);
         }
         if let Some(master) = new.master {
             m.put_u32(MASTER, master);
@@ -264,6 +275,10 @@ fn put_kind(m: &mut Message, new: &NewLink<'_>) {
                 m.put_u32(BR_STP, 0);
                 m.put_u8(BR_SNOOPING, 0);
             });
+        }
+        LinkKind::Macvlan { mode, .. } => {
+            m.put_str(INFO_KIND, "macvlan");
+            m.nest(INFO_DATA, |m| m.put_u32(MACVLAN_MODE, *mode));
         }
         LinkKind::Vxlan(vxlan) => {
             m.put_str(INFO_KIND, "vxlan");

@@ -17,10 +17,8 @@ use crate::http::Api;
 use crate::http::error::Result;
 use crate::http::query::Query;
 
-/// Log drivers that containers may name.
-const LOG_DRIVERS: [&str; 3] = ["json-file", "local", "none"];
 /// Network drivers.
-const NETWORK_DRIVERS: [&str; 4] = ["bridge", "host", "null", "overlay"];
+const NETWORK_DRIVERS: [&str; 5] = ["bridge", "host", "macvlan", "null", "overlay"];
 
 /// Containers by state.
 #[derive(Debug, Clone, Copy, Default)]
@@ -53,6 +51,16 @@ impl Api {
     }
 }
 
+/// Devices that containers may ask for by name.
+fn devices(dirs: &[std::path::PathBuf]) -> Vec<api::DeviceInfo> {
+    let device = |id| api::DeviceInfo {
+        source: "cdi".to_owned(),
+        id,
+    };
+    let names = skep_engine::cdi_devices(dirs);
+    names.into_iter().map(device).collect()
+}
+
 fn strings(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
@@ -79,7 +87,7 @@ pub async fn info(api: &Api) -> api::Info {
             volume: strings(&["local"]),
             network: strings(&NETWORK_DRIVERS),
             authorization: None,
-            log: strings(&LOG_DRIVERS),
+            log: strings(&skep_engine::log_drivers()),
         },
         memory_limit: true,
         swap_limit: true,
@@ -127,7 +135,12 @@ pub async fn info(api: &Api) -> api::Info {
             driver: "nftables".to_owned(),
             info: Vec::new(),
         }),
-        cdi_spec_dirs: strings(&["/etc/cdi", "/var/run/cdi"]),
+        cdi_spec_dirs: engine
+            .cdi_spec_dirs
+            .iter()
+            .map(|dir| dir.display().to_string())
+            .collect(),
+        discovered_devices: devices(&engine.cdi_spec_dirs),
         default_address_pools: engine
             .default_address_pools
             .iter()

@@ -1,46 +1,39 @@
-//! The container's log: Docker's `json-file`, with rotation.
+//! Docker's `json-file`, with rotation.
 //!
 //! ```text
 //! {"log":"text\n","stream":"stdout","attrs":{…},"time":"2026-11-23T07:00:00.123456789Z"}
 //! ```
 //!
-//! A line longer than 16 KiB becomes several entries, only the last of which ends in a line feed.
-//! An entry whose text ends without one was cut there, or the stream ended.
+//! An entry whose text ends without a line feed was cut there, or the stream ended.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::spec::LogFile;
-use super::time::Stamp;
+use super::Stream;
+use crate::shim::spec::LogFile;
+use crate::shim::time::Stamp;
 use crate::sys::clone::{self, Side};
 
-/// Docker cuts lines here.
-const MAX_LINE: usize = 16 * 1024;
-
-/// Which stream a line came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stream {
-    Stdout,
-    Stderr,
-}
-
-/// Writes the log of one container.
+/// One log file and those rotated out of it.
 #[derive(Debug)]
-pub(super) struct Log {
+pub(super) struct FileLog {
     spec: LogFile,
     file: File,
     size: u64,
     attrs: String,
-    partial: [Vec<u8>; 2],
     stamp: Stamp,
+    /// Time of the entries being made.
+    time: String,
+    /// Entries not written yet.
+    out: Vec<u8>,
     /// The disk refused; said once.
     has_complained: bool,
     /// The process that compresses the last rotated file.
     compressor: Option<i32>,
 }
 
-impl Log {
+impl FileLog {
     pub(super) fn open(spec: LogFile) -> io::Result<Self> {
         let file = OpenOptions::new()
             .create(true)
@@ -57,71 +50,40 @@ impl Log {
             file,
             size,
             attrs,
-            partial: [const { Vec::new() }; 2],
             stamp: Stamp::default(),
+            time: String::new(),
+            out: Vec::new(),
             has_complained: false,
             compressor: None,
         })
     }
 
-    /// Takes what was read from a stream.
-    pub(super) fn write(&mut self, stream: Stream, mut bytes: &[u8]) {
-        let mut out = Vec::with_capacity(bytes.len() + bytes.len() / 4 + 128);
-        let time = self.stamp.now();
-        let mut partial = std::mem::take(&mut self.partial[stream as usize]);
-        while !bytes.is_empty() {
-            let room = MAX_LINE - partial.len();
-            let window = &bytes[..bytes.len().min(room)];
-            let newline = window.iter().position(|b| *b == b'\n');
-            let taken = newline.map_or(window.len(), |at| at + 1);
-            let (line, rest) = bytes.split_at(taken);
-            bytes = rest;
-            if newline.is_none() && partial.len() + line.len() < MAX_LINE {
-                partial.extend_from_slice(line);
-                break;
-            }
-            if partial.is_empty() {
-                self.entry(&mut out, stream, line, &time);
-            } else {
-                partial.extend_from_slice(line);
-                self.entry(&mut out, stream, &partial, &time);
-                partial.clear();
-            }
-        }
-        if partial.is_empty() {
-            // Gives back what a long line took.
-            partial = Vec::new();
-        }
-        self.partial[stream as usize] = partial;
+    /// Entries follow, of about so many bytes, all of one moment.
+    pub(super) fn begin(&mut self, now_ns: i64, bytes: usize) {
+        self.time = self.stamp.at(now_ns);
+        self.out = Vec::with_capacity(bytes + bytes / 4 + 128);
+    }
+
+    /// Writes the entries; the memory that they took is given back.
+    pub(super) fn end(&mut self) {
+        let out = std::mem::take(&mut self.out);
         self.put(&out);
     }
 
-    /// The streams have ended: what is left of them becomes entries too.
-    pub(super) fn finish(&mut self) {
-        let time = self.stamp.now();
-        let mut out = Vec::new();
-        for stream in [Stream::Stdout, Stream::Stderr] {
-            let rest = std::mem::take(&mut self.partial[stream as usize]);
-            if !rest.is_empty() {
-                self.entry(&mut out, stream, &rest, &time);
-            }
-        }
-        self.put(&out);
-    }
-
-    fn entry(&mut self, out: &mut Vec<u8>, stream: Stream, text: &[u8], time: &str) {
-        let pending = u64::try_from(out.len()).unwrap_or(u64::MAX);
+    /// Adds a line, or a part of one.
+    pub(super) fn entry(&mut self, stream: Stream, text: &[u8]) {
+        let pending = u64::try_from(self.out.len()).unwrap_or(u64::MAX);
         if self
             .spec
             .max_size_bytes
             .is_some_and(|max| self.size + pending >= max)
         {
-            self.put(out);
-            out.clear();
+            self.end();
             if let Err(e) = self.rotate() {
                 self.complain("rotate", &e);
             }
         }
+        let out = &mut self.out;
         out.extend_from_slice(br#"{"log":""#);
         escape(text, out);
         out.extend_from_slice(match stream {
@@ -130,7 +92,7 @@ impl Log {
         });
         out.extend_from_slice(self.attrs.as_bytes());
         out.extend_from_slice(br#","time":""#);
-        out.extend_from_slice(time.as_bytes());
+        out.extend_from_slice(self.time.as_bytes());
         out.extend_from_slice(b"\"}\n");
     }
 
@@ -282,111 +244,6 @@ fn escape_str(text: &str, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    struct Place(PathBuf);
-
-    impl Place {
-        fn new(name: &str) -> Self {
-            let dir = std::env::temp_dir().join(format!("skep-log-{name}-{}", std::process::id()));
-            fs::create_dir_all(&dir).unwrap();
-            Self(dir)
-        }
-
-        fn log(&self, max_size_bytes: Option<u64>, max_files: u32) -> Log {
-            let path = self.0.join("log");
-            Log::open(LogFile {
-                path,
-                max_size_bytes,
-                max_files,
-                compress: false,
-                attrs: Default::default(),
-            })
-            .unwrap()
-        }
-
-        fn lines(&self, name: &str) -> Vec<serde_json::Value> {
-            let text = fs::read_to_string(self.0.join(name)).unwrap();
-            text.lines()
-                .map(|l| serde_json::from_str(l).unwrap())
-                .collect()
-        }
-    }
-
-    impl Drop for Place {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
-
-    #[test]
-    fn lines_are_joined_across_reads() {
-        let place = Place::new("join");
-        let mut log = place.log(None, 1);
-        log.write(Stream::Stdout, b"hel");
-        log.write(Stream::Stderr, b"oops\n");
-        log.write(Stream::Stdout, b"lo\nwor");
-        log.finish();
-        let got: Vec<_> = place
-            .lines("log")
-            .iter()
-            .map(|l| (l["stream"].to_string(), l["log"].to_string()))
-            .collect();
-        let want = [
-            ("stderr", r"oops\n"),
-            ("stdout", r"hello\n"),
-            ("stdout", "wor"),
-        ];
-        assert_eq!(
-            got,
-            want.map(|(s, t)| (format!("\"{s}\""), format!("\"{t}\"")))
-        );
-    }
-
-    #[test]
-    fn long_lines_are_cut_at_16_kib() {
-        let place = Place::new("long");
-        let mut log = place.log(None, 1);
-        let mut text = vec![b'x'; MAX_LINE * 2 + 5];
-        text.push(b'\n');
-        for part in text.chunks(10_000) {
-            log.write(Stream::Stdout, part);
-        }
-        let lengths: Vec<usize> = place
-            .lines("log")
-            .iter()
-            .map(|l| l["log"].as_str().unwrap().len())
-            .collect();
-        assert_eq!(lengths, [MAX_LINE, MAX_LINE, 6]);
-    }
-
-    #[test]
-    fn rotation_keeps_so_many_files() {
-        let place = Place::new("rotate");
-        let mut log = place.log(Some(200), 3);
-        for n in 0..20 {
-            log.write(Stream::Stdout, format!("line {n}\n").as_bytes());
-        }
-        let mut names: Vec<_> = fs::read_dir(&place.0)
-            .unwrap()
-            .map(|e| e.unwrap().file_name().into_string().unwrap())
-            .collect();
-        names.sort();
-        assert_eq!(names, ["log", "log.1", "log.2"]);
-        assert_eq!(place.lines("log").last().unwrap()["log"], "line 19\n");
-        let last_of_older = place.lines("log.1").last().unwrap()["log"].clone();
-        let first_of_newer = place.lines("log")[0]["log"].clone();
-        let n = |v: &serde_json::Value| {
-            v.as_str()
-                .unwrap()
-                .trim()
-                .rsplit(' ')
-                .next()
-                .unwrap()
-                .parse::<u32>()
-                .unwrap()
-        };
-        assert_eq!(n(&last_of_older) + 1, n(&first_of_newer));
-    }
 
     fn check_escape(text: &[u8], expect: &str) {
         let mut out = Vec::new();

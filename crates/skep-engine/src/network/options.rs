@@ -1,0 +1,222 @@
+//! Driver options of local networks (`--opt`): which are known, and what they say.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use skep_net::{GatewayMode, MacvlanMode};
+
+use super::NetworkRecord;
+use crate::error::{EngineError, Result};
+
+const PREFIX: &str = "com.docker.network.bridge.";
+const MTU: &str = "com.docker.network.driver.mtu";
+const IFACE_PREFIX: &str = "com.docker.network.container_iface_prefix";
+
+/// What a bridge network's options say.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct BridgeOptions {
+    pub icc: bool,
+    pub masquerade: bool,
+    pub gateway_modes: [GatewayMode; 2],
+}
+
+impl BridgeOptions {
+    /// Reads the options; unsupported values are refused by name.
+    pub(super) fn parse(record: &NetworkRecord) -> Result<Self> {
+        let flag = |key: &str, default: bool| match record.option(&format!("{PREFIX}{key}")) {
+            None | Some("") => Ok(default),
+            Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
+            Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
+            Some(other) => Err(EngineError::invalid(format!(
+                "failed to parse {PREFIX}{key} value: {other:?}"
+            ))),
+        };
+        for key in ["trusted_host_interfaces"] {
+            if record.option(&format!("{PREFIX}{key}")).is_some() {
+                return Err(EngineError::NotSupported(format!(
+                    "network option {PREFIX}{key}"
+                )));
+            }
+        }
+        for key in ["host_ipv4", "host_ipv6"] {
+            if record.option(&format!("com.docker.network.{key}")).is_some() {
+                return Err(EngineError::NotSupported(format!(
+                    "network option com.docker.network.{key}"
+                )));
+            }
+        }
+        mtu(record)?;
+        host_binding(record)?;
+        let mut modes = [GatewayMode::Nat; 2];
+        for (mode, key) in modes
+            .iter_mut()
+            .zip(["gateway_mode_ipv4", "gateway_mode_ipv6"])
+        {
+            *mode = gateway_mode(record, key)?;
+        }
+        if flag("inhibit_ipv4", false)? {
+            modes[0] = GatewayMode::Isolated;
+        }
+        Ok(Self {
+            icc: flag("enable_icc", true)?,
+            masquerade: flag("enable_ip_masquerade", true)?,
+            gateway_modes: modes,
+        })
+    }
+}
+
+fn gateway_mode(record: &NetworkRecord, key: &str) -> Result<GatewayMode> {
+    match record
+        .option(&format!("{PREFIX}{key}"))
+        .unwrap_or_default()
+    {
+        "" | "nat" => Ok(GatewayMode::Nat),
+        "nat-unprotected" => Ok(GatewayMode::NatUnprotected),
+        "isolated" if record.internal => Ok(GatewayMode::Isolated),
+        "isolated" => Err(EngineError::invalid(
+            "gateway mode 'isolated' can only be used for an internal network",
+        )),
+        "routed" => Err(EngineError::NotSupported(format!(
+            "{PREFIX}{key}=routed"
+        ))),
+        other => Err(EngineError::invalid(format!(
+            "unknown gateway mode {other}"
+        ))),
+    }
+}
+
+fn mtu(record: &NetworkRecord) -> Result<()> {
+    let Some(text) = record.option(MTU) else {
+        return Ok(());
+    };
+    let good = text.parse::<u32>().is_ok_and(|mtu| mtu == 0 || (68..=65_535).contains(&mtu));
+    if good {
+        return Ok(());
+    }
+    Err(EngineError::invalid(format!(
+        "failed to parse {MTU} value: {text:?}"
+    )))
+}
+
+/// The host's address that ports are published on when `--publish` names none.
+pub(super) fn host_binding(record: &NetworkRecord) -> Result<Option<Ipv4Addr>> {
+    let key = format!("{PREFIX}host_binding_ipv4");
+    match record.option(&key) {
+        None | Some("" | "0.0.0.0") => Ok(None),
+        Some(text) => match text.parse() {
+            Ok(ip) => Ok(Some(ip)),
+            Err(_) => Err(EngineError::invalid(format!(
+                "failed to parse {key} value: {text:?}"
+            ))),
+        },
+    }
+}
+
+/// How interfaces are called inside: `eth` and a number unless told.
+pub(super) fn interface_prefix(record: &NetworkRecord) -> Option<&str> {
+    record.option(IFACE_PREFIX).filter(|prefix| !prefix.is_empty())
+}
+
+/// The interface and the mode of a macvlan network.
+pub(super) fn macvlan(record: &NetworkRecord) -> Result<(String, MacvlanMode)> {
+    let parent = record.option("parent").unwrap_or_default();
+    if parent.is_empty() {
+        return Err(EngineError::invalid(
+            "a macvlan network needs an interface of the host: -o parent=eth0",
+        ));
+    }
+    let mode = record.option("macvlan_mode").unwrap_or_default();
+    let mode = MacvlanMode::parse(mode)
+        .ok_or_else(|| EngineError::invalid(format!("requested macvlan mode '{mode}' is not valid, 'bridge' mode is the macvlan driver default")))?;
+    mtu(record)?;
+    Ok((parent.to_owned(), mode))
+}
+
+/// A word about options that the driver does not know: Docker passes over them in silence.
+pub(super) fn unknown(driver: &str, options: &BTreeMap<String, String>) -> String {
+    let known = |key: &&String| {
+        let key = key.as_str();
+        let bridge = key.strip_prefix(PREFIX).is_some_and(|name| {
+            matches!(
+                name,
+                "name"
+                    | "enable_icc"
+                    | "enable_ip_masquerade"
+                    | "host_binding_ipv4"
+                    | "default_bridge"
+                    | "gateway_mode_ipv4"
+                    | "gateway_mode_ipv6"
+                    | "inhibit_ipv4"
+            )
+        });
+        let macvlan = matches!(key, "parent" | "macvlan_mode");
+        matches!(key, MTU | IFACE_PREFIX)
+            || key.starts_with("com.docker.network.enable_ipv")
+            || (driver == "bridge" && bridge)
+            || (driver == "macvlan" && macvlan)
+    };
+    let names: Vec<&str> = options
+        .keys()
+        .filter(|key| !known(key))
+        .map(String::as_str)
+        .collect();
+    if names.is_empty() {
+        return String::new();
+    }
+    format!(
+        "the {driver} driver does not know these options, which have no effect: {}",
+        names.join(", ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(internal: bool, options: &[(&str, &str)]) -> NetworkRecord {
+        let options = options
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        NetworkRecord {
+            internal,
+            options: Some(options.collect()),
+            ..NetworkRecord::default()
+        }
+    }
+
+    #[test]
+    fn gateway_modes_are_read_or_refused_by_name() {
+        let key = "com.docker.network.bridge.gateway_mode_ipv4";
+        let check = |internal: bool, value: &str| {
+            BridgeOptions::parse(&record(internal, &[(key, value)]))
+                .map(|options| options.gateway_modes[0])
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(check(false, "nat"), Ok(GatewayMode::Nat));
+        assert_eq!(check(true, "isolated"), Ok(GatewayMode::Isolated));
+        assert_eq!(
+            check(false, "isolated").unwrap_err(),
+            "gateway mode 'isolated' can only be used for an internal network"
+        );
+        assert_eq!(
+            check(false, "routed").unwrap_err(),
+            "com.docker.network.bridge.gateway_mode_ipv4=routed is not supported"
+        );
+    }
+
+    #[test]
+    fn flags_that_are_none_are_refused() {
+        let icc = "com.docker.network.bridge.enable_icc";
+        let options = BridgeOptions::parse(&record(false, &[(icc, "false")])).unwrap();
+        assert!(!options.icc && options.masquerade);
+        assert!(BridgeOptions::parse(&record(false, &[(icc, "maybe")])).is_err());
+    }
+
+    #[test]
+    fn unknown_options_are_named() {
+        let options = [("colour".to_owned(), "red".to_owned())].into();
+        assert!(unknown("bridge", &options).contains("colour"));
+        let options = [(MTU.to_owned(), "1400".to_owned())].into();
+        assert_eq!(unknown("bridge", &options), "");
+    }
+}
