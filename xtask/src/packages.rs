@@ -8,7 +8,8 @@ use anyhow::{Result, bail};
 use crate::run;
 
 /// A program that tests start, and the package that brings it.
-const NEEDED: [(&str, &str); 12] = [
+const NEEDED: [(&str, &str); 13] = [
+const NEEDED: [(&str, &str); 13] = [
     ("ip", "iproute2"),
     ("nft", "nftables"),
     ("busybox", "busybox-static"),
@@ -22,6 +23,7 @@ const NEEDED: [(&str, &str); 12] = [
     ("dockerd", "docker.io"),
     ("prometheus", "prometheus"),
     ("python3", "python3-venv"),
+    ("docker-compose", "docker-compose"),
 ];
 
 /// Installs the packages that are missing.

@@ -63,6 +63,12 @@ impl ImageSource for Images {
         in_use(self, &image)
     }
 
+    fn resolve_for(&self, name: &str, platform: &str) -> Result<ImageInUse> {
+        let image = Images::resolve_for(self, name, platform)
+            .map_err(|error| EngineError::refused(error.kind(), error.to_string()))?;
+        in_use(self, &image)
+    }
+
     fn by_id(&self, id: &str) -> Result<ImageInUse> {
         let image = Images::by_id(self, id)
             .map_err(|error| EngineError::refused(error.kind(), error.to_string()))?;

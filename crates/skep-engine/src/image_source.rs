@@ -27,6 +27,12 @@ pub trait ImageSource: Send + Sync {
     /// `No such image: x`.
     fn resolve(&self, name: &str) -> Result<ImageInUse>;
 
+    /// [`ImageSource::resolve`], for a platform: empty means any.
+    ///
+    /// # Errors
+    /// `image with reference x was found but does not provide the specified platform (y)`.
+    fn resolve_for(&self, name: &str, platform: &str) -> Result<ImageInUse>;
+
     /// By id.
     ///
     /// # Errors

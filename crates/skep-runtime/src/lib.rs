@@ -24,3 +24,5 @@ pub mod user;
 pub use sys::names::use_built_in_name_sources;
 
 pub use container::{CreateError, available_capabilities};
+
+pub use sys::socket::unread_by_peer;

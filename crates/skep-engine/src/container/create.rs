@@ -35,10 +35,13 @@ impl Core {
             name::validate(&name)?;
         }
         validate::platform(&platform)?;
-        let image = self.images.resolve(&config.image)?;
+        let image = self.images.resolve_for(&config.image, &platform)?;
         let mut warnings = validate::early(&config, &mut host_config)?;
         ports::expose_published(&mut config, &host_config);
         merge::merge(&mut config, &image.config)?;
+        if config.network_disabled && matches!(host_config.network_mode.as_str(), "" | "default") {
+            "none".clone_into(&mut host_config.network_mode);
+        }
         defaults::fill(&mut host_config, &self.config);
         warnings.extend(validate::late(&config, &host_config, &self.config)?);
         let id = new_hex_id();

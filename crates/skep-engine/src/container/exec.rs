@@ -14,7 +14,7 @@ use super::detach_keys::DetachKeys;
 use super::shim::{Talk, TalkError};
 use super::{Container, layered, oci};
 use crate::core::Core;
-use crate::engine::Attached;
+use crate::engine::{Attached, StreamKind};
 use crate::error::{EngineError, Result};
 
 /// Ended execs that `exec inspect` still knows, in each container.
@@ -165,7 +165,11 @@ impl Core {
             Err(error) => {
                 let code = exit_code(&error);
                 self.execs.ended(id, code);
-                return Err(start_error(&container, error));
+                let error = start_error(&container, error);
+                if start.detach || error.kind() != ErrorKind::InvalidArgument {
+                    return Err(error);
+                }
+                return Ok(Some(failed(request.tty, &error)));
             }
         };
         if let Some(exec) = self.execs.lock().get_mut(id) {
@@ -357,7 +361,17 @@ fn exit_code(error: &TalkError) -> i64 {
     }
 }
 
-/// Docker answers 400 for a program that cannot be run, so that the CLI exits with 126 or 127.
+/// A program that could not be run is told of in its output, as in Docker; its exit code says the rest.
+fn failed(tty: bool, error: &EngineError) -> Attached {
+    let text = bytes::Bytes::from(format!("{error}\r\n"));
+    let output = futures::stream::iter([(StreamKind::Stdout, text)]);
+    Attached {
+        tty,
+        input: None,
+        output: futures::StreamExt::boxed(output),
+    }
+}
+
 fn start_error(container: &Container, error: TalkError) -> EngineError {
     match error {
         TalkError::Refused(refusal) => {

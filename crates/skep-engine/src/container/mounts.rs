@@ -123,6 +123,7 @@ fn bind(text: &str, volume_driver: &str) -> Result<Planned> {
     let record = MountRecord {
         source: PathBuf::from(clean(source)),
         point,
+        recursive_read_only: mode.read_only && kernel_has_recursive_read_only(),
         ..MountRecord::default()
     };
     Ok(Planned {
@@ -281,6 +282,22 @@ fn explicit_bind(mount: &Mount, target: String) -> Result<Planned> {
             mount.source
         )));
     }
+    let recursive = options.read_only_force_recursive || !options.read_only_non_recursive;
+    if options.read_only_force_recursive && options.read_only_non_recursive {
+        return Err(bad(
+            "ReadOnlyNonRecursive and ReadOnlyForceRecursive are mutually exclusive".to_owned(),
+        ));
+    }
+    if !mount.read_only && (options.read_only_force_recursive || options.read_only_non_recursive) {
+        return Err(bad(
+            "ReadOnlyNonRecursive and ReadOnlyForceRecursive require ReadOnly".to_owned(),
+        ));
+    }
+    if options.read_only_force_recursive && !kernel_has_recursive_read_only() {
+        return Err(bad(
+            "recursive read-only mounts need Linux 5.12 or later".to_owned()
+        ));
+    }
     let propagation = if options.propagation.is_empty() {
         "rprivate".to_owned()
     } else {
@@ -298,7 +315,7 @@ fn explicit_bind(mount: &Mount, target: String) -> Result<Planned> {
         source: PathBuf::from(clean(&mount.source)),
         point,
         non_recursive: options.non_recursive,
-        recursive_read_only: options.read_only_force_recursive,
+        recursive_read_only: mount.read_only && recursive && kernel_has_recursive_read_only(),
         ..MountRecord::default()
     };
     Ok(Planned {
@@ -306,6 +323,16 @@ fn explicit_bind(mount: &Mount, target: String) -> Result<Planned> {
         make_source: options.create_mountpoint,
         ..Planned::default()
     })
+}
+
+/// Whether what is mounted below a read-only mount can be read-only too: Linux 5.12.
+fn kernel_has_recursive_read_only() -> bool {
+    let name = rustix::system::uname();
+    let release = name.release().to_string_lossy().into_owned();
+    let mut numbers = release
+        .split(|c: char| !c.is_ascii_digit())
+        .map(|part| part.parse::<u32>().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (5, 12)
 }
 
 fn explicit_volume(mount: &Mount, target: &str) -> Result<Planned> {

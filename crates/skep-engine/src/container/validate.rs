@@ -102,7 +102,12 @@ pub(crate) fn resources(host: &mut HostConfig) -> Result<Vec<String>> {
         warnings.push("Specifying a kernel memory limit is deprecated and will be removed in a future release.".to_owned());
         host.kernel_memory = 0;
     }
+    if host.kernel_memory_tcp != 0 {
+        warnings.push("Specifying a kernel TCP memory limit is deprecated and has no effect; it is discarded.".to_owned());
+        host.kernel_memory_tcp = 0;
+    }
     cpu(host)?;
+    elsewhere(host)?;
     if host.blkio_weight != 0 && !(10..=1000).contains(&host.blkio_weight) {
         return refuse("Range of blkio weight is from 10 to 1000");
     }
@@ -116,6 +121,21 @@ pub(crate) fn resources(host: &mut HostConfig) -> Result<Vec<String>> {
         return refuse("SHM size can not be less than 0");
     }
     Ok(warnings)
+}
+
+/// Limits that only Windows has.
+fn elsewhere(host: &HostConfig) -> Result<()> {
+    let given = [
+        (host.io_maximum_bandwidth != 0, "invalid QoS settings: Linux does not support configuration of maximum bandwidth"),
+        (host.io_maximum_iops != 0, "invalid QoS settings: Linux does not support configuration of maximum IOPs"),
+        (host.cpu_count != 0, "invalid option: Linux does not support configuration of the CPU count: use NanoCPUs"),
+        (host.cpu_percent != 0, "invalid option: Linux does not support configuration of the CPU percentage: use NanoCPUs"),
+        (!host.cgroup.is_empty(), "invalid option: the field Cgroup is not supported: use CgroupnsMode or CgroupParent"),
+    ];
+    match given.iter().find(|(given, _)| *given) {
+        Some((_, text)) => Err(EngineError::invalid(*text)),
+        None => Ok(()),
+    }
 }
 
 fn cpu(host: &HostConfig) -> Result<()> {
@@ -201,7 +221,10 @@ pub(crate) fn late(
         );
     }
     if !matches!(host.isolation.as_str(), "" | "default") {
-        return refuse(format!("invalid isolation '{}' on linux", host.isolation));
+        return refuse(format!(
+            "invalid isolation ({}): linux only supports 'default'",
+            host.isolation
+        ));
     }
     for text in host.extra_hosts.iter().flatten() {
         super::etc_files::extra_host(text, "0.0.0.0")?;

@@ -23,10 +23,7 @@ pub fn apply_change(config: &mut Map<String, Value>, change: &str) -> Result<()>
         "STOPSIGNAL" => set(config, "StopSignal", rest.into()),
         "ENV" => {
             for (key, value) in pairs(rest).ok_or_else(|| wrong("must have two arguments"))? {
-                let list = config.entry("Env").or_insert_with(|| json!([]));
-                let Some(list) = list.as_array_mut() else {
-                    continue;
-                };
+                let list = list(config, "Env");
                 let begin = format!("{key}=");
                 list.retain(|old| !old.as_str().is_some_and(|old| old.starts_with(&begin)));
                 list.push(format!("{key}={value}").into());
@@ -54,10 +51,7 @@ pub fn apply_change(config: &mut Map<String, Value>, change: &str) -> Result<()>
             }
         }
         "ONBUILD" => {
-            let list = config.entry("OnBuild").or_insert_with(|| json!([]));
-            if let Some(list) = list.as_array_mut() {
-                list.push(rest.into());
-            }
+            list(config, "OnBuild").push(rest.into());
         }
         "" => return Err(EngineError::invalid("file with no instructions")),
         _ => {
@@ -73,8 +67,21 @@ fn set(config: &mut Map<String, Value>, key: &str, value: Value) {
     config.insert(key.to_owned(), value);
 }
 
+/// A list of the configuration, made where there is none.
+fn list<'a>(config: &'a mut Map<String, Value>, key: &str) -> &'a mut Vec<Value> {
+    let list = config.entry(key).or_insert(Value::Null);
+    if !list.is_array() {
+        *list = json!([]);
+    }
+    list.as_array_mut().expect("made as an array above")
+}
+
 fn insert(config: &mut Map<String, Value>, key: &str, name: String, value: Value) {
-    let map = config.entry(key).or_insert_with(|| json!({}));
+    let map = config.entry(key).or_insert(Value::Null);
+    if !map.is_object() {
+        // A container's configuration has null where there is nothing.
+        *map = json!({});
+    }
     if let Some(map) = map.as_object_mut() {
         map.insert(name, value);
     }

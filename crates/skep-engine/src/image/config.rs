@@ -108,6 +108,25 @@ impl ImageConfig {
     }
 }
 
+impl ImageConfig {
+    /// Whether this is an image for `os[/architecture[/variant]]`.
+    pub fn provides(&self, platform: &str) -> bool {
+        let mut parts = platform.split('/');
+        let os = parts.next().unwrap_or_default();
+        let architecture = match parts.next().unwrap_or_default() {
+            "x86_64" | "x86-64" => "amd64",
+            "aarch64" => "arm64",
+            other => other,
+        };
+        let variant = parts.next().unwrap_or_default();
+        // What an image does not say of itself, it is taken to be.
+        let fits = |own: &str, wanted: &str| own.is_empty() || wanted.is_empty() || own == wanted;
+        fits(&self.os, os)
+            && fits(&self.architecture, architecture)
+            && fits(&self.variant, variant)
+    }
+}
+
 /// Go's name of the architecture that this program runs on.
 pub(super) fn host_architecture() -> &'static str {
     match std::env::consts::ARCH {

@@ -57,6 +57,8 @@ pub enum ImageError {
     LoginRefused(String),
     #[error("no matching manifest for {0} in the manifest list entries")]
     NoPlatform(String),
+    #[error("image with reference {0} was found but does not provide the specified platform ({1})")]
+    OtherPlatform(String, String),
     #[error("{0}")]
     Registry(String),
     #[error("{0}")]
@@ -85,6 +87,7 @@ impl ImageError {
             | Self::ManifestUnknown(_)
             | Self::PullDenied(_)
             | Self::NoPlatform(_)
+            | Self::OtherPlatform(..)
             | Self::NotLocal(_) => ErrorKind::NotFound,
             Self::Reference(_) | Self::Ambiguous(_) | Self::Invalid { .. } => {
                 ErrorKind::InvalidArgument

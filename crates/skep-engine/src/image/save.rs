@@ -17,14 +17,7 @@ impl Images {
     /// Writes images, by name or id, as one archive. Blocks on the writer. A name brings its tag.
     pub fn save(&self, names: &[String], to: impl Write) -> Result<(), ImageError> {
         let mut wanted: Vec<(Image, Vec<Reference>)> = Vec::new();
-        for name in names {
-            let image = self.resolve(name)?;
-            let tags = match Reference::parse(name) {
-                Ok(reference) if image.tags.contains(&reference.clone().or_latest()) => {
-                    vec![reference.or_latest()]
-                }
-                _ => Vec::new(),
-            };
+        for (image, tags) in self.wanted(names)? {
             match wanted
                 .iter_mut()
                 .find(|(known, _)| known.id() == image.id())
@@ -66,6 +59,50 @@ impl Images {
         archive.tar.finish().map_err(broken)?;
         for (image, _) in &wanted {
             self.emit("save", image.id(), image.id());
+        }
+        Ok(())
+    }
+}
+
+impl Images {
+    /// Images by the names given, each with the tags that go along. A name without a tag means all tags
+    /// of its repository.
+    fn wanted(&self, names: &[String]) -> Result<Vec<(Image, Vec<Reference>)>, ImageError> {
+        let mut wanted = Vec::new();
+        for name in names {
+            let reference = Reference::parse(name).ok();
+            if let Some(repository) = reference
+                .as_ref()
+                .filter(|reference| reference.tag().is_none() && reference.digest().is_none())
+            {
+                let name = repository.canonical_name();
+                let mut found = false;
+                for image in self.list()? {
+                    let ours = image
+                        .tags
+                        .iter()
+                        .filter(|tag| tag.canonical_name() == name);
+                    let tags: Vec<Reference> = ours.cloned().collect();
+                    if !tags.is_empty() {
+                        found = true;
+                        wanted.push((image, tags));
+                    }
+                }
+                if found {
+                    continue;
+                }
+            }
+            let image = self.resolve(name)?;
+            let tags = reference.filter(|reference| image.tags.contains(reference));
+            wanted.push((image, tags.into_iter().collect()));
+        }
+        Ok(wanted)
+    }
+
+    /// Whether a name means something that can be saved.
+    pub fn check_saved(&self, name: &str, platform: Option<&str>) -> Result<(), ImageError> {
+        for (image, _) in self.wanted(&[name.to_owned()])? {
+            image.check_platform(name, platform.unwrap_or_default())?;
         }
         Ok(())
     }

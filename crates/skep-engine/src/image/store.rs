@@ -53,6 +53,28 @@ impl Image {
     }
 }
 
+impl Image {
+    /// Refuses an image that is for another platform.
+    pub fn check_platform(&self, name: &str, platform: &str) -> Result<(), ImageError> {
+        if platform.is_empty() || self.config.provides(platform) {
+            return Ok(());
+        }
+        Err(ImageError::OtherPlatform(
+            name.to_owned(),
+            platform.to_owned(),
+        ))
+    }
+}
+
+impl Images {
+    /// [`Images::resolve`], for a platform: empty means any.
+    pub fn resolve_for(&self, name: &str, platform: &str) -> Result<Image, ImageError> {
+        let image = self.resolve(name)?;
+        image.check_platform(name, platform)?;
+        Ok(image)
+    }
+}
+
 /// What happened to an image, for the event stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageEvent {

@@ -176,11 +176,13 @@ fn fluentd(options: &Options, record: &Record) -> Result<FluentdSink> {
         "" => Ok(None),
         value => milliseconds(value).map(Some).ok_or_else(|| bad(key)),
     };
-    // What waits is bounded by the mode, whatever the limit is.
-    if !text("fluentd-buffer-limit").is_empty() && !text("fluentd-buffer-limit").starts_with(|c: char| c.is_ascii_digit()) {
-        return Err(bad("fluentd-buffer-limit"));
+    for key in ["fluentd-buffer-limit", "fluentd-async-reconnect-interval"] {
+        if options.contains_key(key) {
+            return Err(EngineError::NotSupported(format!(
+                "log opt '{key}': use mode=non-blocking with max-buffer-size"
+            )));
+        }
     }
-    wait("fluentd-async-reconnect-interval")?;
     let max_retries = match text("fluentd-max-retries") {
         "" => u64::MAX,
         count => count.parse().map_err(|_| bad("fluentd-max-retries"))?,

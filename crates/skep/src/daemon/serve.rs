@@ -75,17 +75,18 @@ async fn accept_one(
     match listener {
         Listener::Unix(socket, _) => {
             let (io, _) = socket.accept().await?;
-            tasks.spawn(server::connection(api, io, stop));
+            let local = server::LocalSocket::of(&io).ok();
+            tasks.spawn(server::connection(api, io, local, stop));
         }
         Listener::Tcp(socket, tls) => {
             let (io, peer) = socket.accept().await?;
             // Keystrokes of an attached terminal must not wait for more of them.
             io.set_nodelay(true)?;
             match tls.clone() {
-                None => drop(tasks.spawn(server::connection(api, io, stop))),
+                None => drop(tasks.spawn(server::connection(api, io, None, stop))),
                 Some(Tls(acceptor)) => drop(tasks.spawn(async move {
                     match tokio::time::timeout(HANDSHAKE, acceptor.accept(io)).await {
-                        Ok(Ok(io)) => server::connection(api, io, stop).await,
+                        Ok(Ok(io)) => server::connection(api, io, None, stop).await,
                         Ok(Err(error)) => tracing::info!(%peer, %error, "TLS handshake failed"),
                         Err(_) => tracing::info!(%peer, "TLS handshake took too long"),
                     }

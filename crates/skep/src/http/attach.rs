@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use super::call::{self, Call, Response};
 use super::frames::Framing;
+use super::server::LocalSocket;
 
 /// Answers with the streams of `attached`: hijacked when the client asked for an upgrade.
 ///
@@ -23,9 +24,13 @@ pub fn respond(mut call: Call, attached: Attached) -> Response {
         return call::stream(kind, frames);
     }
     let upgrade = hyper::upgrade::on(&mut call.request);
+    let local = call.request.extensions().get::<LocalSocket>().cloned();
     tokio::spawn(async move {
         match upgrade.await {
-            Ok(connection) => pump(TokioIo::new(connection), attached, framing).await,
+            Ok(connection) => {
+                let connection = TokioIo::new(connection);
+                pump(connection, attached, framing, local).await;
+            }
             Err(error) => tracing::debug!(%error, "hijack failed"),
         }
     });
@@ -41,7 +46,14 @@ pub fn respond(mut call: Call, attached: Attached) -> Response {
 }
 
 /// Carries bytes both ways until the process's output ends or the client cannot take more.
-async fn pump<I: AsyncRead + AsyncWrite>(connection: I, attached: Attached, framing: Framing) {
+///
+/// The first output waits until the client has read the answer's head.
+async fn pump<I: AsyncRead + AsyncWrite>(
+    connection: I,
+    attached: Attached,
+    framing: Framing,
+    mut local: Option<LocalSocket>,
+) {
     let (mut from_client, mut to_client) = tokio::io::split(connection);
     let Attached {
         input, mut output, ..
@@ -56,6 +68,9 @@ async fn pump<I: AsyncRead + AsyncWrite>(connection: I, attached: Attached, fram
     };
     let output = async {
         while let Some((kind, bytes)) = output.next().await {
+            if let Some(local) = local.take() {
+                local.is_read().await;
+            }
             if to_client
                 .write_all(&framing.frame(kind, bytes))
                 .await

@@ -83,13 +83,57 @@ fn events(call: Call) -> Result<Response> {
         wanted,
         end,
     };
-    let lines = stream::unfold(feed, |mut feed| async move {
+    let form = Form::of(call.header("accept"));
+    let lines = stream::unfold(feed, move |mut feed| async move {
         let event = feed.next().await?;
-        let mut line = serde_json::to_vec(&event).unwrap_or_default();
-        line.push(b'\n');
-        Some((Ok::<_, Infallible>(Bytes::from(line)), feed))
+        Some((Ok::<_, Infallible>(form.line(&event)), feed))
     });
-    Ok(call::stream("application/json", lines))
+    Ok(call::stream(form.content_type(), lines))
+}
+
+/// How a stream of JSON values is written: what the client accepts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// One a line, called plain JSON as ever.
+    Plain,
+    /// The same under its own name.
+    Lines(&'static str),
+    /// RFC 7464: each value after a record separator.
+    Sequence,
+}
+
+impl Form {
+    fn of(accept: &str) -> Self {
+        let mut kinds = accept
+            .split(',')
+            .map(|kind| kind.split(';').next().unwrap_or_default().trim());
+        let known = kinds.find_map(|kind| match kind {
+            "application/json-seq" => Some(Self::Sequence),
+            "application/x-ndjson" => Some(Self::Lines("application/x-ndjson")),
+            "application/jsonl" => Some(Self::Lines("application/jsonl")),
+            "application/json" | "*/*" => Some(Self::Plain),
+            _ => None,
+        });
+        known.unwrap_or(Self::Plain)
+    }
+
+    fn content_type(self) -> &'static str {
+        match self {
+            Self::Plain => "application/json",
+            Self::Lines(kind) => kind,
+            Self::Sequence => "application/json-seq",
+        }
+    }
+
+    fn line(self, event: &Event) -> Bytes {
+        let mut line = Vec::new();
+        if self == Self::Sequence {
+            line.push(0x1e);
+        }
+        line.extend(serde_json::to_vec(event).unwrap_or_default());
+        line.push(b'\n');
+        line.into()
+    }
 }
 
 struct Feed {
@@ -248,6 +292,20 @@ mod tests {
             filters,
         };
         assert_eq!(wanted.matches(event), expect, "{event:?}");
+    }
+
+    #[test]
+    fn the_form_is_what_the_client_accepts() {
+        for (accept, expect) in [
+            ("", "application/json"),
+            ("*/*", "application/json"),
+            ("application/json-seq, application/json", "application/json-seq"),
+            ("application/x-ndjson;q=0.9", "application/x-ndjson"),
+            ("text/html", "application/json"),
+        ] {
+            assert_eq!(Form::of(accept).content_type(), expect, "{accept}");
+        }
+        assert_eq!(Form::Sequence.line(&Event::default())[0], 0x1e);
     }
 
     #[test]

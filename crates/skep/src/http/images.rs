@@ -43,11 +43,19 @@ pub async fn route(call: Call, path: &[&str]) -> Result<Response> {
         }
         ("GET", ["images", name @ .., "get"]) => transfer::save(&call, vec![name.join("/")]).await,
         ("GET", ["images", name @ .., "json"]) => {
-            let image = call.api.images().resolve(&name.join("/"))?;
+            let platform = platform(&call, "platform")?.unwrap_or_default();
+            let image = call
+                .api
+                .images()
+                .resolve_for(&name.join("/"), &platform)?;
             call::ok(&view::inspect(&call, &image))
         }
         ("GET", ["images", name @ .., "history"]) => {
-            let image = call.api.images().resolve(&name.join("/"))?;
+            let platform = platform(&call, "platform")?.unwrap_or_default();
+            let image = call
+                .api
+                .images()
+                .resolve_for(&name.join("/"), &platform)?;
             call::ok(&view::history(&image))
         }
         ("POST", ["images", name @ .., "push"]) => transfer::push(&call, &name.join("/")).await,
@@ -61,6 +69,21 @@ pub async fn route(call: Call, path: &[&str]) -> Result<Response> {
 /// Credentials from `X-Registry-Auth`. What cannot be read counts as none, as in Docker.
 fn auth(call: &Call) -> RegistryAuth {
     RegistryAuth::decode(call.header("x-registry-auth")).unwrap_or_default()
+}
+
+/// A platform as it comes in queries: `linux/arm64`, or since 1.46 an OCI platform as JSON.
+fn platform(call: &Call, name: &str) -> Result<Option<String>> {
+    let Some(text) = call.query.given(name) else {
+        return Ok(None);
+    };
+    if !text.starts_with('{') {
+        return Ok(Some(text.to_owned()));
+    }
+    let parsed: OciPlatform = serde_json::from_str(text)
+        .map_err(|error| ApiError::invalid(format!("failed to parse platform: {error}")))?;
+    let parts = [parsed.os, parsed.architecture, parsed.variant];
+    let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    Ok(Some(parts.join("/")))
 }
 
 /// A name with the tag or digest that came beside it.
@@ -125,6 +148,9 @@ async fn remove(call: &Call, name: &str) -> Result<Response> {
     }
     let (images, name) = (call.api.images().clone(), name.to_owned());
     let force = call.query.flag("force");
+    if let Some(wanted) = platform(call, "platforms")? {
+        call.api.images().resolve_for(&name, &wanted)?;
+    }
     let removed = blocking(move || images.remove(&name, force)).await??;
     call::ok(&removed.into_iter().map(delete_item).collect::<Vec<_>>())
 }

@@ -12,6 +12,8 @@ use crate::error::{EngineError, Result};
 pub(crate) struct SecurityOptions {
     pub no_new_privileges: bool,
     pub seccomp: Seccomp,
+    /// The container may change its own cgroup.
+    pub writable_cgroups: bool,
 }
 
 /// Which system calls are open.
@@ -53,8 +55,22 @@ impl SecurityOptions {
                         profile => Seccomp::Profile(profile.to_owned()),
                     }
                 }
-                // Kernels without them, and those which mask nothing, are as if unconfined.
-                "apparmor" | "label" | "systempaths" | "writable-cgroups" => {}
+                "writable-cgroups" => {
+                    parsed.writable_cgroups = value.parse().map_err(|_| bad())?
+                }
+                // On a kernel without them a profile or a label has nothing to say, as in Docker.
+                "apparmor" if value != "unconfined" && is_there(APPARMOR) => {
+                    return Err(EngineError::NotSupported(format!(
+                        "security option {option:?}: AppArmor profiles"
+                    )));
+                }
+                "label" if value != "disable" && is_there(SELINUX) => {
+                    return Err(EngineError::NotSupported(format!(
+                        "security option {option:?}: SELinux labels"
+                    )));
+                }
+                "apparmor" | "label" => {}
+                "systempaths" if value == "unconfined" => {}
                 _ => {
                     return Err(EngineError::invalid(format!(
                         "invalid --security-opt 2: \"{option}\""
@@ -64,6 +80,13 @@ impl SecurityOptions {
         }
         Ok(parsed)
     }
+}
+
+const APPARMOR: &str = "/sys/kernel/security/apparmor/profiles";
+const SELINUX: &str = "/sys/fs/selinux/enforce";
+
+fn is_there(path: &str) -> bool {
+    Path::new(path).exists()
 }
 
 /// The compiled filter of a container; none when it is unconfined.

@@ -12,7 +12,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinHandle;
 use tokio_util::io::SyncIoBridge;
 
-use super::{auth, reference};
+use super::{auth, platform, reference};
 use crate::http::call::{self, Call, Response};
 use crate::http::error::{ApiError, Result};
 
@@ -127,6 +127,10 @@ pub async fn push(call: &Call, name: &str) -> Result<Response> {
     let auth = auth(call);
     let tag = call.query.get("tag");
     let parsed = Reference::parse(name)?;
+    if let Some(wanted) = platform(call, "platform")? {
+        let local = reference(name, tag)?.familiar();
+        images.resolve_for(&local, &wanted)?;
+    }
     let references = if tag.is_empty() && parsed.tag().is_none() {
         let all = images.list()?;
         let tags = all.iter().flat_map(|image| &image.tags);
@@ -152,7 +156,7 @@ pub async fn push(call: &Call, name: &str) -> Result<Response> {
 /// `POST /images/load`.
 pub async fn load(call: Call) -> Result<Response> {
     let images = call.api.images().clone();
-    let platform = call.query.given("platform").map(str::to_owned);
+    let platform = platform(&call, "platform")?;
     let quiet = call.query.flag("quiet");
     let reader = SyncIoBridge::new(call.into_reader());
     let work = |progress: Progress| async move {
@@ -217,8 +221,9 @@ fn changed(changes: &[String]) -> Result<Map<String, Value>> {
 /// `GET /images/get`: images as one archive.
 pub async fn save(call: &Call, names: Vec<String>) -> Result<Response> {
     let images = call.api.images().clone();
+    let platform = platform(call, "platform")?;
     for name in &names {
-        images.resolve(name)?;
+        images.check_saved(name, platform.as_deref())?;
     }
     let (writer, reader) = tokio::io::duplex(PIPE);
     tokio::task::spawn_blocking(move || {

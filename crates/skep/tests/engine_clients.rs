@@ -1,0 +1,115 @@
+//! Other people's clients against one engine: docker-py and docker-compose, as their users run them.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use skep_testkit::{Lab, LabSpec, Registry, images};
+
+const IMAGE: &str = "skep-test/busybox:1";
+
+/// One host with an engine that has an image, beside a registry that it may push to.
+struct Site {
+    lab: Lab,
+    registry: Registry,
+}
+
+fn site() -> Site {
+    let mut spec = LabSpec::new(env!("CARGO_BIN_EXE_skep"), 1);
+    let flags = ["--insecure-registry", "198.18.0.0/24"];
+    spec.daemon_flags = flags.map(str::to_owned).to_vec();
+    let mut lab = Lab::new(&spec).expect("a lab");
+    lab.hosts[0].start().expect("a daemon");
+    let (client, address) = lab.make_client().expect("a namespace");
+    let registry =
+        Registry::start(&client, &address.to_string(), lab.dir()).expect("a registry");
+    let image = images::busybox().expect("busybox");
+    let import = ["import", "-c", "CMD [\"sh\"]", "-", IMAGE];
+    lab.hosts[0].docker_with_input(&import, &image).ok();
+    Site { lab, registry }
+}
+
+impl Site {
+    /// A command on the host, as its user would run it.
+    fn command(&self, program: &str) -> Command {
+        let host = &self.lab.hosts[0];
+        let mut command = host.inside(program);
+        command
+            .env("DOCKER_HOST", host.docker_host())
+            .env("DOCKER_CONFIG", host.dir.join("docker"))
+            .env("IMAGE", IMAGE)
+            .env("REGISTRY", &self.registry.name)
+            .env("NO_PROXY", "*");
+        command
+    }
+}
+
+/// Runs a command to its end; what it printed, when it went well.
+fn run(mut command: Command) -> String {
+    let output = command.output().expect("nsenter (Debian: util-linux)");
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(output.status.success(), "{command:?}\n{text}");
+    text
+}
+
+fn here(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+#[test]
+fn docker_py_drives_the_engine() {
+    let python = here("../../target/clients/bin/python");
+    assert!(
+        python.exists(),
+        "{}: `cargo xtask test` makes it",
+        python.display()
+    );
+    let site = site();
+    let mut command = site.command(&python.display().to_string());
+    command.arg(here("tests/clients/docker_py.py"));
+    run(command);
+}
+
+#[test]
+fn docker_compose_brings_a_project_up_and_down() {
+    let site = site();
+    let project = here("tests/clients/compose/docker-compose.yml");
+    let compose = |args: &[&str]| {
+        let mut command = site.command("docker-compose");
+        command.arg("-f").arg(&project).args(["-p", "proj"]);
+        command.args(args);
+        run(command)
+    };
+    compose(&["up", "-d"]);
+    let rows = compose(&["ps"]);
+    assert!(
+        rows.contains("proj_web_1") && rows.contains("Up (healthy)"),
+        "{rows}"
+    );
+    // The client asked the web server by its name.
+    skep_testkit::eventually("the client has its answer", || {
+        let logs = compose(&["logs", "--no-color", "client"]);
+        if logs.contains("from web") {
+            Ok(())
+        } else {
+            Err(logs)
+        }
+    });
+    let output = compose(&["exec", "-T", "client", "ping", "-c", "1", "-w", "5", "web"]);
+    assert!(output.contains("1 packets received"), "{output}");
+    compose(&["up", "-d", "--scale", "client=2"]);
+    let ids = compose(&["ps", "-q", "client"]);
+    assert_eq!(ids.lines().count(), 2, "{ids}");
+    compose(&["restart", "-t", "0", "web"]);
+    compose(&["stop", "-t", "0"]);
+    compose(&["start"]);
+    compose(&["down", "-v", "-t", "0"]);
+    let host = &site.lab.hosts[0];
+    assert_eq!(host.docker(&["ps", "-aq"]).ok(), "");
+    assert_eq!(host.docker(&["volume", "ls", "-q"]).ok(), "");
+    let networks = host.docker(&["network", "ls", "--format", "{{.Name}}"]).ok();
+    assert!(!networks.contains("proj"), "{networks}");
+}
