@@ -125,7 +125,7 @@ impl World {
     fn connect(&self) -> UnixStream {
         let (ours, theirs) = UnixStream::pair().expect("a socket");
         let stop = CancellationToken::new();
-        tokio::spawn(server::connection(self.api.clone(), theirs, stop));
+        tokio::spawn(server::connection(self.api.clone(), theirs, None, stop));
         ours
     }
 
