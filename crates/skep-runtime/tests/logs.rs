@@ -15,7 +15,7 @@ const PATIENCE: Option<Duration> = Some(Duration::from_secs(20));
 
 /// The same container with its file as the cache of a driver.
 fn with_driver(mut bundle: Bundle, sink: Sink, max_buffer_bytes: Option<u64>) -> Bundle {
-    let LogSpec::JsonFile(cache) = bundle.spec.log else {
+    let LogSpec::JsonFile(cache) = bundle.spec.log.clone() else {
         panic!("a bundle begins with a file")
     };
     bundle.spec.log = LogSpec::Remote(RemoteLog {

@@ -126,6 +126,16 @@ pub(crate) fn mappings(
             } else {
                 host_ip
             };
+            if let Some(ip) = host_ip.filter(|ip| {
+                container_ips
+                    .iter()
+                    .all(|own| own.is_ipv4() != ip.is_ipv4())
+            }) {
+                let family = if ip.is_ipv4() { "IPv4" } else { "IPv6" };
+                return Err(EngineError::invalid(format!(
+                    "cannot publish port {port} on {ip}: the container has no {family} address on its network"
+                )));
+            }
             Ok(PortMapping {
                 protocol,
                 host_ip,

@@ -196,7 +196,7 @@ impl Core {
         ready.map(|_| ()).map_err(|error| match error {
             ShimError::Refused(refusal) => Failed {
                 exit_code: i64::from(refusal.kind.exit_code()),
-                error: EngineError::Start(without_prefix(refusal.message)),
+                error: EngineError::Start(refusal.message),
             },
             other => {
                 EngineError::Start(format!("failed to create task for container: {other}")).into()
@@ -290,19 +290,11 @@ async fn start_program(container: &Container) -> Result<(Talk, i32), Failed> {
     }
 }
 
-/// The runtime's text is dockerd's whole one, and the error adds its beginning again.
-fn without_prefix(message: String) -> String {
-    match message.strip_prefix("failed to create task for container: ") {
-        Some(rest) => rest.to_owned(),
-        None => message,
-    }
-}
-
 fn refused(error: TalkError, container: &Container) -> Failed {
     match error {
         TalkError::Refused(refusal) => Failed {
             exit_code: i64::from(refusal.kind.exit_code()),
-            error: EngineError::Start(without_prefix(refusal.message)),
+            error: EngineError::Start(refusal.message),
         },
         TalkError::Gone(reason) => EngineError::Shim {
             doing: "start",

@@ -184,8 +184,36 @@ fn cpu(host: &HostConfig) -> Result<()> {
             };
             return refuse(format!("Invalid value {set} for {name}"));
         }
+        let (path, words) = if what.ends_with("cpus") {
+            ("/sys/devices/system/cpu/online", "CPUs")
+        } else {
+            ("/sys/devices/system/node/online", "memory nodes")
+        };
+        if let Ok(online) = std::fs::read_to_string(path)
+            && !within(set, online.trim())
+        {
+            return refuse(format!(
+                "Requested {words} are not available - requested {set}, available: {}",
+                online.trim()
+            ));
+        }
     }
     Ok(())
+}
+
+/// Whether all numbers of one list (`0-3,7`) are in another.
+fn within(list: &str, other: &str) -> bool {
+    let ranges = |text: &str| -> Vec<(u32, u32)> {
+        let range = |part: &str| {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            Some((first.trim().parse().ok()?, last.trim().parse().ok()?))
+        };
+        text.split(',').filter_map(range).collect()
+    };
+    let have = ranges(other);
+    ranges(list)
+        .iter()
+        .all(|(first, last)| have.iter().any(|(low, high)| low <= first && last <= high))
 }
 
 /// After defaults are filled in. Returns warnings.
@@ -290,6 +318,17 @@ fn modes(host: &HostConfig) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_cpus_are_compared_by_number() {
+        assert!(within("", "0-1") && within("0,1", "0-1") && within("2-3", "0-7"));
+        assert!(!within("99", "0-1") && !within("1-2", "0-1"));
+    }
 }
 
 #[cfg(test)]

@@ -315,8 +315,11 @@ fn endpoint_options(wanted: &EndpointSettings) -> Result<Shape> {
                     let (key, value) = entry.split_once('=').ok_or_else(|| {
                         EngineError::invalid(format!("invalid endpoint sysctl: {entry}"))
                     })?;
+                    // Docker's command line sends driver options in small letters.
+                    let key = key.replace(".ifname.", ".IFNAME.");
                     let words: Vec<&str> = key.split('.').collect();
-                    let good = matches!(words[..], ["net", "ipv4" | "ipv6" | "mpls", _, "IFNAME", _]);
+                    let good =
+                        matches!(words[..], ["net", "ipv4" | "ipv6" | "mpls", _, "IFNAME", _]);
                     if !good {
                         return Err(EngineError::invalid(format!(
                             "unrecognised network interface sysctl '{key}'; represent 'net.X.Y.ethN.Z=V' as 'net.X.Y.IFNAME.Z=V', 'X' must be 'ipv4', 'ipv6' or 'mpls'"
