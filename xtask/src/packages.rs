@@ -9,7 +9,6 @@ use crate::run;
 
 /// A program that tests start, and the package that brings it.
 const NEEDED: [(&str, &str); 13] = [
-const NEEDED: [(&str, &str); 13] = [
     ("ip", "iproute2"),
     ("nft", "nftables"),
     ("busybox", "busybox-static"),
