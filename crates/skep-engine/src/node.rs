@@ -21,10 +21,10 @@ pub(crate) fn describe(config: &EngineConfig) -> swarmkit::NodeDescription {
         r#type: kind.to_owned(),
         name: name.to_owned(),
     };
-    let mut plugins: Vec<_> = crate::logs::DRIVERS
-        .map(|name| plugin("Log", name))
-        .into();
-    plugins.extend(["bridge", "host", "macvlan", "null", "overlay"].map(|name| plugin("Network", name)));
+    let mut plugins: Vec<_> = crate::logs::DRIVERS.map(|name| plugin("Log", name)).into();
+    plugins.extend(
+        ["bridge", "host", "macvlan", "null", "overlay"].map(|name| plugin("Network", name)),
+    );
     plugins.push(plugin("Volume", "local"));
     swarmkit::NodeDescription {
         hostname: uname.nodename().to_string_lossy().into_owned(),

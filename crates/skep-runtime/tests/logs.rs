@@ -8,7 +8,9 @@ use std::net::{TcpListener, UdpSocket};
 use std::time::Duration;
 
 use skep_runtime::shim::protocol::{Kind, Request, encode};
-use skep_runtime::shim::{Endpoint, FluentdSink, LogSpec, RemoteLog, Sink, SyslogFormat, SyslogSink};
+use skep_runtime::shim::{
+    Endpoint, FluentdSink, LogSpec, RemoteLog, Sink, SyslogFormat, SyslogSink,
+};
 use support::{Bundle, wait_until};
 
 const PATIENCE: Option<Duration> = Some(Duration::from_secs(20));
@@ -59,14 +61,23 @@ fn syslog_gets_every_line_and_the_cache_too() {
         entries.push(String::from_utf8_lossy(&buffer[..length]).into_owned());
     }
     entries.sort();
-    assert!(entries[0].starts_with("<27>") && entries[0].ends_with("]: err\n"), "{entries:?}");
-    assert!(entries[1].starts_with("<30>") && entries[1].ends_with("]: out\n"), "{entries:?}");
+    assert!(
+        entries[0].starts_with("<27>") && entries[0].ends_with("]: err\n"),
+        "{entries:?}"
+    );
+    assert!(
+        entries[1].starts_with("<30>") && entries[1].ends_with("]: out\n"),
+        "{entries:?}"
+    );
     assert_eq!(bundle.logged().len(), 2);
 }
 
 #[test]
 fn a_driver_that_cannot_be_reached_keeps_the_container_from_starting() {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let bundle = with_driver(Bundle::shell("true"), fluentd(free.to_string()), None);
     let error = bundle.create().unwrap_err().to_string();
     assert_eq!(
@@ -95,7 +106,11 @@ fn a_driver_that_comes_back_gets_what_was_kept_for_it() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let script = "echo first; read x; echo second";
-    let bundle = with_driver(Bundle::shell(script).open_stdin(), fluentd(address.to_string()), None);
+    let bundle = with_driver(
+        Bundle::shell(script).open_stdin(),
+        fluentd(address.to_string()),
+        None,
+    );
     bundle.create().unwrap_or_else(|error| panic!("{error}"));
     let (mut stream, _) = listener.accept().unwrap();
     let mut connection = bundle.attach();
@@ -122,7 +137,8 @@ fn contains(bytes: &[u8], what: &[u8]) -> bool {
 
 #[test]
 fn a_flood_stays_within_the_bounds_of_its_files() {
-    let mut bundle = Bundle::shell("i=0; while [ $i -lt 400 ]; do printf '%08000d\\n' 1; i=$((i+1)); done");
+    let mut bundle =
+        Bundle::shell("i=0; while [ $i -lt 400 ]; do printf '%08000d\\n' 1; i=$((i+1)); done");
     let LogSpec::JsonFile(log) = &mut bundle.spec.log else {
         panic!("a bundle begins with a file")
     };
@@ -130,7 +146,12 @@ fn a_flood_stays_within_the_bounds_of_its_files() {
     bundle.run();
     let files = std::fs::read_dir(&bundle.dir).unwrap().flatten();
     let sizes: Vec<u64> = files
-        .filter(|entry| entry.file_name().to_string_lossy().starts_with("container.log"))
+        .filter(|entry| {
+            entry
+                .file_name()
+                .to_string_lossy()
+                .starts_with("container.log")
+        })
         .map(|entry| entry.metadata().unwrap().len())
         .collect();
     assert_eq!(sizes.len(), 3, "{sizes:?}");
@@ -140,7 +161,8 @@ fn a_flood_stays_within_the_bounds_of_its_files() {
 #[test]
 fn a_client_that_stops_reading_is_left_behind() {
     // More than the socket and what the shim queues for a client.
-    let script = "i=0; while [ $i -lt 2000 ]; do printf '%08000d\\n' 1; i=$((i+1)); done; echo done > /done";
+    let script =
+        "i=0; while [ $i -lt 2000 ]; do printf '%08000d\\n' 1; i=$((i+1)); done; echo done > /done";
     let bundle = Bundle::shell(script);
     bundle.create().unwrap_or_else(|error| panic!("{error}"));
     let mut stuck = bundle.attach();
@@ -149,5 +171,7 @@ fn a_client_that_stops_reading_is_left_behind() {
         bundle.rootfs().join("done").exists()
     });
     drop(stuck);
-    wait_until("the container has ended", || bundle.dir.join("exit.json").exists());
+    wait_until("the container has ended", || {
+        bundle.dir.join("exit.json").exists()
+    });
 }

@@ -20,8 +20,7 @@ fn site() -> Site {
     let mut lab = Lab::new(&spec).expect("a lab");
     lab.hosts[0].start().expect("a daemon");
     let (client, address) = lab.make_client().expect("a namespace");
-    let registry =
-        Registry::start(&client, &address.to_string(), lab.dir()).expect("a registry");
+    let registry = Registry::start(&client, &address.to_string(), lab.dir()).expect("a registry");
     let image = images::busybox().expect("busybox");
     let import = ["import", "-c", "CMD [\"sh\"]", "-", IMAGE];
     lab.hosts[0].docker_with_input(&import, &image).ok();
@@ -110,6 +109,8 @@ fn docker_compose_brings_a_project_up_and_down() {
     let host = &site.lab.hosts[0];
     assert_eq!(host.docker(&["ps", "-aq"]).ok(), "");
     assert_eq!(host.docker(&["volume", "ls", "-q"]).ok(), "");
-    let networks = host.docker(&["network", "ls", "--format", "{{.Name}}"]).ok();
+    let networks = host
+        .docker(&["network", "ls", "--format", "{{.Name}}"])
+        .ok();
     assert!(!networks.contains("proj"), "{networks}");
 }

@@ -467,9 +467,16 @@ pub(super) fn validate_endpoint(network: &str, wanted: &EndpointSettings) -> Res
     let is_user_defined = !matches!(network, "bridge" | "host" | "none" | "default");
     let has_address = !ipam.ipv4_address.is_empty() || !ipam.ipv6_address.is_empty();
     if has_address && !is_user_defined {
-        errors.push("user specified IP address is supported on user defined networks only".to_owned());
+        errors.push(
+            "user specified IP address is supported on user defined networks only".to_owned(),
+        );
     }
-    if !is_user_defined && wanted.aliases.as_ref().is_some_and(|aliases| !aliases.is_empty()) {
+    if !is_user_defined
+        && wanted
+            .aliases
+            .as_ref()
+            .is_some_and(|aliases| !aliases.is_empty())
+    {
         errors.push(
             "network-scoped alias is supported only for containers in user defined networks"
                 .to_owned(),

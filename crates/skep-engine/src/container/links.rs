@@ -70,13 +70,17 @@ impl Core {
                     .next();
                 let exposed = theirs.config.exposed_ports.iter().flat_map(BTreeMap::keys);
                 let ports = exposed.filter_map(|port| ports::parse(port).ok());
-                links.extend(ip.map(|ip| Link {
-                    alias: alias.to_owned(),
-                    ip,
-                    name: theirs.name.clone(),
-                    hostname: theirs.config.hostname.clone(),
-                    env: theirs.config.env.clone().unwrap_or_default(),
-                    ports: ports.map(|(port, proto)| (port, proto.to_string())).collect(),
+                links.extend(ip.map(|ip| {
+                    Link {
+                        alias: alias.to_owned(),
+                        ip,
+                        name: theirs.name.clone(),
+                        hostname: theirs.config.hostname.clone(),
+                        env: theirs.config.env.clone().unwrap_or_default(),
+                        ports: ports
+                            .map(|(port, proto)| (port, proto.to_string()))
+                            .collect(),
+                    }
                 }));
             });
         }
@@ -92,12 +96,8 @@ impl Core {
             let (name, alias) = parts(text);
             let other = self.containers.find(name)?;
             let runs = other.state().running;
-            let (other, on_bridge) = other.with(|record, _| {
-                (
-                    record.name.clone(),
-                    record.endpoints.contains_key("bridge"),
-                )
-            });
+            let (other, on_bridge) = other
+                .with(|record, _| (record.name.clone(), record.endpoints.contains_key("bridge")));
             if !runs {
                 return Err(EngineError::conflict(format!(
                     "Cannot link to a non running container: /{other} AS /{}/{alias}",
@@ -158,7 +158,8 @@ impl Core {
 
     /// `docker rm --link /web/db`: takes the alias `db` away from `web`.
     pub(crate) fn unlink(&self, reference: &str) -> Result<()> {
-        let missing = || EngineError::not_found(format!("Cannot get parent / for link {reference}"));
+        let missing =
+            || EngineError::not_found(format!("Cannot get parent / for link {reference}"));
         let (parent, alias) = reference
             .trim_start_matches('/')
             .rsplit_once('/')
@@ -174,7 +175,10 @@ impl Core {
     }
 
     /// What else a container is called: `/web/db` for the `db` of `web`.
-    pub(super) fn link_names(&self, containers: &[Arc<Container>]) -> BTreeMap<String, Vec<String>> {
+    pub(super) fn link_names(
+        &self,
+        containers: &[Arc<Container>],
+    ) -> BTreeMap<String, Vec<String>> {
         let mut names: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for container in containers {
             let links = container.with(|record, _| {

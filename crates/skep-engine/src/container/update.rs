@@ -28,9 +28,8 @@ impl Core {
         }
         let mut host = container.record().host_config;
         let had_auto_remove = host.auto_remove;
-        let outgrows_swap = request.memory_swap == 0
-            && host.memory_swap > 0
-            && request.memory > host.memory_swap;
+        let outgrows_swap =
+            request.memory_swap == 0 && host.memory_swap > 0 && request.memory > host.memory_swap;
         if outgrows_swap {
             return Err(refuse(
                 "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time"

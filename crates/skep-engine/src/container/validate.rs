@@ -126,11 +126,26 @@ pub(crate) fn resources(host: &mut HostConfig) -> Result<Vec<String>> {
 /// Limits that only Windows has.
 fn elsewhere(host: &HostConfig) -> Result<()> {
     let given = [
-        (host.io_maximum_bandwidth != 0, "invalid QoS settings: Linux does not support configuration of maximum bandwidth"),
-        (host.io_maximum_iops != 0, "invalid QoS settings: Linux does not support configuration of maximum IOPs"),
-        (host.cpu_count != 0, "invalid option: Linux does not support configuration of the CPU count: use NanoCPUs"),
-        (host.cpu_percent != 0, "invalid option: Linux does not support configuration of the CPU percentage: use NanoCPUs"),
-        (!host.cgroup.is_empty(), "invalid option: the field Cgroup is not supported: use CgroupnsMode or CgroupParent"),
+        (
+            host.io_maximum_bandwidth != 0,
+            "invalid QoS settings: Linux does not support configuration of maximum bandwidth",
+        ),
+        (
+            host.io_maximum_iops != 0,
+            "invalid QoS settings: Linux does not support configuration of maximum IOPs",
+        ),
+        (
+            host.cpu_count != 0,
+            "invalid option: Linux does not support configuration of the CPU count: use NanoCPUs",
+        ),
+        (
+            host.cpu_percent != 0,
+            "invalid option: Linux does not support configuration of the CPU percentage: use NanoCPUs",
+        ),
+        (
+            !host.cgroup.is_empty(),
+            "invalid option: the field Cgroup is not supported: use CgroupnsMode or CgroupParent",
+        ),
     ];
     match given.iter().find(|(given, _)| *given) {
         Some((_, text)) => Err(EngineError::invalid(*text)),

@@ -121,9 +121,7 @@ impl ImageConfig {
         let variant = parts.next().unwrap_or_default();
         // What an image does not say of itself, it is taken to be.
         let fits = |own: &str, wanted: &str| own.is_empty() || wanted.is_empty() || own == wanted;
-        fits(&self.os, os)
-            && fits(&self.architecture, architecture)
-            && fits(&self.variant, variant)
+        fits(&self.os, os) && fits(&self.architecture, architecture) && fits(&self.variant, variant)
     }
 }
 

@@ -78,10 +78,7 @@ impl Images {
                 let name = repository.canonical_name();
                 let mut found = false;
                 for image in self.list()? {
-                    let ours = image
-                        .tags
-                        .iter()
-                        .filter(|tag| tag.canonical_name() == name);
+                    let ours = image.tags.iter().filter(|tag| tag.canonical_name() == name);
                     let tags: Vec<Reference> = ours.cloned().collect();
                     if !tags.is_empty() {
                         found = true;

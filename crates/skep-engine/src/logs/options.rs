@@ -372,8 +372,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_has_a_cache_unless_told() {
-        let path =
-            |driver: &str, options: &[(&str, &str)]| log_path(&config(driver, options), "i", Path::new("/d"));
+        let path = |driver: &str, options: &[(&str, &str)]| {
+            log_path(&config(driver, options), "i", Path::new("/d"))
+        };
         assert_eq!(path("json-file", &[]), Some("/d/i-json.log".into()));
         assert_eq!(path("syslog", &[]), Some("/d/container-cached.log".into()));
         assert_eq!(path("syslog", &[("cache-disabled", "true")]), None);

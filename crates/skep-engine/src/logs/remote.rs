@@ -1,9 +1,7 @@
 //! Options of the drivers that pass output on: `syslog`, `journald`, `fluentd`.
 
 use skep_objects::ids::short_id;
-use skep_runtime::shim::{
-    Endpoint, FluentdSink, JournaldSink, Sink, SyslogFormat, SyslogSink,
-};
+use skep_runtime::shim::{Endpoint, FluentdSink, JournaldSink, Sink, SyslogFormat, SyslogSink};
 
 use super::options::{Options, attributes};
 use super::tag;
@@ -36,9 +34,30 @@ pub(super) const FLUENTD: [&str; 10] = [
 ];
 
 const FACILITIES: [&str; 24] = [
-    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv",
-    "ftp", "ntp", "security", "console", "solaris-cron", "local0", "local1", "local2", "local3",
-    "local4", "local5", "local6", "local7",
+    "kern",
+    "user",
+    "mail",
+    "daemon",
+    "auth",
+    "syslog",
+    "lpr",
+    "news",
+    "uucp",
+    "cron",
+    "authpriv",
+    "ftp",
+    "ntp",
+    "security",
+    "console",
+    "solaris-cron",
+    "local0",
+    "local1",
+    "local2",
+    "local3",
+    "local4",
+    "local5",
+    "local6",
+    "local7",
 ];
 
 /// Refuses values that mean nothing.

@@ -15,11 +15,8 @@ pub(super) fn check(template: &str) -> Result<()> {
 
 /// The template filled in.
 pub(super) fn render(template: &str, record: &Record) -> Result<String> {
-    let bad = |why: &str| {
-        EngineError::invalid(format!(
-            "error parsing tag template {template:?}: {why}"
-        ))
-    };
+    let bad =
+        |why: &str| EngineError::invalid(format!("error parsing tag template {template:?}: {why}"));
     let mut out = String::new();
     let mut rest = template;
     while let Some((before, after)) = rest.split_once("{{") {

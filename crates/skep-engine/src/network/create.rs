@@ -118,7 +118,9 @@ impl Networks {
                 names.join(", ")
             )));
         }
-        if network.config_only && let Some(user) = self.user_of(&network.name) {
+        if network.config_only
+            && let Some(user) = self.user_of(&network.name)
+        {
             return Err(EngineError::not_allowed(format!(
                 "configuration network {:?} is in use by network {user:?}",
                 network.name

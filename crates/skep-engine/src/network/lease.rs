@@ -83,16 +83,17 @@ impl Networks {
                 }
             }
         }
-        let link_local = match link_local(&ipam).and_then(|ips| endpoint_options(wanted).map(|_| ips)) {
-            Ok(ips) => ips,
-            Err(error) => {
-                let mut state = self.state();
-                addresses
-                    .iter()
-                    .for_each(|cidr| state.addresses.release(&network.id, cidr.addr));
-                return Err(error);
-            }
-        };
+        let link_local =
+            match link_local(&ipam).and_then(|ips| endpoint_options(wanted).map(|_| ips)) {
+                Ok(ips) => ips,
+                Err(error) => {
+                    let mut state = self.state();
+                    addresses
+                        .iter()
+                        .for_each(|cidr| state.addresses.release(&network.id, cidr.addr));
+                    return Err(error);
+                }
+            };
         let mac = match wanted.mac_address.as_str() {
             "" => None,
             text => Some(

@@ -39,7 +39,10 @@ impl BridgeOptions {
             }
         }
         for key in ["host_ipv4", "host_ipv6"] {
-            if record.option(&format!("com.docker.network.{key}")).is_some() {
+            if record
+                .option(&format!("com.docker.network.{key}"))
+                .is_some()
+            {
                 return Err(EngineError::NotSupported(format!(
                     "network option com.docker.network.{key}"
                 )));
@@ -66,19 +69,14 @@ impl BridgeOptions {
 }
 
 fn gateway_mode(record: &NetworkRecord, key: &str) -> Result<GatewayMode> {
-    match record
-        .option(&format!("{PREFIX}{key}"))
-        .unwrap_or_default()
-    {
+    match record.option(&format!("{PREFIX}{key}")).unwrap_or_default() {
         "" | "nat" => Ok(GatewayMode::Nat),
         "nat-unprotected" => Ok(GatewayMode::NatUnprotected),
         "isolated" if record.internal => Ok(GatewayMode::Isolated),
         "isolated" => Err(EngineError::invalid(
             "gateway mode 'isolated' can only be used for an internal network",
         )),
-        "routed" => Err(EngineError::NotSupported(format!(
-            "{PREFIX}{key}=routed"
-        ))),
+        "routed" => Err(EngineError::NotSupported(format!("{PREFIX}{key}=routed"))),
         other => Err(EngineError::invalid(format!(
             "unknown gateway mode {other}"
         ))),
@@ -89,7 +87,9 @@ fn mtu(record: &NetworkRecord) -> Result<()> {
     let Some(text) = record.option(MTU) else {
         return Ok(());
     };
-    let good = text.parse::<u32>().is_ok_and(|mtu| mtu == 0 || (68..=65_535).contains(&mtu));
+    let good = text
+        .parse::<u32>()
+        .is_ok_and(|mtu| mtu == 0 || (68..=65_535).contains(&mtu));
     if good {
         return Ok(());
     }
@@ -114,7 +114,9 @@ pub(super) fn host_binding(record: &NetworkRecord) -> Result<Option<Ipv4Addr>> {
 
 /// How interfaces are called inside: `eth` and a number unless told.
 pub(super) fn interface_prefix(record: &NetworkRecord) -> Option<&str> {
-    record.option(IFACE_PREFIX).filter(|prefix| !prefix.is_empty())
+    record
+        .option(IFACE_PREFIX)
+        .filter(|prefix| !prefix.is_empty())
 }
 
 /// The interface and the mode of a macvlan network.

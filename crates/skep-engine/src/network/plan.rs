@@ -94,17 +94,27 @@ impl Networks {
         if record.config_from.is_empty() {
             return Ok(record);
         }
-        let source = self
-            .find(&record.config_from)
-            .map_err(|_| EngineError::not_found(format!("configuration network {:?} does not exist", record.config_from)))?;
+        let source = self.find(&record.config_from).map_err(|_| {
+            EngineError::not_found(format!(
+                "configuration network {:?} does not exist",
+                record.config_from
+            ))
+        })?;
         if !source.config_only {
             return Err(EngineError::invalid(format!(
                 "{:?} is not a configuration network",
                 source.name
             )));
         }
-        let has_own = record.options.as_ref().is_some_and(|options| !options.is_empty())
-            || record.ipam.config.as_ref().is_some_and(|configs| !configs.is_empty())
+        let has_own = record
+            .options
+            .as_ref()
+            .is_some_and(|options| !options.is_empty())
+            || record
+                .ipam
+                .config
+                .as_ref()
+                .is_some_and(|configs| !configs.is_empty())
             || record.enable_ipv6
             || record.internal;
         if has_own {

@@ -70,7 +70,13 @@ pub(crate) fn attach(
 }
 
 /// An endpoint by what it has in the kernel.
-pub(crate) fn adopted(spec: &EndpointSpec, ifname: String, peer: String, mac: Mac, index: u32) -> Attached {
+pub(crate) fn adopted(
+    spec: &EndpointSpec,
+    ifname: String,
+    peer: String,
+    mac: Mac,
+    index: u32,
+) -> Attached {
     let endpoint = Endpoint {
         endpoint_id: spec.endpoint_id.clone(),
         ifname,
@@ -162,7 +168,11 @@ fn create(
 }
 
 /// Sets an interface up with its addresses.
-pub(crate) fn configure(spec: &EndpointSpec, sandbox: &mut Sandbox, index: u32) -> Result<(), NetError> {
+pub(crate) fn configure(
+    spec: &EndpointSpec,
+    sandbox: &mut Sandbox,
+    index: u32,
+) -> Result<(), NetError> {
     let route = &mut sandbox.route;
     let failed = || NetError::netlink(format!("set up interface of endpoint {}", spec.endpoint_id));
     if spec.addresses.iter().any(|a| !a.is_ipv4()) {

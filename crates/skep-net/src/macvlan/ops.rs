@@ -76,13 +76,16 @@ impl State {
         let (parent, mode, mtu) = (network.parent, network.spec.mode, network.spec.mtu);
         let unknown = || NetError::UnknownNetns(spec.netns.clone());
         let sandbox = self.sandboxes.get_mut(&spec.netns).ok_or_else(unknown)?;
-        let failed = || {
-            NetError::netlink(format!("make interface of endpoint {}", spec.endpoint_id))
-        };
+        let failed =
+            || NetError::netlink(format!("make interface of endpoint {}", spec.endpoint_id));
         let mark = crate::endpoint::alias(instance, &spec.endpoint_id);
         let links = sandbox.route.links().map_err(failed())?;
         let (ifname, mac, index) = match links.into_iter().find(|link| link.alias == mark) {
-            Some(link) => (link.name, link.mac.unwrap_or_else(|| mac_of(spec)), link.index),
+            Some(link) => (
+                link.name,
+                link.mac.unwrap_or_else(|| mac_of(spec)),
+                link.index,
+            ),
             None => {
                 let ifname = match &spec.ifname {
                     Some(name) => name.clone(),

@@ -299,7 +299,10 @@ mod tests {
         for (accept, expect) in [
             ("", "application/json"),
             ("*/*", "application/json"),
-            ("application/json-seq, application/json", "application/json-seq"),
+            (
+                "application/json-seq, application/json",
+                "application/json-seq",
+            ),
             ("application/x-ndjson;q=0.9", "application/x-ndjson"),
             ("text/html", "application/json"),
         ] {

@@ -44,18 +44,12 @@ pub async fn route(call: Call, path: &[&str]) -> Result<Response> {
         ("GET", ["images", name @ .., "get"]) => transfer::save(&call, vec![name.join("/")]).await,
         ("GET", ["images", name @ .., "json"]) => {
             let platform = platform(&call, "platform")?.unwrap_or_default();
-            let image = call
-                .api
-                .images()
-                .resolve_for(&name.join("/"), &platform)?;
+            let image = call.api.images().resolve_for(&name.join("/"), &platform)?;
             call::ok(&view::inspect(&call, &image))
         }
         ("GET", ["images", name @ .., "history"]) => {
             let platform = platform(&call, "platform")?.unwrap_or_default();
-            let image = call
-                .api
-                .images()
-                .resolve_for(&name.join("/"), &platform)?;
+            let image = call.api.images().resolve_for(&name.join("/"), &platform)?;
             call::ok(&view::history(&image))
         }
         ("POST", ["images", name @ .., "push"]) => transfer::push(&call, &name.join("/")).await,

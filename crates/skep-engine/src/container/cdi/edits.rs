@@ -96,7 +96,11 @@ pub(super) fn apply(spec: &mut Value, edits: &Edits) -> Result<()> {
         list(spec, &["linux", "resources", "devices"]).push(rule);
     }
     for mount in &edits.mounts {
-        let kind = if mount.kind.is_empty() { "bind" } else { &mount.kind };
+        let kind = if mount.kind.is_empty() {
+            "bind"
+        } else {
+            &mount.kind
+        };
         let mut options = mount.options.clone();
         if kind == "bind" && !options.iter().any(|option| option.ends_with("bind")) {
             options.push("rbind".to_owned());
@@ -161,7 +165,9 @@ fn node(device: &DeviceNode) -> Result<(Value, Value)> {
     }
     let mut node = json!({"path": device.path, "type": kind, "major": major, "minor": minor});
     let meta = meta.ok();
-    let mode = device.file_mode.or(meta.as_ref().map(|meta| meta.mode() & 0o7777));
+    let mode = device
+        .file_mode
+        .or(meta.as_ref().map(|meta| meta.mode() & 0o7777));
     let uid = device.uid.or(meta.as_ref().map(MetadataExt::uid));
     let gid = device.gid.or(meta.as_ref().map(MetadataExt::gid));
     for (key, value) in [("fileMode", mode), ("uid", uid), ("gid", gid)] {
@@ -174,6 +180,7 @@ fn node(device: &DeviceNode) -> Result<(Value, Value)> {
     } else {
         &device.permissions
     };
-    let rule = json!({"allow": true, "type": kind, "major": major, "minor": minor, "access": access});
+    let rule =
+        json!({"allow": true, "type": kind, "major": major, "minor": minor, "access": access});
     Ok((node, rule))
 }

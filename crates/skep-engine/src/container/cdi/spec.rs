@@ -72,7 +72,8 @@ impl Registry {
                 && other.priority == priority
             {
                 // Which of the two is meant, nobody can say.
-                self.errors.push(format!("device {name} is specified twice"));
+                self.errors
+                    .push(format!("device {name} is specified twice"));
                 self.devices.remove(&name);
                 continue;
             }
@@ -119,7 +120,10 @@ impl Registry {
 }
 
 fn read(path: &Path) -> Result<Option<Spec>, String> {
-    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
+    let extension = path
+        .extension()
+        .and_then(|e| e.to_str())
+        .unwrap_or_default();
     if !matches!(extension, "json" | "yaml" | "yml") {
         return Ok(None);
     }

@@ -63,10 +63,18 @@ fn dir() -> (tempfile::TempDir, Vec<PathBuf>) {
 fn a_device_brings_its_nodes_mounts_and_variables() {
     let (_dir, dirs) = dir();
     let mut spec = base();
-    inject(&mut spec, &host(vec![by_name(&["vendor.com/gpu=0"])]), &dirs).unwrap();
+    inject(
+        &mut spec,
+        &host(vec![by_name(&["vendor.com/gpu=0"])]),
+        &dirs,
+    )
+    .unwrap();
     assert_eq!(spec["process"]["env"], json!(["A=1", "VENDOR=yes"]));
     let node = &spec["linux"]["devices"][0];
-    assert_eq!((&node["path"], &node["major"]), (&json!("/dev/gpu0"), &json!(1)));
+    assert_eq!(
+        (&node["path"], &node["major"]),
+        (&json!("/dev/gpu0"), &json!(1))
+    );
     assert_eq!(spec["linux"]["resources"]["devices"][0]["access"], "rwm");
     assert_eq!(spec["mounts"][0]["options"], json!(["ro", "rbind"]));
     assert_eq!(spec["hooks"]["createContainer"][0]["path"], "/bin/hook");
@@ -79,7 +87,11 @@ fn gpus_are_counted_out() {
     let names = |count| gpus(&by_count(count), &registry).map_err(|error| error.to_string());
     assert_eq!(names(1).unwrap(), ["vendor.com/gpu=0"]);
     assert_eq!(names(-1).unwrap(), ["vendor.com/gpu=0", "vendor.com/gpu=1"]);
-    assert!(names(3).unwrap_err().contains("3 devices of vendor.com/gpu asked for, 2 known"));
+    assert!(
+        names(3)
+            .unwrap_err()
+            .contains("3 devices of vendor.com/gpu asked for, 2 known")
+    );
     let named = DeviceRequest {
         device_ids: Some(vec!["1".into()]),
         ..by_count(0)
@@ -90,7 +102,11 @@ fn gpus_are_counted_out() {
 #[test]
 fn what_is_not_there_is_refused_with_docker_s_texts() {
     let (_dir, dirs) = dir();
-    let error = inject(&mut base(), &host(vec![by_name(&["vendor.com/gpu=9"])]), &dirs);
+    let error = inject(
+        &mut base(),
+        &host(vec![by_name(&["vendor.com/gpu=9"])]),
+        &dirs,
+    );
     assert_eq!(
         error.unwrap_err().to_string(),
         "CDI device injection failed: unresolvable CDI devices vendor.com/gpu=9"
@@ -110,6 +126,16 @@ fn a_later_directory_goes_before_an_earlier_one() {
     std::fs::write(second.path().join("a.yaml"), other).unwrap();
     dirs.push(second.path().to_owned());
     let mut spec = base();
-    inject(&mut spec, &host(vec![by_name(&["vendor.com/gpu=1"])]), &dirs).unwrap();
-    assert!(spec["process"]["env"].as_array().unwrap().contains(&json!("GPU=other")));
+    inject(
+        &mut spec,
+        &host(vec![by_name(&["vendor.com/gpu=1"])]),
+        &dirs,
+    )
+    .unwrap();
+    assert!(
+        spec["process"]["env"]
+            .as_array()
+            .unwrap()
+            .contains(&json!("GPU=other"))
+    );
 }

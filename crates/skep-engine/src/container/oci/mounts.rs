@@ -59,7 +59,8 @@ fn basic(inputs: &Inputs<'_>) -> Vec<Value> {
     let host = &inputs.record.host_config;
     let mount = |target: &str, kind: &str, source: &str, options: &[&str]| json!({"destination": target, "type": kind, "source": source, "options": options});
     let sys = if host.privileged { "rw" } else { "ro" };
-    let writable = super::SecurityOptions::parse(host).is_ok_and(|options| options.writable_cgroups);
+    let writable =
+        super::SecurityOptions::parse(host).is_ok_and(|options| options.writable_cgroups);
     let cgroup = if writable { "rw" } else { sys };
     let mut list = vec![
         mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),

@@ -55,9 +55,7 @@ impl SecurityOptions {
                         profile => Seccomp::Profile(profile.to_owned()),
                     }
                 }
-                "writable-cgroups" => {
-                    parsed.writable_cgroups = value.parse().map_err(|_| bad())?
-                }
+                "writable-cgroups" => parsed.writable_cgroups = value.parse().map_err(|_| bad())?,
                 // On a kernel without them a profile or a label has nothing to say, as in Docker.
                 "apparmor" if value != "unconfined" && is_there(APPARMOR) => {
                     return Err(EngineError::NotSupported(format!(
