@@ -1,6 +1,8 @@
 //! Where output goes when somebody else keeps it, or nobody reads it: the container is not held up,
 //! and what is kept stays within its bounds.
 
+#![allow(clippy::unwrap_used)] // helpers of tests panic as tests do
+
 mod support;
 
 use std::io::Read;

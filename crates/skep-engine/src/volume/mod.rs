@@ -135,7 +135,7 @@ impl Volumes {
         };
         validate_name(&name)?;
         let options = request.driver_opts.clone().unwrap_or_default();
-        options::validate(&options)?;
+        options::validate(&name, &options)?;
         let mut known = self.known();
         if let Some(entry) = known.get_mut(&name) {
             if !options.is_empty() && entry.record.options != request.driver_opts {
