@@ -385,6 +385,46 @@ async fn a_running_container_joins_and_leaves_networks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_way_out_and_the_ports_move_with_the_networks() {
+    if !in_own_network("the_way_out_and_the_ports_move_with_the_networks") {
+        return;
+    }
+    let bench = Bench::new().await;
+    let networks = bench.engine.networks();
+    for name in ["after", "before"] {
+        let request = NetworkCreate {
+            name: name.to_owned(),
+            ..NetworkCreate::default()
+        };
+        networks.create(request).await.unwrap();
+    }
+    let binding = PortBinding {
+        host_ip: String::new(),
+        host_port: "8223".to_owned(),
+    };
+    let host = HostConfig {
+        port_bindings: Some([("80/tcp".to_owned(), Some(vec![binding]))].into()),
+        ..on("after")
+    };
+    let id = bench.start("web", SERVER, host).await;
+    assert!(fetch_soon(Ipv4Addr::LOCALHOST, 8223).ends_with("honey\n"));
+    let connect = NetworkConnect {
+        container: id.clone(),
+        endpoint_config: None,
+    };
+    networks.connect("before", connect).await.unwrap();
+    assert!(fetch_soon(Ipv4Addr::LOCALHOST, 8223).ends_with("honey\n"));
+    // What the ports and the default route went by is gone; another network takes its place.
+    let disconnect = NetworkDisconnect {
+        container: id.clone(),
+        force: false,
+    };
+    networks.disconnect("after", disconnect).await.unwrap();
+    assert!(fetch_soon(Ipv4Addr::LOCALHOST, 8223).ends_with("honey\n"));
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_restart_of_the_daemon_keeps_ports_and_addresses() {
     if !in_own_network("a_restart_of_the_daemon_keeps_ports_and_addresses") {
         return;

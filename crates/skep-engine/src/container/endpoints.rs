@@ -266,13 +266,14 @@ impl Core {
             .await?;
         let mut embedded = false;
         let mut ips = Vec::new();
+        let best = best_way_out(&state.endpoints);
         for (name, settings) in &state.endpoints {
             // A swarm network is not known until the managers tell of it; then the agent asks again.
             let Ok(network) = self.network_of(name, settings) else {
                 continue;
             };
             embedded |= !network.is_default_bridge() && name != GATEWAY_ENDPOINT;
-            let is_way_out = !settings.gateway.is_empty();
+            let is_way_out = best.as_ref() == Some(name);
             if is_way_out && network.driver == "bridge" {
                 ips.extend(settings.ip_address.parse::<IpAddr>().ok());
                 ips.extend(settings.global_ipv6_address.parse::<IpAddr>().ok());
@@ -372,11 +373,8 @@ impl Core {
                 netns: state.netns.clone(),
             };
             let lease = self.networks.lease(network.clone(), &member, &wanted)?;
-            let first_way_out = state
-                .endpoints
-                .values()
-                .all(|settings| settings.gateway.is_empty());
-            let joined = self.networks.join(lease, &member, first_way_out).await?;
+            // Which way leads out is settled when it is known what all of them are.
+            let joined = self.networks.join(lease, &member, false).await?;
             container.change_state(|state| {
                 state
                     .endpoints
@@ -393,7 +391,8 @@ impl Core {
             }
         }
         container.change_record(|record| record.endpoints.insert(network.name.clone(), wanted))?;
-        Ok(())
+        self.settle_way_out(&container, best_way_out(&state.endpoints))
+            .await
     }
 
     /// Leaves one network.
@@ -427,8 +426,57 @@ impl Core {
             container.change_state(|state| state.endpoints.remove(&network.name))?;
         }
         container.change_record(|record| record.endpoints.remove(&network.name))?;
+        self.settle_way_out(&container, best_way_out(&state.endpoints))
+            .await
+    }
+}
+
+impl Core {
+    /// After a network was joined or left: default route and published ports follow the best way out.
+    async fn settle_way_out(&self, container: &Container, before: Option<String>) -> Result<()> {
+        let (record, state) = (container.record(), container.state());
+        let best = best_way_out(&state.endpoints);
+        if !state.running || state.netns.is_empty() || best == before {
+            return Ok(());
+        }
+        let member = Member {
+            id: record.id.clone(),
+            name: record.name.clone(),
+            hostname: record.config.hostname.clone(),
+            netns: state.netns.clone(),
+        };
+        let (mut ips, mut host_ip) = (Vec::new(), None);
+        if let Some((name, settings)) = best.as_ref().and_then(|b| state.endpoints.get_key_value(b)) {
+            let network = self.network_of(name, settings)?;
+            if network.driver == "bridge" {
+                host_ip = self.networks.host_binding(&network)?;
+                let own = [&settings.ip_address, &settings.global_ipv6_address];
+                ips.extend(own.into_iter().filter_map(|ip| ip.parse::<IpAddr>().ok()));
+            }
+            self.networks.adopt(network, &member, settings, true).await?;
+        }
+        let owner = record.id.clone();
+        self.networks
+            .kernel("take back published ports", move |net| net.unpublish(&owner))
+            .await?;
+        let mut again = RunState::default();
+        let fixed = Record {
+            host_config: with_fixed_ports(&record, &state),
+            ..record
+        };
+        self.publish_ports(&fixed, &ips, host_ip, &mut again).await?;
+        container.change_state(|state| state.ports = again.ports)?;
         Ok(())
     }
+}
+
+/// The way out among networks that were joined: the highest priority, then by name.
+fn best_way_out(endpoints: &BTreeMap<String, EndpointSettings>) -> Option<String> {
+    let candidates = endpoints
+        .iter()
+        .filter(|(_, settings)| !settings.gateway.is_empty() || !settings.ipv6_gateway.is_empty());
+    let best = candidates.min_by_key(|(name, settings)| (-settings.gw_priority, (*name).clone()));
+    best.map(|(name, _)| name.clone())
 }
 
 /// Which network leads outside: the highest priority, then the gateway's own, then by name.

@@ -345,14 +345,3 @@ mod tests {
         assert!(!within("99", "0-1") && !within("1-2", "0-1"));
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lists_of_cpus_are_compared_by_number() {
-        assert!(within("", "0-1") && within("0,1", "0-1") && within("2-3", "0-7"));
-        assert!(!within("99", "0-1") && !within("1-2", "0-1"));
-    }
-}
