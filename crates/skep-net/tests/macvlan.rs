@@ -41,7 +41,10 @@ fn containers_share_the_wire_of_an_interface() {
         let a = container(&net, "a", "10.9.0.2/24");
         let b = container(&net, "b", "10.9.0.3/24");
         let seen = a.run(|| shell("ip -d link show eth0; ip route"));
-        assert!(seen.contains("macvlan mode bridge") && seen.contains("mtu 1400"), "{seen}");
+        assert!(
+            seen.contains("macvlan mode bridge") && seen.contains("mtu 1400"),
+            "{seen}"
+        );
         assert!(seen.contains("default via 10.9.0.1"), "{seen}");
         let _server = Server::tcp(&b, "0.0.0.0:80", "b");
         assert_eq!(ask(&a, "10.9.0.3:80"), "b 10.9.0.2");

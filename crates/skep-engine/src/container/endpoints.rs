@@ -446,25 +446,31 @@ impl Core {
             netns: state.netns.clone(),
         };
         let (mut ips, mut host_ip) = (Vec::new(), None);
-        if let Some((name, settings)) = best.as_ref().and_then(|b| state.endpoints.get_key_value(b)) {
+        if let Some((name, settings)) = best.as_ref().and_then(|b| state.endpoints.get_key_value(b))
+        {
             let network = self.network_of(name, settings)?;
             if network.driver == "bridge" {
                 host_ip = self.networks.host_binding(&network)?;
                 let own = [&settings.ip_address, &settings.global_ipv6_address];
                 ips.extend(own.into_iter().filter_map(|ip| ip.parse::<IpAddr>().ok()));
             }
-            self.networks.adopt(network, &member, settings, true).await?;
+            self.networks
+                .adopt(network, &member, settings, true)
+                .await?;
         }
         let owner = record.id.clone();
         self.networks
-            .kernel("take back published ports", move |net| net.unpublish(&owner))
+            .kernel("take back published ports", move |net| {
+                net.unpublish(&owner)
+            })
             .await?;
         let mut again = RunState::default();
         let fixed = Record {
             host_config: with_fixed_ports(&record, &state),
             ..record
         };
-        self.publish_ports(&fixed, &ips, host_ip, &mut again).await?;
+        self.publish_ports(&fixed, &ips, host_ip, &mut again)
+            .await?;
         container.change_state(|state| state.ports = again.ports)?;
         Ok(())
     }
