@@ -58,7 +58,9 @@ async fn run_command(
         let text = error.to_string();
         usage_error(&text, &usage(command, shown), &format!("docker {shown}"))
     })?;
-    if matches.flag("help") {
+    // Without a flag there is nothing to update, and Docker shows what there is.
+    let says_nothing = command.path == "swarm update" && matches.given_flags().next().is_none();
+    if matches.flag("help") || says_nothing {
         print!("{}", command_help(command, shown));
         return Ok(());
     }

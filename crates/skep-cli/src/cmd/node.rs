@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+mod pretty;
+
 use super::objects::{each, inspect, text};
 use super::service::{given_filters, print_tasks};
 use crate::client::{escape, filters, url};
@@ -11,7 +13,7 @@ use crate::grammar::{Arity, Command, Matches};
 use crate::output::{Format, Row, natural_cmp, print_rows};
 
 const COLUMNS: [(&str, &str); 6] = [
-    ("ID", "Cell"),
+    ("ID", "ID"),
     ("HOSTNAME", "Hostname"),
     ("STATUS", "Status"),
     ("AVAILABILITY", "Availability"),
@@ -129,16 +131,34 @@ async fn ls(context: &Context, matches: &Matches) -> Result<(), CliError> {
     }
     let info = context.client.get("/info").await?;
     let own = text(&info, "/Swarm/NodeID");
-    let rows: Vec<Row> = nodes.iter().map(|node| row(node, own)).collect();
     let given = if given.is_empty() {
         context.setting("nodesFormat").unwrap_or_default()
     } else {
         given
     };
-    print_rows(&Format::read(given), &COLUMNS, &rows)
+    let format = Format::read(given);
+    let in_table = format == Format::Table;
+    let tls = &info["Swarm"]["Cluster"]["TLSInfo"];
+    let rows: Vec<Row> = nodes.iter().map(|n| row(n, own, tls, in_table)).collect();
+    print_rows(&format, &COLUMNS, &rows)
 }
 
-fn row(node: &Value, own: &str) -> Row {
+/// Whether a node has a certificate of the swarm's present root.
+fn tls_status(node: &Value, swarm: &Value) -> &'static str {
+    let own = &node["Description"]["TLSInfo"];
+    let is_known = |info: &Value| !text(info, "/TrustRoot").is_empty();
+    if !is_known(own) || !is_known(swarm) {
+        return "Unknown";
+    }
+    let fields = ["TrustRoot", "CertIssuerSubject", "CertIssuerPublicKey"];
+    if fields.iter().all(|field| own[field] == swarm[field]) {
+        "Ready"
+    } else {
+        "Needs Rotation"
+    }
+}
+
+fn row(node: &Value, own: &str, tls: &Value, in_table: bool) -> Row {
     let id = text(node, "/ID");
     let is_self = id == own;
     let status = title(text(node, "/Status/State"));
@@ -149,13 +169,12 @@ fn row(node: &Value, own: &str) -> Row {
         _ => String::new(),
     };
     Row::from([
-        ("ID", id.to_owned()),
         (
-            "Cell",
-            if is_self {
-                format!("{id} *")
-            } else {
-                format!("{id}  ")
+            "ID",
+            match (in_table, is_self) {
+                (true, true) => format!("{id} *"),
+                (true, false) => format!("{id}  "),
+                (false, _) => id.to_owned(),
             },
         ),
         ("Self", is_self.to_string()),
@@ -163,7 +182,7 @@ fn row(node: &Value, own: &str) -> Row {
         ("Status", status),
         ("Availability", title(text(node, "/Spec/Availability"))),
         ("ManagerStatus", manager_status),
-        ("TLSStatus", "Ready".to_owned()),
+        ("TLSStatus", tls_status(node, tls).to_owned()),
         (
             "EngineVersion",
             text(node, "/Description/Engine/EngineVersion").to_owned(),
@@ -172,6 +191,16 @@ fn row(node: &Value, own: &str) -> Row {
 }
 
 async fn show(context: &Context, matches: &Matches) -> Result<(), CliError> {
+    if matches.flag("pretty") {
+        let mut errors = Vec::new();
+        for name in matches.args() {
+            match find(context, name).await {
+                Ok(node) => print!("{}", pretty::describe(&node)),
+                Err(error) => errors.push(error),
+            }
+        }
+        return join(errors);
+    }
     inspect(matches.args(), matches.text("format"), |name| {
         find(context, name)
     })
@@ -232,32 +261,33 @@ async fn set_role(
     done: &str,
 ) -> Result<(), CliError> {
     each(matches.args(), |name| async move {
-        let changed = change(context, name, |spec| {
+        let unchanged = change(context, name, |spec| {
             let changes = spec["Role"] != role;
             spec["Role"] = role.into();
             Ok(changes)
         })
         .await?;
-        if changed {
-            println!("Node {name} {done}");
-        } else {
-            println!("Node {name} is already a {role}.");
+        match unchanged {
+            Some(id) => println!("Node {id} is already a {role}."),
+            None if role == "worker" => println!("Manager {name} {done}"),
+            None => println!("Node {name} {done}"),
         }
         Ok(())
     })
     .await
 }
 
-/// Reads a node's spec, changes it, and writes it back where the change says so.
+/// Reads a node's spec, changes it, and writes it back where the change says so; else the node's id.
 async fn change(
     context: &Context,
     name: &str,
     change: impl FnOnce(&mut Value) -> Result<bool, CliError>,
-) -> Result<bool, CliError> {
-    let node = find(context, name).await?;
+) -> Result<Option<String>, CliError> {
+    let path = format!("/nodes/{}", escape(name));
+    let node = context.client.get(&path).await?;
     let mut spec = node["Spec"].clone();
     if !change(&mut spec)? {
-        return Ok(false);
+        return Ok(Some(text(&node, "/ID").to_owned()));
     }
     let version = node["Version"]["Index"].to_string();
     let path = format!("/nodes/{}/update", text(&node, "/ID"));
@@ -265,7 +295,7 @@ async fn change(
         .client
         .post(&url(&path, &[("version", &version)]), &spec)
         .await?;
-    Ok(true)
+    Ok(None)
 }
 
 async fn ps(context: &Context, matches: &Matches) -> Result<(), CliError> {

@@ -47,7 +47,7 @@ pub(super) const COMMANDS: &[Command] = &[
         &[],
         "[OPTIONS] SECRET [file|-]",
         "Make a secret of a file or standard input",
-        Arity::AtLeast(1),
+        Arity::Between(1, 2),
         "-d, --driver string\n-l, --label list\n--template-driver string",
         |c, m| Box::pin(create(c, m, &SECRET)),
     ),
@@ -183,24 +183,30 @@ async fn update(context: &Context, matches: &Matches, kind: &Kind) -> Result<(),
 }
 
 fn read(file: &str, kind: &Kind) -> Result<Vec<u8>, CliError> {
+    let refused = |why: String| {
+        let text = format!("error reading from {file}: {why}");
+        CliError::new(match kind.name {
+            "config" => format!("Error reading content from \"{file}\": {text}"),
+            _ => text,
+        })
+    };
     // One byte more than is allowed: the daemon then says what the limit is.
     let limit = kind.most_bytes * 2 + 1;
     let mut data = Vec::new();
     if file == "-" {
         std::io::stdin().take(limit).read_to_end(&mut data)?;
-        return Ok(data);
+    } else {
+        let of_file =
+            |error: std::io::Error| refused(format!("open {file}: {}", io_text(&error)));
+        std::fs::File::open(file)
+            .map_err(of_file)?
+            .take(limit)
+            .read_to_end(&mut data)
+            .map_err(of_file)?;
     }
-    let refused = |error: std::io::Error| {
-        CliError::new(format!(
-            "error reading content from \"{file}\": open {file}: {}",
-            io_text(&error)
-        ))
-    };
-    std::fs::File::open(file)
-        .map_err(refused)?
-        .take(limit)
-        .read_to_end(&mut data)
-        .map_err(refused)?;
+    if data.is_empty() {
+        return Err(refused("data is empty".to_owned()));
+    }
     Ok(data)
 }
 
@@ -220,7 +226,7 @@ async fn show(context: &Context, matches: &Matches, kind: &Kind) -> Result<(), C
     let mut errors = Vec::new();
     for name in matches.args() {
         match find(name).await {
-            Ok(object) => print!("{}", pretty(&object)),
+            Ok(object) => print!("{}", pretty(&object, kind)),
             Err(error) => errors.push(error),
         }
     }
@@ -243,12 +249,28 @@ async fn newest(context: &Context, kind: &Kind, name: &str) -> Result<Value, Cli
     }
 }
 
-fn pretty(object: &Value) -> String {
-    let time =
-        |field: &str| text(object, field).trim_end_matches('Z').replace('T', " ") + " +0000 utc";
+/// Docker's two layouts: with tabs for configs, with spaces for secrets.
+fn pretty(object: &Value, kind: &Kind) -> String {
+    let is_config = kind.name == "config";
+    let gap = |head: &str| {
+        if is_config && head.len() < 6 {
+            format!("{head}\t\t\t")
+        } else if is_config {
+            format!("{head:<23}\t")
+        } else if head.len() < 10 {
+            format!("{head}{}", " ".repeat(if head == "Driver:" { 12 } else { 14 }))
+        } else {
+            format!("{head:<19}")
+        }
+    };
+    let time = |field: &str| {
+        text(object, field).trim_end_matches('Z').replace('T', " ") + " +0000 utc\n"
+    };
     let mut shown = format!(
-        "ID:\t\t\t{}\nName:\t\t\t{}\n",
+        "{}{}\n{}{}\n",
+        gap("ID:"),
         text(object, "/ID"),
+        gap("Name:"),
         text(object, "/Spec/Name")
     );
     if let Some(labels) = object["Spec"]["Labels"]
@@ -263,14 +285,12 @@ fn pretty(object: &Value) -> String {
             ));
         }
     }
-    shown.push_str(&format!(
-        "Created at:            \t{}\n",
-        time("/CreatedAt")
-    ));
-    shown.push_str(&format!(
-        "Updated at:            \t{}\n",
-        time("/UpdatedAt")
-    ));
+    if !is_config {
+        let driver = text(object, "/Spec/Driver/Name");
+        shown.push_str(&format!("{}{driver}\n", gap("Driver:")));
+    }
+    shown.push_str(&format!("{}{}", gap("Created at:"), time("/CreatedAt")));
+    shown.push_str(&format!("{}{}", gap("Updated at:"), time("/UpdatedAt")));
     if let Some(data) = object["Spec"]["Data"].as_str() {
         let data = base64::engine::general_purpose::STANDARD
             .decode(data)
@@ -323,20 +343,23 @@ async fn ls(context: &Context, matches: &Matches, kind: &Kind) -> Result<(), Cli
     if every {
         columns.insert(2, ("VERSION", "Version"));
     }
-    let rows: Vec<Row> = found.iter().map(row).collect();
+    let rows: Vec<Row> = found.iter().map(|object| row(object, every)).collect();
     print_rows(&Format::read(format), &columns, &rows)
 }
 
-fn row(object: &Value) -> Row {
-    Row::from([
+fn row(object: &Value, every: bool) -> Row {
+    let mut row = Row::from([
         ("ID", text(object, "/ID").to_owned()),
         ("Name", versions::known_name(object).to_owned()),
-        ("Version", versions::number(object).to_string()),
         ("Driver", text(object, "/Spec/Driver/Name").to_owned()),
         ("CreatedAt", ago(text(object, "/CreatedAt"))),
         ("UpdatedAt", ago(text(object, "/UpdatedAt"))),
         ("Labels", label_text(&object["Spec"]["Labels"])),
-    ])
+    ]);
+    if every {
+        row.insert("Version", versions::number(object).to_string());
+    }
+    row
 }
 
 async fn rm(context: &Context, matches: &Matches, kind: &Kind) -> Result<(), CliError> {

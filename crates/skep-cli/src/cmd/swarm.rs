@@ -1,5 +1,8 @@
 //! `swarm`: making, joining and leaving a swarm.
 
+mod rotation;
+mod spec;
+
 use serde_json::{Value, json};
 
 use super::objects::text;
@@ -130,21 +133,26 @@ pub(super) const COMMANDS: &[Command] = &[
 ];
 
 async fn init(context: &Context, matches: &Matches) -> Result<(), CliError> {
-    let mut spec = json!({"Labels": null});
-    apply_spec(&mut spec, matches)?;
-    if matches.flag("autolock") {
-        spec["EncryptionConfig"]["AutoLockManagers"] = true.into();
-    }
+    let mut spec = json!({
+        "Labels": null,
+        "Orchestration": {},
+        "Raft": {"ElectionTick": 0, "HeartbeatTick": 0},
+        "Dispatcher": {},
+        "CAConfig": {},
+        "TaskDefaults": {},
+        "EncryptionConfig": {"AutoLockManagers": matches.flag("autolock")},
+    });
+    spec::apply(&mut spec, matches)?;
     let body = json!({
-        "ListenAddr": matches.text("listen-addr"),
+        "ListenAddr": spec::listen_addr(matches)?,
         "AdvertiseAddr": matches.text("advertise-addr"),
         "DataPathAddr": matches.text("data-path-addr"),
         "DataPathPort": matches.count("data-path-port").unwrap_or(0),
         "ForceNewCluster": matches.flag("force-new-cluster"),
         "Spec": spec,
         "AutoLockManagers": matches.flag("autolock"),
-        "Availability": availability(matches)?,
-        "DefaultAddrPool": pools(matches),
+        "Availability": spec::availability(matches)?,
+        "DefaultAddrPool": spec::pools(matches)?,
         "SubnetSize": matches.count("default-addr-pool-mask-length").unwrap_or(24),
     });
     let node = context
@@ -168,7 +176,7 @@ async fn init(context: &Context, matches: &Matches) -> Result<(), CliError> {
     );
     print_join_command(context, "worker").await?;
     println!(
-        "To add a manager to this swarm, run 'docker swarm join-token manager' and follow the instructions.\n"
+        "To add a manager to this swarm, run 'docker swarm join-token manager' and follow the instructions."
     );
     if matches.flag("autolock") {
         print_unlock_key(context).await?;
@@ -178,12 +186,12 @@ async fn init(context: &Context, matches: &Matches) -> Result<(), CliError> {
 
 async fn join(context: &Context, matches: &Matches) -> Result<(), CliError> {
     let body = json!({
-        "ListenAddr": matches.text("listen-addr"),
+        "ListenAddr": spec::listen_addr(matches)?,
         "AdvertiseAddr": matches.text("advertise-addr"),
         "DataPathAddr": matches.text("data-path-addr"),
         "RemoteAddrs": [matches.arg(0)],
         "JoinToken": matches.text("token"),
-        "Availability": availability(matches)?,
+        "Availability": spec::availability(matches)?,
     });
     context.client.post("/swarm/join", &body).await?;
     let info = context.client.get("/info").await?;
@@ -230,8 +238,12 @@ async fn leave(context: &Context, matches: &Matches) -> Result<(), CliError> {
 async fn update(context: &Context, matches: &Matches) -> Result<(), CliError> {
     let before = context.client.get("/swarm").await?;
     let was_locked = before["Spec"]["EncryptionConfig"]["AutoLockManagers"] == true;
+    let root = text(&before, "/TLSInfo/TrustRoot").to_owned();
     update_swarm(context, &[], |spec| {
-        apply_spec(spec, matches)?;
+        spec::apply(spec, matches)?;
+        if matches.given("external-ca") {
+            spec::default_root(spec, &root);
+        }
         if matches.given("autolock") {
             spec["EncryptionConfig"]["AutoLockManagers"] = matches.flag("autolock").into();
         }
@@ -290,6 +302,9 @@ async fn unlock_key(context: &Context, matches: &Matches) -> Result<(), CliError
 }
 
 async fn ca(context: &Context, matches: &Matches) -> Result<(), CliError> {
+    let files = ["ca-cert", "ca-key"].map(|flag| spec::pem_file(matches, flag));
+    let [cert, key] = files;
+    let files = [cert?, key?];
     if !matches.flag("rotate") {
         let alone = ["ca-cert", "ca-key", "cert-expiry", "external-ca"];
         if let Some(flag) = alone.iter().find(|flag| matches.given(flag)) {
@@ -305,15 +320,23 @@ async fn ca(context: &Context, matches: &Matches) -> Result<(), CliError> {
         println!("{}", root.trim());
         return Ok(());
     }
+    let [cert, key] = files;
     update_swarm(context, &[], |spec| {
-        apply_spec(spec, matches)?;
+        spec::apply(spec, matches)?;
         let config = &mut spec["CAConfig"];
-        config["ForceRotate"] = (config["ForceRotate"].as_u64().unwrap_or(0) + 1).into();
-        for (flag, field) in [("ca-cert", "SigningCACert"), ("ca-key", "SigningCAKey")] {
-            config[field] = match matches.given_text(flag) {
-                Some(path) => std::fs::read_to_string(path)?.into(),
-                None => "".into(),
-            };
+        if cert.is_none() && key.is_none() {
+            config["ForceRotate"] = (config["ForceRotate"].as_u64().unwrap_or(0) + 1).into();
+        }
+        for (file, field) in [(cert, "SigningCACert"), (key, "SigningCAKey")] {
+            match file {
+                Some(text) => config[field] = text.into(),
+                // A rotation to a root of the swarm's own.
+                None => {
+                    if let Some(config) = config.as_object_mut() {
+                        config.shift_remove(field);
+                    }
+                }
+            }
         }
         Ok(())
     })
@@ -321,21 +344,7 @@ async fn ca(context: &Context, matches: &Matches) -> Result<(), CliError> {
     if matches.flag("detach") {
         return Ok(());
     }
-    await_rotation(context, matches.flag("quiet")).await
-}
-
-/// Waits until every node has a certificate of the new root. There is no event to wait for.
-async fn await_rotation(context: &Context, quiet: bool) -> Result<(), CliError> {
-    loop {
-        let swarm = context.client.get("/swarm").await?;
-        if swarm["RootRotationInProgress"] != true {
-            if !quiet {
-                println!("{}", text(&swarm, "/TLSInfo/TrustRoot").trim());
-            }
-            return Ok(());
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-    }
+    rotation::wait(context, matches.flag("quiet")).await
 }
 
 /// Reads the swarm's spec, changes it and writes it back.
@@ -349,99 +358,19 @@ async fn update_swarm(
     change(&mut spec)?;
     let version = swarm["Version"]["Index"].to_string();
     let mut all = vec![("version", version.as_str())];
-    all.extend(query);
+    for rotation in [
+        "rotateManagerToken",
+        "rotateManagerUnlockKey",
+        "rotateWorkerToken",
+    ] {
+        let is_asked = query.contains(&(rotation, "true"));
+        all.push((rotation, if is_asked { "true" } else { "false" }));
+    }
     context
         .client
         .post(&url("/swarm/update", &all), &spec)
         .await?;
     Ok(())
-}
-
-/// Puts flags that the user gave into a swarm's spec.
-fn apply_spec(spec: &mut Value, matches: &Matches) -> Result<(), CliError> {
-    if let Some(limit) = matches.number("task-history-limit") {
-        spec["Orchestration"]["TaskHistoryRetentionLimit"] = limit.into();
-    }
-    if let Some(period) = matches.duration("dispatcher-heartbeat") {
-        spec["Dispatcher"]["HeartbeatPeriod"] = period.into();
-    }
-    if let Some(expiry) = matches.duration("cert-expiry") {
-        spec["CAConfig"]["NodeCertExpiry"] = expiry.into();
-    }
-    if matches.given("external-ca") {
-        let all: Result<Vec<_>, _> = matches
-            .list("external-ca")
-            .iter()
-            .map(|csv| external_ca(csv))
-            .collect();
-        spec["CAConfig"]["ExternalCAs"] = all?.into();
-    }
-    if let Some(name) = matches.given_text("placement-strategy") {
-        super::service::set_strategy(&mut spec["Labels"], name)?;
-    }
-    if let Some(count) = matches.count("max-snapshots") {
-        spec["Raft"]["KeepOldSnapshots"] = count.into();
-    }
-    if let Some(interval) = matches.count("snapshot-interval") {
-        spec["Raft"]["SnapshotInterval"] = interval.into();
-    }
-    Ok(())
-}
-
-/// `protocol=cfssl,url=...[,cacert=path][,k=v]`
-fn external_ca(csv: &str) -> Result<Value, CliError> {
-    let mut options = serde_json::Map::new();
-    let mut ca = json!({});
-    for part in csv.split(',') {
-        let (key, value) = part.split_once('=').ok_or_else(|| {
-            CliError::new(format!("invalid field '{part}' must be a key=value pair"))
-        })?;
-        match key.trim().to_ascii_lowercase().as_str() {
-            "protocol" if value.eq_ignore_ascii_case("cfssl") => ca["Protocol"] = "cfssl".into(),
-            "protocol" => {
-                return Err(CliError::new(format!(
-                    "unrecognized external CA protocol {value}"
-                )));
-            }
-            "url" => ca["URL"] = value.into(),
-            "cacert" => ca["CACert"] = std::fs::read_to_string(value)?.into(),
-            other => {
-                options.insert(other.to_owned(), value.into());
-            }
-        }
-    }
-    for (field, name) in [("Protocol", "protocol"), ("URL", "url")] {
-        if ca.get(field).is_none() {
-            return Err(CliError::new(format!(
-                "the external-ca option needs a {name}= parameter"
-            )));
-        }
-    }
-    ca["Options"] = Value::Object(options);
-    Ok(ca)
-}
-
-fn availability(matches: &Matches) -> Result<&str, CliError> {
-    match matches.text("availability") {
-        given @ ("active" | "pause" | "drain") => Ok(given),
-        other => Err(CliError::new(format!(
-            "invalid availability {}, only active, pause and drain are supported",
-            serde_json::Value::from(other)
-        ))),
-    }
-}
-
-fn pools(matches: &Matches) -> Value {
-    let pools: Vec<_> = matches
-        .list("default-addr-pool")
-        .iter()
-        .flat_map(|list| list.split(','))
-        .collect();
-    if pools.is_empty() {
-        Value::Null
-    } else {
-        json!(pools)
-    }
 }
 
 fn token<'a>(swarm: &'a Value, role: &str) -> &'a str {

@@ -89,6 +89,9 @@ pub(crate) fn convert(loaded: &Loaded, stack: &str) -> Result<Stack, CliError> {
         configs: section("configs"),
     };
     let services = with_jobs(services);
+    for (name, entry) in &parts.volumes {
+        external_alone(name, entry)?;
+    }
     let mut converted = Stack::default();
     networks(&parts, &services, &mut converted)?;
     converted.secrets = files(&parts, &parts.secrets, "secret")?;
@@ -129,6 +132,26 @@ fn with_jobs(mut services: Map<String, Value>) -> Map<String, Value> {
         }
     }
     services
+}
+
+/// What is there already cannot be said to be otherwise.
+fn external_alone(name: &str, entry: &Value) -> Result<(), CliError> {
+    if external_name(entry, name).is_none() {
+        return Ok(());
+    }
+    for key in ["driver", "driver_opts", "labels"] {
+        let says = match &entry[key] {
+            Value::Null => false,
+            Value::Object(map) => !map.is_empty(),
+            _ => true,
+        };
+        if says {
+            return Err(CliError::new(format!(
+                "conflicting parameters \"external\" and \"{key}\" specified for volume \"{name}\""
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Networks that services use; others of the file are not made.

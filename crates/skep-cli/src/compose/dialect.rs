@@ -156,7 +156,7 @@ impl Dialect {
             .map(|(key, advice)| format!("{key}: {advice}"))
             .collect();
         Err(CliError::new(format!(
-            "compose file contains unsupported options:\n\n{}\n",
+            "Compose file contains unsupported options:\n\n{}\n",
             lines.join("\n\n")
         )))
     }
@@ -216,11 +216,6 @@ pub(super) fn version(file: &Value) -> Result<String, CliError> {
     let given = match &file["version"] {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
-        Value::Number(number) => {
-            return Err(CliError::new(format!(
-                "version must be a string, but got {number}"
-            )));
-        }
         _ => return Err(CliError::new("version must be a string")),
     };
     let newest = format!("3.{NEWEST_MINOR}");

@@ -22,7 +22,9 @@ pub(super) fn interpolate(
                     "invalid interpolation format for {path}: \"{text}\"; you may need to escape any $ with another $"
                 )),
                 Problem::Required(name, message) => {
-                    CliError::new(format!("required variable {name} is missing a value: {message}"))
+                    CliError::new(format!(
+                        "invalid interpolation format for {path}: \"required variable {name} is missing a value: {message}\"; you may need to escape any $ with another $"
+                    ))
                 }
             })?;
             Ok(())

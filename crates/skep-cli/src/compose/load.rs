@@ -44,7 +44,7 @@ pub(crate) fn load(options: &LoadOptions) -> Result<Loaded, CliError> {
     let dir = match options.files.first().map(String::as_str) {
         None => {
             return Err(CliError::new(
-                "specify a Compose file (with --compose-file)",
+                "Specify a Compose file (with --compose-file)",
             ));
         }
         Some("-") => std::env::current_dir()?,

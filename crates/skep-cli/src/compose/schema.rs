@@ -53,7 +53,7 @@ pub(super) fn check(file: &Value, dialect: Dialect) -> Result<(), CliError> {
     };
     let everywhere = dialect == Dialect::Compose;
     let Value::Object(top) = file else {
-        return Err(CliError::new("Top-level object must be a mapping"));
+        return Err(CliError::new("top-level object must be a mapping"));
     };
     for (section, content) in top {
         let Some((_, keys)) = sections.iter().find(|(name, _)| name == section) else {

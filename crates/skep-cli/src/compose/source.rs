@@ -32,7 +32,7 @@ pub(super) fn parse(text: &str) -> Result<Value, CliError> {
         serde_norway::from_str(text).map_err(|error| CliError::new(format!("yaml: {error}")))?;
     let json = to_json(value)?;
     if !json.is_object() {
-        return Err(CliError::new("Top-level object must be a mapping"));
+        return Err(CliError::new("top-level object must be a mapping"));
     }
     Ok(json)
 }

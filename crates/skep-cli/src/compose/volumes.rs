@@ -102,10 +102,10 @@ pub(super) fn mount(
             }
         }
         "volume" | "npipe" | "cluster" => {}
-        other => {
-            return Err(CliError::new(format!(
-                "volume type must be volume, bind, tmpfs, npipe, or cluster, not {other}"
-            )));
+        _ => {
+            return Err(CliError::new(
+                "volume type must be volume, bind, tmpfs, npipe, or cluster",
+            ));
         }
     }
     Ok(mount)

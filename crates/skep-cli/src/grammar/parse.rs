@@ -289,6 +289,10 @@ fn check_arity(command: &Command, shown: &str, count: usize) -> Result<(), Usage
         Arity::AtLeast(least) if count < least => {
             format!("requires at least {least} {}", plural(least))
         }
+        Arity::Between(least, most) if !(least..=most).contains(&count) => format!(
+            "requires at least {least} and at most {most} {}",
+            plural(most)
+        ),
         Arity::AtMost(most) if count > most => format!("requires at most {most} {}", plural(most)),
         Arity::Between(least, most) if !(least..=most).contains(&count) => {
             format!(

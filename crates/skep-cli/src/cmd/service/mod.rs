@@ -6,6 +6,7 @@ mod flags;
 mod inspect;
 mod list;
 mod logs;
+mod pretty;
 mod progress;
 mod references;
 mod spec;
@@ -23,6 +24,7 @@ pub(super) use extras::set_strategy;
 pub(super) use list::print_services;
 pub(super) use progress::wait;
 pub(super) use tasks::{given_filters, print_tasks};
+pub(super) use values::tagged;
 
 pub(super) const COMMANDS: &[Command] = &[
     Command {

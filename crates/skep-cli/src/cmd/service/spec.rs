@@ -111,7 +111,11 @@ fn container(matches: &Matches) -> Result<Value, CliError> {
     if let Some(period) = matches.duration("stop-grace-period") {
         container["StopGracePeriod"] = period.into();
     }
-    if let Some(check) = healthcheck(matches)? {
+    if let Some(mut check) = healthcheck(matches)? {
+        // 0 means the image's own, which goes without saying in a new service.
+        if let Some(check) = check.as_object_mut() {
+            check.retain(|_, value| *value != 0);
+        }
         container["Healthcheck"] = check;
     }
     put_list(

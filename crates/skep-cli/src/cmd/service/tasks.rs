@@ -65,19 +65,12 @@ pub(crate) async fn given_filters(
     for filter in matches.list("filter") {
         let (key, value) = filter.split_once('=').ok_or_else(|| {
             CliError::new(format!(
-                "invalid argument \"{filter}\" for \"-f, --filter\" flag: invalid filter '{filter}'"
+                "invalid argument \"{filter}\" for \"-f, --filter\" flag: bad format of filter (expected name=value)"
             ))
             .with_code(125)
         })?;
         let value = match key {
-            "node" => match context
-                .client
-                .get(&format!("/nodes/{}", escape(value)))
-                .await
-            {
-                Ok(node) => text(&node, "/ID").to_owned(),
-                Err(_) => value.to_owned(),
-            },
+            "node" => node_id(context, value).await?,
             _ => value.to_owned(),
         };
         filters[key][value] = true.into();
@@ -85,6 +78,21 @@ pub(crate) async fn given_filters(
     match filters {
         Value::Object(map) => Ok(map),
         _ => Ok(serde_json::Map::new()),
+    }
+}
+
+/// The id of a node by its name; `self` is the one that is asked.
+async fn node_id(context: &Context, name: &str) -> Result<String, CliError> {
+    if name == "self" {
+        let info = context.client.get("/info").await?;
+        return Ok(text(&info, "/Swarm/NodeID").to_owned());
+    }
+    let path = format!("/nodes/{}", escape(name));
+    match context.client.get(&path).await {
+        Ok(node) => Ok(text(&node, "/ID").to_owned()),
+        // What is not known may be the beginning of an id.
+        Err(error) if error.is_not_found() => Ok(name.to_owned()),
+        Err(error) => Err(error),
     }
 }
 
@@ -107,8 +115,7 @@ pub(crate) async fn print_tasks(
     let format = matches.text("format");
     if matches.flag("quiet") && format.is_empty() {
         for (_, task) in &sorted {
-            let id = text(task, "/ID");
-            println!("{}", if full { id.to_owned() } else { short_id(id) });
+            println!("{}", text(task, "/ID"));
         }
         return Ok(());
     }

@@ -20,7 +20,7 @@ pub(super) async fn run(context: &Context, matches: &Matches) -> Result<(), CliE
                 "other flags may not be combined with --rollback",
             ));
         }
-        return rollback(context, matches).await;
+        return roll_back(context, matches, &[("registryAuthFrom", "spec")]).await;
     }
     let service = find(context, name).await?;
     let mut spec = service["Spec"].clone();
@@ -57,13 +57,21 @@ pub(super) async fn run(context: &Context, matches: &Matches) -> Result<(), CliE
 }
 
 pub(super) async fn rollback(context: &Context, matches: &Matches) -> Result<(), CliError> {
+    roll_back(context, matches, &[]).await
+}
+
+async fn roll_back(
+    context: &Context,
+    matches: &Matches,
+    more: &[(&str, &str)],
+) -> Result<(), CliError> {
     let name = matches.arg(0);
     let service = find(context, name).await?;
     send(
         context,
         &service,
         &service["Spec"],
-        &[("rollback", "previous")],
+        &[&[("rollback", "previous")], more].concat(),
         None,
     )
     .await?;

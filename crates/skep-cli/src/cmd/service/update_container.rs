@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 use super::references::{credential_config, files};
 use super::spec::{capability, healthcheck};
 use super::update_lists::{change_list, change_map, object, remove, replace_by, set_list, strings};
-use super::values::{credential_spec, env, hosts, name_servers, search_domains, ulimits, words};
+use super::values::{
+    credential_spec, env, hosts, name_servers, search_domains, tagged, ulimits, words,
+};
 use crate::cmd::objects::text;
 use crate::context::Context;
 use crate::error::CliError;
@@ -44,6 +46,7 @@ fn texts(container: &mut Value, matches: &Matches) -> Result<(), CliError> {
     ] {
         match matches.given_text(flag) {
             Some("") => remove(container, field),
+            Some(image) if flag == "image" => container[field] = tagged(image).into(),
             Some(given) => container[field] = given.into(),
             None => {}
         }
@@ -246,7 +249,11 @@ async fn credential(
             remove(privileges, "CredentialSpec");
         }
     } else {
-        container["Privileges"]["CredentialSpec"] = credential_spec(given)?;
+        let privileges = object(&mut container["Privileges"]);
+        privileges
+            .entry("NoNewPrivileges")
+            .or_insert(Value::Bool(false));
+        privileges.insert("CredentialSpec".to_owned(), credential_spec(given)?);
         configs.extend(credential_config(context, container).await?);
     }
     set_list(container, "Configs", configs);

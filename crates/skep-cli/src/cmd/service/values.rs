@@ -232,7 +232,7 @@ pub(super) fn swappiness(value: i64) -> Result<i64, CliError> {
 }
 
 /// An image as it is written in specs: with a tag, unless it has a digest.
-pub(super) fn tagged(image: &str) -> String {
+pub(crate) fn tagged(image: &str) -> String {
     match skep_objects::reference::Reference::parse(image) {
         Ok(reference) => reference.or_latest().familiar(),
         // The daemon says what is wrong with it.

@@ -17,13 +17,13 @@ use crate::grammar::Matches;
 
 pub(super) async fn run(context: &Context, matches: &Matches) -> Result<(), CliError> {
     let name = checked_name(matches.arg(0))?;
-    let resolve = Resolve::from_flag(matches.text("resolve-image"))?;
     let loaded = load(&load_options(matches)?)?;
     let quiet = matches.flag("quiet");
     loaded
         .warnings
         .iter()
         .for_each(|warning| eprintln!("{warning}"));
+    let resolve = Resolve::from_flag(matches.text("resolve-image"))?;
     let is_dry = matches.flag("dry-run");
     if !matches.given("detach") && !quiet && !is_dry {
         eprintln!(

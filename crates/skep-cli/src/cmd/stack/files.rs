@@ -94,6 +94,7 @@ pub(super) async fn fill_ids(
     secrets: &Objects,
     configs: &Objects,
 ) -> Result<(), CliError> {
+    let mut credential = None;
     for (kind, own) in [("secret", secrets), ("config", configs)] {
         let [list, id, name_field] = versions::fields(kind);
         let Some(references) = spec
@@ -112,7 +113,14 @@ pub(super) async fn fill_ids(
             };
             reference[id] = version.id().into();
             reference[name_field] = version.name().into();
+            if reference.get("Runtime").is_some() {
+                credential = Some(version.id().to_owned());
+            }
         }
+    }
+    if let Some(id) = credential {
+        // A credential spec names its config by id.
+        spec["TaskTemplate"]["ContainerSpec"]["Privileges"]["CredentialSpec"]["Config"] = id.into();
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{checked_name, of_stack};
+use super::checked_name;
 use crate::client::url;
 use crate::cmd::service::{given_filters, print_services, print_tasks};
 use crate::compose::NAMESPACE_LABEL;
@@ -66,14 +66,10 @@ pub(super) async fn ps(context: &Context, matches: &Matches) -> Result<(), CliEr
 
 pub(super) async fn services(context: &Context, matches: &Matches) -> Result<(), CliError> {
     let name = checked_name(matches.arg(0))?;
+    let given = crate::client::filters(matches.list("filter"))?;
     let mut filters: Value =
-        serde_json::from_str(&of_stack(name)).map_err(|error| CliError::new(error.to_string()))?;
-    for filter in matches.list("filter") {
-        let (key, value) = filter
-            .split_once('=')
-            .ok_or_else(|| CliError::new(format!("invalid filter '{filter}'")).with_code(125))?;
-        filters[key][value] = true.into();
-    }
+        serde_json::from_str(&given).unwrap_or_else(|_| json!({}));
+    filters["label"][format!("{NAMESPACE_LABEL}={name}")] = true.into();
     let services = context
         .client
         .get(&url(

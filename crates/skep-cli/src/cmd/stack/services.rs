@@ -8,7 +8,7 @@ use super::remove::list;
 use super::{dependencies, files, of_stack};
 use crate::client::url;
 use crate::cmd::objects::text;
-use crate::cmd::service::{stored_auth, unpinned};
+use crate::cmd::service::{stored_auth, tagged, unpinned};
 use crate::compose::{IMAGE_LABEL, Stack};
 use crate::context::Context;
 use crate::error::CliError;
@@ -107,7 +107,10 @@ impl Deployment<'_> {
     }
 
     async fn create(&self, mut spec: Value, image: &str, auth: &str) -> Result<String, CliError> {
-        if self.resolve != Resolve::Never {
+        if self.resolve == Resolve::Never {
+            put_image(&mut spec, &tagged(image));
+        } else {
+            // Docker says nothing here where the registry does not answer.
             pin(self.context, &mut spec, image, auth).await;
         }
         let answer = self.send("/services/create", &spec, auth).await?;
@@ -126,7 +129,9 @@ impl Deployment<'_> {
             .unwrap_or_default();
         let is_changed = was != image;
         if self.resolve == Resolve::Always || (self.resolve == Resolve::Changed && is_changed) {
-            pin(self.context, &mut spec, image, auth).await;
+            if !pin(self.context, &mut spec, image, auth).await {
+                eprintln!("{}", unpinned(&tagged(image)));
+            }
         } else if !is_changed {
             let before = &service["Spec"]["TaskTemplate"];
             spec["TaskTemplate"]["ContainerSpec"]["Image"] =
@@ -139,10 +144,8 @@ impl Deployment<'_> {
         spec["TaskTemplate"]["ForceUpdate"] =
             service["Spec"]["TaskTemplate"]["ForceUpdate"].clone();
         let version = service["Version"]["Index"].to_string();
-        let mut query = vec![("version", version.as_str())];
-        if !self.with_auth {
-            query.push(("registryAuthFrom", "spec"));
-        }
+        // Without credentials of ours the daemon keeps those that it has.
+        let query = [("version", version.as_str())];
         let id = text(service, "/ID");
         self.send(&url(&format!("/services/{id}/update"), &query), &spec, auth)
             .await?;
@@ -168,14 +171,19 @@ impl Deployment<'_> {
     }
 }
 
-async fn pin(context: &Context, spec: &mut Value, image: &str, auth: &str) {
-    match pinned_image(context, image, auth).await {
-        Some((pinned, platforms)) => {
-            spec["TaskTemplate"]["ContainerSpec"]["Image"] = pinned.into();
-            if !platforms.is_empty() {
-                spec["TaskTemplate"]["Placement"]["Platforms"] = json!(platforms);
-            }
-        }
-        None => eprintln!("{}", unpinned(image)),
+/// Puts in the digest that the registry has for an image; whether it answered.
+async fn pin(context: &Context, spec: &mut Value, image: &str, auth: &str) -> bool {
+    let Some((pinned, platforms)) = pinned_image(context, image, auth).await else {
+        put_image(spec, &tagged(image));
+        return false;
+    };
+    put_image(spec, &pinned);
+    if !platforms.is_empty() {
+        spec["TaskTemplate"]["Placement"]["Platforms"] = json!(platforms);
     }
+    true
+}
+
+fn put_image(spec: &mut Value, image: &str) {
+    spec["TaskTemplate"]["ContainerSpec"]["Image"] = image.into();
 }

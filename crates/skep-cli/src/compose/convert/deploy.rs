@@ -21,12 +21,12 @@ pub(super) fn mode(service: &Value) -> Result<Value, CliError> {
             }
             None => json!({"ReplicatedJob": {}}),
         }),
-        mode @ ("global" | "global-job") if replicas.is_some() => Err(CliError::new(format!(
-            "replicas can only be used with replicated or replicated-job mode, not {mode}"
-        ))),
+        "global" | "global-job" if replicas.is_some() => Err(CliError::new(
+            "replicas can only be used with replicated or replicated-job mode",
+        )),
         "global" => Ok(json!({"Global": {}})),
         "global-job" => Ok(json!({"GlobalJob": {}})),
-        other => Err(CliError::new(format!("unknown mode: {other}"))),
+        other => Err(CliError::new(format!("Unknown mode: {other}"))),
     }
 }
 
@@ -117,7 +117,7 @@ pub(super) fn restart_policy(service: &Value) -> Result<Option<Value>, CliError>
         "" | "no" => Ok(None),
         "always" | "unless-stopped" => Ok(Some(json!({"Condition": "any"}))),
         "on-failure" => {
-            let mut policy = json!({"Condition": "on-failure"});
+            let mut policy = json!({"Condition": "on-failure", "MaxAttempts": 0});
             if !count.is_empty() {
                 let most: u64 = count.parse().map_err(|_| {
                     CliError::new(

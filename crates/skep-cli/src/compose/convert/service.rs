@@ -138,25 +138,39 @@ fn container(parts: &Parts<'_>, service: &Value) -> Result<Value, CliError> {
     if !ulimits.is_empty() {
         container["Ulimits"] = ulimits.into();
     }
-    if let Some(spec) = service["credential_spec"].as_object() {
-        let (kind, value) = match spec.iter().next() {
-            Some(only) if spec.len() == 1 => only,
-            _ => {
-                return Err(CliError::new(
-                    "invalid credential spec: must provide exactly one of `Config`, `File`, or `Registry`",
-                ));
-            }
-        };
-        let field = match kind.as_str() {
-            "config" => "Config",
-            "file" => "File",
-            _ => "Registry",
-        };
-        container["Privileges"]["CredentialSpec"] = json!({field: value});
+    if service["credential_spec"].is_object() {
+        container["Privileges"]["CredentialSpec"] = credential_spec(&service["credential_spec"])?;
     }
     references(parts, service, &mut container)?;
     extras(service, &mut container)?;
     Ok(container)
+}
+
+/// Where Windows containers get credentials; a config is named by its key in the file.
+fn credential_spec(spec: &Value) -> Result<Value, CliError> {
+    let given = |key: &str| spec[key].as_str().unwrap_or_default();
+    let all = [
+        ("Config", given("config")),
+        ("File", given("file")),
+        ("Registry", given("registry")),
+    ];
+    let names: Vec<_> = all
+        .iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, _)| format!("\"{name}\""))
+        .collect();
+    match &names[..] {
+        [_] => Ok(json!({"Config": all[0].1, "File": all[1].1, "Registry": all[2].1})),
+        [] => Err(CliError::new(
+            "invalid credential spec: must provide either \"Config\", \"File\", or \"Registry\"",
+        )),
+        [one, other] => Err(CliError::new(format!(
+            "invalid credential spec: cannot specify both {one} and {other}"
+        ))),
+        [one, other, third, ..] => Err(CliError::new(format!(
+            "invalid credential spec: cannot specify both {one}, {other} and {third}"
+        ))),
+    }
 }
 
 /// What services have beyond Docker's API.
@@ -419,6 +433,13 @@ fn references(parts: &Parts<'_>, service: &Value, container: &mut Value) -> Resu
                 "Mode": reference["mode"].as_u64().unwrap_or(0o444),
             });
             all.push(json!({"File": file, id: "", name: parts.name_of(entry, source)}));
+        }
+        let credential = container["Privileges"]["CredentialSpec"]["Config"].as_str();
+        if let Some(source) = credential.filter(|source| kind == "config" && !source.is_empty()) {
+            let entry = section
+                .get(source)
+                .ok_or_else(|| CliError::new(format!("undefined {kind} \"{source}\"")))?;
+            all.push(json!({"Runtime": {}, id: "", name: parts.name_of(entry, source)}));
         }
         if !all.is_empty() {
             all.sort_by_key(|reference| reference[name].as_str().unwrap_or_default().to_owned());
