@@ -92,14 +92,9 @@ include: [part/debug.yml]
 x-quick: &quick
   healthcheck: {test: "test -e /tmp/well", interval: 100ms, timeout: 2s, retries: 50}
 services:
-  base:
-    profiles: [never]
-    image: IMAGE
-    environment: {FROM_BASE: "yes"}
-    deploy: {restart_policy: {delay: 100ms}}
   db:
     <<: *quick
-    extends: base
+    extends: {file: part/base.yml, service: base}
     command: sh -c "touch /tmp/well; exec sleep 100000"
   migrate:
     image: IMAGE
@@ -159,6 +154,10 @@ fn a_stack_of_the_compose_specification() {
         "part/debug.yml",
         "services: {debug: {image: IMAGE, profiles: [dev], command: sleep 100000}}",
     );
+    site.write(
+        "part/base.yml",
+        "services: {base: {image: IMAGE, environment: {FROM_BASE: \"yes\"}, deploy: {restart_policy: {delay: 100ms}}}}",
+    );
     site.write(".env", "GREETING=hello\n");
     stack_file(&site, "good one");
     plan_first(&site);
@@ -196,7 +195,7 @@ fn in_order(site: &Site) {
         listed,
         "s_db=replicated\ns_migrate=replicated job\ns_web=replicated"
     );
-    assert_eq!(site.exec("s_db", "printenv FROM_BASE"), "yes");
+    assert!(site.exec("s_db", "env").contains("FROM_BASE=yes"));
 }
 
 fn beyond_docker(site: &Site) {
@@ -309,7 +308,7 @@ fn dockers_own_stacks_have_the_extras_by_labels() {
     let host = site.inspect("d_web")["HostConfig"].take();
     assert_eq!(host["Devices"][0]["PathInContainer"], "/dev/nothing");
     assert_eq!(host["ShmSize"], 8 << 20);
-    assert_eq!(site.exec("d_web", "stat -c %a /c"), "400");
+    assert!(site.exec("d_web", "ls -l /c").starts_with("-r--------"));
     // Docker cannot change a content; skep can, and Docker goes on with what it finds.
     site.write("c.txt", "two");
     let refused = site.docker("stack deploy -d -c FILES/v3.yml d").refused();

@@ -3,6 +3,8 @@
 mod deploy;
 mod service;
 
+pub(super) use service::environment_map;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 

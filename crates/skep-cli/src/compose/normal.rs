@@ -170,7 +170,7 @@ fn service_forms(service: &mut Value, dir: &Path) -> Result<(), CliError> {
 
 fn long_ports(ports: &[Value]) -> Result<Vec<Value>, CliError> {
     let mut all = Vec::new();
-    for port in ports {
+    for (number, port) in ports.iter().enumerate() {
         let text = match port {
             Value::String(text) => text.clone(),
             Value::Number(number) => number.to_string(),
@@ -202,7 +202,7 @@ fn long_ports(ports: &[Value]) -> Result<Vec<Value>, CliError> {
             format!("{ports}/{protocol}")
         };
         let specs = port_spec(&text)
-            .map_err(|_| CliError::new(format!("ports: invalid containerPort: {text}")))?;
+            .map_err(|_| CliError::new(format!("ports.{number} Does not match format 'ports'")))?;
         all.extend(specs.into_iter().map(|spec| {
             let mut port = json!({"mode": "ingress", "target": spec["TargetPort"], "protocol": spec["Protocol"]});
             if let Some(published) = spec.get("PublishedPort") {

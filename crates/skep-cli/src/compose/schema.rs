@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::dialect::Dialect;
 use super::nearest::nearest;
 use crate::error::CliError;
+use crate::grammar::parse_duration;
 
 mod compose;
 mod docker;
@@ -22,6 +23,8 @@ enum Shape {
     Integer,
     /// A number or a text that holds one.
     Number,
+    /// A text such as `1m30s`.
+    Duration,
     /// Texts or numbers.
     List,
     /// A map or a list of `key=value`.
@@ -41,7 +44,7 @@ enum Shape {
 }
 
 use Shape::{
-    Any, Entries, Flag, Integer, List, ListOrNamed, Map, Number, Pairs, Text, TextOrEntries,
+    Any, Duration, Entries, Flag, Integer, List, ListOrNamed, Map, Number, Pairs, Text, TextOrEntries,
     TextOrList, TextOrMap,
 };
 
@@ -116,11 +119,29 @@ fn check_value(value: &Value, at: &str, shape: Shape, everywhere: bool) -> Resul
         Any => true,
         _ if value.is_null() => true,
         Text => value.is_string(),
+        Duration => match value.as_str().map(parse_duration) {
+            Some(Err(_)) => {
+                return Err(CliError::new(format!(
+                    "{at} Does not match format 'duration'"
+                )));
+            }
+            parsed => parsed.is_some(),
+        },
         Flag => value.is_boolean(),
         Integer => value.is_i64() || value.is_u64(),
         Number => value.is_number() || value.is_string(),
         List => value.is_array(),
-        Pairs => value.is_array() || value.is_object(),
+        Pairs => {
+            let is_bad = |value: &Value| value.is_boolean() || value.is_array() || value.is_object();
+            let odd = value.as_object().into_iter().flatten();
+            // The specification takes flags too.
+            if let Some((key, _)) = odd.filter(|_| !everywhere).find(|(_, value)| is_bad(value)) {
+                return Err(CliError::new(format!(
+                    "{at}.{key} must be a string, number or null"
+                )));
+            }
+            value.is_array() || value.is_object()
+        }
         TextOrList => value.is_string() || value.is_array(),
         Map(keys) => return check_map(value, at, keys, false, everywhere),
         TextOrMap(_) | TextOrEntries(_) if value.is_string() => true,
@@ -156,15 +177,15 @@ fn check_value(value: &Value, at: &str, shape: Shape, everywhere: bool) -> Resul
 
 fn name_of(shape: Shape) -> &'static str {
     match shape {
-        Text => "string",
+        Text | Duration => "string",
         Flag => "boolean",
         Integer => "integer",
         Number => "number",
         List | Entries(_) => "array",
-        Pairs | ListOrNamed(_) => "mapping or list",
+        ListOrNamed(_) => "mapping or list",
         TextOrList | TextOrEntries(_) => "string or list",
         TextOrMap(_) => "string or mapping",
-        Map(_) | Any => "mapping",
+        Map(_) | Pairs | Any => "mapping",
     }
 }
 

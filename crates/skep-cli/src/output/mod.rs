@@ -9,7 +9,8 @@ mod template;
 mod times;
 
 pub use human::{
-    ago, bytes_binary, bytes_decimal, bytes_decimal_to, coarse_duration, short_id, truncated,
+    ago, bytes_binary, bytes_decimal, bytes_decimal_to, coarse_duration, go_duration, short_id,
+    truncated,
 };
 pub use natural::natural_cmp;
 pub use quote::quoted;

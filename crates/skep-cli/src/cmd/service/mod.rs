@@ -98,6 +98,16 @@ pub(super) const COMMANDS: &[Command] = &[
         run: |context, matches| Box::pin(update::rollback(context, matches)),
     },
     Command {
+        path: "service rebalance",
+        aliases: &[],
+        usage: "[OPTIONS] SERVICE [SERVICE...]",
+        about: "Spread the tasks of services over the nodes that there are now",
+        arity: Arity::AtLeast(1),
+        stops_at_argument: false,
+        flags: "-d, --detach\n-q, --quiet",
+        run: |context, matches| Box::pin(update::rebalance(context, matches)),
+    },
+    Command {
         path: "service logs",
         aliases: &[],
         usage: "[OPTIONS] SERVICE|TASK",

@@ -8,6 +8,7 @@ use skep_objects::extras::Extra;
 
 use super::list::mode;
 use crate::cmd::objects::text;
+use crate::output::go_duration;
 
 /// A service in words. `networks` are names by id.
 pub(super) fn describe(service: &Value, networks: &BTreeMap<String, String>) -> String {
@@ -307,27 +308,5 @@ fn health(out: &mut String, check: &Value) {
     for (at, test) in tests.iter().enumerate() {
         let end = if at + 1 == tests.len() { " " } else { "" };
         line(out, &format!("\t Test = {test}{end}"));
-    }
-}
-
-/// Go's notation of a duration: `1m30s`, `500ms`.
-pub(crate) fn go_duration(nanos: i64) -> String {
-    let seconds = nanos / 1_000_000_000;
-    let rest = nanos % 1_000_000_000;
-    if nanos == 0 {
-        return "0s".to_owned();
-    }
-    if seconds == 0 {
-        return format!("{}ms", rest / 1_000_000);
-    }
-    let fraction = if rest == 0 {
-        String::new()
-    } else {
-        format!(".{rest:09}").trim_end_matches('0').to_owned()
-    };
-    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, s) => format!("{s}{fraction}s"),
-        (0, m, s) => format!("{m}m{s}{fraction}s"),
-        (h, m, s) => format!("{h}h{m}m{s}{fraction}s"),
     }
 }

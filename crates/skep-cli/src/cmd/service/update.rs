@@ -79,6 +79,31 @@ async fn roll_back(
     finish(context, matches, text(&service, "/ID"), name).await
 }
 
+/// Spreads the tasks of services evenly over the nodes that there are now.
+pub(super) async fn rebalance(context: &Context, matches: &Matches) -> Result<(), CliError> {
+    let mut errors = Vec::new();
+    let mut asked = Vec::new();
+    for name in matches.args() {
+        let path = format!("/services/{}/rebalance", escape(name));
+        match context.client.post_empty(&path).await {
+            Ok(answer) => {
+                let warnings = answer["Warnings"].as_array().into_iter().flatten();
+                for warning in warnings.filter_map(Value::as_str) {
+                    eprintln!("{warning}");
+                }
+                println!("{name}");
+                asked.push(name);
+            }
+            Err(error) => errors.push(error),
+        }
+    }
+    for name in asked {
+        let service = find(context, name).await?;
+        finish(context, matches, text(&service, "/ID"), name).await?;
+    }
+    join(errors)
+}
+
 pub(super) async fn scale(context: &Context, matches: &Matches) -> Result<(), CliError> {
     let mut wanted = Vec::new();
     for arg in matches.args() {

@@ -128,8 +128,7 @@ fn load_options(matches: &Matches) -> Result<LoadOptions, CliError> {
 
 async fn config(_: &Context, matches: &Matches) -> Result<(), CliError> {
     let loaded = load(&load_options(matches)?)?;
-    let text =
-        serde_norway::to_string(&loaded.file).map_err(|error| CliError::new(error.to_string()))?;
+    let text = crate::compose::print(&loaded)?;
     print!("{text}");
     Ok(())
 }

@@ -260,6 +260,23 @@ fn environment_of(service: &Value) -> Result<Vec<String>, CliError> {
     Ok(all)
 }
 
+/// The variables of a service by name; null where the caller has no value.
+pub(in crate::compose) fn environment_map(service: &Value) -> Result<Map<String, Value>, CliError> {
+    let mut names: Map<String, Value> = match &service["environment"] {
+        Value::Object(map) => map.iter().map(|(key, _)| (key.clone(), Value::Null)).collect(),
+        list => strings(list)
+            .iter()
+            .map(|entry| (entry.split('=').next().unwrap_or(entry).to_owned(), Value::Null))
+            .collect(),
+    };
+    for entry in environment_of(service)? {
+        if let Some((name, value)) = entry.split_once('=') {
+            names.insert(name.to_owned(), value.into());
+        }
+    }
+    Ok(names)
+}
+
 /// The variables of one file; one that need not be there may be missing.
 fn env_file(file: &Value) -> Result<Vec<String>, CliError> {
     let path = file["path"].as_str().unwrap_or_default().to_owned();

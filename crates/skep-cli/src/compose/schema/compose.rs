@@ -2,7 +2,7 @@
 
 use super::Key;
 use super::Shape::{
-    Any, Entries, Flag, Integer, List, ListOrNamed, Map, Number, Pairs, Text, TextOrEntries,
+    Any, Duration, Entries, Flag, Integer, List, ListOrNamed, Map, Number, Pairs, Text, TextOrEntries,
     TextOrList, TextOrMap,
 };
 
@@ -87,7 +87,7 @@ const SERVICE: &[Key] = &[
     ("security_opt", List),
     ("shm_size", Number),
     ("stdin_open", Flag),
-    ("stop_grace_period", Text),
+    ("stop_grace_period", Duration),
     ("stop_signal", Text),
     ("storage_opt", Any),
     ("sysctls", Pairs),
@@ -165,12 +165,12 @@ const VOLUME: &[Key] = &[
 ];
 const HEALTHCHECK: &[Key] = &[
     ("disable", Flag),
-    ("interval", Text),
+    ("interval", Duration),
     ("retries", Number),
-    ("start_interval", Text),
-    ("start_period", Text),
+    ("start_interval", Duration),
+    ("start_period", Duration),
     ("test", TextOrList),
-    ("timeout", Text),
+    ("timeout", Duration),
 ];
 const DEPLOY: &[Key] = &[
     ("endpoint_mode", Text),
@@ -205,15 +205,15 @@ const RESOURCES: &[Key] = &[
 ];
 const RESTART: &[Key] = &[
     ("condition", Text),
-    ("delay", Text),
+    ("delay", Duration),
     ("max_attempts", Integer),
-    ("window", Text),
+    ("window", Duration),
 ];
 const UPDATE: &[Key] = &[
-    ("delay", Text),
+    ("delay", Duration),
     ("failure_action", Text),
     ("max_failure_ratio", Number),
-    ("monitor", Text),
+    ("monitor", Duration),
     ("order", Text),
     ("parallelism", Integer),
 ];

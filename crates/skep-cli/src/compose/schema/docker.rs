@@ -1,6 +1,6 @@
 //! Keys of Docker's version 3.13.
 
-use super::Shape::{self, Any, Entries, Flag, Integer, List, Map, Number, Pairs, Text, TextOrList};
+use super::Shape::{self, Any, Duration, Entries, Flag, Integer, List, Map, Number, Pairs, Text, TextOrList};
 
 const SERVICE: &[(&str, Shape)] = &[
     ("build", Any),
@@ -46,7 +46,7 @@ const SERVICE: &[(&str, Shape)] = &[
     ("security_opt", List),
     ("shm_size", Number),
     ("stdin_open", Flag),
-    ("stop_grace_period", Text),
+    ("stop_grace_period", Duration),
     ("stop_signal", Text),
     ("sysctls", Pairs),
     ("tmpfs", TextOrList),
@@ -85,12 +85,12 @@ const VOLUME: &[(&str, Shape)] = &[
 ];
 const HEALTHCHECK: &[(&str, Shape)] = &[
     ("disable", Flag),
-    ("interval", Text),
+    ("interval", Duration),
     ("retries", Number),
-    ("start_interval", Text),
-    ("start_period", Text),
+    ("start_interval", Duration),
+    ("start_period", Duration),
     ("test", TextOrList),
-    ("timeout", Text),
+    ("timeout", Duration),
 ];
 const DEPLOY: &[(&str, Shape)] = &[
     ("endpoint_mode", Text),
@@ -124,15 +124,15 @@ const RESOURCES: &[(&str, Shape)] = &[
 ];
 const RESTART: &[(&str, Shape)] = &[
     ("condition", Text),
-    ("delay", Text),
+    ("delay", Duration),
     ("max_attempts", Integer),
-    ("window", Text),
+    ("window", Duration),
 ];
 const UPDATE: &[(&str, Shape)] = &[
-    ("delay", Text),
+    ("delay", Duration),
     ("failure_action", Text),
     ("max_failure_ratio", Number),
-    ("monitor", Text),
+    ("monitor", Duration),
     ("order", Text),
     ("parallelism", Integer),
 ];
