@@ -94,6 +94,7 @@ x-quick: &quick
 services:
   db:
     <<: *quick
+    stop_signal: SIGKILL
     extends: {file: part/base.yml, service: base}
     command: sh -c "touch /tmp/well; exec sleep 100000"
   migrate:
@@ -104,6 +105,7 @@ services:
   web:
     image: IMAGE
     command: sh -c "exec sleep 100000"
+    stop_signal: SIGKILL
     depends_on:
       migrate: {condition: service_completed_successfully}
       debug: {condition: service_started, required: false}
@@ -152,7 +154,7 @@ fn a_stack_of_the_compose_specification() {
     let site = Site::start();
     site.write(
         "part/debug.yml",
-        "services: {debug: {image: IMAGE, profiles: [dev], command: sleep 100000}}",
+        "services: {debug: {image: IMAGE, profiles: [dev], command: sleep 100000, stop_signal: SIGKILL}}",
     );
     site.write(
         "part/base.yml",
@@ -264,7 +266,7 @@ fn bad_contents_are_taken_back(site: &Site) {
 }
 
 fn prune(site: &Site) {
-    site.write("stack.yml", "services: {db: {image: IMAGE, command: sleep 1000, networks: [n]}}\nnetworks: {n: {}}");
+    site.write("stack.yml", "services: {db: {image: IMAGE, command: sleep 1000, networks: [n], stop_signal: SIGKILL}}\nnetworks: {n: {}}");
     let plan = deploy(site, "-", "--dry-run --prune").ok();
     assert!(plan.contains("remove service s_web"), "{plan}");
     let said = deploy(site, "-", "--prune").ok();
@@ -290,6 +292,7 @@ services:
   web:
     image: IMAGE
     command: sleep 100000
+    stop_signal: SIGKILL
     labels:
       skep.device: /dev/null:/dev/nothing
       skep.shm-size: 8m

@@ -1,4 +1,5 @@
-//! A daemon that knows a recorded world, accepts everything, and remembers what it was asked.
+//! A daemon that knows a recorded world, accepts everything, and remembers what it was asked, and which
+//! secrets and configs were made.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -9,7 +10,33 @@ use serde_json::{Map, Value, json};
 
 /// See the module.
 pub struct FakeDaemon {
-    seen: Arc<Mutex<Vec<Value>>>,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    seen: Vec<Value>,
+    /// By kind.
+    made: Vec<(String, Value)>,
+}
+
+impl State {
+    /// Objects of a kind: the world's, and what was made.
+    fn objects(&self, world: &Value, kind: &str) -> Value {
+        let made = self.made.iter().filter(|(of, _)| of == kind);
+        let known = world[kind].as_array().into_iter().flatten();
+        known.chain(made.map(|(_, object)| object)).cloned().collect()
+    }
+
+    fn make(&mut self, kind: &str, spec: Value) -> Value {
+        let id = format!("new{kind}{}0123456789012", self.made.len());
+        let time = "2020-01-02T06:17:05Z";
+        let object = json!({
+            "ID": id, "Version": {"Index": 1}, "CreatedAt": time, "UpdatedAt": time, "Spec": spec,
+        });
+        self.made.push((kind.to_owned(), object));
+        json!({"ID": id})
+    }
 }
 
 impl FakeDaemon {
@@ -17,26 +44,26 @@ impl FakeDaemon {
     pub fn start(socket: &Path, world: &Path) -> Self {
         let world: Value = serde_json::from_slice(&std::fs::read(world).unwrap()).unwrap();
         let listener = UnixListener::bind(socket).unwrap();
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let (world, shared) = (Arc::new(world), seen.clone());
+        let state = Arc::new(Mutex::new(State::default()));
+        let (world, shared) = (Arc::new(world), state.clone());
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (world, seen) = (world.clone(), shared.clone());
+                let (world, state) = (world.clone(), shared.clone());
                 // A client that goes away ends its connection.
-                std::thread::spawn(move || drop(serve(stream, &world, &seen)));
+                std::thread::spawn(move || drop(serve(stream, &world, &state)));
             }
         });
-        Self { seen }
+        Self { state }
     }
 
-    /// Forgets what it was asked.
+    /// Forgets what it was asked, and what was made.
     pub fn forget(&self) {
-        self.seen.lock().unwrap().clear();
+        *self.state.lock().unwrap() = State::default();
     }
 
     /// What it was asked; `dir` is named `$DIR`.
     pub fn seen(&self, dir: &str) -> Vec<Value> {
-        let all = Value::Array(self.seen.lock().unwrap().clone()).to_string();
+        let all = Value::Array(self.state.lock().unwrap().seen.clone()).to_string();
         serde_json::from_str(&all.replace(dir, "$DIR")).unwrap()
     }
 }
@@ -49,14 +76,17 @@ struct Request {
     auth: Option<String>,
 }
 
-fn serve(stream: UnixStream, world: &Value, seen: &Mutex<Vec<Value>>) -> std::io::Result<()> {
+fn serve(stream: UnixStream, world: &Value, state: &Mutex<State>) -> std::io::Result<()> {
     let mut input = BufReader::new(stream.try_clone()?);
     let mut output = stream;
     while let Some(request) = read(&mut input)? {
-        if request.path != "/_ping" {
-            seen.lock().unwrap().push(noted(&request));
-        }
-        let (status, body) = answer(&request, world);
+        let (status, body) = {
+            let mut state = state.lock().unwrap();
+            if request.path != "/_ping" {
+                state.seen.push(noted(&request));
+            }
+            answer(&request, world, &mut state)
+        };
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let head = format!(
             "HTTP/1.1 {status} X\r\nApi-Version: 1.50\r\nSwarm: active/manager\r\nOstype: linux\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
@@ -152,7 +182,7 @@ fn noted(request: &Request) -> Value {
 
 const KINDS: [&str; 6] = ["services", "nodes", "tasks", "secrets", "configs", "networks"];
 
-fn answer(request: &Request, world: &Value) -> (u16, Value) {
+fn answer(request: &Request, world: &Value, state: &mut State) -> (u16, Value) {
     let parts: Vec<&str> = request.path.trim_matches('/').split('/').collect();
     let get = request.method == "GET";
     match parts[..] {
@@ -164,12 +194,19 @@ fn answer(request: &Request, world: &Value) -> (u16, Value) {
         ["swarm", ..] => (200, Value::Null),
         ["distribution", name, ..] if name.starts_with("pinned") => (200, world["distribution"].clone()),
         ["distribution", ..] => (403, json!({"message": "no such registry"})),
-        [kind] if KINDS.contains(&kind) => (200, listed(&world[kind], &request.query["filters"])),
+        [kind] if KINDS.contains(&kind) => {
+            let filters = request.query.get("filters").unwrap_or(&Value::Null);
+            (200, listed(&state.objects(world, kind), filters))
+        }
+        [kind @ ("secrets" | "configs"), "create"] => {
+            let spec = request.body.clone().unwrap_or_default();
+            (201, state.make(kind, spec))
+        }
         ["networks", "create"] => (201, json!({"Id": "newnetwork0123456789", "Warning": ""})),
         [kind, "create"] => (201, json!({"ID": format!("new{kind}0123456789012")})),
         [kind, reference, ..] if KINDS.contains(&kind) => {
             let reference = unescaped(reference);
-            match found(&world[kind], &reference) {
+            match found(&state.objects(world, kind), &reference) {
                 Some(object) if get => (200, object.clone()),
                 Some(_) if parts.get(2) == Some(&"update") && kind == "services" => {
                     (200, json!({"Warnings": null}))
