@@ -82,7 +82,9 @@ impl Site {
     }
 
     fn inspect(&self, service: &str) -> Value {
-        let text = self.docker(&format!("inspect {}", self.container(service))).ok();
+        let text = self
+            .docker(&format!("inspect {}", self.container(service)))
+            .ok();
         serde_json::from_str::<Value>(&text).unwrap()[0].take()
     }
 }
@@ -192,7 +194,9 @@ fn in_order(site: &Site) {
     ] {
         assert!(said.contains(line), "{said}");
     }
-    let listed = site.skep("stack services s --format {{.Name}}={{.Mode}}").ok();
+    let listed = site
+        .skep("stack services s --format {{.Name}}={{.Mode}}")
+        .ok();
     assert_eq!(
         listed,
         "s_db=replicated\ns_migrate=replicated job\ns_web=replicated"
@@ -212,7 +216,10 @@ fn beyond_docker(site: &Site) {
     let shm = site.exec("s_web", "grep /dev/shm /proc/mounts");
     assert!(shm.contains("size=8192k"), "{shm}");
     let scratch = site.exec("s_web", "grep /scratch /proc/mounts");
-    assert!(scratch.starts_with("tmpfs") && scratch.contains("size=1024k"), "{scratch}");
+    assert!(
+        scratch.starts_with("tmpfs") && scratch.contains("size=1024k"),
+        "{scratch}"
+    );
     let caps = site.exec("s_web", "grep CapEff /proc/self/status");
     assert!(!caps.contains("00000000a80425fb"), "all of them: {caps}");
     // The profile brings the service of the included file.
@@ -224,16 +231,25 @@ fn contents_change(site: &Site) {
     let before = site.container("s_web");
     stack_file(site, "good two");
     let plan = deploy(site, "k1", "--dry-run").ok();
-    assert!(plan.contains("update config  s_settings (new version 2)"), "{plan}");
+    assert!(
+        plan.contains("update config  s_settings (new version 2)"),
+        "{plan}"
+    );
     let said = deploy(site, "k2", "--detach=false").ok();
-    assert!(said.contains("Updating config s_settings (version 2)"), "{said}");
+    assert!(
+        said.contains("Updating config s_settings (version 2)"),
+        "{said}"
+    );
     assert!(said.contains("Updating secret s_key (version 2)"), "{said}");
     assert_ne!(site.container("s_web"), before);
     assert_eq!(site.exec("s_web", "cat /etc/settings"), "good two");
     assert_eq!(site.exec("s_web", "cat /run/secrets/key"), "k2");
     // Ours shows the name, Docker's every object: the old version is what a rollback needs.
     let names = |output: Output| output.ok();
-    assert_eq!(names(site.skep("config ls --format {{.Name}}")), "s_settings");
+    assert_eq!(
+        names(site.skep("config ls --format {{.Name}}")),
+        "s_settings"
+    );
     assert_eq!(
         names(site.docker("config ls --format {{.Name}}")),
         "s_settings\ns_settings.v2"
@@ -249,12 +265,21 @@ fn contents_change(site: &Site) {
 
 fn bad_contents_are_taken_back(site: &Site) {
     site.write("bad.txt", "wrong");
-    let refused = site.skep("config update s_settings FILES/bad.txt").refused();
+    let refused = site
+        .skep("config update s_settings FILES/bad.txt")
+        .refused();
     assert!(refused.contains("service s_web: "), "{refused}");
-    assert!(refused.contains("config s_settings stays as it was"), "{refused}");
+    assert!(
+        refused.contains("config s_settings stays as it was"),
+        "{refused}"
+    );
     eventually("the old content is back", || {
         let text = site.exec("s_web", "cat /etc/settings");
-        if text == "good two" { Ok(()) } else { Err(text) }
+        if text == "good two" {
+            Ok(())
+        } else {
+            Err(text)
+        }
     });
     let listed = site.docker("config ls --format {{.Name}}").ok();
     assert!(!listed.contains("v3"), "{listed}");
@@ -262,7 +287,11 @@ fn bad_contents_are_taken_back(site: &Site) {
     let said = site.skep("config update s_settings FILES/good.txt").ok();
     assert!(said.contains("Updating service s_web"), "{said}");
     assert_eq!(site.exec("s_web", "cat /etc/settings"), "good three");
-    assert!(site.skep("config inspect --pretty s_settings").ok().contains("good three"));
+    assert!(
+        site.skep("config inspect --pretty s_settings")
+            .ok()
+            .contains("good three")
+    );
 }
 
 fn prune(site: &Site) {
@@ -315,14 +344,20 @@ fn dockers_own_stacks_have_the_extras_by_labels() {
     // Docker cannot change a content; skep can, and Docker goes on with what it finds.
     site.write("c.txt", "two");
     let refused = site.docker("stack deploy -d -c FILES/v3.yml d").refused();
-    assert!(refused.contains("only updates to Labels are allowed"), "{refused}");
+    assert!(
+        refused.contains("only updates to Labels are allowed"),
+        "{refused}"
+    );
     site.skep("stack deploy -d=false -c FILES/v3.yml d").ok();
     assert_eq!(site.exec("d_web", "cat /c"), "two");
     // A mistake in a label is told at once.
     let refused = site
         .docker("service update --container-label-add skep.pid=mine d_web")
         .refused();
-    assert!(refused.contains("invalid value \"mine\" of label skep.pid: must be host"), "{refused}");
+    assert!(
+        refused.contains("invalid value \"mine\" of label skep.pid: must be host"),
+        "{refused}"
+    );
     forbidden(site);
 }
 
@@ -334,15 +369,31 @@ fn forbidden(mut site: Site) {
         .start_with(&["--service-extras", "device,shm-size"])
         .unwrap();
     let created = [
-        "service", "create", "-d", "--restart-condition", "none", "--no-resolve-image",
-        "--privileged", "--name", "root", &site.image, "sleep", "1000",
+        "service",
+        "create",
+        "-d",
+        "--restart-condition",
+        "none",
+        "--no-resolve-image",
+        "--privileged",
+        "--name",
+        "root",
+        &site.image,
+        "sleep",
+        "1000",
     ];
     eventually("the manager answers", || {
         let output = site.host().skep(&created);
-        if output.code == 0 { Ok(()) } else { Err(output.stderr) }
+        if output.code == 0 {
+            Ok(())
+        } else {
+            Err(output.stderr)
+        }
     });
     eventually("the task is rejected", || {
-        let shown = site.skep("service ps root --no-trunc --format {{.CurrentState}}|{{.Error}}").ok();
+        let shown = site
+            .skep("service ps root --no-trunc --format {{.CurrentState}}|{{.Error}}")
+            .ok();
         let why = "this node does not let services have skep.privileged";
         if shown.starts_with("Rejected") && shown.contains(why) {
             Ok(())

@@ -196,8 +196,7 @@ fn read(file: &str, kind: &Kind) -> Result<Vec<u8>, CliError> {
     if file == "-" {
         std::io::stdin().take(limit).read_to_end(&mut data)?;
     } else {
-        let of_file =
-            |error: std::io::Error| refused(format!("open {file}: {}", io_text(&error)));
+        let of_file = |error: std::io::Error| refused(format!("open {file}: {}", io_text(&error)));
         std::fs::File::open(file)
             .map_err(of_file)?
             .take(limit)
@@ -258,14 +257,16 @@ fn pretty(object: &Value, kind: &Kind) -> String {
         } else if is_config {
             format!("{head:<23}\t")
         } else if head.len() < 10 {
-            format!("{head}{}", " ".repeat(if head == "Driver:" { 12 } else { 14 }))
+            format!(
+                "{head}{}",
+                " ".repeat(if head == "Driver:" { 12 } else { 14 })
+            )
         } else {
             format!("{head:<19}")
         }
     };
-    let time = |field: &str| {
-        text(object, field).trim_end_matches('Z').replace('T', " ") + " +0000 utc\n"
-    };
+    let time =
+        |field: &str| text(object, field).trim_end_matches('Z').replace('T', " ") + " +0000 utc\n";
     let mut shown = format!(
         "{}{}\n{}{}\n",
         gap("ID:"),

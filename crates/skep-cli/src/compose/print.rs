@@ -11,7 +11,12 @@ use crate::output::go_duration;
 /// Keys in the order of Docker's types, by the key that they stand below. What is not in a list comes
 /// behind it, by name.
 const ORDERS: [(&str, &[&str]); 14] = [
-    ("", &["version", "services", "networks", "volumes", "secrets", "configs"]),
+    (
+        "",
+        &[
+            "version", "services", "networks", "volumes", "secrets", "configs",
+        ],
+    ),
     (
         "deploy",
         &[
@@ -28,16 +33,71 @@ const ORDERS: [(&str, &[&str]); 14] = [
     ),
     ("update_config", UPDATE),
     ("rollback_config", UPDATE),
-    ("healthcheck", &["test", "timeout", "interval", "retries", "start_period", "start_interval", "disable"]),
+    (
+        "healthcheck",
+        &[
+            "test",
+            "timeout",
+            "interval",
+            "retries",
+            "start_period",
+            "start_interval",
+            "disable",
+        ],
+    ),
     ("ports", &["mode", "target", "published", "protocol"]),
-    ("volumes.", &["type", "source", "target", "read_only", "consistency", "bind", "volume", "tmpfs"]),
+    (
+        "volumes.",
+        &[
+            "type",
+            "source",
+            "target",
+            "read_only",
+            "consistency",
+            "bind",
+            "volume",
+            "tmpfs",
+        ],
+    ),
     ("files", &["source", "target", "uid", "gid", "mode"]),
-    ("network", &["name", "driver", "driver_opts", "ipam", "external", "internal", "attachable", "labels"]),
-    ("volume", &["name", "driver", "driver_opts", "external", "labels"]),
-    ("secret", &["name", "file", "external", "labels", "driver", "driver_opts", "template_driver"]),
-    ("restart_policy", &["condition", "delay", "max_attempts", "window"]),
+    (
+        "network",
+        &[
+            "name",
+            "driver",
+            "driver_opts",
+            "ipam",
+            "external",
+            "internal",
+            "attachable",
+            "labels",
+        ],
+    ),
+    (
+        "volume",
+        &["name", "driver", "driver_opts", "external", "labels"],
+    ),
+    (
+        "secret",
+        &[
+            "name",
+            "file",
+            "external",
+            "labels",
+            "driver",
+            "driver_opts",
+            "template_driver",
+        ],
+    ),
+    (
+        "restart_policy",
+        &["condition", "delay", "max_attempts", "window"],
+    ),
     ("ulimit", &["soft", "hard"]),
-    ("placement", &["constraints", "preferences", "max_replicas_per_node"]),
+    (
+        "placement",
+        &["constraints", "preferences", "max_replicas_per_node"],
+    ),
 ];
 const UPDATE: &[&str] = &[
     "parallelism",
@@ -113,7 +173,10 @@ fn settle(service: &mut Value, loaded: &Loaded) -> Result<(), CliError> {
             *value = go_duration(nanos).into();
         }
     }
-    if let Some(options) = service.pointer_mut("/logging/options").and_then(Value::as_object_mut) {
+    if let Some(options) = service
+        .pointer_mut("/logging/options")
+        .and_then(Value::as_object_mut)
+    {
         for (_, value) in options {
             *value = plain(value).into();
         }

@@ -44,8 +44,8 @@ enum Shape {
 }
 
 use Shape::{
-    Any, Duration, Entries, Flag, Integer, List, ListOrNamed, Map, Number, Pairs, Text, TextOrEntries,
-    TextOrList, TextOrMap,
+    Any, Duration, Entries, Flag, Integer, List, ListOrNamed, Map, Number, Pairs, Text,
+    TextOrEntries, TextOrList, TextOrMap,
 };
 
 /// Checks a whole file.
@@ -132,7 +132,8 @@ fn check_value(value: &Value, at: &str, shape: Shape, everywhere: bool) -> Resul
         Number => value.is_number() || value.is_string(),
         List => value.is_array(),
         Pairs => {
-            let is_bad = |value: &Value| value.is_boolean() || value.is_array() || value.is_object();
+            let is_bad =
+                |value: &Value| value.is_boolean() || value.is_array() || value.is_object();
             let odd = value.as_object().into_iter().flatten();
             // The specification takes flags too.
             if let Some((key, _)) = odd.filter(|_| !everywhere).find(|(_, value)| is_bad(value)) {

@@ -25,7 +25,10 @@ impl State {
     fn objects(&self, world: &Value, kind: &str) -> Value {
         let made = self.made.iter().filter(|(of, _)| of == kind);
         let known = world[kind].as_array().into_iter().flatten();
-        known.chain(made.map(|(_, object)| object)).cloned().collect()
+        known
+            .chain(made.map(|(_, object)| object))
+            .cloned()
+            .collect()
     }
 
     fn make(&mut self, kind: &str, spec: Value) -> Value {
@@ -87,7 +90,11 @@ fn serve(stream: UnixStream, world: &Value, state: &Mutex<State>) -> std::io::Re
             }
             answer(&request, world, &mut state)
         };
-        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let body = if body.is_null() {
+            String::new()
+        } else {
+            body.to_string()
+        };
         let head = format!(
             "HTTP/1.1 {status} X\r\nApi-Version: 1.50\r\nSwarm: active/manager\r\nOstype: linux\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
             body.len()
@@ -146,8 +153,13 @@ fn pairs(query: &str) -> Map<String, Value> {
     all.map(|pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         let value = unescaped(value);
-        let parsed = value.starts_with('{').then(|| serde_json::from_str(&value).ok());
-        (key.to_owned(), parsed.flatten().unwrap_or(Value::String(value)))
+        let parsed = value
+            .starts_with('{')
+            .then(|| serde_json::from_str(&value).ok());
+        (
+            key.to_owned(),
+            parsed.flatten().unwrap_or(Value::String(value)),
+        )
     })
     .collect()
 }
@@ -158,7 +170,11 @@ fn unescaped(text: &str) -> String {
     while let Some(byte) = rest.next() {
         let hex = |byte: Option<u8>| char::from(byte.unwrap_or(b'0')).to_digit(16).unwrap_or(0);
         match byte {
-            b'%' => bytes.push((hex(rest.next()) * 16 + hex(rest.next())).try_into().unwrap()),
+            b'%' => bytes.push(
+                (hex(rest.next()) * 16 + hex(rest.next()))
+                    .try_into()
+                    .unwrap(),
+            ),
             b'+' => bytes.push(b' '),
             other => bytes.push(other),
         }
@@ -180,7 +196,9 @@ fn noted(request: &Request) -> Value {
     noted
 }
 
-const KINDS: [&str; 6] = ["services", "nodes", "tasks", "secrets", "configs", "networks"];
+const KINDS: [&str; 6] = [
+    "services", "nodes", "tasks", "secrets", "configs", "networks",
+];
 
 fn answer(request: &Request, world: &Value, state: &mut State) -> (u16, Value) {
     let parts: Vec<&str> = request.path.trim_matches('/').split('/').collect();
@@ -192,7 +210,9 @@ fn answer(request: &Request, world: &Value, state: &mut State) -> (u16, Value) {
         ["swarm", "init"] => (200, world["nodes"][1]["ID"].clone()),
         ["swarm", "unlockkey"] => (200, json!({"UnlockKey": "SWMKEY-1-abc"})),
         ["swarm", ..] => (200, Value::Null),
-        ["distribution", name, ..] if name.starts_with("pinned") => (200, world["distribution"].clone()),
+        ["distribution", name, ..] if name.starts_with("pinned") => {
+            (200, world["distribution"].clone())
+        }
         ["distribution", ..] => (403, json!({"message": "no such registry"})),
         [kind] if KINDS.contains(&kind) => {
             let filters = request.query.get("filters").unwrap_or(&Value::Null);
@@ -214,7 +234,10 @@ fn answer(request: &Request, world: &Value, state: &mut State) -> (u16, Value) {
                 Some(_) => (200, Value::Null),
                 None => {
                     let one = &kind[..kind.len() - 1];
-                    (404, json!({"message": format!("{one} {reference} not found")}))
+                    (
+                        404,
+                        json!({"message": format!("{one} {reference} not found")}),
+                    )
                 }
             }
         }
@@ -223,8 +246,12 @@ fn answer(request: &Request, world: &Value, state: &mut State) -> (u16, Value) {
 }
 
 fn text<'a>(value: &'a Value, pointers: &[&str]) -> &'a str {
-    let all = pointers.iter().filter_map(|pointer| value.pointer(pointer)?.as_str());
-    all.filter(|text| !text.is_empty()).next().unwrap_or_default()
+    let all = pointers
+        .iter()
+        .filter_map(|pointer| value.pointer(pointer)?.as_str());
+    all.filter(|text| !text.is_empty())
+        .next()
+        .unwrap_or_default()
 }
 
 fn id(object: &Value) -> &str {
@@ -245,23 +272,38 @@ fn found<'a>(objects: &'a Value, reference: &str) -> Option<&'a Value> {
 
 fn listed(objects: &Value, filters: &Value) -> Value {
     let is_wanted = |object: &&Value| {
-        filters.as_object().into_iter().flatten().all(|(key, values)| {
-            let values: Vec<&String> = values.as_object().into_iter().flat_map(Map::keys).collect();
-            let any = |is: &dyn Fn(&str) -> bool| values.iter().any(|value| is(value));
-            let labels = object.pointer("/Spec/Labels").or_else(|| object.get("Labels"));
-            match key.as_str() {
-                "label" => values.iter().all(|label| {
-                    let (key, value) = label.split_once('=').unwrap_or((label, ""));
-                    let known = labels.and_then(|labels| labels.get(key));
-                    known.is_some_and(|known| !label.contains('=') || known == value)
-                }),
-                "name" if object.get("ServiceID").is_none() => any(&|wanted| name(object).starts_with(wanted)),
-                "id" => any(&|wanted| id(object).starts_with(wanted)),
-                "service" => any(&|wanted| object["ServiceID"] == wanted),
-                "node" => any(&|wanted| object["NodeID"] == wanted),
-                _ => true,
-            }
-        })
+        filters
+            .as_object()
+            .into_iter()
+            .flatten()
+            .all(|(key, values)| {
+                let values: Vec<&String> =
+                    values.as_object().into_iter().flat_map(Map::keys).collect();
+                let any = |is: &dyn Fn(&str) -> bool| values.iter().any(|value| is(value));
+                let labels = object
+                    .pointer("/Spec/Labels")
+                    .or_else(|| object.get("Labels"));
+                match key.as_str() {
+                    "label" => values.iter().all(|label| {
+                        let (key, value) = label.split_once('=').unwrap_or((label, ""));
+                        let known = labels.and_then(|labels| labels.get(key));
+                        known.is_some_and(|known| !label.contains('=') || known == value)
+                    }),
+                    "name" if object.get("ServiceID").is_none() => {
+                        any(&|wanted| name(object).starts_with(wanted))
+                    }
+                    "id" => any(&|wanted| id(object).starts_with(wanted)),
+                    "service" => any(&|wanted| object["ServiceID"] == wanted),
+                    "node" => any(&|wanted| object["NodeID"] == wanted),
+                    _ => true,
+                }
+            })
     };
-    objects.as_array().into_iter().flatten().filter(is_wanted).cloned().collect()
+    objects
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(is_wanted)
+        .cloned()
+        .collect()
 }

@@ -88,7 +88,10 @@ fn compare(case: &Case, dir: &Path, daemon: &FakeDaemon) -> Option<String> {
         .env("PATH", "/usr/bin:/bin")
         .env("HOME", dir)
         .env("DOCKER_CONFIG", dir.join(".docker"))
-        .env("DOCKER_HOST", format!("unix://{}", dir.join("d.sock").display()))
+        .env(
+            "DOCKER_HOST",
+            format!("unix://{}", dir.join("d.sock").display()),
+        )
         .env("FROM_ENV", "from env")
         .output()
         .unwrap();

@@ -50,7 +50,12 @@ async fn pretty(context: &Context, matches: &Matches) -> Result<(), CliError> {
         .as_array()
         .into_iter()
         .flatten()
-        .map(|network| (text(network, "/Id").to_owned(), text(network, "/Name").to_owned()))
+        .map(|network| {
+            (
+                text(network, "/Id").to_owned(),
+                text(network, "/Name").to_owned(),
+            )
+        })
         .collect();
     let mut errors = Vec::new();
     for name in matches.args() {

@@ -69,7 +69,10 @@ fn head(out: &mut String, service: &Value) {
     if let Some(labels) = spec["Labels"].as_object().filter(|map| !map.is_empty()) {
         line(out, "Labels:");
         for (key, value) in labels {
-            line(out, &format!(" {key}={}", value.as_str().unwrap_or_default()));
+            line(
+                out,
+                &format!(" {key}={}", value.as_str().unwrap_or_default()),
+            );
         }
     }
     let shown = match mode(service) {
@@ -94,7 +97,10 @@ fn update_status(out: &mut String, status: &Value) {
     if let Some(time) = status["StartedAt"].as_str() {
         line(out, &format!(" Started:\t{}", crate::output::ago(time)));
     }
-    if let Some(time) = status["CompletedAt"].as_str().filter(|_| state == "completed") {
+    if let Some(time) = status["CompletedAt"]
+        .as_str()
+        .filter(|_| state == "completed")
+    {
         line(out, &format!(" Completed:\t{}", crate::output::ago(time)));
     }
     line(out, &format!(" Message:\t{}", text(status, "/Message")));
@@ -127,9 +133,15 @@ fn update_config(out: &mut String, kind: &str, config: &Value) {
     if let Some(delay) = config["Delay"].as_i64().filter(|delay| *delay > 0) {
         line(out, &format!(" Delay:\t\t{}", go_duration(delay)));
     }
-    line(out, &format!(" On failure:\t{}", text(config, "/FailureAction")));
+    line(
+        out,
+        &format!(" On failure:\t{}", text(config, "/FailureAction")),
+    );
     if let Some(monitor) = config["Monitor"].as_i64().filter(|monitor| *monitor > 0) {
-        line(out, &format!(" Monitoring Period: {}", go_duration(monitor)));
+        line(
+            out,
+            &format!(" Monitoring Period: {}", go_duration(monitor)),
+        );
     }
     let ratio = config["MaxFailureRatio"].as_f64().unwrap_or(0.0);
     line(out, &format!(" Max failure ratio: {ratio}"));
@@ -160,7 +172,9 @@ fn container_lines(out: &mut String, container: &Value) {
 /// What Docker's services cannot have.
 fn extras(out: &mut String, container: &Value) {
     for extra in Extra::ALL {
-        let value = container["Labels"][extra.label()].as_str().unwrap_or_default();
+        let value = container["Labels"][extra.label()]
+            .as_str()
+            .unwrap_or_default();
         if value.is_empty() {
             continue;
         }
@@ -188,10 +202,16 @@ fn capabilities(out: &mut String, container: &Value) {
             line(out, &format!("{head} {list}"));
         }
     }
-    if let Some(sysctls) = container["Sysctls"].as_object().filter(|map| !map.is_empty()) {
+    if let Some(sysctls) = container["Sysctls"]
+        .as_object()
+        .filter(|map| !map.is_empty())
+    {
         line(out, "SysCtls:");
         for (key, value) in sysctls {
-            line(out, &format!(" {key}: {}", value.as_str().unwrap_or_default()));
+            line(
+                out,
+                &format!(" {key}: {}", value.as_str().unwrap_or_default()),
+            );
         }
     }
     let mut limits = items(&container["Ulimits"]).peekable();
@@ -241,7 +261,10 @@ fn log_driver(out: &mut String, driver: &Value) {
         line(out, " LogOpts:");
         for (key, value) in options {
             let head = format!("{key}:");
-            line(out, &format!("  {head:<16}{}", value.as_str().unwrap_or_default()));
+            line(
+                out,
+                &format!("  {head:<16}{}", value.as_str().unwrap_or_default()),
+            );
         }
     }
     out.push('\n');
@@ -283,7 +306,10 @@ fn ports(out: &mut String, ports: &Value) {
         line(out, &format!("  TargetPort = {}", port["TargetPort"]));
         // Docker's template leaves a space behind the last.
         let end = if at == last { " " } else { "" };
-        line(out, &format!("  PublishMode = {}{end}", text(port, "/PublishMode")));
+        line(
+            out,
+            &format!("  PublishMode = {}{end}", text(port, "/PublishMode")),
+        );
     }
 }
 

@@ -67,8 +67,7 @@ pub(super) async fn ps(context: &Context, matches: &Matches) -> Result<(), CliEr
 pub(super) async fn services(context: &Context, matches: &Matches) -> Result<(), CliError> {
     let name = checked_name(matches.arg(0))?;
     let given = crate::client::filters(matches.list("filter"))?;
-    let mut filters: Value =
-        serde_json::from_str(&given).unwrap_or_else(|_| json!({}));
+    let mut filters: Value = serde_json::from_str(&given).unwrap_or_else(|_| json!({}));
     filters["label"][format!("{NAMESPACE_LABEL}={name}")] = true.into();
     let services = context
         .client

@@ -63,13 +63,21 @@ mod tests {
 
     #[test]
     fn nodes_are_counted_by_what_they_have() {
-        let tls = |root: &str, key: &str| {
-            json!({"TrustRoot": root, "CertIssuerSubject": "s", "CertIssuerPublicKey": key})
-        };
+        let tls = |root: &str, key: &str| json!({"TrustRoot": root, "CertIssuerSubject": "s", "CertIssuerPublicKey": key});
         let node = |tls: Value| json!({"Description": {"TLSInfo": tls}});
-        let nodes = [node(tls("new", "k2")), node(tls("old", "k2")), node(tls("old", "k1"))];
+        let nodes = [
+            node(tls("new", "k2")),
+            node(tls("old", "k2")),
+            node(tls("old", "k1")),
+        ];
         let lines = progress(&json!({"TLSInfo": tls("new", "k2")}), &nodes);
-        assert!(lines.contains("rotated TLS certificates:  2/3 nodes"), "{lines}");
-        assert!(lines.ends_with("rotated CA certificates:  1/3 nodes"), "{lines}");
+        assert!(
+            lines.contains("rotated TLS certificates:  2/3 nodes"),
+            "{lines}"
+        );
+        assert!(
+            lines.ends_with("rotated CA certificates:  1/3 nodes"),
+            "{lines}"
+        );
     }
 }

@@ -67,7 +67,9 @@ fn external_ca(csv: &str) -> Result<Value, CliError> {
                     ))
                 })?;
                 if !is_pem(&text) {
-                    return Err(bad("CA cert for external CA must be in PEM format".to_owned()));
+                    return Err(bad(
+                        "CA cert for external CA must be in PEM format".to_owned()
+                    ));
                 }
                 ca["CACert"] = text.into();
             }
@@ -78,7 +80,9 @@ fn external_ca(csv: &str) -> Result<Value, CliError> {
     }
     for (field, name) in [("Protocol", "protocol"), ("URL", "url")] {
         if ca.get(field).is_none() {
-            return Err(bad(format!("the external-ca option needs a {name}= parameter")));
+            return Err(bad(format!(
+                "the external-ca option needs a {name}= parameter"
+            )));
         }
     }
     ca["Options"] = Value::Object(options);
@@ -136,7 +140,10 @@ pub(super) fn pools(matches: &Matches) -> Result<Vec<&str>, CliError> {
 /// An address or interface, with a port.
 pub(super) fn listen_addr(matches: &Matches) -> Result<String, CliError> {
     let given = matches.text("listen-addr");
-    let (host, port) = match given.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+    let (host, port) = match given
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once(']'))
+    {
         Some((_, rest)) => (given, rest.strip_prefix(':').unwrap_or_default()),
         None => given.split_once(':').unwrap_or((given, "")),
     };

@@ -263,10 +263,18 @@ fn environment_of(service: &Value) -> Result<Vec<String>, CliError> {
 /// The variables of a service by name; null where the caller has no value.
 pub(in crate::compose) fn environment_map(service: &Value) -> Result<Map<String, Value>, CliError> {
     let mut names: Map<String, Value> = match &service["environment"] {
-        Value::Object(map) => map.iter().map(|(key, _)| (key.clone(), Value::Null)).collect(),
+        Value::Object(map) => map
+            .iter()
+            .map(|(key, _)| (key.clone(), Value::Null))
+            .collect(),
         list => strings(list)
             .iter()
-            .map(|entry| (entry.split('=').next().unwrap_or(entry).to_owned(), Value::Null))
+            .map(|entry| {
+                (
+                    entry.split('=').next().unwrap_or(entry).to_owned(),
+                    Value::Null,
+                )
+            })
             .collect(),
     };
     for entry in environment_of(service)? {

@@ -2,8 +2,8 @@
 
 use super::Key;
 use super::Shape::{
-    Any, Duration, Entries, Flag, Integer, List, ListOrNamed, Map, Number, Pairs, Text, TextOrEntries,
-    TextOrList, TextOrMap,
+    Any, Duration, Entries, Flag, Integer, List, ListOrNamed, Map, Number, Pairs, Text,
+    TextOrEntries, TextOrList, TextOrMap,
 };
 
 const SERVICE: &[Key] = &[

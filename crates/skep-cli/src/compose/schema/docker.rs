@@ -1,6 +1,8 @@
 //! Keys of Docker's version 3.13.
 
-use super::Shape::{self, Any, Duration, Entries, Flag, Integer, List, Map, Number, Pairs, Text, TextOrList};
+use super::Shape::{
+    self, Any, Duration, Entries, Flag, Integer, List, Map, Number, Pairs, Text, TextOrList,
+};
 
 const SERVICE: &[(&str, Shape)] = &[
     ("build", Any),
