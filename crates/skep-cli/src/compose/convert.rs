@@ -3,7 +3,7 @@
 mod deploy;
 mod service;
 
-pub(super) use service::environment_map;
+pub(super) use service::{environment_map, host_pairs};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

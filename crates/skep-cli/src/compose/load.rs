@@ -26,6 +26,8 @@ pub(crate) struct LoadOptions {
     pub profiles: Vec<String>,
     /// Files to read instead of `.env`.
     pub env_files: Vec<String>,
+    /// Whether what is not used stays, to be shown.
+    pub keeps_ignored: bool,
 }
 
 /// A stack file, merged, checked and in its long forms.
@@ -94,7 +96,9 @@ pub(crate) fn load(options: &LoadOptions) -> Result<Loaded, CliError> {
             depends::check(services)?;
         }
         have_images(services)?;
-        warnings.extend(dialect.ignore(services));
+        if !options.keeps_ignored {
+            warnings.extend(dialect.ignore(services));
+        }
     }
     Ok(Loaded {
         file,

@@ -10,7 +10,7 @@ const KEYED: [(&str, &str); 4] = [
     ("volumes", "target"),
 ];
 /// What is replaced as a whole.
-const REPLACED: [&str; 4] = ["command", "entrypoint", "ulimits", "test"];
+const REPLACED: [&str; 5] = ["command", "entrypoint", "ulimits", "test", "aliases"];
 
 /// `base` with `over` laid over it.
 pub(super) fn merge(base: Value, over: Value) -> Value {
@@ -77,6 +77,9 @@ fn merge_list(key: &str, mut known: Vec<Value>, new: Vec<Value>) -> Vec<Value> {
             for entry in new {
                 known.retain(|old| old[field] != entry[field]);
                 known.push(entry);
+            }
+            if key == "ports" {
+                known.sort_by_key(|port| port["published"].as_u64());
             }
         }
         None => known.extend(new),

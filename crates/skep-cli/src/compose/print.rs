@@ -10,7 +10,7 @@ use crate::output::go_duration;
 
 /// Keys in the order of Docker's types, by the key that they stand below. What is not in a list comes
 /// behind it, by name.
-const ORDERS: [(&str, &[&str]); 14] = [
+const ORDERS: [(&str, &[&str]); 15] = [
     (
         "",
         &[
@@ -89,6 +89,7 @@ const ORDERS: [(&str, &[&str]); 14] = [
             "template_driver",
         ],
     ),
+    ("reservations", &["cpus", "memory", "generic_resources", "devices"]),
     (
         "restart_policy",
         &["condition", "delay", "max_attempts", "window"],
@@ -111,6 +112,9 @@ const UPDATE: &[&str] = &[
 /// The merged file as text.
 pub(crate) fn print(loaded: &Loaded) -> Result<String, CliError> {
     let mut file = loaded.file.clone();
+    if !file["version"].is_null() {
+        file["version"] = super::dialect::version(&file)?.into();
+    }
     if let Some(services) = file.get_mut("services").and_then(Value::as_object_mut) {
         for (_, service) in services {
             settle(service, loaded)?;
@@ -173,6 +177,12 @@ fn settle(service: &mut Value, loaded: &Loaded) -> Result<(), CliError> {
             *value = go_duration(nanos).into();
         }
     }
+    let hosts = super::convert::host_pairs(service)?;
+    if !hosts.is_empty() {
+        let text =
+            |(host, ip): &(String, String)| format!("{host}:{}", ip.trim_matches(['[', ']']));
+        service["extra_hosts"] = hosts.iter().map(text).collect::<Vec<_>>().into();
+    }
     if let Some(options) = service
         .pointer_mut("/logging/options")
         .and_then(Value::as_object_mut)
@@ -209,7 +219,14 @@ fn emit(out: &mut String, value: &Value, path: &[&str], depth: usize) {
             let order = order(path);
             let rank = |key: &str| order.iter().position(|k| *k == key).unwrap_or(order.len());
             let mut keys: Vec<&String> = map.keys().collect();
-            keys.sort_by_key(|key| (rank(key), key.as_str()));
+            // Go's names have another order here: EnvFile, Hostname.
+            let go = |key: &str| match key {
+                "env_file" => "environment~",
+                "healthcheck" => "hostname~",
+                key => key,
+            }
+            .to_owned();
+            keys.sort_by_key(|key| (rank(key), go(key)));
             for key in keys {
                 out.push_str(&format!("{space}{}:", scalar_text(key)));
                 let inner: Vec<&str> = path.iter().copied().chain([key.as_str()]).collect();

@@ -1,7 +1,7 @@
 //! A daemon that knows a recorded world, accepts everything, and remembers what it was asked, and which
 //! secrets and configs were made.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -246,12 +246,10 @@ fn answer(request: &Request, world: &Value, state: &mut State) -> (u16, Value) {
 }
 
 fn text<'a>(value: &'a Value, pointers: &[&str]) -> &'a str {
-    let all = pointers
+    let mut all = pointers
         .iter()
         .filter_map(|pointer| value.pointer(pointer)?.as_str());
-    all.filter(|text| !text.is_empty())
-        .next()
-        .unwrap_or_default()
+    all.find(|text| !text.is_empty()).unwrap_or_default()
 }
 
 fn id(object: &Value) -> &str {

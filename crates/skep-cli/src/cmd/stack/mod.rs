@@ -123,11 +123,19 @@ fn load_options(matches: &Matches) -> Result<LoadOptions, CliError> {
         no_interpolation: matches.flag("skip-interpolation"),
         profiles,
         env_files: texts("env-file"),
+        keeps_ignored: false,
     })
 }
 
 async fn config(_: &Context, matches: &Matches) -> Result<(), CliError> {
-    let loaded = load(&load_options(matches)?)?;
+    let loaded = load(&LoadOptions {
+        keeps_ignored: true,
+        ..load_options(matches)?
+    })?;
+    loaded
+        .warnings
+        .iter()
+        .for_each(|warning| eprintln!("{warning}"));
     let text = crate::compose::print(&loaded)?;
     print!("{text}");
     Ok(())

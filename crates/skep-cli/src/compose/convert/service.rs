@@ -254,8 +254,6 @@ fn environment_of(service: &Value) -> Result<Vec<String>, CliError> {
     };
     all.extend(given);
     let mut all = environment(&[], &all)?;
-    // A name that the caller has no value for is left out.
-    all.retain(|entry| entry.contains('='));
     all.sort();
     Ok(all)
 }
@@ -336,7 +334,15 @@ fn healthcheck(service: &Value) -> Result<Option<Value>, CliError> {
 
 /// `host:ip` or a map, as `ip host`.
 fn hosts(service: &Value) -> Result<Vec<String>, CliError> {
-    let pairs: Vec<(String, String)> = match &service["extra_hosts"] {
+    Ok(host_pairs(service)?
+        .iter()
+        .map(|(host, ip)| format!("{} {host}", ip.trim_matches(['[', ']'])))
+        .collect())
+}
+
+/// Hosts and their addresses.
+pub(in crate::compose) fn host_pairs(service: &Value) -> Result<Vec<(String, String)>, CliError> {
+    Ok(match &service["extra_hosts"] {
         Value::Object(map) => map
             .iter()
             .map(|(host, ip)| (host.clone(), plain(ip)))
@@ -352,11 +358,7 @@ fn hosts(service: &Value) -> Result<Vec<String>, CliError> {
             })
             .collect::<Result<_, _>>()?,
         _ => Vec::new(),
-    };
-    Ok(pairs
-        .iter()
-        .map(|(host, ip)| format!("{} {host}", ip.trim_matches(['[', ']'])))
-        .collect())
+    })
 }
 
 fn dns(service: &Value, container: &mut Value) {

@@ -1,0 +1,134 @@
+//! Lines that are drawn over on a terminal, and printed when they change elsewhere.
+
+use std::io::{IsTerminal as _, Write as _};
+
+use super::view::{Line, View};
+use crate::output::truncated;
+
+/// More tasks than this have no line each.
+const MOST_LINES: usize = 20;
+const BAR: usize = 50;
+const STATES: [&str; 9] = [
+    "new",
+    "allocated",
+    "pending",
+    "assigned",
+    "accepted",
+    "preparing",
+    "ready",
+    "starting",
+    "running",
+];
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Screen {
+    quiet: bool,
+    terminal: bool,
+    drawn: usize,
+    last: Vec<String>,
+    body: Vec<String>,
+    verify: String,
+    rollback: Option<String>,
+}
+
+impl Screen {
+    pub(super) fn new(quiet: bool) -> Self {
+        Self {
+            quiet,
+            terminal: std::io::stdout().is_terminal(),
+            drawn: 0,
+            last: Vec::new(),
+            body: Vec::new(),
+            verify: String::new(),
+            rollback: None,
+        }
+    }
+
+    /// From here on a rollback is shown.
+    pub(super) fn rolls_back(&mut self, message: &str) {
+        if self.rollback.is_none() {
+            self.rollback = Some(message.to_owned());
+        }
+    }
+
+    /// Shows how far the service is.
+    pub(super) fn show(&mut self, view: &View) {
+        let mut lines: Vec<String> = self
+            .rollback
+            .iter()
+            .map(|message| format!("rollback: {message}"))
+            .collect();
+        lines.extend(view.heads(self.rollback.is_some()));
+        if view.tasks().len() <= MOST_LINES {
+            // Without a terminal the tasks are named, and told about when they fail.
+            let is_terminal = self.terminal;
+            lines.extend(view.tasks().iter().map(|task| line(task, is_terminal)));
+        }
+        self.body = lines;
+        self.draw();
+    }
+
+    /// Shows what is waited for behind the tasks.
+    pub(super) fn verify(&mut self, text: &str) {
+        self.verify = format!("verify: {text}");
+        self.draw();
+    }
+
+    /// Shows the last line.
+    pub(super) fn finish(&mut self, text: &str) {
+        text.clone_into(&mut self.verify);
+        self.draw();
+    }
+
+    fn draw(&mut self) {
+        let mut lines = self.body.clone();
+        if !self.verify.is_empty() {
+            lines.push(self.verify.clone());
+        }
+        if self.quiet || lines == self.last {
+            return;
+        }
+        let mut out = std::io::stdout().lock();
+        // A terminal that went away has nobody to tell.
+        if self.terminal {
+            if self.drawn > 0 {
+                let _ = write!(out, "\x1b[{}A", self.drawn);
+            }
+            for line in &lines {
+                let _ = writeln!(out, "\x1b[2K{line}");
+            }
+            let _ = write!(out, "\x1b[0J");
+        } else {
+            for line in lines.iter().filter(|line| !self.last.contains(line)) {
+                let _ = writeln!(out, "{line}");
+            }
+        }
+        let _ = out.flush();
+        self.drawn = lines.len();
+        self.last = lines;
+    }
+}
+
+/// `1/3: running   [====>   ]`
+fn line(task: &Line, with_bar: bool) -> String {
+    let label = &task.label;
+    if !task.error.is_empty() {
+        return format!("{label}: {}", truncated(&task.error.replace('\n', " "), 75));
+    }
+    if !with_bar {
+        return format!("{label}:  ");
+    }
+    let state = &task.state;
+    let step = STATES
+        .iter()
+        .position(|known| known == state)
+        .map_or(STATES.len(), |at| at + 1);
+    let width = BAR * step / STATES.len();
+    let arrow = if width < BAR { ">" } else { "" };
+    format!(
+        "{label}: {state:<9} [{}{arrow}{}]",
+        "=".repeat(width),
+        " ".repeat(BAR - width - arrow.len())
+    )
+}
