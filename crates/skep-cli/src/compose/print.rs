@@ -89,7 +89,10 @@ const ORDERS: [(&str, &[&str]); 15] = [
             "template_driver",
         ],
     ),
-    ("reservations", &["cpus", "memory", "generic_resources", "devices"]),
+    (
+        "reservations",
+        &["cpus", "memory", "generic_resources", "devices"],
+    ),
     (
         "restart_policy",
         &["condition", "delay", "max_attempts", "window"],
@@ -220,12 +223,14 @@ fn emit(out: &mut String, value: &Value, path: &[&str], depth: usize) {
             let rank = |key: &str| order.iter().position(|k| *k == key).unwrap_or(order.len());
             let mut keys: Vec<&String> = map.keys().collect();
             // Go's names have another order here: EnvFile, Hostname.
-            let go = |key: &str| match key {
-                "env_file" => "environment~",
-                "healthcheck" => "hostname~",
-                key => key,
-            }
-            .to_owned();
+            let go = |key: &str| {
+                match key {
+                    "env_file" => "environment~",
+                    "healthcheck" => "hostname~",
+                    key => key,
+                }
+                .to_owned()
+            };
             keys.sort_by_key(|key| (rank(key), go(key)));
             for key in keys {
                 out.push_str(&format!("{space}{}:", scalar_text(key)));

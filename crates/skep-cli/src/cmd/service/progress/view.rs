@@ -96,8 +96,14 @@ impl View {
     pub(super) fn heads(&self, rolls_back: bool) -> Vec<String> {
         match self {
             Self::Running { done, wanted, .. } => {
-                let how = if rolls_back { "rolling back update: " } else { "" };
-                vec![format!("overall progress: {how}{done} out of {wanted} tasks")]
+                let how = if rolls_back {
+                    "rolling back update: "
+                } else {
+                    ""
+                };
+                vec![format!(
+                    "overall progress: {how}{done} out of {wanted} tasks"
+                )]
             }
             Self::Job {
                 completed,
@@ -137,7 +143,14 @@ fn job_view(
     View::Job {
         completed: in_state(&["complete"]),
         wanted,
-        active: in_state(&["assigned", "accepted", "preparing", "ready", "starting", "running"]),
+        active: in_state(&[
+            "assigned",
+            "accepted",
+            "preparing",
+            "ready",
+            "starting",
+            "running",
+        ]),
         at_once,
         tasks: lines(&newest, wanted, is_global),
     }
@@ -216,9 +229,15 @@ mod tests {
     #[test]
     fn replicas_count_when_they_run_where_nodes_are_up() {
         let two = json!({"Replicated": {"Replicas": 2}});
-        let tasks = [task(1, "running", "running", 1), task(2, "starting", "running", 1)];
+        let tasks = [
+            task(1, "running", "running", 1),
+            task(2, "starting", "running", 1),
+        ];
         let (lines, done) = heads(two.clone(), &tasks);
-        assert_eq!((lines, done), (vec!["overall progress: 1 out of 2 tasks".to_owned()], false));
+        assert_eq!(
+            (lines, done),
+            (vec!["overall progress: 1 out of 2 tasks".to_owned()], false)
+        );
         // A task that is being ended is none; the newest of a slot counts.
         let tasks = [
             task(1, "failed", "shutdown", 1),
@@ -232,16 +251,26 @@ mod tests {
     #[test]
     fn jobs_count_completions_and_what_is_active() {
         let job = json!({"ReplicatedJob": {"TotalCompletions": 3, "MaxConcurrent": 2}});
-        let tasks = [task(0, "complete", "complete", 1), task(1, "running", "complete", 1)];
+        let tasks = [
+            task(0, "complete", "complete", 1),
+            task(1, "running", "complete", 1),
+        ];
         let (lines, done) = heads(job.clone(), &tasks);
         assert_eq!(
             lines,
-            ["job progress: 1 out of 3 complete", "active tasks: 1 out of 2 tasks"]
+            [
+                "job progress: 1 out of 3 complete",
+                "active tasks: 1 out of 2 tasks"
+            ]
         );
         assert!(!done);
         let nodes = json!([]);
         let view = View::of(&json!({"Spec": {"Mode": job}}), &tasks, &nodes);
-        let labels: Vec<_> = view.tasks().iter().map(|line| line.label.as_str()).collect();
+        let labels: Vec<_> = view
+            .tasks()
+            .iter()
+            .map(|line| line.label.as_str())
+            .collect();
         assert_eq!(labels, ["1/3", "2/3"]);
     }
 }
