@@ -10,6 +10,7 @@ use crate::run as run_command;
 const BENCHES: [(&str, &str, &str, &str); 7] = [
     ("engine", "skep", "--example", "bench_engine"),
     ("cluster", "skep", "--example", "bench_cluster"),
+    ("managers", "skep", "--example", "bench_managers"),
     ("scheduler", "skep-manager", "--bench", "scheduler"),
     ("manager", "skep", "--example", "bench_manager"),
     ("store", "skep-store", "--example", "store_bench"),
@@ -42,7 +43,7 @@ pub fn run(names: &[String]) -> Result<()> {
             .args(["--quiet", "--package", package, kind, target]);
         match name {
             // It starts daemons of the program itself.
-            "cluster" | "engine" => {
+            "cluster" | "engine" | "managers" => {
                 run_command(Command::new("cargo").args([
                     "build",
                     "--release",

@@ -3,6 +3,7 @@
 mod bench;
 mod clients;
 mod packages;
+mod sim;
 
 use std::process::{Command, ExitCode};
 
@@ -14,6 +15,7 @@ usage: cargo xtask COMMAND
   check            formatting, lints, documentation, the edges between crates
   test [FILTER]    everything CI runs: installs what the tests need, then runs all of them
   bench [NAME...]  the figures of docs/figures.md, beside Debian's dockerd where it is installed
+  sim [N]          N simulated quorums (5000) with seeds never tried before, on all cores
   install          only installs what the tests need (Debian packages, as root; Python's into target)
 ";
 
@@ -26,6 +28,7 @@ fn main() -> ExitCode {
         Some("check") => check(),
         Some("test") => test(&args[1..]),
         Some("bench") => bench::run(&args[1..]),
+        Some("sim") => sim::run(&args[1..]),
         Some("install") => install(),
         _ => {
             print!("{HELP}");

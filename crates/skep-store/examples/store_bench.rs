@@ -1,11 +1,15 @@
 //! Measures the store on this machine's disk: writes a second with one and with sixteen writers, on
-//! one and on three members in this process, and what a snapshot of many tasks does to writes.
+//! one and on three members in this process, and what a snapshot of many tasks does to writes. Beside
+//! the rate it counts syncs, messages and CPU time for each write, which do not depend on what else
+//! the machine does; the floor is the bare write and sync of so many bytes.
 //!
 //! `cargo run --release -p skep-store --example store_bench [-- DIR [TASKS]]`; DIR should lie on the disk that is meant.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used)] // It measures time, and stops when something fails.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -13,7 +17,7 @@ use skep_objects::raftpb::{Message, MessageType};
 use skep_objects::swarmkit::{
     Annotations, ContainerSpec, Service, ServiceSpec, Task, TaskSpec, TaskStatus, task_spec,
 };
-use skep_store::disk::DirDisk;
+use skep_store::disk::{DirDisk, Disk, DiskFile};
 use skep_store::raft::{Member, Membership, RaftConfig, RaftNode, Start, Transport};
 use skep_store::seal::{Dek, DekSet};
 use skep_store::{Store, SystemClock, Tx, TxError};
@@ -21,14 +25,63 @@ use skep_store::{Store, SystemClock, Tx, TxError};
 /// How long each rate is measured.
 const SPAN: Duration = Duration::from_secs(3);
 
+/// What all members did.
+static SYNCS: AtomicU64 = AtomicU64::new(0);
+static MESSAGES: AtomicU64 = AtomicU64::new(0);
+
 #[derive(Debug, Clone, Default)]
 struct Network(Arc<Mutex<BTreeMap<u64, RaftNode>>>);
+
+/// A disk that counts its syncs.
+#[derive(Debug)]
+struct Counting(DirDisk);
+
+#[derive(Debug)]
+struct CountingFile(Box<dyn DiskFile>);
+
+impl Disk for Counting {
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.0.list()
+    }
+    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+        self.0.read(name)
+    }
+    fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(CountingFile(self.0.create(name)?)))
+    }
+    fn truncate(&self, name: &str, len: u64) -> io::Result<()> {
+        self.0.truncate(name, len)
+    }
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.0.rename(from, to)
+    }
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.0.remove(name)
+    }
+    fn sync_names(&self) -> io::Result<()> {
+        self.0.sync_names()
+    }
+    fn describe(&self, name: &str) -> String {
+        self.0.describe(name)
+    }
+}
+
+impl DiskFile for CountingFile {
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_at(offset, bytes)
+    }
+    fn sync(&mut self) -> io::Result<()> {
+        SYNCS.fetch_add(1, Ordering::Relaxed);
+        self.0.sync()
+    }
+}
 
 impl Transport for Network {
     fn send(&self, message: Message) {
         let nodes = self.0.lock().unwrap().clone();
         let (from, to) = (message.from(), message.to());
         let is_snapshot = message.r#type() == MessageType::Snap;
+        MESSAGES.fetch_add(1, Ordering::Relaxed);
         if let Some(node) = nodes.get(&to) {
             node.step(message);
             if let Some(sender) = nodes.get(&from).filter(|_| is_snapshot) {
@@ -52,7 +105,7 @@ fn start(network: &Network, id: u64, dir: &Path, interval: u64) -> (Store, RaftN
     let mut config = RaftConfig::new(start, format!("n{id}"), format!("h{id}:1"), keys, id);
     config.snapshot_interval = interval;
     config.snapshot_bytes = u64::MAX;
-    let disk = DirDisk::open(dir.join(format!("m{id}"))).unwrap();
+    let disk = Counting(DirDisk::open(dir.join(format!("m{id}"))).unwrap());
     let started = RaftNode::start(
         config,
         Arc::new(network.clone()),
@@ -135,8 +188,56 @@ fn task(n: usize) -> Task {
     }
 }
 
-/// Creates services from so many writers; answers the rate and the waits, sorted.
-async fn creates(store: &Store, writers: usize, label: &str) -> (f64, Vec<Duration>) {
+/// Bare writes of a frame's size with a sync after each, over bytes that are there already: what a
+/// write cannot be faster than.
+fn floor(dir: &Path) -> f64 {
+    std::fs::create_dir_all(dir).unwrap();
+    let disk = DirDisk::open(dir).unwrap();
+    let mut file = disk.create("floor").unwrap();
+    file.write_at(0, &vec![0; 8 << 20]).unwrap();
+    file.sync().unwrap();
+    let (begun, mut count) = (Instant::now(), 0_u64);
+    while begun.elapsed() < SPAN / 3 {
+        file.write_at(count * 300 % (8 << 20), &[7; 300]).unwrap();
+        file.sync().unwrap();
+        count += 1;
+    }
+    count as f64 / begun.elapsed().as_secs_f64()
+}
+
+/// CPU time of this process so far, in microseconds.
+fn cpu_us() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat
+        .rsplit(')')
+        .next()
+        .unwrap()
+        .split_whitespace()
+        .collect();
+    let ticks: f64 = fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
+    ticks * 10_000.0
+}
+
+/// What a series of writes cost.
+struct Series {
+    rate: f64,
+    /// How long each took, sorted.
+    waits: Vec<Duration>,
+    syncs: f64,
+    messages: f64,
+    cpu_us: f64,
+}
+
+/// Creates services from so many writers.
+async fn creates(store: &Store, writers: usize, label: &str) -> Series {
+    let counts = || {
+        let (syncs, messages) = (
+            SYNCS.load(Ordering::Relaxed),
+            MESSAGES.load(Ordering::Relaxed),
+        );
+        (syncs as f64, messages as f64, cpu_us())
+    };
+    let before = counts();
     let begun = Instant::now();
     let tasks: Vec<_> = (0..writers)
         .map(|writer| {
@@ -157,15 +258,31 @@ async fn creates(store: &Store, writers: usize, label: &str) -> (f64, Vec<Durati
     for task in tasks {
         waits.extend(task.await.unwrap());
     }
-    let rate = waits.len() as f64 / begun.elapsed().as_secs_f64();
+    let count = waits.len() as f64;
+    let rate = count / begun.elapsed().as_secs_f64();
+    let after = counts();
     waits.sort_unstable();
-    (rate, waits)
+    Series {
+        rate,
+        waits,
+        syncs: (after.0 - before.0) / count,
+        messages: (after.1 - before.1) / count,
+        cpu_us: (after.2 - before.2) / count,
+    }
 }
 
-fn report(what: &str, rate: f64, waits: &[Duration]) {
+fn report(what: &str, series: &Series) {
+    let Series {
+        rate,
+        waits,
+        syncs,
+        messages,
+        cpu_us,
+    } = series;
     let at = |part: usize| waits[(waits.len() - 1) * part / 1000].as_micros();
     println!(
-        "{what:<44} {rate:>8.0}/s   wait us: median {:>6}  99% {:>6}  max {:>7}",
+        "{what:<40} {rate:>7.0}/s  wait us: median {:>5} 99% {:>6} max {:>7}  \
+         each: {syncs:.2} syncs {messages:.2} messages {cpu_us:.0} us CPU",
         at(500),
         at(990),
         at(1000)
@@ -180,16 +297,20 @@ async fn main() {
         .map_or_else(std::env::temp_dir, PathBuf::from)
         .join("skep-store-bench");
     let tasks: usize = args.next().map_or(100_000, |text| text.parse().unwrap());
+    let floor = floor(&dir);
+    println!(
+        "{:<40} {floor:>7.0}/s",
+        "floor: write and sync of 300 bytes"
+    );
     for members in [1, 3] {
         let _ = std::fs::remove_dir_all(&dir);
         let network = Network::default();
         let store = cluster(&network, &dir, members, 10_000).await;
         for writers in [1, 16, 64] {
-            let (rate, waits) = creates(&store, writers, &format!("w{writers}")).await;
+            let series = creates(&store, writers, &format!("w{writers}")).await;
             report(
                 &format!("{members} member(s), {writers} writer(s)"),
-                rate,
-                &waits,
+                &series,
             );
         }
         stop(&network).await;
@@ -212,20 +333,18 @@ async fn main() {
             .count()
     };
     let before = snapshots();
-    let (rate, waits) = creates(&store, 16, "before").await;
+    let series = creates(&store, 16, "before").await;
     report(
         &format!(
             "16 writers beside {tasks} tasks, snapshots {before}..{}",
             snapshots()
         ),
-        rate,
-        &waits,
+        &series,
     );
-    let (rate, waits) = creates(&store, 16, "after").await;
+    let series = creates(&store, 16, "after").await;
     report(
         &format!("16 writers, snapshots by now {}", snapshots()),
-        rate,
-        &waits,
+        &series,
     );
     let memory = std::fs::read_to_string("/proc/self/status").unwrap();
     let resident = memory

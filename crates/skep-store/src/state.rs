@@ -2,11 +2,13 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::codec::{CodecError, decode_request};
 use crate::event::{Commit, Event};
+use crate::metrics::{self, StoreCounters};
 use crate::update::CommitError;
 use crate::view::View;
 use crate::watch::Watchers;
@@ -19,6 +21,7 @@ pub(crate) struct State {
     /// Counts the times that pending proposals failed: a transaction that began before is stale.
     pub(crate) failures: u64,
     pub(crate) watchers: Watchers,
+    pub(crate) counters: StoreCounters,
     pending: VecDeque<Pending>,
     /// Version given to the last transaction that was sent on its way.
     last_version: u64,
@@ -58,13 +61,21 @@ pub(crate) struct Pending {
     /// The store once it is committed.
     pub(crate) after: View,
     pub(crate) waiters: Vec<oneshot::Sender<Result<(), CommitError>>>,
+    /// When it was proposed.
+    pub(crate) since: Instant,
     /// Its place among the proposals in flight, free again when it is dropped.
     #[allow(dead_code)]
     pub(crate) room: OwnedSemaphorePermit,
 }
 
 impl Pending {
-    fn finish(self, result: &Result<(), CommitError>) {
+    fn finish(self, result: &Result<(), CommitError>, counters: &StoreCounters) {
+        if result.is_ok() {
+            counters.commit.note(self.since.elapsed());
+            metrics::count(&counters.committed);
+        } else {
+            metrics::count(&counters.failed);
+        }
         for waiter in self.waiters {
             // The writer may have stopped waiting; the write counts all the same.
             let _ = waiter.send(result.clone());
@@ -80,6 +91,7 @@ impl State {
             access,
             failures: 0,
             watchers: Watchers::default(),
+            counters: StoreCounters::default(),
             pending: VecDeque::new(),
             last_version: 0,
         }
@@ -125,6 +137,7 @@ impl State {
 
     /// Commits a transaction of a store without raft.
     pub(crate) fn commit_direct(&mut self, mut view: View, version: u64, events: Vec<Event>) {
+        metrics::count(&self.counters.committed);
         self.last_version = version;
         view.version = self.committed.version + 1;
         self.speculative = view.clone();
@@ -161,7 +174,7 @@ impl State {
         };
         self.failures += 1;
         for pending in self.pending.drain(place..) {
-            pending.finish(&Err(why.clone()));
+            pending.finish(&Err(why.clone()), &self.counters);
         }
         let rest = self.pending.back().map(|pending| pending.after.clone());
         self.speculative = rest.unwrap_or_else(|| self.committed.clone());
@@ -184,7 +197,7 @@ impl State {
             events: pending.events.clone(),
             view: self.committed.clone(),
         });
-        pending.finish(&Ok(()));
+        pending.finish(&Ok(()), &self.counters);
         true
     }
 

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::clock::{Clock, SystemClock};
+use crate::metrics::{self, StoreMetrics};
 use crate::state::{Access, Pending, Proposer, State};
 use crate::tx::Tx;
 use crate::update::{CommitError, UpdateError};
@@ -139,6 +140,19 @@ impl Store {
         Ok(results)
     }
 
+    /// What it has counted.
+    pub fn metrics(&self) -> StoreMetrics {
+        let state = self.shared.state();
+        let counters = &state.counters;
+        StoreMetrics {
+            committed: metrics::read(&counters.committed),
+            failed: metrics::read(&counters.failed),
+            commit_seconds: counters.commit.read(),
+            pending: state.pending() as u64,
+            watchers: state.watchers.len() as u64,
+        }
+    }
+
     async fn room(&self) -> Result<OwnedSemaphorePermit, CommitError> {
         let room = self.shared.room.clone().acquire_owned().await;
         room.map_err(|_| CommitError::Stopped)
@@ -196,6 +210,7 @@ impl Store {
                 events: events.into(),
                 after: view,
                 waiters,
+                since: metrics::now(),
                 room,
             },
             version,

@@ -9,7 +9,7 @@ use skep_objects::swarmkit::{
 
 use crate::event::{self, Event};
 use crate::index::{Key, custom_key, folded};
-use crate::object::StoreObject;
+use crate::object::{Kind, StoreObject};
 use crate::table::Tables;
 
 /// An immutable snapshot of the store. Taking and cloning one costs a reference count; it stays as
@@ -69,6 +69,22 @@ impl View {
     /// How many objects of a kind there are.
     pub fn count<T: StoreObject>(&self) -> usize {
         T::table(&self.tables).len()
+    }
+
+    /// How many objects of each kind there are.
+    pub fn counts(&self) -> [(Kind, usize); Kind::ALL.len()] {
+        [
+            (Kind::Node, self.count::<Node>()),
+            (Kind::Service, self.count::<Service>()),
+            (Kind::Network, self.count::<Network>()),
+            (Kind::Task, self.count::<Task>()),
+            (Kind::Cluster, self.count::<Cluster>()),
+            (Kind::Secret, self.count::<Secret>()),
+            (Kind::Resource, self.count::<Resource>()),
+            (Kind::Extension, self.count::<Extension>()),
+            (Kind::Config, self.count::<Config>()),
+            (Kind::Volume, self.count::<Volume>()),
+        ]
     }
 
     /// Every object of a kind whose id starts like this.

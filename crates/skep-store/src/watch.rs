@@ -43,6 +43,12 @@ impl Queue {
 }
 
 impl Watchers {
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        let live = self.queues.iter().filter(|queue| queue.strong_count() > 0);
+        live.count()
+    }
+
     /// A watcher of everything after `view`. The caller holds the lock under which commits happen.
     pub(crate) fn subscribe(&mut self, view: View) -> Watch {
         let queue = Arc::new(Queue::default());

@@ -142,6 +142,13 @@ async fn a_first_member_leads_at_once_and_finds_its_data_again() {
 }
 
 /// Three members, the first of which leads.
+/// Waits until a newcomer has caught up.
+async fn votes(node: &RaftNode, id: u64) {
+    let mut membership = node.membership();
+    let has_vote = |members: &Membership| members.get(id).is_some() && !members.is_learner(id);
+    membership.wait_for(has_vote).await.unwrap();
+}
+
 async fn three(network: &Network, dirs: &[tempfile::TempDir; 3]) -> [(Store, RaftNode); 3] {
     let first = network.start(1, dirs[0].path(), Start::Bootstrap { raft_id: 1 });
     leads(&first.1).await;
@@ -157,6 +164,7 @@ async fn three(network: &Network, dirs: &[tempfile::TempDir; 3]) -> [(Store, Raf
             },
         );
         first.1.add_member(member(id)).await.unwrap();
+        votes(&first.1, id).await;
         joined.push(started);
     }
     let third = joined.pop().unwrap();
@@ -221,6 +229,35 @@ async fn leadership_is_handed_over_and_a_member_removed_for_good() {
     nodes[2].1.update_member(moved.clone()).await.unwrap();
     assert_eq!(nodes[2].1.membership().borrow().get(2), Some(&moved));
     for (_, node) in &nodes {
+        network.stop(node).await;
+    }
+}
+
+#[tokio::test]
+async fn a_newcomer_that_does_not_come_holds_up_nobody() {
+    let (network, dirs) = (Network::default(), dirs());
+    let (store, node) = network.start(1, dirs[0].path(), Start::Bootstrap { raft_id: 1 });
+    leads(&node).await;
+    node.add_member(member(2)).await.unwrap();
+    // Were its vote counted, two would have to agree on this.
+    let write = tokio::time::timeout(std::time::Duration::from_secs(20), create(&store, "a"));
+    write.await.unwrap().unwrap();
+    assert!(node.membership().borrow().is_learner(2));
+    let start = Start::Join {
+        raft_id: 2,
+        members: vec![],
+    };
+    let (second, other) = network.start(2, dirs[1].path(), start);
+    votes(&node, 2).await;
+    has(&second, "a").await;
+    let metrics = node.metrics();
+    assert_eq!(
+        (metrics.members, metrics.members_reachable, metrics.learners),
+        (2, 2, 0)
+    );
+    assert!(metrics.is_leader && metrics.proposals > 0 && metrics.sync_seconds.count > 0);
+    assert_eq!(store.metrics().commit_seconds.count, 1);
+    for node in [&node, &other] {
         network.stop(node).await;
     }
 }

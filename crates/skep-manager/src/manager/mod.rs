@@ -27,7 +27,7 @@ use skep_rpc::{
     swarmkit::control_server::Control,
 };
 use skep_store::{
-    Store,
+    Kind, RaftMetrics, Store, StoreMetrics,
     raft::{Health as RaftHealth, RaftNode},
 };
 use tokio::sync::watch;
@@ -97,6 +97,17 @@ impl ManagerError {
             Self::Quorum(_) => ErrorKind::Internal,
         }
     }
+}
+
+/// What a manager has counted.
+#[derive(Debug, Clone, Default)]
+pub struct ManagerMetrics {
+    /// The store.
+    pub store: StoreMetrics,
+    /// The raft member below it.
+    pub raft: RaftMetrics,
+    /// How many objects of each kind there are.
+    pub objects: Vec<(Kind, usize)>,
 }
 
 /// A manager that runs.
@@ -218,6 +229,15 @@ impl Manager {
     /// The node that it runs on.
     pub fn node_id(&self) -> &str {
         &self.node_id
+    }
+
+    /// What the store and its raft member have counted, and how many objects of each kind there are.
+    pub fn metrics(&self) -> ManagerMetrics {
+        ManagerMetrics {
+            store: self.store.metrics(),
+            raft: self.node.metrics(),
+            objects: self.store.view().counts().to_vec(),
+        }
     }
 
     /// This manager's place in the quorum.

@@ -4,12 +4,15 @@
 //!   and removes, and hands its gRPC services to the server. It exists before its raft member does,
 //!   since a joiner must answer the leader's health check first.
 //! - `peers`: a queue and a task for each other member, which carry raft's messages.
+//! - `announce`: a manager whose address changed. `settings`: what the cluster's spec says.
 //! - `service`: messages from the others. `membership`: Join and Leave. `health`: what serves.
 //! - [`keys`]: the key that the log is sealed with, in the headers of the node's key file.
 //!
 //! Invariant: nothing here blocks raft: messages that cannot go out are dropped, and raft is told.
 
+mod announce;
 mod health;
+mod joined;
 pub mod keys;
 mod leader;
 mod membership;
@@ -17,6 +20,7 @@ mod missing;
 mod peers;
 mod quorum;
 mod service;
+mod settings;
 
 pub use health::Health;
 pub use quorum::{JoinError, Quorum, QuorumConfig, QuorumError, RemoveError};

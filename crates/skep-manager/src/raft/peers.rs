@@ -20,6 +20,7 @@ use tonic::{Code, Status};
 use tracing::{debug, info};
 
 use super::REMOVED;
+use super::joined::Joined;
 use super::missing::Missing;
 
 /// Messages that may wait for one member.
@@ -240,16 +241,17 @@ impl Reports {
 async fn carry(
     raft_id: u64,
     mut client: RaftClient<Channel>,
-    mut waiting: mpsc::Receiver<Message>,
+    waiting: mpsc::Receiver<Message>,
     reports: Reports,
 ) {
-    while let Some(message) = waiting.recv().await {
+    let mut waiting = Joined::new(waiting);
+    while let Some(message) = waiting.next().await {
         match send_one(&mut client, message).await {
             Ok(()) => reports.reached(raft_id),
             Err(status) => {
                 reports.failed(raft_id, &status);
                 // What waits behind it is stale by the time the member is back; raft sends anew.
-                while waiting.try_recv().is_ok() {}
+                waiting.clear();
             }
         }
     }

@@ -17,10 +17,12 @@ use skep_rpc::swarmkit::raft_membership_server::RaftMembershipServer;
 use skep_rpc::swarmkit::raft_server::RaftServer;
 use skep_store::disk::DirDisk;
 use skep_store::raft::{
-    ConfError, Member as RaftMember, RaftConfig, RaftNode, RaftStatus, Start, StartError,
+    ConfError, Member as RaftMember, Membership, RaftConfig, RaftNode, RaftStatus, Start,
+    StartError,
 };
 use skep_store::seal::DekSet;
 use skep_store::{Store, SystemClock};
+use tokio::task::AbortHandle;
 use tonic::Status;
 use tonic::transport::Channel;
 use tracing::info;
@@ -29,12 +31,15 @@ use super::health::Health;
 use super::membership::MembershipService;
 use super::peers::{PeerTransport, Peers};
 use super::service::RaftService;
+use super::{announce, settings};
 use crate::control::members::{Member, Members, keeps_quorum};
 
 /// How long a joiner may take to answer the leader's health check.
 const HEALTH_DEADLINE: Duration = Duration::from_secs(5);
 /// How long the leader may take to answer a joiner: it commits the change first.
 const JOIN_DEADLINE: Duration = Duration::from_secs(25);
+/// How long a joiner waits to have caught up before it serves; it goes on catching up afterwards.
+const CATCH_UP_DEADLINE: Duration = Duration::from_secs(15);
 /// How long handing leadership over before a stop may take.
 const HANDOVER_DEADLINE: Duration = Duration::from_secs(3);
 
@@ -141,6 +146,8 @@ struct Inner {
     leader_channel: Mutex<Option<(u64, String, Channel)>>,
     /// The last call that looked for a leader found none.
     leaderless: AtomicBool,
+    /// What goes on beside the member, and ends with it.
+    tasks: Mutex<Vec<AbortHandle>>,
 }
 
 impl Quorum {
@@ -156,6 +163,7 @@ impl Quorum {
             admission: tokio::sync::Mutex::new(()),
             leader_channel: Mutex::new(None),
             leaderless: AtomicBool::new(false),
+            tasks: Mutex::default(),
         };
         Quorum {
             inner: Arc::new(inner),
@@ -202,6 +210,7 @@ impl Quorum {
         };
         self.inner.peers.prepare(own_id, &named);
         let node_id = self.inner.identity.node_id().to_owned();
+        let own_addr = config.advertise_addr.clone();
         let seed = rand::rng().next_u64();
         let mut raft = RaftConfig::new(start, node_id, config.advertise_addr, config.keys, seed);
         raft.force_new_cluster = config.force_new_cluster;
@@ -214,6 +223,7 @@ impl Quorum {
         if config.is_mixed {
             raft = raft.for_mixed_quorum();
         }
+        let joins = matches!(raft.start, Start::Join { .. }) && !resumes;
         let transport = Arc::new(PeerTransport(self.inner.peers.clone()));
         let started = tokio::task::spawn_blocking(move || {
             RaftNode::start(raft, transport, Arc::new(disk), Arc::new(SystemClock))
@@ -224,6 +234,19 @@ impl Quorum {
             .begun
             .set((store.clone(), node.clone()))
             .map_err(|_| QuorumError::Begun)?;
+        let tasks = [
+            tokio::spawn(announce::announce(self.clone(), own_addr)).abort_handle(),
+            tokio::spawn(settings::follow(store.clone(), node.clone())).abort_handle(),
+        ];
+        self.inner
+            .tasks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(tasks);
+        if joins {
+            // Whoever asked for this manager counts on it from the answer on.
+            let _ = tokio::time::timeout(CATCH_UP_DEADLINE, has_vote(&node)).await;
+        }
         Ok((store, node))
     }
 
@@ -299,6 +322,14 @@ impl Quorum {
                 let _ = tokio::time::timeout(HANDOVER_DEADLINE, handover).await;
             }
             node.stop().await;
+        }
+        let tasks = &self.inner.tasks;
+        for task in tasks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .drain(..)
+        {
+            task.abort();
         }
         self.inner.peers.stop();
     }
@@ -408,7 +439,16 @@ impl Members for Quorum {
     }
 
     fn can_remove(&self, raft_id: u64) -> bool {
-        keeps_quorum(&self.all(), raft_id)
+        let Some(node) = self.node() else {
+            return false;
+        };
+        let membership = node.membership().borrow().clone();
+        if membership.is_learner(raft_id) {
+            return true; // It has no vote to lose.
+        }
+        let mut voters = self.all();
+        voters.retain(|member| !membership.is_learner(member.raft_id));
+        keeps_quorum(&voters, raft_id)
     }
 }
 
@@ -430,6 +470,15 @@ fn member_of(member: &RaftMember, status: &RaftStatus) -> Member {
         leader,
         reachability,
     }
+}
+
+/// Waits until this member has caught up and votes, or has ended.
+async fn has_vote(node: &RaftNode) {
+    let own_id = node.status().borrow().raft_id;
+    let mut membership = node.membership();
+    let votes = |members: &Membership| members.get(own_id).is_some() && !members.is_learner(own_id);
+    // Fails when the member has ended, which others notice.
+    let _ = membership.wait_for(votes).await;
 }
 
 /// A random number from 1 to 2^63.

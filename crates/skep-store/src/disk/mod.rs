@@ -6,10 +6,12 @@ use std::io;
 mod dir;
 #[cfg(feature = "testing")]
 mod sim;
+mod timed;
 
 pub use dir::DirDisk;
 #[cfg(feature = "testing")]
 pub use sim::{SimDisk, Tear};
+pub(crate) use timed::TimedDisk;
 
 /// A directory of files that belongs to one raft member alone.
 ///

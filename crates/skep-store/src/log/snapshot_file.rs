@@ -92,14 +92,23 @@ pub(crate) fn newest(disk: &Arc<dyn Disk>) -> Result<Option<(u64, u64)>, LogErro
     Ok(list(disk)?.into_iter().max())
 }
 
-/// Removes all snapshots but that of an index and term.
-pub(crate) fn keep_only(disk: &Arc<dyn Disk>, index: u64, term: u64) -> Result<(), LogError> {
-    for (old_index, old_term) in list(disk)? {
-        if (old_index, old_term) != (index, term) {
-            let name = name_of(old_index, old_term);
-            disk.remove(&name)
-                .map_err(disk_error(disk.as_ref(), "remove", &name))?;
-        }
+/// Removes all snapshots older than that of an index and term, but the newest so many of them, and
+/// what is not of its line.
+pub(crate) fn keep_only(
+    disk: &Arc<dyn Disk>,
+    index: u64,
+    term: u64,
+    older: u64,
+) -> Result<(), LogError> {
+    let mut old: Vec<_> = list(disk)?;
+    old.retain(|snapshot| *snapshot != (index, term));
+    old.sort_unstable();
+    let kept = usize::try_from(older).unwrap_or(usize::MAX);
+    let removed = old.len().saturating_sub(kept);
+    for (old_index, old_term) in &old[..removed] {
+        let name = name_of(*old_index, *old_term);
+        disk.remove(&name)
+            .map_err(disk_error(disk.as_ref(), "remove", &name))?;
     }
     Ok(())
 }

@@ -28,14 +28,32 @@ pub struct RaftConfig {
     /// Ask before standing for election, so that a member that comes back disturbs nobody.
     /// Off in a quorum shared with dockerd.
     pub pre_vote: bool,
+    /// Let new members follow without a vote until they have caught up, so that a slow one holds up
+    /// nobody. Off in a quorum shared with dockerd, which has no such members.
+    pub learners: bool,
     /// Entries between snapshots.
     pub snapshot_interval: u64,
     /// Bytes of entries between snapshots, at least; also no less than the last snapshot's size.
     pub snapshot_bytes: u64,
     /// Entries kept behind a snapshot, for members that are a little behind.
     pub keep_entries: u64,
+    /// Older snapshots kept beside the newest. Nothing reads them.
+    pub keep_snapshots: u64,
+    /// Zeros written ahead of the log's end, so that a sync need not wait for the file system.
+    pub write_ahead_bytes: u64,
     /// Seeds election timeouts: a random number for each member.
     pub seed: u64,
+}
+
+/// How often there are snapshots, and what is kept behind them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SnapshotPolicy {
+    /// See [`RaftConfig::snapshot_interval`].
+    pub interval: u64,
+    /// See [`RaftConfig::keep_entries`].
+    pub keep_entries: u64,
+    /// See [`RaftConfig::keep_snapshots`].
+    pub keep_snapshots: u64,
 }
 
 /// What a member without a log does.
@@ -68,9 +86,12 @@ impl RaftConfig {
             heartbeat_ticks: 1,
             election_ticks: 10,
             pre_vote: true,
+            learners: true,
             snapshot_interval: 10_000,
             snapshot_bytes: 16 << 20,
             keep_entries: 500,
+            keep_snapshots: 0,
+            write_ahead_bytes: 1 << 20,
             seed,
         }
     }
@@ -80,6 +101,7 @@ impl RaftConfig {
     pub fn for_mixed_quorum(mut self) -> Self {
         self.tick = Duration::from_secs(1);
         self.pre_vote = false;
+        self.learners = false;
         self
     }
 }

@@ -5,11 +5,35 @@
 //! their defaults, which are not sent.
 
 use bytes::Bytes;
+use prost::Message as _;
 use raft::eraftpb as raw;
 use skep_objects::raftpb as own;
 
+/// Marks an entry of a configuration change that the raft crate takes for an ordinary one.
+const HIDDEN_CONF_CHANGE: &[u8] = b"conf";
+
+/// The entry to propose for a configuration change.
+///
+/// The crate decodes the change, and knows etcd's type 3 (a learner) by another number. So it is not
+/// shown that one; what it is told when the change is applied is right: see [`conf_change`].
+pub(super) fn conf_entry(change: &own::ConfChange) -> raw::Entry {
+    let mut entry = raw::Entry {
+        entry_type: raw::EntryType::EntryConfChange,
+        data: change.encode_to_vec().into(),
+        ..raw::Entry::default()
+    };
+    if change.r#type() == own::ConfChangeType::AddLearnerNode {
+        entry.entry_type = raw::EntryType::EntryNormal;
+        entry.context = Bytes::from_static(HIDDEN_CONF_CHANGE);
+    }
+    entry
+}
+
 pub(super) fn entry_out(entry: raw::Entry) -> own::Entry {
     let kind = match entry.entry_type {
+        raw::EntryType::EntryNormal if entry.context == HIDDEN_CONF_CHANGE => {
+            own::EntryType::ConfChange
+        }
         raw::EntryType::EntryNormal => own::EntryType::Normal,
         raw::EntryType::EntryConfChange => own::EntryType::ConfChange,
         raw::EntryType::EntryConfChangeV2 => own::EntryType::ConfChangeV2,

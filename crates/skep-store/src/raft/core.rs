@@ -98,6 +98,9 @@ pub(crate) trait RaftCore: Send {
     fn persisted(&mut self) -> Persisted;
     /// All committed entries handed out so far are applied.
     fn applied(&mut self);
+    /// For a leader: tells all members how far things are committed. New entries tell it too, so
+    /// this is for when there are none.
+    fn tell_commit(&mut self);
     /// Hands leadership to another member.
     fn transfer_to(&mut self, member: u64);
     /// A message to a member could not be sent.

@@ -21,6 +21,8 @@ pub struct Member {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Membership {
     members: BTreeMap<u64, Member>,
+    /// Those of the members that follow and do not vote yet: they are still catching up.
+    learners: BTreeSet<u64>,
     removed: BTreeSet<u64>,
 }
 
@@ -28,6 +30,9 @@ pub struct Membership {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Change {
     Add(Member),
+    AddLearner(Member),
+    /// A learner votes from now on.
+    Promote(Member),
     Update(Member),
     Remove(u64),
 }
@@ -44,6 +49,9 @@ pub enum MembershipError {
     /// No such member.
     #[error("raft member {0:x} is not in the cluster")]
     NotFound(u64),
+    /// Nobody would be left to agree on anything.
+    #[error("raft member {0:x} is the last that votes and cannot be removed")]
+    LastVoter(u64),
     /// The change is not one that SwarmKit's managers make.
     #[error("configuration change of type {0} is not known")]
     Unknown(i32),
@@ -56,6 +64,28 @@ impl Membership {
     /// The members by raft id.
     pub fn members(&self) -> impl Iterator<Item = &Member> {
         self.members.values()
+    }
+
+    /// Whether a member does not vote yet.
+    pub fn is_learner(&self, raft_id: u64) -> bool {
+        self.learners.contains(&raft_id)
+    }
+
+    /// The members that do not vote yet.
+    pub(crate) fn learners(&self) -> impl Iterator<Item = &Member> {
+        self.learners.iter().filter_map(|id| self.members.get(id))
+    }
+
+    /// Whether this member alone is a quorum.
+    pub(crate) fn is_only_voter(&self, raft_id: u64) -> bool {
+        let voters = self.members.len() - self.learners.len();
+        voters == 1 && self.members.contains_key(&raft_id) && !self.is_learner(raft_id)
+    }
+
+    /// Takes from a snapshot's metadata who does not vote; its data does not tell.
+    pub(crate) fn set_learners(&mut self, learners: &[u64]) {
+        let known = learners.iter().filter(|id| self.members.contains_key(*id));
+        self.learners = known.copied().collect();
     }
 
     /// How many members there are.
@@ -99,14 +129,23 @@ impl Membership {
         let kind = change.r#type.unwrap_or_default();
         let exists = self.members.contains_key(&id);
         match ConfChangeType::try_from(kind) {
-            Ok(ConfChangeType::AddNode) if exists => Err(MembershipError::Exists(id)),
+            Ok(ConfChangeType::AddNode) if self.is_learner(id) => {
+                Ok(Change::Promote(member_of(change)?))
+            }
+            Ok(ConfChangeType::AddNode | ConfChangeType::AddLearnerNode) if exists => {
+                Err(MembershipError::Exists(id))
+            }
+            Ok(ConfChangeType::AddLearnerNode) => Ok(Change::AddLearner(member_of(change)?)),
             Ok(ConfChangeType::AddNode) => Ok(Change::Add(member_of(change)?)),
             Ok(ConfChangeType::RemoveNode | ConfChangeType::UpdateNode) if !exists => {
                 Err(MembershipError::NotFound(id))
             }
+            Ok(ConfChangeType::RemoveNode) if self.is_only_voter(id) => {
+                Err(MembershipError::LastVoter(id))
+            }
             Ok(ConfChangeType::RemoveNode) => Ok(Change::Remove(id)),
             Ok(ConfChangeType::UpdateNode) => Ok(Change::Update(member_of(change)?)),
-            Ok(ConfChangeType::AddLearnerNode) | Err(_) => Err(MembershipError::Unknown(kind)),
+            Err(_) => Err(MembershipError::Unknown(kind)),
         }
     }
 
@@ -116,8 +155,17 @@ impl Membership {
             Change::Add(member) | Change::Update(member) => {
                 self.members.insert(member.raft_id, member.clone());
             }
+            Change::AddLearner(member) => {
+                self.members.insert(member.raft_id, member.clone());
+                self.learners.insert(member.raft_id);
+            }
+            Change::Promote(member) => {
+                self.members.insert(member.raft_id, member.clone());
+                self.learners.remove(&member.raft_id);
+            }
             Change::Remove(id) => {
                 self.members.remove(id);
+                self.learners.remove(id);
                 self.removed.insert(*id);
             }
         }
@@ -135,6 +183,7 @@ impl Membership {
         let members = message.members.into_iter().map(Member::from_message);
         Membership {
             members: members.map(|member| (member.raft_id, member)).collect(),
+            learners: BTreeSet::new(),
             removed: message.removed.into_iter().collect(),
         }
     }

@@ -19,7 +19,7 @@ mod status;
 mod stepped;
 mod transport;
 
-pub use self::config::{RaftConfig, Start};
+pub use self::config::{RaftConfig, SnapshotPolicy, Start};
 pub use self::core::Role;
 pub use self::membership::{Member, Membership, MembershipError};
 pub use self::node::{RaftNode, StartError};

@@ -14,18 +14,26 @@ use rand::RngCore;
 use skep_objects::raftpb::{Message, MessageType};
 use tokio::sync::{oneshot, watch};
 
-use super::config::RaftConfig;
+use super::config::{RaftConfig, SnapshotPolicy};
 use super::membership::{Member, Membership};
 use super::replica::{ConfError, OpenError, Replica, SnapshotDone, Wanted};
 use super::status::{Health, RaftStatus};
 use super::transport::Transport;
 use crate::clock::Clock;
-use crate::disk::Disk;
+use crate::disk::{Disk, TimedDisk};
+use crate::metrics::{self, RaftCounters, RaftMetrics};
 use crate::seal::Dek;
 use crate::store::Store;
 
 /// Messages that may wait for the thread; more are dropped, and raft sends them again.
 const MAX_WAITING_MESSAGES: usize = 4096;
+
+/// How long the others may wait to be told of a commit, for the next entries to tell it.
+const COMMIT_NOTICE: Duration = Duration::from_millis(10);
+/// How long to wait for writers that were answered just now to come again, and share a sync.
+const GATHER: Duration = Duration::from_micros(200);
+/// When none came for so long, none is on its way.
+const GATHER_STEP: Duration = Duration::from_micros(20);
 
 /// A running member. Cloning gives another handle to it.
 #[derive(Clone)]
@@ -38,6 +46,7 @@ pub struct RaftNode {
 struct Shared {
     commands: mpsc::Sender<Command>,
     waiting_messages: Arc<AtomicUsize>,
+    counters: Arc<RaftCounters>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -51,6 +60,7 @@ enum Command {
     Transfer(Option<u64>, oneshot::Sender<Result<(), ConfError>>),
     SnapshotDone(Box<SnapshotDone>),
     RotateKey(Dek, oneshot::Sender<()>),
+    SnapshotPolicy(SnapshotPolicy),
     Stop,
 }
 
@@ -87,7 +97,11 @@ impl RaftNode {
             }
         };
         let tick = config.tick;
-        let (replica, store) = Replica::open(config, disk, clock, Box::new(salt), Arc::new(wake))?;
+        let counters = Arc::new(RaftCounters::default());
+        let disk = Arc::new(TimedDisk::new(disk, counters.clone()));
+        let (mut replica, store) =
+            Replica::open(config, disk, clock, Box::new(salt), Arc::new(wake))?;
+        replica.counters = counters.clone();
         let (status_out, status) = watch::channel(replica.status());
         let (membership_out, membership) = watch::channel(replica.membership().clone());
         let waiting_messages = Arc::new(AtomicUsize::new(0));
@@ -109,6 +123,7 @@ impl RaftNode {
         let shared = Shared {
             commands,
             waiting_messages,
+            counters,
             thread: Mutex::new(Some(thread)),
         };
         Ok((
@@ -188,6 +203,35 @@ impl RaftNode {
         answer.await.unwrap_or(Err(ConfError::Stopped))
     }
 
+    /// Makes snapshots by another policy from now on.
+    pub fn set_snapshot_policy(&self, policy: SnapshotPolicy) {
+        self.send(Command::SnapshotPolicy(policy));
+    }
+
+    /// What it has counted, and where it stands.
+    pub fn metrics(&self) -> RaftMetrics {
+        let counters = &self.shared.counters;
+        let (status, membership) = (self.status.borrow(), self.membership.borrow());
+        let reachable = status.active.values().filter(|active| **active).count();
+        RaftMetrics {
+            proposals: metrics::read(&counters.proposals),
+            leader_changes: metrics::read(&counters.leader_changes),
+            sync_seconds: counters.sync.read(),
+            snapshot_seconds: counters.snapshot.read(),
+            snapshots_received: metrics::read(&counters.snapshots_received),
+            messages_sent: metrics::read(&counters.sent),
+            messages_received: metrics::read(&counters.received),
+            term: metrics::read(&counters.term),
+            commit_index: metrics::read(&counters.commit_index),
+            applied_index: metrics::read(&counters.applied_index),
+            last_index: metrics::read(&counters.last_index),
+            members: membership.len() as u64,
+            members_reachable: reachable as u64,
+            learners: membership.learners().count() as u64,
+            is_leader: status.is_leading,
+        }
+    }
+
     /// Seals the log and the snapshots with another key from now on. Done when nothing on disk is
     /// sealed with an older one; false when the member was stopped before.
     pub async fn rotate_key(&self, key: Dek) -> bool {
@@ -247,9 +291,11 @@ struct Worker {
 impl Worker {
     fn run(mut self, tick: Duration) {
         let mut next_tick = now() + tick;
+        let mut notice_at = None;
         self.deliver();
         loop {
-            let wait = next_tick.saturating_duration_since(now());
+            let wake_at = notice_at.map_or(next_tick, |at: Instant| at.min(next_tick));
+            let wait = wake_at.saturating_duration_since(now());
             match self.inbox.recv_timeout(wait) {
                 Ok(command) => self.take(command),
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
@@ -258,8 +304,12 @@ impl Worker {
             while let Ok(command) = self.inbox.try_recv() {
                 self.take(command);
             }
+            self.gather();
             self.is_woken.store(false, Ordering::Release);
-            self.replica.advance();
+            self.advance();
+            if notice_at.is_some_and(|at| now() >= at) {
+                self.replica.tell_commit();
+            }
             // Time spent waiting for the disk does not count: what came meanwhile was taken first,
             // and one tick stands for all that were missed.
             if now() >= next_tick {
@@ -267,6 +317,10 @@ impl Worker {
                 next_tick = now() + tick;
             }
             self.deliver();
+            notice_at = match self.replica.owes_commit() {
+                true => notice_at.or_else(|| Some(now() + COMMIT_NOTICE)),
+                false => None,
+            };
             if self.has_ended() {
                 break;
             }
@@ -278,10 +332,40 @@ impl Worker {
         }
     }
 
+    /// Works off what is there; messages go out before the disk is waited for.
+    fn advance(&mut self) {
+        while self.replica.prepare() {
+            if self.replica.has_messages() {
+                self.deliver();
+            }
+            self.replica.carry_out();
+        }
+        self.replica.settle();
+    }
+
+    /// Gives writers whose last write was just committed the time to come with the next one: their
+    /// number is known, and together they share one sync and one message.
+    fn gather(&mut self) {
+        if self.replica.waiting() == 0 || !self.replica.expects_more() {
+            return;
+        }
+        let until = now() + GATHER;
+        while self.replica.expects_more() && now() < until {
+            let waiting = self.replica.waiting();
+            self.is_woken.store(false, Ordering::Release);
+            match self.inbox.recv_timeout(GATHER_STEP) {
+                Ok(command) => self.take(command),
+                Err(_) if self.replica.waiting() == waiting => return,
+                Err(_) => {}
+            }
+        }
+    }
+
     fn take(&mut self, command: Command) {
         match command {
             Command::Step(message) => {
                 self.waiting_messages.fetch_sub(1, Ordering::Relaxed);
+                metrics::count(&self.replica.counters.received);
                 self.replica.step(*message);
             }
             Command::Wake => {}
@@ -291,6 +375,7 @@ impl Worker {
             Command::Conf(what, reply) => self.replica.request_conf(what, reply),
             Command::Transfer(to, reply) => self.replica.transfer(to, reply),
             Command::SnapshotDone(done) => self.replica.snapshot_done(*done),
+            Command::SnapshotPolicy(policy) => self.replica.set_snapshot_policy(policy),
             Command::RotateKey(key, reply) => self.replica.rotate_key(key, reply),
             Command::Stop => self.replica.stop(),
         }
@@ -304,26 +389,43 @@ impl Worker {
             self.transport.members_changed(&membership);
             self.membership.send_replace(membership);
         }
-        for message in std::mem::take(&mut output.messages) {
+        let messages = std::mem::take(&mut output.messages);
+        self.send(messages);
+        if let Some(job) = output.job.take() {
+            let (commands, counters) = (self.commands.clone(), self.replica.counters.clone());
+            self.spawn("raft-snapshot", move || {
+                let begun = metrics::now();
+                let done = job.run();
+                counters.snapshot.note(begun.elapsed());
+                let _ = commands.send(Command::SnapshotDone(Box::new(done)));
+            });
+        }
+        self.replica.note_indices();
+        let status = self.replica.status();
+        self.status.send_if_modified(|known| {
+            let changed = *known != status;
+            if status.leader.is_some() && known.leader != status.leader {
+                metrics::count(&self.replica.counters.leader_changes);
+            }
+            *known = status;
+            changed
+        });
+        output.answer();
+    }
+
+    fn send(&mut self, messages: Vec<Message>) {
+        let count = messages.len() as u64;
+        self.replica
+            .counters
+            .sent
+            .fetch_add(count, Ordering::Relaxed);
+        for message in messages {
             if message.r#type() == MessageType::Snap {
                 self.send_snapshot(message);
             } else {
                 self.transport.send(message);
             }
         }
-        if let Some(job) = output.job.take() {
-            let commands = self.commands.clone();
-            self.spawn("raft-snapshot", move || {
-                let _ = commands.send(Command::SnapshotDone(Box::new(job.run())));
-            });
-        }
-        let status = self.replica.status();
-        self.status.send_if_modified(|known| {
-            let changed = *known != status;
-            *known = status;
-            changed
-        });
-        output.answer();
     }
 
     /// Reads the snapshot's data beside the work, and sends it.

@@ -34,6 +34,14 @@ impl Outbox {
             .fetch_add(1, std::sync::atomic::Ordering::Relaxed)
     }
 
+    /// How many proposals wait.
+    pub(crate) fn len(&self) -> usize {
+        self.queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len()
+    }
+
     /// All proposals so far.
     pub(crate) fn take(&self) -> Vec<Encoded> {
         std::mem::take(&mut self.queue.lock().unwrap_or_else(PoisonError::into_inner))

@@ -2,7 +2,6 @@
 //! [`super::convert`] and [`super::memlog`], that knows its types.
 
 use bytes::Bytes;
-use prost::Message as _;
 use raft::eraftpb as raw;
 use raft::{RawNode, SnapshotStatus, StateRole, Storage};
 use skep_objects::raftpb::{
@@ -10,8 +9,8 @@ use skep_objects::raftpb::{
 };
 
 use super::convert::{
-    conf_change, conf_state_in, conf_state_out, entry_in, entry_out, hard_state_in, hard_state_out,
-    message_in, message_out, snapshot_out,
+    conf_change, conf_entry, conf_state_in, conf_state_out, entry_in, entry_out, hard_state_in,
+    hard_state_out, message_in, message_out, snapshot_out,
 };
 use super::core::{CoreError, CoreStatus, Persisted, RaftCore, Ready, Role};
 use super::memlog::MemLog;
@@ -65,6 +64,8 @@ impl RaftRs {
             max_inflight_msgs: MAX_INFLIGHT,
             check_quorum: true,
             pre_vote: config.pre_vote,
+            // The next entries tell it, or [`RaftCore::tell_commit`]: half the messages.
+            skip_bcast_commit: true,
             ..raft::Config::default()
         };
         let log = MemLog::new(
@@ -173,11 +174,7 @@ impl RaftCore for RaftRs {
         if raft.state != StateRole::Leader || raft.has_pending_conf() {
             return Err(CoreError::Dropped);
         }
-        let entry = raw::Entry {
-            entry_type: raw::EntryType::EntryConfChange,
-            data: change.encode_to_vec().into(),
-            ..raw::Entry::default()
-        };
+        let entry = conf_entry(change);
         let mut message = raw::Message {
             msg_type: raw::MessageType::MsgPropose,
             from: raft.id,
@@ -252,6 +249,12 @@ impl RaftCore for RaftRs {
 
     fn applied(&mut self) {
         self.node.advance_apply();
+    }
+
+    fn tell_commit(&mut self) {
+        if self.node.raft.state == StateRole::Leader {
+            self.node.raft.bcast_append();
+        }
     }
 
     fn transfer_to(&mut self, member: u64) {

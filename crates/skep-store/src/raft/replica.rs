@@ -17,11 +17,12 @@ mod snapshots;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use skep_objects::raftpb::{ConfState, HardState, Message, MessageType, SnapshotMetadata};
 
 use self::quorum::{ConfRequest, Handover};
-use super::config::RaftConfig;
+use super::config::{RaftConfig, SnapshotPolicy};
 use super::core::{CoreError, RaftCore, Ready, Role};
 use super::membership::{Member, Membership};
 use super::outbox::{Outbox, Wake};
@@ -30,6 +31,7 @@ use super::status::{Health, RaftStatus};
 use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::log::{AppendError, Base, Log, LogError};
+use crate::metrics::RaftCounters;
 use crate::state::Access;
 use crate::store::Store;
 use crate::update::CommitError;
@@ -81,8 +83,14 @@ pub(crate) struct Replica {
     /// Ticks since the start, and when each member was heard of last.
     ticks: u64,
     heard: BTreeMap<u64, u64>,
+    /// What raft wants done, its messages being out.
+    ready: Option<Ready>,
     /// A ready that did not fit on the disk.
     stalled: Option<Ready>,
+    /// The highest commit index that a message of entries told the others.
+    told_commit: u64,
+    /// How many writers there were lately: what the last own entries came to, and what waits.
+    crowd: usize,
     leadership: Leadership,
     snapshot: Option<SnapshotMetadata>,
     since_snapshot: snapshots::Since,
@@ -97,6 +105,7 @@ pub(crate) struct Replica {
     /// The log says that the leader is no longer a member.
     campaign_next: bool,
     out: Output,
+    pub(crate) counters: Arc<RaftCounters>,
 }
 
 /// How far a leader has come.
@@ -145,7 +154,10 @@ impl Replica {
             health: Health::Running,
             ticks: 0,
             heard: BTreeMap::new(),
+            ready: None,
             stalled: None,
+            told_commit: 0,
+            crowd: 0,
             leadership: Leadership::None,
             snapshot: opened.snapshot,
             since_snapshot: snapshots::Since::default(),
@@ -161,11 +173,12 @@ impl Replica {
                 members_changed: true,
                 ..Output::default()
             },
+            counters: Arc::default(),
             config,
         };
         replica.advance();
         // Alone, there is nobody to wait for.
-        if replica.membership.len() == 1 && replica.membership.get(replica.me.raft_id).is_some() {
+        if replica.membership.is_only_voter(replica.me.raft_id) {
             replica.core.campaign();
             replica.advance();
         }
@@ -180,6 +193,7 @@ impl Replica {
         } else if self.is_running() {
             self.core.tick();
             self.ask_whether_removed();
+            self.promote_learners();
         }
         self.advance();
     }
@@ -226,27 +240,93 @@ impl Replica {
 
     /// Does all there is to do: proposals, messages, the log, committed entries.
     pub(crate) fn advance(&mut self) {
-        while self.is_running() {
+        while self.prepare() {
+            self.carry_out();
+        }
+        self.settle();
+    }
+
+    /// The first half of a step: hands proposals to raft, and puts out the messages that need not
+    /// wait for this member's disk. Those should be on their way before the second half, in which
+    /// the disk is waited for: so the others write at the same time. False when there is no more.
+    pub(crate) fn prepare(&mut self) -> bool {
+        if self.is_running() && self.ready.is_none() {
             self.propose();
-            let Some(mut ready) = self.core.ready() else {
-                break;
-            };
-            self.out.messages.append(&mut ready.messages);
-            self.note_lost_leadership();
-            match self.persist(&ready) {
-                Ok(()) => self.complete(ready),
-                Err(error) => self.stall(ready, error),
+            self.ready = self.core.ready();
+            if let Some(ready) = &mut self.ready {
+                self.out.messages.append(&mut ready.messages);
+                self.note_lost_leadership();
             }
         }
+        self.is_running() && self.ready.is_some()
+    }
+
+    /// The second half: makes it durable, and applies what is committed.
+    pub(crate) fn carry_out(&mut self) {
+        let Some(ready) = self.ready.take() else {
+            return;
+        };
+        match self.persist(&ready) {
+            Ok(()) => self.complete(ready),
+            Err(error) => self.stall(ready, error),
+        }
+    }
+
+    /// What comes after all steps.
+    pub(crate) fn settle(&mut self) {
         if self.is_running() {
             self.watch_handover();
             self.begin_snapshot();
         }
     }
 
+    /// Whether something is committed that the others have not been told of. They learn it with
+    /// the next entries; see [`Replica::tell_commit`] when there are none.
+    pub(crate) fn owes_commit(&self) -> bool {
+        let told = self.told_commit;
+        let others = self.membership.len() > 1;
+        others && self.is_running() && self.is_announced() && self.core.status().commit > told
+    }
+
+    /// Tells the others what is committed.
+    pub(crate) fn tell_commit(&mut self) {
+        if self.owes_commit() {
+            self.core.tell_commit();
+            self.told_commit = self.core.status().commit;
+            self.advance();
+        }
+    }
+
+    /// Whether more proposals are about to come than wait now, as far as the recent past tells.
+    pub(crate) fn expects_more(&self) -> bool {
+        self.waiting() < self.crowd
+    }
+
+    /// Proposals that raft has not seen.
+    pub(crate) fn waiting(&self) -> usize {
+        self.outbox.as_ref().map_or(0, |outbox| outbox.len())
+    }
+
+    fn is_announced(&self) -> bool {
+        matches!(self.leadership, Leadership::Announced { .. })
+    }
+
     /// What there is to do outside.
     pub(crate) fn take_output(&mut self) -> Output {
+        self.note_told();
         std::mem::take(&mut self.out)
+    }
+
+    /// Whether there are messages to carry.
+    pub(crate) fn has_messages(&self) -> bool {
+        !self.out.messages.is_empty()
+    }
+
+    fn note_told(&mut self) {
+        let appends = self.out.messages.iter();
+        let appends = appends.filter(|message| message.r#type() == MessageType::App);
+        let told = appends.map(Message::commit).max();
+        self.told_commit = told.unwrap_or_default().max(self.told_commit);
     }
 
     /// Where the member stands.
@@ -256,7 +336,7 @@ impl Replica {
         RaftStatus {
             raft_id: self.me.raft_id,
             role: core.role,
-            is_leading: matches!(self.leadership, Leadership::Announced { .. }),
+            is_leading: self.is_announced(),
             term: core.term,
             leader: core.leader,
             health: self.health.clone(),
@@ -271,23 +351,45 @@ impl Replica {
     /// Which members were heard of within an election timeout. Raft's own marks do not do: it clears
     /// all of them at each timeout.
     fn active(&self) -> BTreeMap<u64, bool> {
-        let patience = self.config.election_ticks as u64;
-        let is_active = |id: u64| {
-            let heard = self
-                .heard
-                .get(&id)
-                .is_some_and(|at| self.ticks - at <= patience);
-            heard || id == self.me.raft_id
-        };
+        let is_active = |id: u64| self.was_heard(id) || id == self.me.raft_id;
         self.membership
             .members()
             .map(|member| (member.raft_id, is_active(member.raft_id)))
             .collect()
     }
 
+    /// Whether a member was heard of within an election timeout.
+    fn was_heard(&self, id: u64) -> bool {
+        let patience = self.config.election_ticks as u64;
+        let heard = self.heard.get(&id);
+        heard.is_some_and(|at| self.ticks - at <= patience)
+    }
+
     /// Who the members are.
     pub(crate) fn membership(&self) -> &Membership {
         &self.membership
+    }
+
+    /// Notes where it stands, for the metrics.
+    pub(crate) fn note_indices(&self) {
+        let (status, counters) = (self.core.status(), &self.counters);
+        counters.term.store(status.term, Ordering::Relaxed);
+        counters
+            .commit_index
+            .store(status.commit, Ordering::Relaxed);
+        counters
+            .applied_index
+            .store(self.applied, Ordering::Relaxed);
+        counters
+            .last_index
+            .store(status.last_index, Ordering::Relaxed);
+    }
+
+    /// From now on there is a snapshot after so many entries.
+    pub(crate) fn set_snapshot_policy(&mut self, policy: SnapshotPolicy) {
+        self.config.snapshot_interval = policy.interval;
+        self.config.keep_entries = policy.keep_entries;
+        self.config.keep_snapshots = policy.keep_snapshots;
     }
 
     /// Index of the last applied entry.
@@ -338,6 +440,8 @@ impl Replica {
         let Some(first) = proposals.first().map(|proposal| proposal.id) else {
             return;
         };
+        let count = proposals.len() as u64;
+        self.counters.proposals.fetch_add(count, Ordering::Relaxed);
         let entries = proposals
             .into_iter()
             .map(|proposal| proposal.data.into())
@@ -374,8 +478,13 @@ impl Replica {
         }
         let mut persisted = self.core.persisted();
         self.out.messages.append(&mut persisted.messages);
+        let before = self.store.shared.state().pending();
         self.apply(ready.committed);
         self.apply(persisted.committed);
+        let committed = before.saturating_sub(self.store.shared.state().pending());
+        if committed > 0 {
+            self.crowd = committed + self.waiting();
+        }
         if self.is_running() {
             self.core.applied();
             self.after_apply();
@@ -418,6 +527,7 @@ impl Replica {
 
     fn end(&mut self, health: Health) {
         self.health = health;
+        self.ready = None;
         self.stalled = None;
         self.refuse_writes(CommitError::Stopped);
         self.rotations.clear();

@@ -57,6 +57,32 @@ impl SteppedMember {
         self.replica.advance();
     }
 
+    /// A message arrives, and waits with others to be worked off.
+    pub fn take(&mut self, message: Message) {
+        self.replica.step(message);
+    }
+
+    /// The first half of a step: messages that need not wait for the disk. False when there is
+    /// nothing to do.
+    pub fn prepare(&mut self) -> bool {
+        self.replica.prepare()
+    }
+
+    /// The second half of a step: the disk, and what follows.
+    pub fn carry_out(&mut self) {
+        self.replica.carry_out();
+    }
+
+    /// After the last step.
+    pub fn settle(&mut self) {
+        self.replica.settle();
+    }
+
+    /// Tells the others what is committed, if they have not been told.
+    pub fn tell_commit(&mut self) {
+        self.replica.tell_commit();
+    }
+
     /// Works off what the store's writers want.
     pub fn advance(&mut self) {
         self.replica.advance();

@@ -44,6 +44,12 @@ impl History {
         self.0.get_mut(&number).unwrap().fate = fate;
     }
 
+    /// Whether an append was acknowledged.
+    pub fn is_acknowledged(&self, number: u32) -> bool {
+        let append = self.0.get(&number);
+        append.is_some_and(|append| matches!(append.fate, Fate::Acknowledged { .. }))
+    }
+
     /// Checks the list that is there in the end; answers how many appends were acknowledged.
     pub fn check(&self, list: &[u32]) -> usize {
         let mut places = BTreeMap::new();
@@ -72,13 +78,16 @@ impl History {
                 acknowledged.push((at, place));
             }
         }
+        // Times only grow with the numbers, so one pass tells the furthest place known at each.
+        acknowledged.sort_unstable();
+        let (mut known, mut furthest) = (acknowledged.iter().peekable(), None);
         for (number, append) in &self.0 {
-            let Some(place) = places.get(number) else {
-                continue;
-            };
-            for (known_at, earlier) in &acknowledged {
+            while let Some((_, place)) = known.next_if(|(at, _)| *at < append.asked_at) {
+                furthest = furthest.max(Some(*place));
+            }
+            if let Some(place) = places.get(number) {
                 assert!(
-                    *known_at >= append.asked_at || earlier < place,
+                    furthest < Some(*place),
                     "append {number} went before one that was acknowledged before it was asked for"
                 );
             }

@@ -76,6 +76,11 @@ impl Network {
     pub fn heal(&mut self) {
         self.cut.clear();
         self.loss = 0;
-        self.delay = 2;
+        self.delay = 1;
+    }
+
+    /// Loses what is under way, but for what is to be kept: it was sent long before.
+    pub fn forget(&mut self, keep: impl Fn(&Message) -> bool) {
+        self.under_way.retain(|_, message| keep(message));
     }
 }

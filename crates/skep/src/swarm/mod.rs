@@ -384,7 +384,7 @@ fn resume(
     kek: Option<Kek>,
     force_new_cluster: bool,
 ) -> Standing {
-    let settings = match dir.settings() {
+    let mut settings = match dir.settings() {
         Ok(Some(settings)) => settings,
         Ok(None) => return Standing::Inactive,
         Err(error) => {
@@ -393,6 +393,13 @@ fn resume(
             return Standing::Broken(settings, Arc::new(error.into()));
         }
     };
+    if let Some(now) = request::moved(config, &settings) {
+        info!(before = %settings.advertise_addr, %now, "this host has moved");
+        settings.advertise_addr = now;
+        if let Err(error) = dir.save_settings(&settings) {
+            return Standing::Broken(settings, Arc::new(error.into()));
+        }
+    }
     let entry = match NodeFiles::new(&config.state_dir).load(kek.as_ref()) {
         Ok(credentials) => {
             if credentials

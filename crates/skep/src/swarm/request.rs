@@ -37,6 +37,19 @@ pub(super) fn addresses(config: &SwarmConfig) -> Result<Addresses, SwarmError> {
     Ok(Addresses::new(all))
 }
 
+/// Where a node is that was started again: its host may have another address by now. When there is
+/// no telling which, it keeps the one it had.
+pub(super) fn moved(config: &SwarmConfig, settings: &Settings) -> Option<SocketAddr> {
+    let addresses = addresses(config).ok()?;
+    if !settings.advertises_own || addresses.has(settings.advertise_addr.ip()) {
+        return None;
+    }
+    let default = config.default_advertise_addr.as_deref();
+    let listen = SocketAddr::new(settings.listen_addr.ip(), settings.advertise_addr.port());
+    let now = addresses.advertise("", default, listen).ok()?;
+    (now != settings.advertise_addr).then_some(now)
+}
+
 /// A swarm to be made.
 pub(super) struct Init {
     pub(super) settings: Settings,
@@ -52,6 +65,7 @@ pub(super) fn init(config: &SwarmConfig, request: &InitRequest) -> Result<Init, 
     let default = config.default_advertise_addr.as_deref();
     let advertise = addresses.advertise(&request.advertise_addr, default, listen)?;
     let mut settings = Settings::new(listen, advertise);
+    settings.advertises_own = addresses.has(advertise.ip());
     settings.data_path_addr = addresses.data_path(&request.data_path_addr)?;
     if request.data_path_port != 0 && !DATA_PATH_PORTS.contains(&request.data_path_port) {
         return Err(invalid(
@@ -149,6 +163,7 @@ pub(super) fn join(config: &SwarmConfig, request: &JoinRequest) -> Result<Settin
         _ => addresses.advertise(told, default, listen)?,
     };
     let mut settings = Settings::new(listen, advertise);
+    settings.advertises_own = addresses.has(advertise.ip());
     settings.data_path_addr = addresses.data_path(&request.data_path_addr)?;
     settings.joining = Some(Joining {
         remotes,

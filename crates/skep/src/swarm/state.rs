@@ -47,6 +47,10 @@ pub struct Settings {
     pub listen_addr: SocketAddr,
     /// Where others reach it.
     pub advertise_addr: SocketAddr,
+    /// Whether that was an address of this host itself. If so, and it is no more, the host has
+    /// moved; otherwise somebody translates it.
+    #[serde(default)]
+    pub advertises_own: bool,
     /// Where overlay traffic goes, if elsewhere.
     pub data_path_addr: Option<IpAddr>,
     /// A join that goes on.
@@ -62,6 +66,7 @@ impl Settings {
         Self {
             listen_addr,
             advertise_addr,
+            advertises_own: false,
             data_path_addr: None,
             joining: None,
             manager_join_addr: None,
@@ -199,6 +204,7 @@ mod tests {
         let settings = Settings {
             listen_addr: "0.0.0.0:2377".parse().unwrap(),
             advertise_addr: "10.1.1.1:2377".parse().unwrap(),
+            advertises_own: true,
             data_path_addr: None,
             joining: Some(Joining {
                 remotes: vec!["10.1.1.2:2377".into()],

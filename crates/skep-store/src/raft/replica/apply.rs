@@ -87,6 +87,20 @@ impl Replica {
                     "manager added"
                 );
             }
+            Change::AddLearner(member) => {
+                tracing::info!(
+                    raft.id = member.raft_id,
+                    node.id = member.node_id,
+                    "manager added, it votes when it has caught up"
+                );
+            }
+            Change::Promote(member) => {
+                tracing::info!(
+                    raft.id = member.raft_id,
+                    node.id = member.node_id,
+                    "manager has caught up and votes"
+                );
+            }
             Change::Update(member) => {
                 tracing::info!(
                     raft.id = member.raft_id,
@@ -96,7 +110,10 @@ impl Replica {
             }
             Change::Remove(raft_id) => self.member_removed(*raft_id),
         }
-        if let Change::Add(member) | Change::Update(member) = checked
+        if let Change::Add(member)
+        | Change::AddLearner(member)
+        | Change::Promote(member)
+        | Change::Update(member) = checked
             && member.raft_id == self.me.raft_id
         {
             self.me.addr.clone_from(&member.addr);

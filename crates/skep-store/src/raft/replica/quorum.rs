@@ -49,6 +49,9 @@ impl ConfError {
     }
 }
 
+/// A learner that lacks no more entries than this votes; the rest comes in one message.
+const CAUGHT_UP: u64 = 100;
+
 /// Where the answer goes.
 pub(crate) type ConfReply = oneshot::Sender<Result<(), ConfError>>;
 
@@ -63,6 +66,8 @@ pub(crate) struct ConfRequest {
 #[derive(Debug, Clone)]
 pub(crate) enum Wanted {
     Add(Member),
+    /// A learner is to vote.
+    Promote(Member),
     Update(Member),
     Remove(u64),
 }
@@ -91,7 +96,7 @@ impl Replica {
         };
         while let Some(request) = self.conf_queue.pop_front() {
             let id = outbox.next_id();
-            let change = change_of(&request.what, id);
+            let change = self.change_of(&request.what, id);
             if let Err(error) = self.membership.check(&change) {
                 self.out.answers.push((request.reply, Err(error.into())));
                 continue;
@@ -102,6 +107,39 @@ impl Replica {
                 self.conf_queue.push_front(request);
             }
             return;
+        }
+    }
+
+    fn change_of(&self, what: &Wanted, id: u64) -> ConfChange {
+        use skep_objects::raftpb::ConfChangeType;
+        match what {
+            Wanted::Add(member) if self.config.learners => {
+                member.change(ConfChangeType::AddLearnerNode, id)
+            }
+            Wanted::Add(member) | Wanted::Promote(member) => {
+                member.change(ConfChangeType::AddNode, id)
+            }
+            Wanted::Update(member) => member.change(ConfChangeType::UpdateNode, id),
+            Wanted::Remove(raft_id) => removal(*raft_id, id),
+        }
+    }
+
+    /// Lets a learner vote that has nearly everything and answers: from then on the quorum may
+    /// have to wait for it.
+    pub(super) fn promote_learners(&mut self) {
+        if !self.is_announced() || !self.conf_waiting.is_empty() || !self.conf_queue.is_empty() {
+            return;
+        }
+        let commit = self.core.status().commit;
+        let has_caught_up = |member: &&Member| {
+            let matched = self.core.matched(member.raft_id).unwrap_or_default();
+            matched + CAUGHT_UP >= commit && matched > 0 && self.was_heard(member.raft_id)
+        };
+        if let Some(member) = self.membership.learners().find(has_caught_up).cloned() {
+            // Nobody waits for the answer: when it fails, the next tick asks again.
+            let (reply, _) = oneshot::channel();
+            let what = Wanted::Promote(member);
+            self.conf_queue.push_back(ConfRequest { what, reply });
         }
     }
 
@@ -151,7 +189,8 @@ impl Replica {
         let active = self.active();
         let others = active
             .iter()
-            .filter(|(id, active)| **active && **id != self.me.raft_id);
+            .filter(|(id, active)| **active && **id != self.me.raft_id)
+            .filter(|(id, _)| !self.membership.is_learner(**id));
         let reach = others.filter_map(|(id, _)| Some((self.core.matched(*id)?, *id)));
         reach.max().map(|(_, raft_id)| raft_id)
     }
@@ -178,14 +217,5 @@ impl Replica {
             };
             self.out.answers.push((reply, answer));
         }
-    }
-}
-
-fn change_of(what: &Wanted, id: u64) -> ConfChange {
-    use skep_objects::raftpb::ConfChangeType;
-    match what {
-        Wanted::Add(member) => member.change(ConfChangeType::AddNode, id),
-        Wanted::Update(member) => member.change(ConfChangeType::UpdateNode, id),
-        Wanted::Remove(raft_id) => removal(*raft_id, id),
     }
 }

@@ -32,7 +32,8 @@ pub(super) fn open(
     disk: Arc<dyn Disk>,
     salts: Salts,
 ) -> Result<Opened, OpenError> {
-    let (log, recovered) = Log::recover(disk, config.keys.clone(), salts)?;
+    let (mut log, recovered) = Log::recover(disk, config.keys.clone(), salts)?;
+    log.set_write_ahead(config.write_ahead_bytes);
     let fresh = recovered == Recovered::default();
     let mut opened = if fresh {
         begin(config, log)
@@ -143,6 +144,8 @@ fn restart(config: &RaftConfig, log: Log, recovered: Recovered) -> Result<Opened
             file: file(),
             source,
         })?;
+        let conf_state = metadata.conf_state.as_ref();
+        membership.set_learners(conf_state.map_or(&[], |state| &state.learners));
         snapshot = Some(metadata);
     }
     let core = core_start(recovered.hard_state, recovered.entries, snapshot.as_ref())
@@ -235,7 +238,7 @@ fn force_alone(opened: &mut Opened) -> Result<Vec<Entry>, OpenError> {
         .members()
         .filter(|member| member.raft_id != me.raft_id);
     let mut changes: Vec<ConfChange> = others.map(|member| removal(member.raft_id, 0)).collect();
-    if members.get(me.raft_id).is_none() {
+    if members.get(me.raft_id).is_none() || members.is_learner(me.raft_id) {
         changes.insert(0, me.change(ConfChangeType::AddNode, 0));
     }
     let term = core.hard_state.term().max(1);

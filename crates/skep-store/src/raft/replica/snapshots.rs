@@ -10,6 +10,7 @@ use super::{Base, Replica};
 use crate::codec::{decode_snapshot, encode_snapshot};
 use crate::disk::Disk;
 use crate::log::{AppendError, LogError, snapshot_file};
+use crate::metrics;
 use crate::raft::membership::Membership;
 use crate::seal::{Dek, DekSet};
 use crate::view::View;
@@ -191,6 +192,12 @@ impl Replica {
     fn forget_before(&mut self, index: u64, term: u64, all_segments: bool) {
         let last_forgotten = index.saturating_sub(self.config.keep_entries);
         self.core.compact(last_forgotten);
+        // Older ones are sealed with an older key when one is being done away with.
+        let older = if all_segments {
+            0
+        } else {
+            self.config.keep_snapshots
+        };
         let removed = self
             .log
             .compact(if all_segments {
@@ -198,7 +205,7 @@ impl Replica {
             } else {
                 last_forgotten
             })
-            .and_then(|()| snapshot_file::keep_only(self.log.disk(), index, term));
+            .and_then(|()| snapshot_file::keep_only(self.log.disk(), index, term, older));
         if let Err(error) = removed {
             // Only room is lost; the next snapshot tries again.
             tracing::warn!(%error, "old raft files not removed");
@@ -237,7 +244,7 @@ impl Replica {
     pub(super) fn install(&mut self, snapshot: Snapshot) {
         let metadata = snapshot.metadata.clone().unwrap_or_default();
         let index = metadata.index();
-        let (view, membership) = match decode_snapshot(snapshot.data(), index) {
+        let (view, mut membership) = match decode_snapshot(snapshot.data(), index) {
             Ok(decoded) => decoded,
             Err(error) => {
                 self.fail(format!("the leader's snapshot of entry {index}: {error}"));
@@ -248,7 +255,10 @@ impl Replica {
             raft.index = index,
             "store restored from the leader's snapshot"
         );
+        metrics::count(&self.counters.snapshots_received);
         self.store.shared.state().restore(view);
+        let conf_state = metadata.conf_state.as_ref();
+        membership.set_learners(conf_state.map_or(&[], |state| &state.learners));
         self.membership = membership;
         self.applied = index;
         self.since_snapshot = Since {
@@ -261,7 +271,7 @@ impl Replica {
         let removed = self
             .log
             .compact(index)
-            .and_then(|()| snapshot_file::keep_only(self.log.disk(), index, term));
+            .and_then(|()| snapshot_file::keep_only(self.log.disk(), index, term, 0));
         if let Err(error) = removed {
             tracing::warn!(%error, "old raft files not removed");
         }

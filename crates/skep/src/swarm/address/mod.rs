@@ -79,6 +79,11 @@ impl Addresses {
         Self { all }
     }
 
+    /// Whether this host has the address.
+    pub fn has(&self, ip: IpAddr) -> bool {
+        self.all.iter().any(|address| address.ip == ip)
+    }
+
     /// Where a manager listens: `0.0.0.0:2377`, an address or an interface.
     pub fn listen(&self, text: &str) -> Result<SocketAddr, AddressError> {
         if text.is_empty() {
