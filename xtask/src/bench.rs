@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use crate::run as run_command;
 
 /// Name, package, target, and whether the target is a bench or an example. Each prints its own table.
-const BENCHES: [(&str, &str, &str, &str); 7] = [
+const BENCHES: &[(&str, &str, &str, &str)] = &[
     ("engine", "skep", "--example", "bench_engine"),
     ("cluster", "skep", "--example", "bench_cluster"),
     ("managers", "skep", "--example", "bench_managers"),
@@ -27,7 +27,7 @@ pub fn run(names: &[String]) -> Result<()> {
         let known: Vec<_> = BENCHES.iter().map(|(name, ..)| *name).collect();
         bail!("no bench {unknown:?}; there are {}", known.join(", "));
     }
-    for (name, package, kind, target) in BENCHES {
+    for &(name, package, kind, target) in BENCHES {
         if !names.is_empty() && names.iter().all(|wanted| wanted != name) {
             continue;
         }
