@@ -9,6 +9,7 @@ use skep_testkit::{Host, Lab, eventually};
 use crate::client::Client;
 use crate::{Maker, founded, join, row, service};
 
+const ROUNDS: usize = 20;
 /// The peer takes 12 to 29 seconds for each.
 const PEER_ROUNDS: usize = 3;
 /// Its median of an earlier run, in seconds: docs/figures.md says when and where.
