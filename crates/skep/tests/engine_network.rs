@@ -686,6 +686,7 @@ async fn a_tasks_secret_is_on_no_disk_and_its_mount_goes_with_it() {
     engine.shutdown(false).await;
     drop(engine);
     let engine = Engine::open(config(dir.path())).await.unwrap();
+    join_swarm(&engine).await;
     assert!(file.exists(), "the task runs on with its secret");
     assert!(!files.join("nobody").exists());
     let inside = engine.inspect(&id, false).await.unwrap().state.pid;
