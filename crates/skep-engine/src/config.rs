@@ -59,6 +59,21 @@ pub struct EngineConfig {
     pub default_ulimits: BTreeMap<String, (i64, i64)>,
     /// Size of `/dev/shm` in bytes where a container names none.
     pub default_shm_size: i64,
+    /// Whether containers that do not say get an init process.
+    pub init: bool,
+    /// Whether containers that do not say gain no privileges by set-user-id programs.
+    pub no_new_privileges: bool,
+    /// Seccomp profile of containers that name none, as in `--security-opt seccomp=`: its JSON or
+    /// `unconfined`; empty for the built-in one.
+    pub seccomp_profile: String,
+    /// `private` or `shareable` for containers that do not say.
+    pub default_ipc_mode: String,
+    /// `private` or `host` for containers that do not say; empty to go by the cgroup version.
+    pub default_cgroupns_mode: String,
+    /// Address that ports are published on where none is named; every address without it.
+    pub publish_address: Option<std::net::IpAddr>,
+    /// Whether containers on the default bridge reach each other.
+    pub icc: bool,
     /// Seconds between the stop signal and SIGKILL when the daemon stops containers.
     pub shutdown_timeout_seconds: u64,
 }
@@ -88,6 +103,13 @@ impl Default for EngineConfig {
             generic_resources: Vec::new(),
             default_ulimits: BTreeMap::new(),
             default_shm_size: 64 << 20,
+            init: false,
+            no_new_privileges: false,
+            seccomp_profile: String::new(),
+            default_ipc_mode: "private".to_owned(),
+            default_cgroupns_mode: String::new(),
+            publish_address: None,
+            icc: true,
             shutdown_timeout_seconds: 15,
         }
     }

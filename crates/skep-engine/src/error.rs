@@ -107,6 +107,11 @@ impl EngineError {
         }
     }
 
+    /// Whether a file was to be read that is not there.
+    pub(crate) fn is_missing_file(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
+    }
+
     pub(crate) fn no_container(reference: &str) -> Self {
         Self::NoSuch {
             what: "container",

@@ -45,13 +45,15 @@ pub(crate) fn fill(host: &mut HostConfig, config: &EngineConfig) {
         host.network_mode = "bridge".to_owned();
     }
     set(&mut host.restart_policy.name, "no");
-    let cgroupns = if cgroup_v2() && !host.privileged {
-        "private"
-    } else {
-        "host"
+    let cgroupns = match config.default_cgroupns_mode.as_str() {
+        _ if host.privileged => "host",
+        "" if cgroup_v2() => "private",
+        "" => "host",
+        mode => mode,
     };
     set(&mut host.cgroupns_mode, cgroupns);
-    set(&mut host.ipc_mode, "private");
+    set(&mut host.ipc_mode, &config.default_ipc_mode);
+    fill_security(host, config);
     set(&mut host.runtime, &config.default_runtime);
     set(&mut host.log_config.driver, &config.log_driver);
     if host.log_config.driver == config.log_driver {
@@ -77,6 +79,24 @@ pub(crate) fn fill(host: &mut HostConfig, config: &EngineConfig) {
     host.oom_kill_disable.get_or_insert(false);
     host.ulimits.get_or_insert_default();
     fill_paths(host);
+}
+
+/// What the daemon's flags say of security where the request says nothing.
+fn fill_security(host: &mut HostConfig, config: &EngineConfig) {
+    let says = |host: &HostConfig, name: &str| {
+        let options = host.security_opt.iter().flatten();
+        options
+            .map(|option| option.split(['=', ':']).next().unwrap_or_default())
+            .any(|given| given == name)
+    };
+    if config.no_new_privileges && !says(host, "no-new-privileges") {
+        let options = host.security_opt.get_or_insert_default();
+        options.push("no-new-privileges".to_owned());
+    }
+    if !config.seccomp_profile.is_empty() && !host.privileged && !says(host, "seccomp") {
+        let options = host.security_opt.get_or_insert_default();
+        options.push(format!("seccomp={}", config.seccomp_profile));
+    }
 }
 
 /// A privileged container sees all; otherwise what the request does not say is Docker's list.

@@ -48,6 +48,9 @@ pub(crate) struct Record {
     /// Set for a swarm task's container.
     #[serde(default)]
     pub task: Option<TaskRecord>,
+    /// Why the record could not be read, if it could not: the container can only be removed.
+    #[serde(skip)]
+    pub damage: Option<String>,
 }
 
 /// The part of a swarm task that outlives the daemon. Secrets are never written.
@@ -141,7 +144,23 @@ impl Record {
         Ok(record)
     }
 
+    /// What stands for a record that cannot be read, so that its container is seen and removed.
+    pub(crate) fn damaged(id: &str, error: &EngineError) -> Self {
+        Self {
+            id: id.to_owned(),
+            name: id.chars().take(12).collect(),
+            damage: Some(error.to_string()),
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn save(&self, dir: &Path) -> Result<()> {
+        if let Some(damage) = &self.damage {
+            return Err(EngineError::conflict(format!(
+                "container {} can only be removed: {damage}",
+                self.id
+            )));
+        }
         let record = Self {
             version: VERSION,
             ..self.clone()
@@ -153,7 +172,15 @@ impl Record {
 impl RunState {
     /// An unreadable state is that of a machine which lost power: nothing runs.
     pub(crate) fn load(dir: &Path) -> Self {
-        load_json(&dir.join("state.json")).unwrap_or_default()
+        match load_json(&dir.join("state.json")) {
+            Ok(state) => state,
+            Err(error) => {
+                if !error.is_missing_file() {
+                    tracing::warn!(%error, "state of a container cannot be read, it counts as not running");
+                }
+                Self::default()
+            }
+        }
     }
 
     pub(crate) fn save(&self, dir: &Path) -> Result<()> {
@@ -191,17 +218,36 @@ pub(crate) fn save_json<T: Serialize>(path: &Path, value: &T, sync: bool) -> Res
     write_atomically(path, &bytes, sync)
 }
 
+/// With `sync` the content is on the disk when this returns, and so is the name where it replaces
+/// another: a power loss leaves the old or the new. A file that is new may be lost whole with the
+/// directory that it lies in, which is what its readers take for an object that never was.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8], sync: bool) -> Result<()> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
     let beside = PathBuf::from(beside);
-    let mut file = std::fs::File::create(&beside).map_err(EngineError::io("create", &beside))?;
-    file.write_all(bytes)
-        .map_err(EngineError::io("write", &beside))?;
-    if sync {
-        file.sync_data().map_err(EngineError::io("sync", &beside))?;
+    let replaces = sync && path.exists();
+    let written = write_and_rename(path, &beside, bytes, sync);
+    if written.is_err() {
+        // What a full disk refused must not take of the room that is left.
+        let _ = std::fs::remove_file(&beside);
     }
-    std::fs::rename(&beside, path).map_err(EngineError::io("rename", path))
+    written?;
+    match path.parent().filter(|_| replaces) {
+        Some(dir) => std::fs::File::open(dir)
+            .and_then(|dir| dir.sync_all())
+            .map_err(EngineError::io("sync", dir)),
+        None => Ok(()),
+    }
+}
+
+fn write_and_rename(path: &Path, beside: &Path, bytes: &[u8], sync: bool) -> Result<()> {
+    let mut file = std::fs::File::create(beside).map_err(EngineError::io("create", beside))?;
+    file.write_all(bytes)
+        .map_err(EngineError::io("write", beside))?;
+    if sync {
+        file.sync_data().map_err(EngineError::io("sync", beside))?;
+    }
+    std::fs::rename(beside, path).map_err(EngineError::io("rename", path))
 }
 
 #[cfg(test)]

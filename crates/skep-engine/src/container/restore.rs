@@ -38,17 +38,18 @@ impl Core {
     fn read_container(&self, dir: &Path, bundles: &Path) {
         let record = match Record::load(dir) {
             Ok(record) => record,
-            Err(EngineError::Io { source, .. })
-                if source.kind() == std::io::ErrorKind::NotFound =>
-            {
+            Err(error) if error.is_missing_file() => {
                 if let Err(error) = std::fs::remove_dir_all(dir) {
                     tracing::warn!(container.dir = %dir.display(), %error, "half a container stays");
                 }
                 return;
             }
             Err(error) => {
-                tracing::warn!(container.dir = %dir.display(), %error, "container left out");
-                return;
+                let Some(id) = dir.file_name().and_then(|name| name.to_str()) else {
+                    return;
+                };
+                tracing::error!(container.id = %id, %error, "record of a container cannot be read; the container can only be removed");
+                Record::damaged(id, &error)
             }
         };
         if let Err(error) = self.containers.reserve(&record.name, &record.id) {
@@ -61,7 +62,10 @@ impl Core {
         {
             self.volumes.hold(&mount.point.name, &record.id);
         }
-        let state = RunState::load(dir);
+        let mut state = RunState::load(dir);
+        if let Some(damage) = &record.damage {
+            (state.dead, state.error) = (!state.running, damage.clone());
+        }
         let bundle = bundles.join(&record.id);
         self.containers.insert(Arc::new(Container::new(
             dir.to_owned(),
@@ -93,7 +97,8 @@ impl Core {
 
     async fn take_up(self: &Arc<Self>, container: &Arc<Container>) {
         let state = container.state();
-        if state.removing || state.dead {
+        let damaged = container.with(|record, _| record.damage.is_some());
+        if state.removing || (state.dead && !damaged) {
             self.remove_rest(container).await;
             return;
         }

@@ -353,7 +353,7 @@ impl Preparation {
         let links = self.core.linked(record);
         let mut files = self.etc(&links)?;
         files.extend(self.core.files.put(&record.id, &self.files)?);
-        let init = host.init.unwrap_or(false);
+        let init = host.init.unwrap_or(config.init);
         if init {
             let program = std::fs::read_link("/proc/self/exe")
                 .unwrap_or_else(|_| config.shim_program.clone());

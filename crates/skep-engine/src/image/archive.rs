@@ -11,6 +11,7 @@ use skep_objects::reference::Reference;
 use tar::{Archive, EntryType};
 
 use super::blobs::{MAX_DOCUMENT_BYTES, digest_of, verify};
+use super::header_guard::HeaderGuard;
 use super::layers::decompress;
 use super::registry::choose;
 use super::store::{Images, set_tag};
@@ -40,7 +41,7 @@ impl Images {
         platform: Option<&str>,
         progress: &Progress,
     ) -> Result<Vec<String>, ImageError> {
-        let staged = Staged::read(stream)?;
+        let staged = Staged::read(stream, self.0.blobs.staging()?)?;
         let mut loaded = Vec::new();
         if let Some(manifest) = staged.document("manifest.json")? {
             let entries: Vec<Entry> = serde_json::from_slice(&manifest)
@@ -175,18 +176,17 @@ struct Staged {
 }
 
 impl Staged {
-    fn read(stream: impl Read) -> Result<Self, ImageError> {
+    fn read(stream: impl Read, dir: tempfile::TempDir) -> Result<Self, ImageError> {
         let bad = |source| ImageError::Stream {
             what: "read archive",
             source,
         };
-        let dir = tempfile::tempdir().map_err(bad)?;
         let mut staged = Self {
             dir,
             files: BTreeMap::new(),
             links: BTreeMap::new(),
         };
-        let mut archive = Archive::new(decompress(stream).map_err(bad)?);
+        let mut archive = Archive::new(HeaderGuard::new(decompress(stream).map_err(bad)?));
         for entry in archive.entries().map_err(bad)? {
             let mut entry = entry.map_err(bad)?;
             let Some(name) = plain_name(&entry.path().map_err(bad)?) else {

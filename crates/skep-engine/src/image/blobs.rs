@@ -8,6 +8,8 @@ use sha2::{Digest, Sha256};
 
 use super::ImageError;
 
+/// How names begin that nobody goes on with after a crash.
+const UNFINISHED: &[u8] = b"new-";
 /// Manifests and configs larger than this are refused.
 pub(super) const MAX_DOCUMENT_BYTES: u64 = 8 << 20;
 
@@ -27,7 +29,31 @@ impl Blobs {
         for dir in [&blobs.whole, &blobs.partial] {
             fs::create_dir_all(dir).map_err(ImageError::io("create", dir))?;
         }
+        blobs.remove_unfinished();
         Ok(blobs)
+    }
+
+    /// What a crash interrupted; downloads under their digest are kept, to be gone on with.
+    fn remove_unfinished(&self) {
+        for entry in fs::read_dir(&self.partial).into_iter().flatten().flatten() {
+            if entry.file_name().as_encoded_bytes().starts_with(UNFINISHED) {
+                let path = entry.path();
+                let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+                let _ = if is_dir {
+                    fs::remove_dir_all(path)
+                } else {
+                    fs::remove_file(path)
+                };
+            }
+        }
+    }
+
+    /// A directory for the files of an archive that is being read.
+    pub fn staging(&self) -> Result<tempfile::TempDir, ImageError> {
+        tempfile::Builder::new()
+            .prefix("new-")
+            .tempdir_in(&self.partial)
+            .map_err(ImageError::io("create a directory in", &self.partial))
     }
 
     pub fn path(&self, digest: &str) -> PathBuf {
@@ -99,7 +125,15 @@ impl Blobs {
         File::open(&from)
             .and_then(|file| file.sync_data())
             .map_err(ImageError::io("sync", &from))?;
-        fs::rename(&from, self.path(digest)).map_err(ImageError::io("rename", from))
+        fs::rename(&from, self.path(digest)).map_err(ImageError::io("rename", from))?;
+        self.sync_names()
+    }
+
+    /// Records that name a blob are written after the blob has its name on the disk.
+    fn sync_names(&self) -> Result<(), ImageError> {
+        File::open(&self.whole)
+            .and_then(|dir| dir.sync_all())
+            .map_err(ImageError::io("sync", &self.whole))
     }
 
     pub fn remove(&self, digest: &str) -> Result<(), ImageError> {
@@ -145,6 +179,7 @@ impl BlobWriter<'_> {
         self.file
             .persist(&path)
             .map_err(|error| ImageError::io("rename", path)(error.error))?;
+        self.blobs.sync_names()?;
         Ok((digest, self.size_bytes))
     }
 }

@@ -71,33 +71,52 @@ pub(super) struct Index {
     root: PathBuf,
     pub records: BTreeMap<String, Record>,
     pub names: Names,
+    /// Whether every record could be read: if not, what seems unused may be in use.
+    pub is_whole: bool,
 }
 
 impl Index {
+    /// A record that cannot be read is left where it is and told of: its image is unknown until it
+    /// is pulled or loaded again.
     pub fn open(root: &Path) -> Result<Self, ImageError> {
         let dir = root.join("records");
         fs::create_dir_all(&dir).map_err(ImageError::io("create", &dir))?;
+        remove_unfinished(root);
+        remove_unfinished(&dir);
         let mut records = BTreeMap::new();
+        let mut is_whole = true;
         for entry in fs::read_dir(&dir)
             .map_err(ImageError::io("list", &dir))?
             .flatten()
         {
             let path = entry.path();
-            if path
-                .extension()
-                .is_some_and(|extension| extension == "json")
-                && let Some(record) = read::<Record>(&path)?
-            {
-                records.insert(record.id.clone(), record);
+            if path.extension().is_none_or(|extension| extension != "json") {
+                continue;
+            }
+            match read::<Record>(&path) {
+                Ok(record) => drop(record.map(|record| records.insert(record.id.clone(), record))),
+                Err(error) => {
+                    is_whole = false;
+                    tracing::error!(%error, "record of an image cannot be read; pull or load it again");
+                }
             }
         }
-        let mut names: Names = read(&root.join("names.json"))?.unwrap_or_default();
+        let names = root.join("names.json");
+        let mut names: Names = match read(&names) {
+            Ok(names) => names.unwrap_or_default(),
+            Err(error) => {
+                tracing::error!(%error, "names of images cannot be read; they have none now");
+                let _ = fs::rename(&names, root.join("names.json.damaged"));
+                Names::default()
+            }
+        };
         names.tags.retain(|_, id| records.contains_key(id));
         names.digests.retain(|_, id| records.contains_key(id));
         Ok(Self {
             root: root.to_owned(),
             records,
             names,
+            is_whole,
         })
     }
 
@@ -142,6 +161,15 @@ impl Index {
         self.root
             .join("records")
             .join(format!("{}.json", id.trim_start_matches("sha256:")))
+    }
+}
+
+/// Files that a crash left between writing and renaming.
+fn remove_unfinished(dir: &Path) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_name().as_encoded_bytes().starts_with(b".tmp") {
+            let _ = fs::remove_file(entry.path());
+        }
     }
 }
 

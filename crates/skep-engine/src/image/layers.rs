@@ -91,6 +91,9 @@ impl Layers {
         let target = self.dir(&diff_id);
         if !target.exists() {
             fs::rename(new.path(), &target).map_err(ImageError::io("rename", target))?;
+            // Records that name it are written after this.
+            root.sync_all()
+                .map_err(ImageError::io("sync", &self.root))?;
             // The directory has its final name now: nothing is left to remove.
             let _ = new.keep();
         }

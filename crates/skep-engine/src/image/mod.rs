@@ -20,6 +20,7 @@ mod blobs;
 mod changes;
 mod config;
 mod error;
+mod header_guard;
 mod import;
 mod index;
 mod layers;

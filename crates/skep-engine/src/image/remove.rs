@@ -188,7 +188,10 @@ impl Images {
             .unwrap_or_else(|poisoned| poisoned.into_inner());
         let (diffs, blobs) = index.in_use();
         let free = |digest: &String| {
-            !diffs.contains(digest) && !blobs.contains(digest) && !pins.contains_key(digest)
+            index.is_whole
+                && !diffs.contains(digest)
+                && !blobs.contains(digest)
+                && !pins.contains_key(digest)
         };
         let mut won_bytes = 0;
         for layer in record.layers.iter().rev() {
@@ -212,6 +215,9 @@ impl Images {
     /// Removes blobs and layers that no record names: what a crash between two steps left.
     pub(super) fn sweep(&self) -> Result<(), ImageError> {
         let index = self.index();
+        if !index.is_whole {
+            return Ok(());
+        }
         let (diffs, blobs) = index.in_use();
         for blob in self.0.blobs.list()? {
             if !blobs.contains(&blob) {

@@ -14,10 +14,15 @@ use rustix::fs::{
 use tar::{Archive, Entry, EntryType};
 
 use super::ImageError;
+use super::header_guard::HeaderGuard;
 
 const WHITEOUT: &str = ".wh.";
 const OPAQUE: &str = ".wh..wh..opq";
 const PAX_XATTR: &str = "SCHILY.xattr.";
+/// Overlayfs's own marks: an archive that brings them could show other layers' files as its own.
+const OVERLAY_XATTRS: [&str; 2] = ["trusted.overlay.", "user.overlay."];
+/// The holes of a sparse file cost its archive nothing, and its reader time.
+const MAX_SPARSE_BYTES: u64 = 64 << 30;
 
 /// Applies the stream; gives the bytes of file content.
 pub(super) fn apply(root: &Path, stream: &mut impl Read) -> Result<u64, ImageError> {
@@ -29,7 +34,7 @@ pub(super) fn apply(root: &Path, stream: &mut impl Read) -> Result<u64, ImageErr
         late_times: Vec::new(),
     };
     let mut size_bytes = 0;
-    let mut archive = Archive::new(stream);
+    let mut archive = Archive::new(HeaderGuard::new(stream));
     let entries = archive.entries().map_err(|source| ImageError::Stream {
         what: "read layer",
         source,
@@ -293,6 +298,9 @@ fn attributes<R: Read>(entry: &mut Entry<'_, R>) -> Result<Attributes, Refused> 
         for extension in extensions.flatten() {
             let Ok(key) = extension.key() else { continue };
             if let Some(name) = key.strip_prefix(PAX_XATTR) {
+                if OVERLAY_XATTRS.iter().any(|own| name.starts_with(own)) {
+                    continue;
+                }
                 xattrs.push((name.to_owned(), extension.value_bytes().to_vec()));
             } else if key == "mtime" {
                 mtime = extension.value().ok().and_then(parse_time);
@@ -344,7 +352,11 @@ fn write_file<R: Read>(
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = rfs::openat(dir, name, flags, Mode::RUSR | Mode::WUSR)?;
     let mut file = std::fs::File::from(file);
-    let size = io::copy(entry, &mut file)?;
+    let size = if entry.header().entry_type() == EntryType::GNUSparse {
+        copy_sparse(entry, &mut file)?
+    } else {
+        io::copy(entry, &mut file)?
+    };
     // The owner first: a change of owner clears setuid bits and capabilities.
     rfs::fchown(&file, Some(attributes.uid), Some(attributes.gid))?;
     rfs::fchmod(&file, attributes.mode)?;
@@ -353,6 +365,32 @@ fn write_file<R: Read>(
     }
     rfs::futimens(&file, &attributes.times)?;
     Ok(size)
+}
+
+/// Leaves holes where the content is zero.
+fn copy_sparse<R: Read>(
+    entry: &mut Entry<'_, R>,
+    file: &mut std::fs::File,
+) -> Result<u64, Refused> {
+    if entry.size() > MAX_SPARSE_BYTES {
+        return Err(Refused::Because(format!(
+            "is a sparse file of {} bytes",
+            entry.size()
+        )));
+    }
+    let mut buffer = vec![0; 64 << 10];
+    let mut size = 0;
+    loop {
+        let count = entry.read(&mut buffer)?;
+        if count == 0 {
+            file.set_len(size)?;
+            return Ok(size);
+        }
+        if buffer[..count].iter().any(|byte| *byte != 0) {
+            std::os::unix::fs::FileExt::write_all_at(file, &buffer[..count], size)?;
+        }
+        size += count as u64;
+    }
 }
 
 fn set_attributes(
@@ -413,10 +451,8 @@ fn remove_tree(dir: &OwnedFd, name: &Path) -> rustix::io::Result<()> {
         }
         match rfs::unlinkat(&inner, child, AtFlags::empty()) {
             Err(rustix::io::Errno::ISDIR) => {
-                remove_tree(
-                    &inner,
-                    Path::new(std::ffi::OsStr::new(&*child.to_string_lossy())),
-                )?;
+                let name = std::os::unix::ffi::OsStrExt::from_bytes(child.to_bytes());
+                remove_tree(&inner, Path::new::<std::ffi::OsStr>(name))?;
             }
             result => result?,
         }

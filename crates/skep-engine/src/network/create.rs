@@ -173,6 +173,7 @@ impl Networks {
                 Err(error) => tracing::warn!(%error, "no default bridge"),
             }
         }
+        self.follow_icc()?;
         let local: Vec<Arc<NetworkRecord>> = self
             .state()
             .by_id
@@ -186,6 +187,25 @@ impl Networks {
                 tracing::warn!(network.name = %network.name, %error, "network is not in the kernel");
             }
         }
+        Ok(())
+    }
+
+    /// The default bridge is kept from run to run; `--icc` may be another in this one.
+    fn follow_icc(&self) -> Result<()> {
+        const ICC: &str = "com.docker.network.bridge.enable_icc";
+        let wanted = self.0.config.icc.to_string();
+        let found = self.state().by_id.values().find_map(|network| {
+            let differs = network.is_default_bridge() && network.option(ICC) != Some(&wanted);
+            differs.then(|| NetworkRecord::clone(network))
+        });
+        let Some(mut record) = found else {
+            return Ok(());
+        };
+        let options = record.options.get_or_insert_default();
+        options.insert(ICC.to_owned(), wanted);
+        record.save(&self.0.dir)?;
+        let mut state = self.state();
+        state.by_id.insert(record.id.clone(), Arc::new(record));
         Ok(())
     }
 
@@ -249,7 +269,7 @@ impl Networks {
         let mtu = if config.mtu == 0 { 1500 } else { config.mtu };
         let options = [
             ("default_bridge", "true"),
-            ("enable_icc", "true"),
+            ("enable_icc", if config.icc { "true" } else { "false" }),
             ("enable_ip_masquerade", "true"),
             ("host_binding_ipv4", "0.0.0.0"),
             ("name", &config.bridge),

@@ -88,6 +88,7 @@ impl Config {
     }
 
     fn build(given: &Given) -> Result<Self, ConfigError> {
+        refuse_unsafe(given)?;
         let path = |flag: &str, default: &str| {
             PathBuf::from(given.value(flag).unwrap_or_else(|| default.to_owned()))
         };
@@ -190,6 +191,58 @@ fn generic_resources(given: &Given) -> Result<Vec<String>, ConfigError> {
     Ok(resources)
 }
 
+/// What containers get that do not say otherwise.
+fn container_defaults(given: &Given, config: &mut EngineConfig) -> Result<(), ConfigError> {
+    config.init = given.flag("init").unwrap_or(false);
+    config.no_new_privileges = given.flag("no-new-privileges").unwrap_or(false);
+    config.icc = given.flag("icc").unwrap_or(true);
+    if let Some(mode) = given.value("default-ipc-mode") {
+        if !matches!(mode.as_str(), "private" | "shareable") {
+            let reason = format!("IPC mode \"{mode}\" is not supported as default value");
+            return Err(wrong("default-ipc-mode", reason));
+        }
+        config.default_ipc_mode = mode;
+    }
+    if let Some(mode) = given.value("default-cgroupns-mode") {
+        if !matches!(mode.as_str(), "private" | "host") {
+            let reason = format!("invalid cgroup namespace mode: {mode}");
+            return Err(wrong("default-cgroupns-mode", reason));
+        }
+        config.default_cgroupns_mode = mode;
+    }
+    if let Some(ip) = given.value("ip") {
+        let address: std::net::IpAddr = ip
+            .parse()
+            .map_err(|_| wrong("ip", format!("{ip} is not an ip address")))?;
+        config.publish_address = Some(address).filter(|address| !address.is_unspecified());
+    }
+    config.seccomp_profile = match given.value("seccomp-profile").as_deref() {
+        None | Some("" | "builtin") => String::new(),
+        Some("unconfined") => "unconfined".to_owned(),
+        Some(path) => std::fs::read_to_string(path)
+            .map_err(|error| wrong("seccomp-profile", format!("open {path}: {error}")))?,
+    };
+    Ok(())
+}
+
+/// Flags that would be dangerous to ignore: who gives them counts on what they keep out.
+fn refuse_unsafe(given: &Given) -> Result<(), ConfigError> {
+    let refuse = |flag, reason: &str| Err(wrong(flag, reason));
+    if given
+        .value("userns-remap")
+        .is_some_and(|map| !map.is_empty())
+    {
+        return refuse("userns-remap", "user namespaces are not supported");
+    }
+    if !given.list("authorization-plugin").is_empty() {
+        return refuse("authorization-plugin", "plugins are not supported");
+    }
+    if given.flag("selinux-enabled") == Some(true) {
+        return refuse("selinux-enabled", "SELinux is not supported");
+    }
+    Ok(())
+}
+
 fn number<T: std::str::FromStr>(
     given: &Given,
     flag: &'static str,
@@ -259,6 +312,7 @@ fn engine(given: &Given) -> Result<EngineConfig, ConfigError> {
     }
     config.log_driver = given.value("log-driver").unwrap_or(config.log_driver);
     config.log_opts = pairs(given, "log-opt")?;
+    container_defaults(given, &mut config)?;
     config.shutdown_timeout_seconds =
         number(given, "shutdown-timeout")?.unwrap_or(config.shutdown_timeout_seconds);
     if let Some(size) = given.value("default-shm-size") {

@@ -208,12 +208,46 @@ pub const FLAGS: &[Flag] = &[
         Value,
         "What services may have here beyond Docker's API: all, none, or a list (default all)",
     ),
+    used(
+        "default-cgroupns-mode",
+        Value,
+        "Default cgroup namespace of containers (\"host\"|\"private\")",
+    ),
+    used(
+        "default-ipc-mode",
+        Value,
+        "Default IPC mode of containers (\"shareable\"|\"private\")",
+    ),
+    used(
+        "icc",
+        Bool,
+        "Containers on the default bridge reach each other (default true)",
+    ),
+    used("init", Bool, "Run an init in containers that do not say"),
+    used(
+        "ip",
+        Value,
+        "Address that ports are published on by default (default 0.0.0.0)",
+    ),
+    used(
+        "no-new-privileges",
+        Bool,
+        "Set no-new-privileges for containers that do not say",
+    ),
+    used(
+        "seccomp-profile",
+        Value,
+        "Seccomp profile of containers that name none: a file, \"builtin\" or \"unconfined\"",
+    ),
+    // Refused by name: who gives them counts on them.
+    used("authorization-plugin", List, "").key("authorization-plugins"),
+    used("selinux-enabled", Bool, ""),
+    used("userns-remap", Value, ""),
     used("validate", Bool, "Validate the configuration and exit"),
     used("version", Bool, "Print version information and quit").short('v'),
     idle("allow-direct-routing", Bool),
     idle("allow-nondistributable-artifacts", List),
     idle("api-cors-header", Value),
-    idle("authorization-plugin", List).key("authorization-plugins"),
     idle("bridge-accept-fwmark", Value),
     idle("cluster-advertise", Value),
     idle("cluster-store", Value),
@@ -224,10 +258,8 @@ pub const FLAGS: &[Flag] = &[
     idle("cpu-rt-period", Value),
     idle("cpu-rt-runtime", Value),
     idle("cri-containerd", Bool),
-    idle("default-cgroupns-mode", Value),
     idle("default-gateway", Value),
     idle("default-gateway-v6", Value),
-    idle("default-ipc-mode", Value),
     idle("default-network-opt", List).key("default-network-opts"),
     idle("exec-opt", List).key("exec-opts"),
     idle("experimental", Bool),
@@ -238,10 +270,7 @@ pub const FLAGS: &[Flag] = &[
     idle("host-gateway-ip", List).key("host-gateway-ips"),
     idle("http-proxy", Value),
     idle("https-proxy", Value),
-    idle("icc", Bool),
-    idle("init", Bool),
     idle("init-path", Value),
-    idle("ip", Value),
     idle("ip-forward", Bool),
     idle("ip-forward-no-drop", Bool),
     idle("ip-masq", Bool),
@@ -253,18 +282,14 @@ pub const FLAGS: &[Flag] = &[
     idle("max-concurrent-uploads", Value),
     idle("max-download-attempts", Value),
     idle("network-control-plane-mtu", Value),
-    idle("no-new-privileges", Bool),
     idle("no-proxy", Value),
     idle("oom-score-adjust", Value),
     idle("raw-logs", Bool),
     idle("rootless", Bool),
-    idle("seccomp-profile", Value),
-    idle("selinux-enabled", Bool),
     idle("storage-driver", Value).short('s'),
     idle("storage-opt", List).key("storage-opts"),
     idle("userland-proxy", Bool),
     idle("userland-proxy-path", Value),
-    idle("userns-remap", Value),
 ];
 
 /// Why a command line is refused.
@@ -410,7 +435,8 @@ pub fn usage() -> String {
     let mut text = String::from(
         "Usage:  skep daemon [OPTIONS]\n\nA container engine and swarm node.\n\nOptions:\n",
     );
-    for flag in FLAGS.iter().filter(|flag| flag.used) {
+    let shown = FLAGS.iter();
+    for flag in shown.filter(|flag| flag.used && !flag.help.is_empty()) {
         let short = flag
             .short
             .map_or("    ".to_owned(), |letter| format!("-{letter}, "));

@@ -159,3 +159,181 @@ fn any_bytes_give_an_error_not_a_panic() {
         let _ = apply(dir.path(), &mut Cursor::new(bytes));
     }
 }
+
+/// A hostile layer: each archive tries to reach `outside`, which lies beside the root.
+#[test]
+fn links_in_every_place_lead_nowhere_outside() {
+    type Step<'a> = (EntryType, &'a str, Option<&'a str>, &'a [u8]);
+    let cases: &[(&str, &[Step<'_>])] = &[
+        (
+            "a link as the last part is replaced, not followed",
+            &[
+                (EntryType::Symlink, "f", Some("../outside/kept"), b""),
+                (EntryType::Regular, "f", None, b"overwritten"),
+            ],
+        ),
+        (
+            "a hard link through a symbolic one",
+            &[
+                (EntryType::Symlink, "d", Some("../outside"), b""),
+                (EntryType::Link, "g", Some("d/kept"), b""),
+            ],
+        ),
+        (
+            "a hard link to a symbolic one, and a file over it",
+            &[
+                (EntryType::Symlink, "s", Some("../outside/kept"), b""),
+                (EntryType::Link, "h", Some("s"), b""),
+                (EntryType::Regular, "h", None, b"overwritten"),
+            ],
+        ),
+        (
+            "a whiteout through a link",
+            &[
+                (EntryType::Symlink, "d", Some("../outside"), b""),
+                (EntryType::Regular, "d/.wh.kept", None, b""),
+            ],
+        ),
+        (
+            "an opaque mark through a link",
+            &[
+                (EntryType::Symlink, "d", Some("../outside"), b""),
+                (EntryType::Regular, "d/.wh..wh..opq", None, b""),
+            ],
+        ),
+        (
+            "a whiteout of what is above",
+            &[(EntryType::Regular, ".wh...", None, b"")],
+        ),
+        (
+            "a directory over a link, and a file in it",
+            &[
+                (EntryType::Symlink, "d", Some("../outside"), b""),
+                (EntryType::Directory, "d/", None, b""),
+                (EntryType::Regular, "d/kept", None, b"overwritten"),
+            ],
+        ),
+        (
+            "a magic link of the kernel's",
+            &[
+                (EntryType::Symlink, "p", Some("/proc/self/root"), b""),
+                (EntryType::Regular, "p/tmp/outside", None, b"x"),
+            ],
+        ),
+        (
+            "a fifo and a device through a link",
+            &[
+                (EntryType::Symlink, "d", Some("../outside"), b""),
+                (EntryType::Fifo, "d/kept", None, b""),
+                (EntryType::Char, "d/device", None, b""),
+            ],
+        ),
+        (
+            "an absolute name",
+            &[(EntryType::Regular, "/../outside/kept", None, b"x")],
+        ),
+    ];
+    for (what, steps) in cases {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, outside) = (dir.path().join("root"), dir.path().join("outside"));
+        for path in [&root, &outside] {
+            fs::create_dir(path).unwrap();
+        }
+        fs::write(outside.join("kept"), b"kept").unwrap();
+        let mut tar = Builder::new(Vec::new());
+        for (kind, path, link, content) in *steps {
+            entry(&mut tar, *kind, path, *link, content);
+        }
+        // It may be refused or done below the root.
+        let _ = apply(&root, &mut Cursor::new(tar.into_inner().unwrap()));
+        let inside: Vec<_> = fs::read_dir(&outside).unwrap().collect();
+        assert_eq!(inside.len(), 1, "{what}");
+        let meta = fs::metadata(outside.join("kept")).unwrap();
+        assert_eq!((meta.nlink(), meta.uid()), (1, 0), "{what}");
+        assert_eq!(fs::read(outside.join("kept")).unwrap(), b"kept", "{what}");
+        let opaque = rfs::getxattr(&outside, "trusted.overlay.opaque", &mut [0; 4][..]);
+        assert!(opaque.is_err(), "{what}");
+        let above: Vec<_> = fs::read_dir(dir.path()).unwrap().collect();
+        assert_eq!(above.len(), 2, "{what}");
+    }
+}
+
+#[test]
+fn marks_of_overlayfs_come_from_whiteouts_only() {
+    let mut tar = Builder::new(Vec::new());
+    let marks = [
+        ("SCHILY.xattr.trusted.overlay.redirect", &b"/etc"[..]),
+        ("SCHILY.xattr.user.kept", b"1"),
+    ];
+    tar.append_pax_extensions(marks).unwrap();
+    entry(&mut tar, EntryType::Directory, "d/", None, b"");
+    let (dir, result) = applied(tar);
+    result.unwrap();
+    let path = dir.path().join("root/d");
+    let mut value = [0; 8];
+    assert!(rfs::getxattr(&path, "trusted.overlay.redirect", &mut value[..]).is_err());
+    assert_eq!(rfs::getxattr(&path, "user.kept", &mut value[..]), Ok(1));
+}
+
+#[test]
+fn sizes_that_lie_are_refused_in_little_time_and_memory() {
+    // An entry that says more than the archive has.
+    let mut header = Header::new_gnu();
+    header.set_path("f").unwrap();
+    header.set_mode(0o644);
+    header.set_size(1 << 50);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_cksum();
+    let dir = tempfile::tempdir().unwrap();
+    let short = [header.as_bytes().as_slice(), b"little"].concat();
+    let size = apply(dir.path(), &mut Cursor::new(short));
+    assert!(size.is_err() || dir.path().join("f").metadata().unwrap().len() == 6);
+
+    // A sparse file of which the archive holds nothing.
+    let sparse = |real: u64| {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(EntryType::GNUSparse);
+        header.set_path("hole").unwrap();
+        header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        header.set_size(0);
+        let gnu = header.as_gnu_mut().unwrap();
+        gnu.realsize
+            .copy_from_slice(format!("{real:011o}\0").as_bytes());
+        gnu.sparse[0]
+            .offset
+            .copy_from_slice(format!("{real:011o}\0").as_bytes());
+        gnu.sparse[0].numbytes.copy_from_slice(b"00000000000\0");
+        header.set_cksum();
+        let dir = tempfile::tempdir().unwrap();
+        let bytes = [header.as_bytes().as_slice(), &[0; 1024]].concat();
+        let result = apply(dir.path(), &mut Cursor::new(bytes));
+        (dir, result)
+    };
+    let (dir, result) = sparse(64 << 20);
+    assert_eq!(result.unwrap(), 64 << 20);
+    let meta = fs::metadata(dir.path().join("hole")).unwrap();
+    assert_eq!((meta.len(), meta.blocks()), (64 << 20, 0), "it is a hole");
+}
+
+#[test]
+fn a_tree_as_deep_as_names_allow_is_made_and_removed() {
+    let mut tar = Builder::new(Vec::new());
+    let deep = "d/".repeat(1500);
+    let mut header = Header::new_gnu();
+    header.set_entry_type(EntryType::Directory);
+    header.set_mode(0o755);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header.set_size(0);
+    tar.append_data(&mut header, &deep, std::io::empty())
+        .unwrap();
+    entry(&mut tar, EntryType::Regular, "d", None, b"file");
+    let (dir, result) = applied(tar);
+    result.unwrap();
+    assert_eq!(fs::read(dir.path().join("root/d")).unwrap(), b"file");
+}
