@@ -16,6 +16,7 @@ usage: cargo xtask COMMAND
   test [FILTER]    everything CI runs: installs what the tests need, then runs all of them
   bench [NAME...]  the figures of docs/figures.md, beside Debian's dockerd where it is installed
   sim [N]          N simulated quorums (5000) with seeds never tried before, on all cores
+  fuzz NAME [SEC]  feeds a parser with mutated bytes (tests/skep-fuzz names them); tests do it briefly
   install          only installs what the tests need (Debian packages, as root; Python's into target)
 ";
 
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
     let result = match args.first().map(String::as_str) {
         Some("check") => check(),
         Some("test") => test(&args[1..]),
+        Some("fuzz") => fuzz(&args[1..]),
         Some("bench") => bench::run(&args[1..]),
         Some("sim") => sim::run(&args[1..]),
         Some("install") => install(),
@@ -88,6 +90,19 @@ fn test(filter: &[String]) -> Result<()> {
     args.extend(["--features", FAKES]);
     args.extend(filter.iter().map(String::as_str));
     cargo(&args)
+}
+
+fn fuzz(args: &[String]) -> Result<()> {
+    let mut all = vec![
+        "run",
+        "--release",
+        "--quiet",
+        "--package",
+        "skep-fuzz",
+        "--",
+    ];
+    all.extend(args.iter().map(String::as_str));
+    cargo(&all)
 }
 
 fn cargo(args: &[&str]) -> Result<()> {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
-const ALLOWED: [(&str, &[&str]); 12] = [
+const ALLOWED: [(&str, &[&str]); 13] = [
     (
         "skep",
         &[
@@ -28,6 +28,19 @@ const ALLOWED: [(&str, &[&str]); 12] = [
     ("skep-net", &["skep-objects"]),
     ("skep-objects", &[]),
     ("skep-runtime", &[]),
+    (
+        "skep-fuzz",
+        &[
+            "skep",
+            "skep-cli",
+            "skep-engine",
+            "skep-net",
+            "skep-objects",
+            "skep-rpc",
+            "skep-runtime",
+            "skep-store",
+        ],
+    ),
     ("skep-testkit", &[]),
     ("xtask", &[]),
 ];

@@ -16,6 +16,8 @@ mod context;
 mod credentials;
 mod error;
 mod gate;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod grammar;
 mod opts;
 pub mod output;

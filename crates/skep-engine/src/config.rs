@@ -71,7 +71,7 @@ pub struct EngineConfig {
     /// `private` or `host` for containers that do not say; empty to go by the cgroup version.
     pub default_cgroupns_mode: String,
     /// Address that ports are published on where none is named; every address without it.
-    pub publish_address: Option<std::net::IpAddr>,
+    pub publish_address: Option<std::net::Ipv4Addr>,
     /// Whether containers on the default bridge reach each other.
     pub icc: bool,
     /// Seconds between the stop signal and SIGKILL when the daemon stops containers.

@@ -20,6 +20,8 @@ pub mod dns;
 pub mod endpoint;
 mod error;
 mod forget;
+#[doc(hidden)]
+pub mod fuzz;
 mod host;
 pub mod ingress;
 pub mod macvlan;

@@ -14,6 +14,8 @@
 
 pub mod cgroup;
 mod container;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod init;
 pub mod oci;
 pub mod seccomp;

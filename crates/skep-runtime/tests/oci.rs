@@ -542,3 +542,178 @@ fn a_host_with_cgroup_version_2_alone_serves_too() {
     );
     assert!(lines.contains(&"null"), "{text}");
 }
+
+#[test]
+fn what_is_not_given_is_refused_by_name() {
+    let refused = |bundle: Bundle, expect: &str| {
+        let (code, _, err) = Runtime::ours(&bundle).run(&bundle);
+        assert_eq!(code, 1, "{expect}");
+        assert!(err.contains(expect), "{err:?} lacks {expect:?}");
+        bundle.assert_clean();
+    };
+    let set = |pointer: &str, value: Value| Bundle::shell("true").set(pointer, value);
+    refused(
+        set("/linux/intelRdt", json!({ "closID": "a" })),
+        "linux.intelRdt is not supported",
+    );
+    let notify = json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "listenerPath": "/run/listener.sock",
+        "syscalls": [{ "names": ["mkdir"], "action": "SCMP_ACT_NOTIFY" }],
+    });
+    refused(set("/linux/seccomp", notify), "SCMP_ACT_NOTIFY");
+    let map = json!([{ "containerID": 0, "hostID": 1000, "size": 1 }]);
+    refused(
+        Bundle::shell("true").add_mount(json!({
+            "destination": "/x", "type": "bind", "source": "/tmp", "options": ["bind"],
+            "uidMappings": map, "gidMappings": map,
+        })),
+        "a mount with uidMappings or gidMappings is not supported",
+    );
+    refused(
+        set(
+            "/process/rlimits",
+            json!([{ "type": "RLIMIT_NOTHING", "soft": 1, "hard": 1 }]),
+        ),
+        "RLIMIT_NOTHING",
+    );
+}
+
+#[test]
+fn the_rest_of_the_specifications_settings_match_runc() {
+    let mut bundle = Bundle::shell(
+        "cat /proc/sys/kernel/domainname; grep -E 'Max (open files|core)' /proc/self/limits; \
+         cat /proc/self/oom_score_adj; ls /proc/self/fd | wc -l; umask",
+    );
+    bundle.config["domainname"] = json!("hive.example");
+    bundle.config["process"]["rlimits"] = json!([
+        { "type": "RLIMIT_NOFILE", "soft": 100, "hard": 200 },
+        { "type": "RLIMIT_CORE", "soft": 0, "hard": 0 },
+    ]);
+    bundle.config["process"]["oomScoreAdj"] = json!(123);
+    bundle.config["process"]["user"]["umask"] = json!(63);
+    let (code, out, err) = Runtime::ours(&bundle).run(&bundle);
+    assert_eq!((code, err.as_str()), (0, ""));
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(lines[0], "hive.example");
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.contains("100                  200"))
+    );
+    assert!(lines.contains(&"123") && lines.contains(&"0077"), "{out}");
+    let (_, theirs, _) = Runtime::runc(&bundle).run(&bundle);
+    // Debian's runc knows no domain name yet; all else is the same.
+    assert_eq!(lines[1..], theirs.lines().skip(1).collect::<Vec<_>>()[..]);
+}
+
+#[test]
+fn a_time_namespace_shifts_the_clocks_since_boot() {
+    let mut bundle = Bundle::shell("cut -d. -f1 /proc/uptime");
+    let namespaces = bundle.config["linux"]["namespaces"].as_array_mut().unwrap();
+    namespaces.push(json!({ "type": "time" }));
+    let day = json!({ "secs": 864_000, "nanosecs": 0 });
+    bundle.config["linux"]["timeOffsets"] = json!({ "boottime": day, "monotonic": day });
+    let (code, out, err) = Runtime::ours(&bundle).run(&bundle);
+    assert_eq!((code, err.as_str()), (0, ""));
+    let here = fs::read_to_string("/proc/uptime").unwrap();
+    let here: u64 = here.split('.').next().unwrap().parse().unwrap();
+    let inside: u64 = out.trim().parse().unwrap();
+    assert!(
+        (864_000..865_000).contains(&(inside - here)),
+        "{here} {inside}"
+    );
+}
+
+#[test]
+fn descriptors_that_are_to_be_kept_are_and_others_are_not() {
+    let bundle = Bundle::shell("cat <&3; cat <&4");
+    bundle.write();
+    let runtime = Runtime::ours(&bundle);
+    let file = bundle.dir.join("passed");
+    fs::write(&file, "kept").unwrap();
+    let run = |keep: &str| {
+        let script = format!(
+            "exec 3<{0} 4<{0}; exec {1} oci --root {2} run --preserve-fds {keep} --bundle {3} {4}",
+            file.display(),
+            runtime.program.display(),
+            runtime.root.display(),
+            bundle.dir.display(),
+            bundle.id
+        );
+        let output = Command::new("sh")
+            .args(["-c", &script])
+            .stdin(Stdio::null())
+            .output();
+        let output = output.unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        (text, String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    assert_eq!(run("2").0, "keptkept");
+    let (out, err) = run("1");
+    assert!(
+        out == "kept" && err.to_lowercase().contains("bad file descriptor"),
+        "{out} {err}"
+    );
+    assert!(
+        run("many")
+            .1
+            .contains("--preserve-fds \"many\" is not a number")
+    );
+}
+
+#[test]
+fn force_deletes_what_runs_and_a_file_of_settings_is_read_anew_for_each_command() {
+    let bundle = Bundle::shell("sleep 1000");
+    bundle.write();
+    let runtime = Runtime::ours(&bundle);
+    let (id, dir) = (bundle.id.as_str(), bundle.dir.to_str().unwrap());
+    silent(&runtime, &["create", "--bundle", dir, id]);
+    // What is changed after the creation counts for nothing.
+    fs::write(bundle.dir.join("config.json"), "nonsense").unwrap();
+    runtime.ok(&["start", id]);
+    let pid = runtime.status(id)["pid"].to_string();
+    runtime.ok(&["delete", "--force", id]);
+    assert!(!Path::new("/proc").join(pid).exists());
+    bundle.assert_clean();
+    let log = bundle.dir.join("log");
+    let path = log.to_str().unwrap();
+    let output = runtime.call(&[
+        "--log",
+        path,
+        "--log-format",
+        "json",
+        "create",
+        "--bundle",
+        dir,
+        id,
+    ]);
+    assert!(!output.status.success());
+    let line: Value = serde_json::from_str(fs::read_to_string(&log).unwrap().trim()).unwrap();
+    assert_eq!(line["level"], "error");
+    assert!(
+        line["msg"].as_str().unwrap().contains("config.json"),
+        "{line}"
+    );
+}
+
+#[test]
+fn features_are_told_in_the_specifications_form() {
+    let bundle = Bundle::shell("true");
+    let runtime = Runtime::ours(&bundle);
+    let told: Value = serde_json::from_str(&runtime.ok(&["features"])).unwrap();
+    assert_eq!(
+        (&told["ociVersionMin"], &told["ociVersionMax"]),
+        (&json!("1.0.0"), &json!("1.2.0"))
+    );
+    assert_eq!(told["hooks"].as_array().unwrap().len(), 6);
+    assert_eq!(told["linux"]["cgroup"]["v1"], true);
+    assert!(
+        told["mountOptions"]
+            .as_array()
+            .unwrap()
+            .contains(&json!("rslave"))
+    );
+    let capabilities = told["linux"]["capabilities"].as_array().unwrap();
+    assert!(capabilities.contains(&json!("CAP_KILL")));
+}

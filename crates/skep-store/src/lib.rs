@@ -34,6 +34,8 @@ mod clock;
 mod codec;
 pub mod disk;
 mod event;
+#[doc(hidden)]
+pub mod fuzz;
 mod index;
 mod log;
 mod metrics;

@@ -120,7 +120,7 @@ pub fn frames(
     ))
 }
 
-fn frame(kept: &mut BytesMut) -> Result<Option<Output>, CliError> {
+pub(crate) fn frame(kept: &mut BytesMut) -> Result<Option<Output>, CliError> {
     if kept.len() < 8 {
         return Ok(None);
     }

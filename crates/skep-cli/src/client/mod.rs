@@ -15,6 +15,7 @@ use hyper::body::{Frame, Incoming};
 use serde_json::Value;
 
 pub use connect::{Endpoint, TlsFiles};
+pub(crate) use hijack::frame;
 pub use hijack::{Hijacked, Output, StreamKind, frames};
 
 use crate::error::CliError;

@@ -41,7 +41,7 @@ impl Core {
         let own_stop_signal = container
             .with(|record, _| signal::parse(&record.config.stop_signal).unwrap_or(signal::TERM));
         if signal == signal::KILL || signal == own_stop_signal {
-            container.change_state(|state| state.manually_stopped = true)?;
+            container.note_state(|state| state.manually_stopped = true);
         }
         self.signal(&container, signal, false)
             .await
@@ -131,7 +131,7 @@ impl Core {
         };
         let timeout = timeout.or(own_timeout).unwrap_or(STOP_TIMEOUT);
         let exits = container.state().exits;
-        container.change_state(|state| state.manually_stopped = true)?;
+        container.note_state(|state| state.manually_stopped = true);
         if container.state().restarting {
             let _operation = container.operation.lock().await;
             if call_off_restart(container)? {

@@ -148,7 +148,15 @@ impl Container {
         self.change_state_then(change, || {})
     }
 
-    /// The same; `then` runs when the change is seen by who looks, and before who watches is told.
+    /// As [`Self::change_state`], where a full disk must not be in the way: what ends or frees something
+    /// goes on, and only the next daemon would not know of it.
+    pub(crate) fn note_state(&self, change: impl FnOnce(&mut RunState)) {
+        if let Err(error) = self.change_state(change) {
+            tracing::warn!(container.id = %self.id, %error, "state of a container not written");
+        }
+    }
+
+    /// As [`Self::change_state`]; `then` runs when the change is seen by who looks, and before who watches is told.
     pub(crate) fn change_state_then<T>(
         &self,
         change: impl FnOnce(&mut RunState) -> T,

@@ -30,7 +30,7 @@ impl Core {
         }
         self.with_cgroup(&container, |cgroup| cgroup.freeze())
             .await?;
-        container.change_state(|state| state.paused = true)?;
+        container.note_state(|state| state.paused = true);
         self.publish(&container, "pause", BTreeMap::new());
         Ok(())
     }
@@ -51,7 +51,8 @@ impl Core {
 
     pub(super) async fn thaw(&self, container: &Container) -> Result<()> {
         self.with_cgroup(container, |cgroup| cgroup.thaw()).await?;
-        container.change_state(|state| state.paused = false)
+        container.note_state(|state| state.paused = false);
+        Ok(())
     }
 
     /// Works on the cgroups of a running container.

@@ -79,7 +79,8 @@ impl Core {
             Err(Failed { error, exit_code }) => {
                 let text = error.to_string();
                 let now = SystemTime::now();
-                container.change_state(|state| {
+                // In memory it is so whatever the disk says; the first error is the one to tell.
+                let _ = container.change_state(|state| {
                     state.running = false;
                     state.restarting = false;
                     state.pid = 0;
@@ -90,7 +91,7 @@ impl Core {
                     state.endpoints.clear();
                     state.ports.clear();
                     state.netns.clear();
-                })?;
+                });
                 super::attach::refuse_waiting(container);
                 if container.with(|record, _| record.host_config.auto_remove) {
                     self.remove_behind(container.clone());
@@ -221,7 +222,7 @@ impl Core {
         let now = SystemTime::now();
         container.live().run = CancellationToken::new();
         self.begin_health(container, false);
-        container.change_state(|state| {
+        let recorded = container.change_state(|state| {
             state.running = true;
             state.restarting = false;
             state.paused = false;
@@ -235,7 +236,12 @@ impl Core {
             state.netns.clone_from(&planned.netns);
             state.endpoints.clone_from(&planned.endpoints);
             state.ports.clone_from(&planned.ports);
-        })?;
+        });
+        if let Err(error) = recorded {
+            // A full disk: what no record tells of must not run.
+            abandon(&container.bundle).await;
+            return Err(error.into());
+        }
         self.publish_mounts(container, "mount");
         self.publish(container, "start", BTreeMap::new());
         self.refresh_linked_to(container).await;

@@ -211,7 +211,7 @@ mod tests {
             header.set_entry_type(kind);
             header.set_size(1 << 40);
             header.set_cksum();
-            let endless = header.as_bytes().chain(io::repeat(b'x'));
+            let endless = header.as_bytes().as_slice().chain(io::repeat(b'x'));
             let mut archive = tar::Archive::new(HeaderGuard::new(endless));
             let first = archive.entries().unwrap().next().unwrap();
             assert!(first.is_err_and(|error| error.to_string().contains("1099511627776 bytes")));

@@ -20,6 +20,8 @@ mod blobs;
 mod changes;
 mod config;
 mod error;
+#[doc(hidden)]
+pub mod fuzz;
 mod header_guard;
 mod import;
 mod index;

@@ -173,7 +173,7 @@ impl Networks {
                 Err(error) => tracing::warn!(%error, "no default bridge"),
             }
         }
-        self.follow_icc()?;
+        self.follow_flags()?;
         let local: Vec<Arc<NetworkRecord>> = self
             .state()
             .by_id
@@ -190,19 +190,23 @@ impl Networks {
         Ok(())
     }
 
-    /// The default bridge is kept from run to run; `--icc` may be another in this one.
-    fn follow_icc(&self) -> Result<()> {
-        const ICC: &str = "com.docker.network.bridge.enable_icc";
-        let wanted = self.0.config.icc.to_string();
+    /// The default bridge is kept from run to run; `--icc` and `--ip` may be others in this one.
+    fn follow_flags(&self) -> Result<()> {
+        let config = &self.0.config;
+        let wanted = [
+            ("enable_icc", config.icc.to_string()),
+            ("host_binding_ipv4", host_binding(config)),
+        ]
+        .map(|(key, value)| (format!("com.docker.network.bridge.{key}"), value));
         let found = self.state().by_id.values().find_map(|network| {
-            let differs = network.is_default_bridge() && network.option(ICC) != Some(&wanted);
+            let same = |(key, value): &(String, String)| network.option(key) == Some(value);
+            let differs = network.is_default_bridge() && !wanted.iter().all(same);
             differs.then(|| NetworkRecord::clone(network))
         });
         let Some(mut record) = found else {
             return Ok(());
         };
-        let options = record.options.get_or_insert_default();
-        options.insert(ICC.to_owned(), wanted);
+        record.options.get_or_insert_default().extend(wanted);
         record.save(&self.0.dir)?;
         let mut state = self.state();
         state.by_id.insert(record.id.clone(), Arc::new(record));
@@ -271,7 +275,7 @@ impl Networks {
             ("default_bridge", "true"),
             ("enable_icc", if config.icc { "true" } else { "false" }),
             ("enable_ip_masquerade", "true"),
-            ("host_binding_ipv4", "0.0.0.0"),
+            ("host_binding_ipv4", &host_binding(config)),
             ("name", &config.bridge),
         ]
         .map(|(key, value)| (format!("com.docker.network.bridge.{key}"), value.to_owned()));
@@ -334,4 +338,11 @@ pub(super) fn with_gateway(subnet: Cidr) -> api::IpamConfig {
             .unwrap_or_default(),
         ..api::IpamConfig::default()
     }
+}
+
+/// Where `--publish` without an address publishes ports of the default bridge.
+fn host_binding(config: &crate::config::EngineConfig) -> String {
+    config
+        .publish_address
+        .map_or_else(|| "0.0.0.0".to_owned(), |ip| ip.to_string())
 }

@@ -4,6 +4,7 @@
 //! that the container is on ([`zone`]) and asks the host's name servers for all others.
 
 mod answer;
+pub(crate) use answer::{Decision, Lookup, decide, encode};
 mod forward;
 mod names;
 mod ops;

@@ -35,6 +35,7 @@ pub use credentials::available_capabilities;
 pub use error::CreateError;
 pub(crate) use exec::{Entry, enter};
 pub(crate) use hooks::run as run_hooks;
+pub(crate) use mount_options::{FLAG_WORDS, MountOptions, PROPAGATION_WORDS};
 
 /// Mounts a root file system in this process's mount namespace, which must be its own.
 pub(crate) fn prepare_rootfs(

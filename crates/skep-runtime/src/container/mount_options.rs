@@ -97,6 +97,9 @@ fn attr(set: u64, clear: u64) -> Option<MountAttr> {
     (set | clear != 0).then(|| attributes(set, clear, 0))
 }
 
+/// How a mount passes on what is mounted below it; with `r` before it, for the whole tree.
+pub(crate) const PROPAGATION_WORDS: [&str; 4] = ["private", "shared", "slave", "unbindable"];
+
 pub(crate) fn propagation(word: &str) -> Option<u64> {
     let (kind, recursive) = match word.strip_prefix('r') {
         Some(rest) => (rest, libc::MS_REC),
@@ -111,6 +114,39 @@ pub(crate) fn propagation(word: &str) -> Option<u64> {
     };
     Some(kind | recursive)
 }
+
+/// The words of [`flag`].
+pub(crate) const FLAG_WORDS: &[&str] = &[
+    "ro",
+    "rw",
+    "nosuid",
+    "suid",
+    "nodev",
+    "dev",
+    "noexec",
+    "exec",
+    "noatime",
+    "atime",
+    "nodiratime",
+    "diratime",
+    "strictatime",
+    "relatime",
+    "norelatime",
+    "nostrictatime",
+    "nosymfollow",
+    "symfollow",
+    "sync",
+    "async",
+    "dirsync",
+    "mand",
+    "nomand",
+    "iversion",
+    "noiversion",
+    "silent",
+    "loud",
+    "lazytime",
+    "nolazytime",
+];
 
 /// The old flag, the attribute, and whether the word sets or clears.
 fn flag(word: &str) -> Option<(u64, u64, bool)> {
@@ -152,6 +188,16 @@ fn flag(word: &str) -> Option<(u64, u64, bool)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_told_to_be_known_is_known() {
+        assert!(FLAG_WORDS.iter().all(|word| flag(word).is_some()));
+        assert!(
+            PROPAGATION_WORDS
+                .iter()
+                .all(|word| propagation(word).is_some())
+        );
+    }
 
     #[test]
     fn dockers_usual_options_are_understood() {

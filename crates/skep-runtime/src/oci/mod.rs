@@ -10,6 +10,7 @@
 mod args;
 mod create;
 mod exec;
+mod features;
 mod lifecycle;
 mod state;
 mod wait;
@@ -94,7 +95,7 @@ struct Global {
 }
 
 const USAGE: &str = "usage: skep oci [--root DIR] [--log FILE] [--log-format text|json] \
-                     create|start|state|kill|delete|exec|run|pause|resume|list [OPTIONS] ID …";
+                     create|start|state|kill|delete|exec|run|pause|resume|list|features [OPTIONS] ID …";
 
 /// The argv role: `skep oci [OPTIONS] create|start|state|kill|delete|exec|run …`. `args` come after
 /// `oci`. Call it before any thread or runtime exists.
@@ -152,6 +153,7 @@ fn dispatch(global: &Global, args: &[String]) -> Result<ExitCode, OciError> {
         "resume" => lifecycle::resume(global, args),
         "list" => lifecycle::list(global, args),
         "exec" => exec::exec(global, args),
+        "features" => features::features(args),
         other => Err(OciError::Usage(format!(
             "unknown command {other:?}\n{USAGE}"
         ))),

@@ -87,6 +87,9 @@ pub fn default_profile<'a>(capabilities: impl IntoIterator<Item = &'a str>) -> L
     serde_json::from_value(json).expect("the default profile is valid")
 }
 
+/// Whose system calls a filter tells apart; those of others end the process.
+pub(crate) const ARCHITECTURES: [&str; 2] = [profile::NATIVE.1, profile::NATIVE.2];
+
 fn sorted<'a>(capabilities: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     let mut list: Vec<&str> = capabilities.into_iter().collect();
     list.sort_unstable();

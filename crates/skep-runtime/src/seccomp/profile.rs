@@ -114,9 +114,9 @@ struct JsonScope {
 }
 
 #[cfg(target_arch = "x86_64")]
-const NATIVE: (&str, &str, &str) = ("amd64", "SCMP_ARCH_X86_64", "SCMP_ARCH_X86");
+pub(super) const NATIVE: (&str, &str, &str) = ("amd64", "SCMP_ARCH_X86_64", "SCMP_ARCH_X86");
 #[cfg(target_arch = "aarch64")]
-const NATIVE: (&str, &str, &str) = ("arm64", "SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM");
+pub(super) const NATIVE: (&str, &str, &str) = ("arm64", "SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM");
 
 impl Profile {
     pub(super) fn parse(bytes: &[u8], capabilities: &[&str]) -> Result<Self, SeccompError> {

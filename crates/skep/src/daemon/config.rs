@@ -211,9 +211,9 @@ fn container_defaults(given: &Given, config: &mut EngineConfig) -> Result<(), Co
         config.default_cgroupns_mode = mode;
     }
     if let Some(ip) = given.value("ip") {
-        let address: std::net::IpAddr = ip
+        let address: std::net::Ipv4Addr = ip
             .parse()
-            .map_err(|_| wrong("ip", format!("{ip} is not an ip address")))?;
+            .map_err(|_| wrong("ip", format!("{ip} is not an IPv4 address")))?;
         config.publish_address = Some(address).filter(|address| !address.is_unspecified());
     }
     config.seccomp_profile = match given.value("seccomp-profile").as_deref() {

@@ -10,7 +10,8 @@ use crate::{IMAGE, ask, hosts, import, one_host, run};
 /// Expects a refusal with this status, whose text contains this.
 #[track_caller]
 fn refuses(host: &Host, method: &str, path: &str, body: &Value, status: u16, text: &str) {
-    let answer = host.api(method, path, Some(body)).unwrap();
+    let body = Some(body).filter(|body| !body.is_null());
+    let answer = host.api(method, path, body).unwrap();
     let message = answer.json()["message"]
         .as_str()
         .unwrap_or_default()
@@ -36,7 +37,6 @@ fn a_host_refuses_what_makes_no_sense_and_does_nothing_of_it() {
         404,
         "No such image: nothing:latest",
     );
-    refuses(host, "POST", create, &json!({"Cmd": ["x"]}), 400, "no");
     let image = |more: Value| {
         let mut body = json!({"Image": IMAGE, "Cmd": ["true"], "HostConfig": {}});
         for (key, value) in more.as_object().unwrap() {
@@ -371,8 +371,6 @@ fn services(manager: &Host) {
         400,
         "secret not found: none",
     );
-    let mut unnamed = service(json!({}));
-    unnamed["Name"] = json!("");
     refuses(
         manager,
         "POST",

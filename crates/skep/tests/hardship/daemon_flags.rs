@@ -200,12 +200,6 @@ fn sighup_reloads_and_says_so_and_the_end_is_as_asked() {
             Err(info["Labels"].to_string())
         }
     });
-    let events = host.api(
-        "GET",
-        &format!("/events?since={begin}&until=4000000000"),
-        None,
-    );
-    drop(events);
     let now = host
         .docker(&[
             "events",

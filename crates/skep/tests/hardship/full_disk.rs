@@ -65,6 +65,11 @@ fn a_full_disk_refuses_clearly_and_is_recovered_from() {
         host.docker(&["exec", "idle", "echo", "works"]).ok(),
         "works"
     );
+    // To stop is possible, to start is refused and leaves nothing running.
+    ask(host, "POST", "/containers/idle/stop?t=0", None, 204);
+    let text = refusal_of_start(host);
+    assert!(text.contains(NO_ROOM), "{text}");
+    assert_eq!(state(host, "idle")["Running"], false);
     // Half of what was refused is not there.
     ask(host, "GET", "/containers/late/json", None, 404);
     ask(host, "GET", "/volumes/late", None, 404);
@@ -117,6 +122,12 @@ fn fill(host: &Host) {
             .unwrap();
         while std::io::Write::write_all(&mut file, &vec![0; size]).is_ok() {}
     }
+}
+
+fn refusal_of_start(host: &Host) -> String {
+    let answer = host.api("POST", "/containers/idle/start", None).unwrap();
+    assert!(answer.status >= 400, "{} {}", answer.status, answer.text());
+    answer.text()
 }
 
 fn refusal(answer: skep_testkit::Answer) -> String {

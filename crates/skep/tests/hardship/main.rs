@@ -11,7 +11,7 @@ mod random;
 mod storm;
 
 use serde_json::{Value, json};
-use skep_testkit::{Answer, Host, Lab, LabSpec, images};
+use skep_testkit::{Host, Lab, LabSpec, images};
 
 /// The image of every test here.
 const IMAGE: &str = "small:1";
@@ -41,17 +41,6 @@ fn ask(host: &Host, method: &str, path: &str, body: Option<Value>, status: u16) 
     let answer = host.api(method, path, body.as_ref()).unwrap();
     assert_eq!(answer.status, status, "{method} {path}: {}", answer.text());
     answer.json()
-}
-
-/// Expects a refusal with this status and text.
-#[track_caller]
-fn refused(host: &Host, method: &str, path: &str, body: Option<Value>, expect: (u16, &str)) {
-    let answer: Answer = host.api(method, path, body.as_ref()).unwrap();
-    let text = answer.json()["message"]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned();
-    assert_eq!((answer.status, text.as_str()), expect, "{method} {path}");
 }
 
 /// Makes and starts a container that stays; returns its id.

@@ -261,7 +261,7 @@ fn links_in_every_place_lead_nowhere_outside() {
 #[test]
 fn marks_of_overlayfs_come_from_whiteouts_only() {
     let mut tar = Builder::new(Vec::new());
-    let marks = [
+    let marks: [(&str, &[u8]); 2] = [
         ("SCHILY.xattr.trusted.overlay.redirect", &b"/etc"[..]),
         ("SCHILY.xattr.user.kept", b"1"),
     ];
