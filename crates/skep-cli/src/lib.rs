@@ -15,9 +15,9 @@ mod config;
 mod context;
 mod credentials;
 mod error;
-mod gate;
 #[doc(hidden)]
 pub mod fuzz;
+mod gate;
 pub mod grammar;
 mod opts;
 pub mod output;
