@@ -164,13 +164,8 @@ fn damaged_records_are_named_and_their_containers_can_be_removed() {
         eventually("it ends", || ended(host, id));
     }
     lab.hosts[0].kill();
-    let record = |id: &str, name: &str| {
-        lab.hosts[0]
-            .data_root()
-            .join("containers")
-            .join(id)
-            .join(name)
-    };
+    let containers = lab.hosts[0].data_root().join("containers");
+    let record = |id: &str, name: &str| containers.join(id).join(name);
     let whole = fs::read(record(&ids[0], "container.json")).unwrap();
     fs::write(record(&ids[0], "container.json"), &whole[..whole.len() / 2]).unwrap();
     fs::write(record(&ids[1], "container.json"), "").unwrap();
