@@ -95,6 +95,31 @@ pub(super) fn label_text(labels: &Value) -> String {
     pairs.join(",")
 }
 
+/// A line from standard input; on a terminal it is asked for, and does not show.
+pub(super) fn hidden_line(question: &str) -> Result<String, CliError> {
+    use std::io::{IsTerminal as _, Write as _};
+
+    use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+
+    let stdin = std::io::stdin();
+    let before = tcgetattr(&stdin).ok().filter(|_| stdin.is_terminal());
+    if let Some(before) = &before {
+        print!("{question}");
+        std::io::stdout().flush()?;
+        let mut silent = before.clone();
+        silent.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(&stdin, OptionalActions::Now, &silent).map_err(std::io::Error::from)?;
+    }
+    let mut line = String::new();
+    let read = stdin.read_line(&mut line);
+    if let Some(before) = &before {
+        println!();
+        tcsetattr(&stdin, OptionalActions::Now, before).map_err(std::io::Error::from)?;
+    }
+    read?;
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}
+
 /// Asks on the terminal; only `y` and `yes` are yes.
 pub(super) fn confirmed(question: &str) -> Result<bool, CliError> {
     use std::io::Write as _;

@@ -5,7 +5,7 @@ mod spec;
 
 use serde_json::{Value, json};
 
-use super::objects::text;
+use super::objects::{hidden_line, text};
 use crate::client::url;
 use crate::context::Context;
 use crate::error::CliError;
@@ -264,10 +264,7 @@ async fn unlock(context: &Context, _: &Matches) -> Result<(), CliError> {
         "locked" => {}
         _ => return Err(CliError::new("Error: swarm is not locked")),
     }
-    eprint!("Enter unlock key: ");
-    let mut key = String::new();
-    std::io::stdin().read_line(&mut key)?;
-    eprintln!();
+    let key = hidden_line("Enter unlock key: ")?;
     context
         .client
         .post("/swarm/unlock", &json!({"UnlockKey": key.trim()}))

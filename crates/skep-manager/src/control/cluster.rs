@@ -13,7 +13,7 @@ use skep_objects::{
 };
 use skep_store::{StoreObject, Tx, View};
 
-use super::{error::ControlError, filter::name_filter};
+use super::{error::ControlError, filter::name_filter, validate::validate_strategy};
 use crate::{
     ca::{
         rotation::{RotationError, plan_root},
@@ -115,6 +115,7 @@ fn validate(spec: &ClusterSpec) -> Answer<()> {
     if name != defaults::CLUSTER_NAME {
         return refuse("modification of cluster name is not allowed");
     }
+    validate_strategy(spec.annotations.as_ref().map(|annotations| &annotations.labels))?;
     let expiry = spec
         .ca_config
         .as_ref()

@@ -69,7 +69,8 @@ pub fn from_spec(spec: &proto::ContainerSpec) -> api::ContainerSpec {
 pub fn to_spec(spec: api::ContainerSpec) -> Result<proto::ContainerSpec, ConvertError> {
     let isolation = match spec.isolation.as_str() {
         "" => Isolation::Default,
-        text => Isolation::from_str_name(&proto_name("ISOLATION_", text)).unwrap_or_default(),
+        text => Isolation::from_str_name(&proto_name("ISOLATION_", text))
+            .ok_or_else(|| invalid("Isolation", text))?,
     };
     Ok(proto::ContainerSpec {
         image: spec.image,
@@ -200,7 +201,11 @@ fn to_mount(mount: Mount) -> Result<proto::Mount, ConvertError> {
         text => Type::from_str_name(&proto_name("TYPE_", text))
             .ok_or_else(|| invalid("MountType", text))?,
     };
-    let consistency = Consistency::from_str_name(&proto_name("CONSISTENCY_", &mount.consistency));
+    let consistency = match mount.consistency.as_str() {
+        "" => Consistency::Default,
+        text => Consistency::from_str_name(&proto_name("CONSISTENCY_", text))
+            .ok_or_else(|| invalid("MountConsistency", text))?,
+    };
     Ok(proto::Mount {
         r#type: kind.into(),
         source: mount.source,
@@ -223,7 +228,7 @@ fn to_mount(mount: Mount) -> Result<proto::Mount, ConvertError> {
             mode: tmpfs.mode,
             options: to_tmpfs_options(tmpfs.options.unwrap_or_default()),
         }),
-        consistency: consistency.unwrap_or_default().into(),
+        consistency: consistency.into(),
     })
 }
 

@@ -94,16 +94,24 @@ pub fn from_ports(ports: &[proto::PortConfig]) -> Vec<api::PortConfig> {
     ports.iter().map(convert).collect()
 }
 
-fn to_port(port: api::PortConfig) -> proto::PortConfig {
-    let protocol = Protocol::from_str_name(&proto_name("PROTOCOL_", &port.protocol));
-    let mode = PublishMode::from_str_name(&proto_name("PUBLISH_MODE_", &port.publish_mode));
-    proto::PortConfig {
+fn to_port(port: api::PortConfig) -> Result<proto::PortConfig, ConvertError> {
+    let protocol = match port.protocol.as_str() {
+        "" => Protocol::Tcp,
+        text => Protocol::from_str_name(&proto_name("PROTOCOL_", text))
+            .ok_or_else(|| super::invalid("PortConfig protocol", text))?,
+    };
+    let mode = match port.publish_mode.as_str() {
+        "" => PublishMode::Ingress,
+        text => PublishMode::from_str_name(&proto_name("PUBLISH_MODE_", text))
+            .ok_or_else(|| super::invalid("PortConfig publish mode", text))?,
+    };
+    Ok(proto::PortConfig {
         name: port.name,
-        protocol: protocol.unwrap_or_default().into(),
+        protocol: protocol.into(),
         target_port: port.target_port,
         published_port: port.published_port,
-        publish_mode: mode.unwrap_or_default().into(),
-    }
+        publish_mode: mode.into(),
+    })
 }
 
 /// A service's spec as the API shows it. Credentials for the registry are left out.
@@ -225,7 +233,11 @@ fn to_endpoint(spec: api::EndpointSpec) -> Result<proto::EndpointSpec, ConvertEr
     };
     Ok(proto::EndpointSpec {
         mode: mode.into(),
-        ports: spec.ports.into_iter().map(to_port).collect(),
+        ports: spec
+            .ports
+            .into_iter()
+            .map(to_port)
+            .collect::<Result<_, _>>()?,
     })
 }
 
