@@ -115,7 +115,11 @@ fn validate(spec: &ClusterSpec) -> Answer<()> {
     if name != defaults::CLUSTER_NAME {
         return refuse("modification of cluster name is not allowed");
     }
-    validate_strategy(spec.annotations.as_ref().map(|annotations| &annotations.labels))?;
+    validate_strategy(
+        spec.annotations
+            .as_ref()
+            .map(|annotations| &annotations.labels),
+    )?;
     let expiry = spec
         .ca_config
         .as_ref()
