@@ -13,6 +13,7 @@ pub mod leader;
 pub mod logbroker;
 pub mod loops;
 pub mod manager;
+pub mod metrics;
 pub mod orchestrator;
 pub mod pass;
 pub mod raft;

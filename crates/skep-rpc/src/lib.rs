@@ -17,6 +17,7 @@ mod backoff;
 pub mod bootstrap;
 pub mod client;
 pub mod forward;
+pub mod cfssl;
 pub mod identity;
 mod peer;
 mod remotes;

@@ -4,6 +4,7 @@ mod backup;
 mod build;
 mod checkpoint;
 mod container;
+mod doctor;
 pub mod context;
 mod image;
 mod login;
@@ -32,6 +33,7 @@ pub(crate) const GROUPS: &[(&str, &str)] = &[
     ("config", "Manage Swarm configs"),
     ("container", "Manage containers"),
     ("context", "Manage contexts"),
+    ("debug", "Look into a trouble with the daemon"),
     ("image", "Manage images"),
     ("network", "Manage networks"),
     ("node", "Manage Swarm nodes"),
@@ -52,6 +54,7 @@ pub(crate) fn commands() -> Vec<Command> {
         checkpoint::COMMANDS,
         container::COMMANDS,
         context::COMMANDS,
+        doctor::COMMANDS,
         image::COMMANDS,
         login::COMMANDS,
         network::COMMANDS,

@@ -5,9 +5,11 @@
 //! - [`signing`]: the loop on the leader that answers the requests.
 //! - [`rotation`] and [`reconcile`]: from one root to the next, without a moment in which two nodes
 //!   distrust each other.
+//! - [`external`]: certificates from an external CA.
 //! - [`tokens`]: join tokens.
 
 pub mod expiry;
+pub mod external;
 pub mod reconcile;
 pub mod rotation;
 pub mod seed;

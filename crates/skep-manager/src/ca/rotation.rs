@@ -134,7 +134,7 @@ fn start(root: &mut RootCa, cert: &[u8], key: &[u8]) -> Result<(), RotationError
 }
 
 /// Whether two PEM texts hold the same certificates, however they are wrapped.
-fn same_pem(a: &[u8], b: &[u8]) -> bool {
+pub(super) fn same_pem(a: &[u8], b: &[u8]) -> bool {
     if a.trim_ascii() == b.trim_ascii() {
         return true;
     }

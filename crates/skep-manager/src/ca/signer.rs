@@ -15,6 +15,9 @@ pub enum SignError {
     /// No key is here, and no external CA signs: to be tried again.
     #[error("no valid signer found")]
     NoSigner,
+    /// The external CA gave none: to be tried again.
+    #[error("{0}")]
+    External(String),
     /// The root in the store is unusable.
     #[error(transparent)]
     Root(#[from] RootError),
@@ -26,7 +29,7 @@ pub enum SignError {
 impl SignError {
     /// Whether it may go better later, without the node asking again.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::NoSigner)
+        matches!(self, Self::NoSigner | Self::External(_))
     }
 }
 

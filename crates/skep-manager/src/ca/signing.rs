@@ -5,11 +5,13 @@ use std::time::Duration;
 use skep_objects::swarmkit::{
     Certificate, IssuanceStatus, Node, issuance_status::State, node_spec::Membership,
 };
+use skep_rpc::NodeIdentity;
 use skep_store::{CommitError, Event, Object, Store, Tx, TxError, View, Watch};
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use super::external;
 use super::signer::{SignError, current_signer, sign};
 
 /// How often requests that found no signer are tried again.
@@ -73,6 +75,34 @@ pub fn plan<'a>(
     outcomes.collect()
 }
 
+/// The same by an external CA. The first one that gets none ends the round: the next comes soon.
+async fn ask_external(
+    view: &View,
+    urls: &[String],
+    identity: &NodeIdentity,
+    nodes: &[Node],
+    now: OffsetDateTime,
+) -> Vec<Outcome> {
+    let mut outcomes = Vec::new();
+    let Some(cluster) = view.the_cluster() else {
+        return outcomes;
+    };
+    for node in nodes.iter().filter(|node| wants_certificate(node)) {
+        let Some(certificate) = &node.certificate else {
+            continue;
+        };
+        let signed = external::sign(cluster, urls, identity, node, now).await;
+        if let Err(error) = &signed {
+            warn!(node.id, %error, "certificate is not signed yet");
+        }
+        match outcome(node, certificate, signed) {
+            Some(outcome) => outcomes.push(outcome),
+            None => break,
+        }
+    }
+    outcomes
+}
+
 fn outcome(
     node: &Node,
     certificate: &Certificate,
@@ -125,10 +155,10 @@ impl Outcome {
 }
 
 /// Runs until stopped or until the store can no longer be written.
-pub async fn run(store: Store, stop: CancellationToken) {
+pub async fn run(store: Store, identity: NodeIdentity, stop: CancellationToken) {
     let (view, mut watch) = store.watch();
     let all = view.nodes().map(|node| Node::clone(node)).collect();
-    if answer(&store, &view, all).await.is_err() {
+    if answer(&store, &identity, &view, all).await.is_err() {
         return;
     }
     let mut retry = tokio::time::interval(RETRY);
@@ -147,7 +177,7 @@ pub async fn run(store: Store, stop: CancellationToken) {
                 (view, nodes)
             }
         };
-        if let Err(error) = answer(&store, &view, nodes).await {
+        if let Err(error) = answer(&store, &identity, &view, nodes).await {
             info!(%error, "certificate signing stops");
             break;
         }
@@ -173,8 +203,18 @@ async fn next_requests(watch: &mut Watch) -> Option<(View, Vec<Node>)> {
     }
 }
 
-async fn answer(store: &Store, view: &View, nodes: Vec<Node>) -> Result<(), CommitError> {
-    let outcomes = plan(view, nodes.iter(), OffsetDateTime::now_utc());
+async fn answer(
+    store: &Store,
+    identity: &NodeIdentity,
+    view: &View,
+    nodes: Vec<Node>,
+) -> Result<(), CommitError> {
+    let now = OffsetDateTime::now_utc();
+    let urls = view.the_cluster().map(|cluster| external::urls(cluster));
+    let outcomes = match urls.filter(|urls| !urls.is_empty()) {
+        Some(urls) => ask_external(view, &urls, identity, &nodes, now).await,
+        None => plan(view, nodes.iter(), now),
+    };
     if outcomes.is_empty() {
         return Ok(());
     }

@@ -7,6 +7,7 @@ pub mod seed;
 use std::sync::Arc;
 
 use skep_objects::swarmkit::WeightedPeer;
+use skep_rpc::NodeIdentity;
 use skep_store::Store;
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -59,21 +60,25 @@ impl Leader {
     /// Starts all parts. The store must be seeded.
     pub fn start(
         store: &Store,
-        node_id: &str,
+        identity: &NodeIdentity,
         quorum: Arc<dyn Quorum>,
         managers: watch::Receiver<Vec<WeightedPeer>>,
         slots: Slots,
     ) -> Self {
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let dispatcher = Dispatcher::spawn(store.clone(), node_id.to_owned(), managers);
+        let dispatcher = Dispatcher::spawn(store.clone(), identity.node_id().to_owned(), managers);
         let endpoints = EndpointTables::spawn(store);
         slots.endpoints.set(Some(endpoints.clone()));
         let logs = LogBroker::new(store.clone());
         slots.logs.set(Some(logs.clone()));
         slots.dispatcher.set(Some(dispatcher.clone()));
         let loops = LeaderLoops::spawn(store.clone(), LoopsConfig::default());
-        tasks.spawn(signing::run(store.clone(), stop.clone()));
+        tasks.spawn(signing::run(
+            store.clone(),
+            identity.clone(),
+            stop.clone(),
+        ));
         tasks.spawn(reconcile::run(store.clone(), stop.clone()));
         tasks.spawn(keys::run(store.clone(), stop.clone()));
         tasks.spawn(roles::run(store.clone(), quorum, stop.clone()));

@@ -1,6 +1,10 @@
 //! The control API for this process: answered here while this manager leads, handed on otherwise.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use skep_objects::swarmkit::*;
 use skep_rpc::{
@@ -10,7 +14,7 @@ use skep_rpc::{
 use skep_store::CommitError;
 use tonic::{Code, Request, Response, Status};
 
-use crate::{control::ControlServer, raft::Quorum};
+use crate::{control::ControlServer, metrics::Counters, raft::Quorum};
 
 /// Tries of a call that reached no leader.
 const TRIES: usize = 5;
@@ -21,6 +25,16 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub struct ForwardingControl {
     here: ControlServer,
     quorum: Quorum,
+    counters: Arc<Counters>,
+}
+
+/// Notes how long a call took, when it is dropped.
+struct Timer<'a>(&'a Counters, Instant);
+
+impl Drop for Timer<'_> {
+    fn drop(&mut self) {
+        self.0.control.observe(self.1.elapsed());
+    }
 }
 
 impl fmt::Debug for ForwardingControl {
@@ -31,8 +45,12 @@ impl fmt::Debug for ForwardingControl {
 
 impl ForwardingControl {
     /// `here` answers while this manager leads.
-    pub fn new(here: ControlServer, quorum: Quorum) -> Self {
-        Self { here, quorum }
+    pub fn new(here: ControlServer, quorum: Quorum, counters: Arc<Counters>) -> Self {
+        Self {
+            here,
+            quorum,
+            counters,
+        }
     }
 }
 
@@ -59,6 +77,7 @@ macro_rules! forward {
                 &self,
                 request: Request<$request>,
             ) -> Result<Response<$response>, Status> {
+                let _timer = Timer(&self.counters, Instant::now());
                 let message = request.into_inner();
                 let mut failed = false;
                 for tries_left in (0..TRIES).rev() {

@@ -76,7 +76,7 @@ impl Leadership {
         let managers = watch::Sender::new(peers(&self.node.membership().borrow()));
         let leader = Leader::start(
             &self.store,
-            self.identity.node_id(),
+            &self.identity,
             Arc::new(self.quorum.clone()),
             managers.subscribe(),
             self.slots.clone(),

@@ -37,6 +37,7 @@ pub use crate::leader::seed::NewCluster;
 use crate::{
     control::ControlServer,
     leader::Slots,
+    metrics::{self, Counters, Family},
     raft::{Health, Quorum, QuorumConfig, QuorumError, keys},
     slot::LateStore,
 };
@@ -121,6 +122,7 @@ pub struct Manager {
     listen_addr: SocketAddr,
     files: NodeFiles,
     leads: watch::Receiver<bool>,
+    counters: Arc<Counters>,
     /// Ends the loop that follows leadership.
     stop_leading: CancellationToken,
     /// Ends the servers.
@@ -195,8 +197,16 @@ impl Manager {
             leads: leads_sender,
         };
         tasks.spawn(leadership.run(stop_leading.clone()));
+        let counters = Arc::new(Counters::default());
+        tasks.spawn(
+            counters
+                .clone()
+                .follow(store.clone(), stop_serving.clone()),
+        );
+        let forwarding = ForwardingControl::new(control, quorum.clone(), counters.clone());
         Ok(Self {
-            control: Arc::new(ForwardingControl::new(control, quorum.clone())),
+            control: Arc::new(forwarding),
+            counters,
             quorum,
             store,
             node,
@@ -224,6 +234,24 @@ impl Manager {
     /// The store, for reading and watching.
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// What it counts.
+    pub fn metrics(&self) -> Vec<Family> {
+        let status = self.node.status().borrow().clone();
+        let members = self.node.membership().borrow().clone();
+        let missing = |member: &&skep_store::raft::Member| {
+            self.quorum.missing_since(member.raft_id).is_some()
+        };
+        let raft = metrics::Raft {
+            leads: status.is_leading,
+            has_leader: status.leader.is_some(),
+            term: status.term,
+            members: members.members().count(),
+            unreachable: members.members().filter(missing).count(),
+            read_only: matches!(status.health, RaftHealth::ReadOnly(_)),
+        };
+        metrics::families(&self.store.view(), &raft, &self.counters)
     }
 
     /// The node that it runs on.

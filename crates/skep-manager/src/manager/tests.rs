@@ -20,6 +20,7 @@ use tonic::{Code, Request};
 use super::*;
 use crate::{control::Members, founding::found};
 
+mod external;
 mod hostile;
 
 const PATIENCE: Wait = Wait::from_secs(20);

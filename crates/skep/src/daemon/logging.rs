@@ -1,5 +1,9 @@
 //! The daemon's own log, on standard error; its level may change while it runs.
 
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Mutex, PoisonError};
+
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -14,7 +18,9 @@ pub struct Logging(reload::Handle<EnvFilter, Registry>);
 /// Starts logging. `SKEP_LOG` may name levels by module, for developers.
 pub fn init(config: &Config) -> Logging {
     let (filter, handle) = reload::Layer::new(filter(config));
-    let registry = tracing_subscriber::registry().with(filter);
+    let registry = tracing_subscriber::registry()
+        .with(filter)
+        .with(fmt::layer().with_ansi(false).with_writer(|| Keeper));
     // A second subscriber is refused: then somebody else, a test, has the log already.
     let _ = if config.log_json {
         registry
@@ -26,6 +32,34 @@ pub fn init(config: &Config) -> Logging {
             .try_init()
     };
     Logging(handle)
+}
+
+/// Lines kept for a dump.
+const KEPT: usize = 2000;
+static RECENT: Mutex<VecDeque<String>> = Mutex::new(VecDeque::new());
+
+/// The last lines of the log.
+pub fn recent() -> String {
+    let lines = RECENT.lock().unwrap_or_else(PoisonError::into_inner);
+    lines.iter().map(String::as_str).collect()
+}
+
+/// Keeps what is written; the formatter writes a line at a time.
+struct Keeper;
+
+impl io::Write for Keeper {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut lines = RECENT.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.len() == KEPT {
+            lines.pop_front();
+        }
+        lines.push_back(String::from_utf8_lossy(bytes).into_owned());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 fn filter(config: &Config) -> EnvFilter {

@@ -1,15 +1,19 @@
 //! `--metrics-addr`: what the daemon counts, in Prometheus's text form at `/metrics`.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt::Write;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use http_body_util::Full;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use skep_manager::metrics::Kind;
 use tokio::net::TcpListener;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -35,6 +39,7 @@ pub async fn spawn(
             return None;
         }
     };
+    tokio::spawn(count_events(api.clone(), stop.clone()));
     Some(tokio::spawn(async move {
         loop {
             let accepted = tokio::select! {
@@ -51,6 +56,25 @@ pub async fn spawn(
             tokio::spawn(builder.serve_connection(TokioIo::new(io), service));
         }
     }))
+}
+
+/// Events since metrics are served: there is one such server in a process.
+static EVENTS: AtomicU64 = AtomicU64::new(0);
+
+async fn count_events(api: Arc<Api>, stop: CancellationToken) {
+    let (_, mut events) = api.engine.events().subscribe();
+    loop {
+        let event = tokio::select! {
+            () = stop.cancelled() => return,
+            event = events.recv() => event,
+        };
+        let count = match event {
+            Ok(_) => 1,
+            Err(RecvError::Lagged(missed)) => missed,
+            Err(RecvError::Closed) => return,
+        };
+        EVENTS.fetch_add(count, Ordering::Relaxed);
+    }
 }
 
 async fn answer(api: &Api, path: &str) -> Response<Full<Bytes>> {
@@ -76,7 +100,50 @@ fn family(out: &mut String, name: &str, kind: &str, help: &str, samples: &[(Stri
     }
 }
 
-async fn text(api: &Api) -> String {
+/// What `/metrics` answers.
+pub async fn text(api: &Api) -> String {
+    let mut out = engine(api).await;
+    swarm(&mut out, api).await;
+    out
+}
+
+/// Figures of the swarm: of this node, and of the manager in it.
+async fn swarm(out: &mut String, api: &Api) {
+    let info = api.swarm.info().await;
+    let swarm = info.cluster.as_ref().map(|c| c.id.clone()).unwrap_or_default();
+    let labels = format!("{{node_id=\"{}\",swarm_id=\"{swarm}\"}}", info.node_id);
+    let is_member = !info.node_id.is_empty();
+    let samples: Vec<_> = is_member.then_some((labels, 1.0)).into_iter().collect();
+    family(out, "swarm_node_info", "gauge", "This node in its swarm", &samples);
+    let is_manager = f64::from(u8::from(info.control_available));
+    family(
+        out,
+        "swarm_node_manager",
+        "gauge",
+        "Whether this node is a manager",
+        &[(String::new(), is_manager)],
+    );
+    for one in api.swarm.metrics() {
+        let kind = match one.kind {
+            Kind::Gauge => "gauge",
+            Kind::Counter => "counter",
+            Kind::Histogram => "histogram",
+        };
+        let samples = one.samples.iter().map(|sample| {
+            let labels = sample.labels.iter();
+            let labels: Vec<String> = labels.map(|(k, v)| format!("{k}={v:?}")).collect();
+            let labels = match labels.is_empty() {
+                true => String::new(),
+                false => format!("{{{}}}", labels.join(",")),
+            };
+            (format!("{}{labels}", sample.suffix), sample.value)
+        });
+        family(out, one.name, kind, one.help, &samples.collect::<Vec<_>>());
+    }
+}
+
+/// Figures of this host.
+async fn engine(api: &Api) -> String {
     let mut out = String::new();
     let plain = |value: f64| vec![(String::new(), value)];
     let facts = &api.facts;
@@ -129,6 +196,29 @@ async fn text(api: &Api) -> String {
         "gauge",
         "The clients that follow events",
         &plain(api.engine.events().listeners() as f64),
+    );
+    family(
+        &mut out,
+        "engine_daemon_events_total",
+        "counter",
+        "Events since metrics are served",
+        &plain(EVENTS.load(Ordering::Relaxed) as f64),
+    );
+    let mut drivers: BTreeMap<String, f64> = BTreeMap::new();
+    let networks = api.engine.networks().list(&Default::default()).await;
+    for network in networks.unwrap_or_default() {
+        *drivers.entry(network.driver).or_default() += 1.0;
+    }
+    let samples: Vec<_> = drivers
+        .into_iter()
+        .map(|(driver, count)| (format!("{{driver={driver:?}}}"), count))
+        .collect();
+    family(
+        &mut out,
+        "skep_network_networks",
+        "gauge",
+        "Networks of this host by driver",
+        &samples,
     );
     if let Some((threads, resident, descriptors)) = own_process() {
         family(

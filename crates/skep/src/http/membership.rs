@@ -1,6 +1,7 @@
 //! What the API asks of this node as a member of a swarm.
 
 use async_trait::async_trait;
+use skep_manager::metrics::Family;
 use skep_objects::ErrorKind;
 use skep_objects::api::swarm::{Info, InitRequest, JoinRequest};
 use skep_objects::swarmkit::NetworkAttachment;
@@ -8,6 +9,7 @@ use skep_objects::swarmkit::NetworkAttachment;
 use super::cluster::Manager;
 use super::error::{ApiError, Result};
 use super::system;
+use crate::swarm::Finding;
 
 /// This node's membership; the node itself, or a stand-in for a host outside any swarm.
 #[async_trait]
@@ -32,6 +34,18 @@ pub trait Membership: std::fmt::Debug + Send + Sync + 'static {
     async fn restore(&self, file: &[u8], key: &str, request: InitRequest) -> Result<String> {
         let _ = (file, key, request);
         Err(closed())
+    }
+    /// What the manager in this node counts.
+    fn metrics(&self) -> Vec<Family> {
+        Vec::new()
+    }
+    /// Everything that can be looked at from here, and what is wrong.
+    async fn doctor(&self) -> Result<Vec<Finding>> {
+        Err(not_a_member())
+    }
+    /// Every object of the swarm, for people to read; none on a node that is no manager.
+    fn objects(&self) -> Option<serde_json::Value> {
+        None
     }
     /// The block `Swarm` of `info`.
     async fn info(&self) -> Info;

@@ -20,6 +20,7 @@ pub mod version;
 
 mod attach;
 mod containers;
+mod dump;
 mod events;
 mod exec;
 mod logs;

@@ -29,6 +29,7 @@ pub async fn route(mut call: Call, path: &[&str]) -> Result<Response> {
         ("GET" | "HEAD", ["_ping"]) => ping(&call),
         ("GET", ["version"]) => call::ok(&version(&call.api.facts)),
         ("GET", ["info"]) => call::ok(&info::info(&call.api).await),
+        ("POST", ["system", "dump"]) => super::dump::dump(call).await,
         ("GET", ["system", "df"]) => call::ok(&info::disk_usage(&call.api, &call.query).await?),
         ("POST", ["auth"]) => {
             let auth: api::AuthConfig = call.json().await?;
@@ -55,6 +56,16 @@ fn ping(call: &Call) -> Result<Response> {
     let plain = HeaderValue::from_static("text/plain; charset=utf-8");
     headers.insert(header::CONTENT_TYPE, plain);
     Ok(response)
+}
+
+/// As `GET /info` answers.
+pub(super) async fn info(api: &super::Api) -> impl serde::Serialize + use<> {
+    info::info(api).await
+}
+
+/// As `GET /version` answers.
+pub(super) fn version_of(api: &super::Api) -> impl serde::Serialize + use<> {
+    version(&api.facts)
 }
 
 /// `GET /version`. The command line prints the details of the component `Engine` only.

@@ -10,6 +10,7 @@ use skep_engine::Engine;
 use skep_engine::events::Events;
 use skep_manager::backup;
 use skep_manager::manager::{Manager, ManagerConfig, NewCluster};
+use skep_manager::metrics::Family;
 use skep_manager::unlock::unlock_key;
 use skep_objects::swarmkit::{Cluster, StoreSnapshot};
 use skep_rpc::LocalDialer;
@@ -195,6 +196,10 @@ impl RunningManager for RealManager {
     fn capture(&self) -> (StoreSnapshot, u64) {
         let view = self.manager.store().view();
         (backup::capture(&view), view.version())
+    }
+
+    fn metrics(&self) -> Vec<Family> {
+        self.manager.metrics()
     }
 
     async fn stop(&self) {

@@ -42,7 +42,11 @@ pub enum SwarmError {
     #[error("swarm could not be unlocked: invalid key provided")]
     InvalidUnlockKey,
     /// The node was away for longer than its certificate lives.
-    #[error("Swarm certificates have expired. To replace them, leave the swarm and join again.")]
+    #[error(
+        "Swarm certificates have expired. To replace them, leave the swarm and join again. `docker \
+         swarm join` with a token does both at once; where the certificates of all managers have \
+         expired, run `docker swarm init --force-new-cluster` on one of them first."
+    )]
     CertificatesExpired,
     /// A question for managers, asked of a node outside any swarm.
     #[error(

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use skep_manager::backup::Restoration;
+use skep_manager::metrics::Family;
 use skep_objects::ErrorKind;
 use skep_objects::swarmkit::node_spec::Availability;
 use skep_objects::swarmkit::{ClusterSpec, StoreSnapshot};
@@ -108,6 +109,8 @@ pub trait RunningManager: Send + Sync {
     async fn locked(&self, kek: &Kek);
     /// Every object of the swarm as this manager has it, and the version of the store.
     fn capture(&self) -> (StoreSnapshot, u64);
+    /// What it counts.
+    fn metrics(&self) -> Vec<Family>;
     /// Ends it, giving leadership away first.
     async fn stop(&self);
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::StreamExt;
 use skep_engine::BoxStream;
+use skep_manager::metrics::Family;
 use skep_objects::api::swarm::{Info, InitRequest, JoinRequest};
 use skep_objects::swarmkit::{NetworkAttachment, SubscribeLogsMessage, SubscribeLogsRequest};
 use skep_rpc::client;
@@ -12,7 +13,7 @@ use skep_rpc::status::{kind_of, rpc_text};
 use skep_rpc::swarmkit::logs_client::LogsClient;
 use skep_rpc::{LocalDialer, bootstrap::BootstrapError};
 
-use super::{SwarmError, SwarmNode, info};
+use super::{Finding, SwarmError, SwarmNode, info, objects};
 use crate::http::cluster::Manager;
 use crate::http::error::{ApiError, Result};
 use crate::http::membership::{LogSource, Logs, Membership};
@@ -43,6 +44,20 @@ impl Membership for SwarmNode {
 
     async fn unlock_key(&self) -> Result<String> {
         Ok(SwarmNode::unlock_key(self).await?)
+    }
+
+    fn metrics(&self) -> Vec<Family> {
+        let manager = info::manager(&self.standing());
+        manager.map(|manager| manager.metrics()).unwrap_or_default()
+    }
+
+    async fn doctor(&self) -> Result<Vec<Finding>> {
+        Ok(SwarmNode::doctor(self).await?)
+    }
+
+    fn objects(&self) -> Option<serde_json::Value> {
+        let manager = info::manager(&self.standing()).ok()?;
+        Some(objects::readable(&manager.capture().0))
     }
 
     async fn backup(&self, key: &str) -> Result<(Vec<u8>, Option<String>)> {

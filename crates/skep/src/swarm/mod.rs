@@ -18,6 +18,7 @@ pub mod address;
 mod assembly;
 mod attach;
 mod backup;
+mod doctor;
 mod error;
 mod host;
 mod info;
@@ -25,6 +26,7 @@ mod leave;
 pub mod manager;
 mod member;
 mod membership;
+mod objects;
 mod renew;
 mod request;
 mod state;
@@ -38,6 +40,7 @@ use std::time::Duration;
 use skep_agent::Executor;
 use skep_agent::engine::Attachments;
 use skep_objects::api::swarm::{InitRequest, JoinRequest};
+use skep_objects::swarmkit::NodeRole;
 use skep_rpc::identity::{Kek, NodeFiles};
 use skep_rpc::swarmkit::control_server::Control;
 use skep_rpc::{bootstrap, client};
@@ -47,6 +50,7 @@ use tracing::{info, warn};
 
 pub use assembly::Assembly;
 pub use attach::Attachment;
+pub use doctor::{Finding, Level};
 pub use error::SwarmError;
 pub use host::{EngineHost, SwarmHost};
 use manager::Managers;
@@ -183,10 +187,23 @@ impl SwarmNode {
     /// Enters the swarm of the given managers.
     pub async fn join(&self, request: JoinRequest) -> Result<(), SwarmError> {
         let _one = self.inner.change.lock().await;
-        self.refuse_member()?;
+        let is_expired = self.is_expired();
+        if !is_expired {
+            self.refuse_member()?;
+        }
         let settings = request::join(&self.inner.config, &request)?;
+        if is_expired {
+            // What it was nobody lets in any more: it leaves, and joins as a new node.
+            self.erase().await;
+        }
         self.enter(settings, Entry::Join, SwarmError::JoinTimeout)
             .await
+    }
+
+    /// Whether the node was away for longer than its certificate lives.
+    fn is_expired(&self) -> bool {
+        let standing = self.standing();
+        matches!(&*standing, Standing::Broken(_, error) if matches!(**error, SwarmError::CertificatesExpired))
     }
 
     fn refuse_member(&self) -> Result<(), SwarmError> {
@@ -402,10 +419,10 @@ fn resume(
     }
     let entry = match NodeFiles::new(&config.state_dir).load(kek.as_ref()) {
         Ok(credentials) => {
-            if credentials
-                .certificate()
-                .is_expired(OffsetDateTime::now_utc())
-            {
+            let now = OffsetDateTime::now_utc();
+            // A manager that is to be the only one renews its certificate by its own CA.
+            let renews = force_new_cluster && credentials.certificate().role() == NodeRole::Manager;
+            if credentials.certificate().is_expired(now) && !renews {
                 return Standing::Broken(settings, Arc::new(SwarmError::CertificatesExpired));
             }
             let first = First {

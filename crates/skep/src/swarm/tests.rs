@@ -61,6 +61,10 @@ impl RunningManager for FakeManager {
 
     async fn locked(&self, _kek: &Kek) {}
 
+    fn metrics(&self) -> Vec<skep_manager::metrics::Family> {
+        Vec::new()
+    }
+
     fn capture(&self) -> (skep_objects::swarmkit::StoreSnapshot, u64) {
         Default::default()
     }

@@ -31,6 +31,7 @@ pub async fn route(mut call: Call, path: &[&str]) -> Result<Response> {
             Ok(call::empty(StatusCode::OK))
         }
         ("POST", ["swarm", "update"]) => update(call).await,
+        ("GET", ["swarm", "doctor"]) => call::ok(&node.doctor().await?),
         ("POST", ["swarm", "backup"]) => backup::make(call).await,
         ("POST", ["swarm", "restore"]) => backup::restore(call).await,
         ("GET", ["swarm", "unlockkey"]) => call::ok(&UnlockKey {

@@ -1,0 +1,283 @@
+//! What the managers' store tells about the nodes: no question is asked of anybody.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use skep_objects::swarmkit::raft_member_status::Reachability;
+use skep_objects::swarmkit::{Node, Task, node_status};
+use skep_objects::timestamp::unix_nanos;
+use time::{Duration, OffsetDateTime};
+
+use super::finding::Finding;
+
+/// A clock that is off by more spoils logs and the order of what happened.
+const CLOCK_WARNING: f64 = 2.0;
+/// One that is off by more makes certificates invalid before or after their time.
+const CLOCK_PROBLEM: f64 = 600.0;
+
+/// The node's host name, or its id.
+pub(super) fn name(node: &Node) -> String {
+    let description = node.description.as_ref();
+    let name = description.map(|d| d.hostname.clone()).unwrap_or_default();
+    if name.is_empty() { node.id.clone() } else { name }
+}
+
+/// Everything about nodes as such.
+pub(super) fn examine(nodes: &[Node], tasks: &[Task], now: OffsetDateTime) -> Vec<Finding> {
+    let mut found = Vec::new();
+    found.extend(nodes.iter().map(state));
+    found.extend(managers(nodes));
+    found.extend(versions(nodes));
+    found.extend(nodes.iter().filter_map(|node| certificate(node, now)));
+    found.extend(clocks(nodes, tasks));
+    found
+}
+
+fn state(node: &Node) -> Finding {
+    let (name, status) = (name(node), node.status.clone().unwrap_or_default());
+    match status.state() {
+        node_status::State::Ready => {
+            Finding::ok("nodes", &name, format!("ready at {}", status.addr))
+        }
+        other => Finding::problem(
+            "nodes",
+            &name,
+            format!(
+                "{} {}",
+                other.as_str_name().to_lowercase().replace("node_status_", ""),
+                status.message
+            )
+            .trim_end()
+            .to_owned(),
+            "its daemon does not run, or cannot reach the managers' port 2377/tcp; its tasks were \
+             started elsewhere. If the host is gone for good: docker node rm --force NODE",
+        ),
+    }
+}
+
+fn managers(nodes: &[Node]) -> Vec<Finding> {
+    let managers: Vec<(&Node, bool)> = nodes
+        .iter()
+        .filter_map(|node| {
+            let status = node.manager_status.as_ref()?;
+            Some((node, status.reachability() == Reachability::Reachable))
+        })
+        .collect();
+    let (all, up) = (managers.len(), managers.iter().filter(|(_, up)| *up).count());
+    let missing = managers.iter().filter(|(_, up)| !up);
+    let mut found: Vec<Finding> = missing
+        .map(|(node, _)| {
+            Finding::problem(
+                "quorum",
+                &name(node),
+                "manager is not reachable",
+                "start its daemon or mend its network; if it is gone for good: docker node demote, \
+                 then docker node rm",
+            )
+        })
+        .collect();
+    let spare = up.saturating_sub(all / 2 + 1);
+    let text = format!("{up} of {all} managers reachable, {} are needed", all / 2 + 1);
+    found.push(if up < all / 2 + 1 {
+        Finding::problem(
+            "quorum",
+            "swarm",
+            text,
+            "nothing can be changed until more managers are back; running tasks go on",
+        )
+    } else if spare == 0 {
+        Finding::warning(
+            "quorum",
+            "swarm",
+            text,
+            "the loss of one more manager stops every change: three or five managers are better",
+        )
+    } else {
+        Finding::ok("quorum", "swarm", text)
+    });
+    found
+}
+
+fn versions(nodes: &[Node]) -> Vec<Finding> {
+    let mut versions: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for node in nodes {
+        let engine = node.description.as_ref().and_then(|d| d.engine.as_ref());
+        let version = engine.map(|e| e.engine_version.clone()).unwrap_or_default();
+        versions.entry(version).or_default().insert(name(node));
+    }
+    let list = |names: &BTreeSet<String>| names.iter().cloned().collect::<Vec<_>>().join(", ");
+    if let [(version, _)] = versions.iter().collect::<Vec<_>>()[..] {
+        return vec![Finding::ok(
+            "versions",
+            "swarm",
+            format!("every node has engine {version}"),
+        )];
+    }
+    let each = versions
+        .iter()
+        .map(|(version, names)| format!("{version}: {}", list(names)));
+    vec![Finding::warning(
+        "versions",
+        "swarm",
+        format!("engines differ ({})", each.collect::<Vec<_>>().join("; ")),
+        "fine while nodes are upgraded or moved over one by one; see docs/design/peers.md for what \
+         dockerd and skep do differently",
+    )]
+}
+
+fn certificate(node: &Node, now: OffsetDateTime) -> Option<Finding> {
+    let pem = &node.certificate.as_ref()?.certificate;
+    let certificate = skep_rpc::identity::NodeCertificate::from_pem(pem).ok()?;
+    let left = certificate.not_after() - now;
+    let life = certificate.not_after() - certificate.not_before();
+    let text = format!("certificate valid until {}", certificate.not_after().date());
+    let name = name(node);
+    Some(if left <= Duration::ZERO {
+        Finding::problem(
+            "certificates",
+            &name,
+            format!("certificate expired on {}", certificate.not_after().date()),
+            "on that node: docker swarm join with a token; it leaves and joins in one",
+        )
+    } else if left < life / 6 {
+        Finding::warning(
+            "certificates",
+            &name,
+            text,
+            "it should have been renewed by now: see the node's log for why it was not",
+        )
+    } else {
+        Finding::ok("certificates", &name, text)
+    })
+}
+
+/// How far nodes' clocks are from the leader's, told by the latest report that the leader took from
+/// each: what the node wrote as its time, against when it was taken.
+fn clocks(nodes: &[Node], tasks: &[Task]) -> Vec<Finding> {
+    let mut latest: BTreeMap<&str, (i128, i128)> = BTreeMap::new();
+    for task in tasks {
+        let Some(status) = &task.status else { continue };
+        let (Some(said), Some(taken)) = (&status.timestamp, &status.applied_at) else {
+            continue;
+        };
+        let (said, taken) = (unix_nanos(said), unix_nanos(taken));
+        let entry = latest.entry(task.node_id.as_str()).or_insert((taken, said));
+        if entry.0 < taken {
+            *entry = (taken, said);
+        }
+    }
+    nodes
+        .iter()
+        .filter_map(|node| {
+            let (taken, said) = latest.get(node.id.as_str())?;
+            Some(clock(&name(node), said - taken))
+        })
+        .collect()
+}
+
+#[allow(clippy::cast_precision_loss)] // Seconds of a difference.
+fn clock(name: &str, ahead_nanos: i128) -> Finding {
+    let ahead = ahead_nanos as f64 / 1e9;
+    let text = format!("clock {ahead:+.1} s from the leader's at the last report");
+    let advice = "run a time service on every node: certificates and logs depend on the clock";
+    match ahead.abs() {
+        off if off > CLOCK_PROBLEM => Finding::problem("clocks", name, text, advice),
+        off if off > CLOCK_WARNING => Finding::warning("clocks", name, text, advice),
+        _ => Finding::ok("clocks", name, text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use skep_objects::swarmkit::{
+        EngineDescription, ManagerStatus, NodeDescription, NodeStatus, TaskStatus,
+    };
+
+    use super::super::finding::Level;
+    use super::*;
+
+    fn node(name: &str, ready: bool, manager: Option<bool>, version: &str) -> Node {
+        let state = if ready {
+            node_status::State::Ready
+        } else {
+            node_status::State::Down
+        };
+        let reachability = |up| {
+            if up {
+                Reachability::Reachable
+            } else {
+                Reachability::Unreachable
+            }
+        };
+        Node {
+            id: format!("id-{name}"),
+            description: Some(NodeDescription {
+                hostname: name.to_owned(),
+                engine: Some(EngineDescription {
+                    engine_version: version.to_owned(),
+                    ..Default::default()
+                }),
+                ..Default::default()
+            }),
+            status: Some(NodeStatus {
+                state: state.into(),
+                addr: "10.0.0.1".to_owned(),
+                ..Default::default()
+            }),
+            manager_status: manager.map(|up| ManagerStatus {
+                reachability: reachability(up).into(),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }
+    }
+
+    #[track_caller]
+    fn check(found: &[Finding], check: &str, node: &str, level: Level, part: &str) {
+        let one = found.iter().find(|f| f.check == check && f.node == node);
+        let one = one.unwrap_or_else(|| panic!("{check} {node}: {found:?}"));
+        assert!(one.level == level && one.text.contains(part), "{one:?}");
+        assert_eq!(one.level == Level::Ok, one.advice.is_empty(), "{one:?}");
+    }
+
+    #[test]
+    fn a_healthy_swarm_has_nothing_to_mend() {
+        let nodes: Vec<Node> = ["a", "b", "c"]
+            .map(|name| node(name, true, Some(true), "28.2.2"))
+            .into();
+        let found = examine(&nodes, &[], OffsetDateTime::UNIX_EPOCH);
+        assert!(found.iter().all(|f| f.level == Level::Ok), "{found:?}");
+        check(&found, "quorum", "swarm", Level::Ok, "3 of 3");
+        check(&found, "versions", "swarm", Level::Ok, "28.2.2");
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_and_explained() {
+        let nodes = [
+            node("a", true, Some(true), "28.2.2"),
+            node("b", true, Some(true), "28.2.2"),
+            node("c", false, Some(false), "20.10.24"),
+            node("w", true, None, "28.2.2"),
+        ];
+        let task = Task {
+            node_id: "id-w".to_owned(),
+            status: Some(TaskStatus {
+                timestamp: Some(prost_types::Timestamp {
+                    seconds: 4000,
+                    nanos: 0,
+                }),
+                applied_at: Some(prost_types::Timestamp {
+                    seconds: 400,
+                    nanos: 0,
+                }),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let found = examine(&nodes, &[task], OffsetDateTime::UNIX_EPOCH);
+        check(&found, "nodes", "c", Level::Problem, "down");
+        check(&found, "quorum", "c", Level::Problem, "not reachable");
+        check(&found, "quorum", "swarm", Level::Warning, "2 of 3");
+        check(&found, "versions", "swarm", Level::Warning, "20.10.24: c");
+        check(&found, "clocks", "w", Level::Problem, "+3600.0 s");
+    }
+}

@@ -1,0 +1,101 @@
+//! What operators look at: metrics and their page, the doctor, a dump.
+
+#![allow(clippy::unwrap_used)] // helpers of tests panic as tests do
+
+use std::collections::BTreeSet;
+use std::io::Read as _;
+use std::net::SocketAddr;
+
+use skep_testkit::{Cluster, eventually, get_in};
+
+const PAGE: &str = include_str!("../../../docs/design/metrics.md");
+
+#[test]
+fn metrics_the_doctor_and_a_dump_tell_what_is() {
+    let mut cluster = Cluster::managers(1)
+        .workers(1)
+        .daemon_flag("--metrics-addr")
+        .daemon_flag("0.0.0.0:9323")
+        .start(env!("CARGO_BIN_EXE_skep"))
+        .unwrap();
+    metrics(&cluster);
+    doctor(&mut cluster);
+    dump(&cluster);
+}
+
+fn metrics(cluster: &Cluster) {
+    let ask = |host: usize| {
+        let address = SocketAddr::from((cluster.hosts[host].address, 9323));
+        get_in(&cluster.hosts[host].namespace, address, "/metrics").unwrap().text()
+    };
+    let said = ask(0);
+    let served: BTreeSet<&str> = said
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "))
+        .filter_map(|line| line.split_once(' '))
+        .map(|(name, _)| name)
+        .collect();
+    let listed: BTreeSet<&str> = PAGE
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `"))
+        .filter_map(|line| line.split_once('`'))
+        .map(|(name, _)| name)
+        .collect();
+    assert_eq!(served, listed, "the page and what is served differ");
+    for line in [
+        "swarm_manager_leader 1",
+        "swarm_manager_nodes{state=\"ready\"} 2",
+        "swarm_node_manager 1",
+        "skep_raft_has_leader 1",
+        "skep_raft_members 1",
+        "skep_raft_unreachable_members 0",
+    ] {
+        assert!(said.lines().any(|l| l == line), "{line}\n{said}");
+    }
+    let worker = ask(1);
+    assert!(worker.contains("swarm_node_manager 0"), "{worker}");
+    assert!(!worker.contains("swarm_manager_leader"), "{worker}");
+}
+
+fn doctor(cluster: &mut Cluster) {
+    let said = eventually("nothing is wrong", || {
+        let output = cluster.hosts[0].skep(&["swarm", "doctor", "--all"]);
+        if output.code == 0 { Ok(output.stdout) } else { Err(output.stdout) }
+    });
+    for part in ["quorum", "nodes", "ports", "path", "mtu", "versions", "certificates", "disk"] {
+        assert!(said.contains(part), "{part}\n{said}");
+    }
+    assert!(said.contains("frames of 1500 bytes get to"), "{said}");
+    cluster.hosts[1].kill();
+    eventually("the lost node is found", || {
+        let output = cluster.hosts[0].skep(&["swarm", "doctor"]);
+        let is_told = output.code == 1 && output.stdout.contains("its daemon does not run");
+        if is_told { Ok(()) } else { Err(output.stdout) }
+    });
+    cluster.hosts[1].start().unwrap();
+    let outsider = cluster.hosts[1].skep(&["swarm", "doctor", "--all"]).ok();
+    assert!(outsider.contains("manager answers on its port"), "{outsider}");
+}
+
+fn dump(cluster: &Cluster) {
+    let host = &cluster.hosts[0];
+    host.docker_with_input(&["secret", "create", "word", "-"], b"hush-hush").ok();
+    let path = cluster.dir().join("dump.tar");
+    host.skep(&["debug", "dump", path.to_str().unwrap()]).ok();
+    let token = host.docker(&["swarm", "join-token", "-q", "worker"]).ok();
+    let mut names = BTreeSet::new();
+    let file = std::fs::File::open(&path).unwrap();
+    for entry in tar::Archive::new(file).entries().unwrap() {
+        let mut entry = entry.unwrap();
+        names.insert(entry.path().unwrap().file_name().unwrap().to_string_lossy().into_owned());
+        let mut text = Vec::new();
+        entry.read_to_end(&mut text).unwrap();
+        let text = String::from_utf8_lossy(&text);
+        for secret in [&token, "hush-hush", "aHVzaC1odXNo", "BEGIN PRIVATE KEY", "BEGIN EC PRIVATE"] {
+            assert!(!text.contains(secret), "{secret} in {names:?}");
+        }
+    }
+    for name in ["info.json", "metrics.txt", "daemon.log", "threads.txt", "doctor.json", "swarm.json"] {
+        assert!(names.contains(name), "{name} of {names:?}");
+    }
+}
