@@ -208,7 +208,9 @@ impl Counters {
 fn delay_of(task: &Task) -> Option<Duration> {
     let created = unix_nanos(task.meta.as_ref()?.created_at.as_ref()?);
     let reported = unix_nanos(task.status.as_ref()?.timestamp.as_ref()?);
-    u64::try_from(reported - created).ok().map(Duration::from_nanos)
+    u64::try_from(reported - created)
+        .ok()
+        .map(Duration::from_nanos)
 }
 
 /// What raft says at the moment.
@@ -239,26 +241,104 @@ pub fn families(view: &View, raft: &Raft, counters: &Counters) -> Vec<Family> {
     let tasks = tasks(view);
     let pending = tasks.get("pending").copied().unwrap_or_default();
     vec![
-        gauge("swarm_manager_leader", "Whether this manager leads", flag(raft.leads)),
-        gauge("swarm_manager_services_total", "The services of the swarm", view.services().count() as f64),
-        gauge("swarm_manager_networks_total", "The networks of the swarm", view.networks().count() as f64),
-        gauge("swarm_manager_secrets_total", "The secrets of the swarm", view.secrets().count() as f64),
-        gauge("swarm_manager_configs_total", "The configs of the swarm", view.configs().count() as f64),
-        Family::by("swarm_manager_nodes", Gauge, "The nodes of the swarm by state", "state", nodes(view)),
-        Family::by("swarm_manager_tasks_total", Gauge, "The tasks of the swarm by state", "state", tasks),
-        gauge("skep_raft_has_leader", "Whether the quorum has a leader, as far as this manager knows", flag(raft.has_leader)),
+        gauge(
+            "swarm_manager_leader",
+            "Whether this manager leads",
+            flag(raft.leads),
+        ),
+        gauge(
+            "swarm_manager_services_total",
+            "The services of the swarm",
+            view.services().count() as f64,
+        ),
+        gauge(
+            "swarm_manager_networks_total",
+            "The networks of the swarm",
+            view.networks().count() as f64,
+        ),
+        gauge(
+            "swarm_manager_secrets_total",
+            "The secrets of the swarm",
+            view.secrets().count() as f64,
+        ),
+        gauge(
+            "swarm_manager_configs_total",
+            "The configs of the swarm",
+            view.configs().count() as f64,
+        ),
+        Family::by(
+            "swarm_manager_nodes",
+            Gauge,
+            "The nodes of the swarm by state",
+            "state",
+            nodes(view),
+        ),
+        Family::by(
+            "swarm_manager_tasks_total",
+            Gauge,
+            "The tasks of the swarm by state",
+            "state",
+            tasks,
+        ),
+        gauge(
+            "skep_raft_has_leader",
+            "Whether the quorum has a leader, as far as this manager knows",
+            flag(raft.has_leader),
+        ),
         gauge("skep_raft_term", "Raft's term", raft.term as f64),
-        gauge("skep_raft_members", "The members of the quorum", raft.members as f64),
-        gauge("skep_raft_unreachable_members", "The members that did not take this manager's last message", raft.unreachable as f64),
-        gauge("skep_raft_read_only", "Whether this manager's disk is full, so that it takes no part", flag(raft.read_only)),
-        gauge("skep_store_version", "The index of the last write", view.version() as f64),
-        counter("skep_store_commits_total", "Transactions that this manager has applied since it began", load(&counters.commits)),
-        counter("skep_store_changes_total", "Objects changed by those", load(&counters.changes)),
-        gauge("skep_scheduler_pending_tasks", "Tasks that wait for a node", pending),
-        counters.scheduling.family("swarm_dispatcher_scheduling_delay_seconds", "From a task's creation to its running"),
-        counter("skep_dispatcher_statuses_total", "Reports about tasks that were taken", load(&counters.statuses)),
-        counter("skep_dispatcher_nodes_lost_total", "How often a node fell silent and was given up", load(&counters.nodes_lost)),
-        counters.control.family("skep_control_call_seconds", "How long calls of the control API took, raft included"),
+        gauge(
+            "skep_raft_members",
+            "The members of the quorum",
+            raft.members as f64,
+        ),
+        gauge(
+            "skep_raft_unreachable_members",
+            "The members that did not take this manager's last message",
+            raft.unreachable as f64,
+        ),
+        gauge(
+            "skep_raft_read_only",
+            "Whether this manager's disk is full, so that it takes no part",
+            flag(raft.read_only),
+        ),
+        gauge(
+            "skep_store_version",
+            "The index of the last write",
+            view.version() as f64,
+        ),
+        counter(
+            "skep_store_commits_total",
+            "Transactions that this manager has applied since it began",
+            load(&counters.commits),
+        ),
+        counter(
+            "skep_store_changes_total",
+            "Objects changed by those",
+            load(&counters.changes),
+        ),
+        gauge(
+            "skep_scheduler_pending_tasks",
+            "Tasks that wait for a node",
+            pending,
+        ),
+        counters.scheduling.family(
+            "swarm_dispatcher_scheduling_delay_seconds",
+            "From a task's creation to its running",
+        ),
+        counter(
+            "skep_dispatcher_statuses_total",
+            "Reports about tasks that were taken",
+            load(&counters.statuses),
+        ),
+        counter(
+            "skep_dispatcher_nodes_lost_total",
+            "How often a node fell silent and was given up",
+            load(&counters.nodes_lost),
+        ),
+        counters.control.family(
+            "skep_control_call_seconds",
+            "How long calls of the control API took, raft included",
+        ),
     ]
 }
 
@@ -281,8 +361,20 @@ fn nodes(view: &View) -> BTreeMap<String, f64> {
 
 fn tasks(view: &View) -> BTreeMap<String, f64> {
     let mut all: BTreeMap<String, f64> = [
-        "new", "pending", "assigned", "accepted", "preparing", "ready", "starting", "running",
-        "complete", "shutdown", "failed", "rejected", "remove", "orphaned",
+        "new",
+        "pending",
+        "assigned",
+        "accepted",
+        "preparing",
+        "ready",
+        "starting",
+        "running",
+        "complete",
+        "shutdown",
+        "failed",
+        "rejected",
+        "remove",
+        "orphaned",
     ]
     .map(|state| (state.to_owned(), 0.0))
     .into();

@@ -234,6 +234,8 @@ async fn connect(uri: &Uri, host: &str, identity: &NodeIdentity) -> io::Result<B
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     let name = ServerName::try_from(bare.to_owned())
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+    let stream = TlsConnector::from(Arc::new(config))
+        .connect(name, stream)
+        .await?;
     Ok(Box::new(stream))
 }

@@ -15,9 +15,9 @@
 pub mod authorize;
 mod backoff;
 pub mod bootstrap;
+pub mod cfssl;
 pub mod client;
 pub mod forward;
-pub mod cfssl;
 pub mod identity;
 mod peer;
 mod remotes;

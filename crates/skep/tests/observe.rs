@@ -26,7 +26,9 @@ fn metrics_the_doctor_and_a_dump_tell_what_is() {
 fn metrics(cluster: &Cluster) {
     let ask = |host: usize| {
         let address = SocketAddr::from((cluster.hosts[host].address, 9323));
-        get_in(&cluster.hosts[host].namespace, address, "/metrics").unwrap().text()
+        get_in(&cluster.hosts[host].namespace, address, "/metrics")
+            .unwrap()
+            .text()
     };
     let said = ask(0);
     let served: BTreeSet<&str> = said
@@ -60,9 +62,22 @@ fn metrics(cluster: &Cluster) {
 fn doctor(cluster: &mut Cluster) {
     let said = eventually("nothing is wrong", || {
         let output = cluster.hosts[0].skep(&["swarm", "doctor", "--all"]);
-        if output.code == 0 { Ok(output.stdout) } else { Err(output.stdout) }
+        if output.code == 0 {
+            Ok(output.stdout)
+        } else {
+            Err(output.stdout)
+        }
     });
-    for part in ["quorum", "nodes", "ports", "path", "mtu", "versions", "certificates", "disk"] {
+    for part in [
+        "quorum",
+        "nodes",
+        "ports",
+        "path",
+        "mtu",
+        "versions",
+        "certificates",
+        "disk",
+    ] {
         assert!(said.contains(part), "{part}\n{said}");
     }
     assert!(said.contains("frames of 1500 bytes get to"), "{said}");
@@ -74,12 +89,16 @@ fn doctor(cluster: &mut Cluster) {
     });
     cluster.hosts[1].start().unwrap();
     let outsider = cluster.hosts[1].skep(&["swarm", "doctor", "--all"]).ok();
-    assert!(outsider.contains("manager answers on its port"), "{outsider}");
+    assert!(
+        outsider.contains("manager answers on its port"),
+        "{outsider}"
+    );
 }
 
 fn dump(cluster: &Cluster) {
     let host = &cluster.hosts[0];
-    host.docker_with_input(&["secret", "create", "word", "-"], b"hush-hush").ok();
+    host.docker_with_input(&["secret", "create", "word", "-"], b"hush-hush")
+        .ok();
     let path = cluster.dir().join("dump.tar");
     host.skep(&["debug", "dump", path.to_str().unwrap()]).ok();
     let token = host.docker(&["swarm", "join-token", "-q", "worker"]).ok();
@@ -87,15 +106,36 @@ fn dump(cluster: &Cluster) {
     let file = std::fs::File::open(&path).unwrap();
     for entry in tar::Archive::new(file).entries().unwrap() {
         let mut entry = entry.unwrap();
-        names.insert(entry.path().unwrap().file_name().unwrap().to_string_lossy().into_owned());
+        names.insert(
+            entry
+                .path()
+                .unwrap()
+                .file_name()
+                .unwrap()
+                .to_string_lossy()
+                .into_owned(),
+        );
         let mut text = Vec::new();
         entry.read_to_end(&mut text).unwrap();
         let text = String::from_utf8_lossy(&text);
-        for secret in [&token, "hush-hush", "aHVzaC1odXNo", "BEGIN PRIVATE KEY", "BEGIN EC PRIVATE"] {
+        for secret in [
+            &token,
+            "hush-hush",
+            "aHVzaC1odXNo",
+            "BEGIN PRIVATE KEY",
+            "BEGIN EC PRIVATE",
+        ] {
             assert!(!text.contains(secret), "{secret} in {names:?}");
         }
     }
-    for name in ["info.json", "metrics.txt", "daemon.log", "threads.txt", "doctor.json", "swarm.json"] {
+    for name in [
+        "info.json",
+        "metrics.txt",
+        "daemon.log",
+        "threads.txt",
+        "doctor.json",
+        "swarm.json",
+    ] {
         assert!(names.contains(name), "{name} of {names:?}");
     }
 }

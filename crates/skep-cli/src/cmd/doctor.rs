@@ -82,8 +82,14 @@ async fn doctor(context: &Context, matches: &Matches) -> Result<(), CliError> {
             text(finding, "/Advice")
         );
     }
-    let good = findings.iter().filter(|f| text(f, "/Level") == "ok").count();
-    println!("\n{good} of {} checks are as they should be.", findings.len());
+    let good = findings
+        .iter()
+        .filter(|f| text(f, "/Level") == "ok")
+        .count();
+    println!(
+        "\n{good} of {} checks are as they should be.",
+        findings.len()
+    );
     verdict(&found)
 }
 
@@ -117,6 +123,8 @@ async fn dump(context: &Context, matches: &Matches) -> Result<(), CliError> {
             file.write_all(&data).map_err(|e| failed(&e))?;
         }
     }
-    println!("Dump of the daemon: {path}. Secrets, keys, tokens and values of environment variables are left out.");
+    println!(
+        "Dump of the daemon: {path}. Secrets, keys, tokens and values of environment variables are left out."
+    );
     Ok(())
 }

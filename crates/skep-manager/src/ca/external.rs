@@ -1,8 +1,6 @@
 //! Certificates from an external CA, in place of the key in the store.
 
-use skep_objects::swarmkit::{
-    Cluster, Node, NodeRole, external_ca::CaProtocol,
-};
+use skep_objects::swarmkit::{Cluster, Node, NodeRole, external_ca::CaProtocol};
 use skep_rpc::NodeIdentity;
 use skep_rpc::cfssl::{self, SignRequest};
 use skep_rpc::identity::{NodeCertificate, RootBundle};
@@ -90,7 +88,10 @@ fn check(
     roots
         .validate(&certificate, now)
         .map_err(|_| "its certificate is not signed by the swarm's root".to_owned())?;
-    let rotation = cluster.root_ca.as_ref().and_then(|root| root.root_rotation.as_ref());
+    let rotation = cluster
+        .root_ca
+        .as_ref()
+        .and_then(|root| root.root_rotation.as_ref());
     if let Some(rotation) = rotation {
         if !pem.ends_with(b"\n") {
             pem.push(b'\n');

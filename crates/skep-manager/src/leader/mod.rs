@@ -74,11 +74,7 @@ impl Leader {
         slots.logs.set(Some(logs.clone()));
         slots.dispatcher.set(Some(dispatcher.clone()));
         let loops = LeaderLoops::spawn(store.clone(), LoopsConfig::default());
-        tasks.spawn(signing::run(
-            store.clone(),
-            identity.clone(),
-            stop.clone(),
-        ));
+        tasks.spawn(signing::run(store.clone(), identity.clone(), stop.clone()));
         tasks.spawn(reconcile::run(store.clone(), stop.clone()));
         tasks.spawn(keys::run(store.clone(), stop.clone()));
         tasks.spawn(roles::run(store.clone(), quorum, stop.clone()));

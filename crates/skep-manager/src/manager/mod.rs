@@ -198,11 +198,7 @@ impl Manager {
         };
         tasks.spawn(leadership.run(stop_leading.clone()));
         let counters = Arc::new(Counters::default());
-        tasks.spawn(
-            counters
-                .clone()
-                .follow(store.clone(), stop_serving.clone()),
-        );
+        tasks.spawn(counters.clone().follow(store.clone(), stop_serving.clone()));
         let forwarding = ForwardingControl::new(control, quorum.clone(), counters.clone());
         Ok(Self {
             control: Arc::new(forwarding),
@@ -236,8 +232,8 @@ impl Manager {
         &self.store
     }
 
-    /// What it counts.
-    pub fn metrics(&self) -> Vec<Family> {
+    /// What it counts, as Prometheus takes it.
+    pub fn families(&self) -> Vec<Family> {
         let status = self.node.status().borrow().clone();
         let members = self.node.membership().borrow().clone();
         let missing = |member: &&skep_store::raft::Member| {

@@ -110,11 +110,21 @@ pub async fn text(api: &Api) -> String {
 /// Figures of the swarm: of this node, and of the manager in it.
 async fn swarm(out: &mut String, api: &Api) {
     let info = api.swarm.info().await;
-    let swarm = info.cluster.as_ref().map(|c| c.id.clone()).unwrap_or_default();
+    let swarm = info
+        .cluster
+        .as_ref()
+        .map(|c| c.id.clone())
+        .unwrap_or_default();
     let labels = format!("{{node_id=\"{}\",swarm_id=\"{swarm}\"}}", info.node_id);
     let is_member = !info.node_id.is_empty();
     let samples: Vec<_> = is_member.then_some((labels, 1.0)).into_iter().collect();
-    family(out, "swarm_node_info", "gauge", "This node in its swarm", &samples);
+    family(
+        out,
+        "swarm_node_info",
+        "gauge",
+        "This node in its swarm",
+        &samples,
+    );
     let is_manager = f64::from(u8::from(info.control_available));
     family(
         out,

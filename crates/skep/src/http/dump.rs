@@ -11,32 +11,49 @@ use serde_json::Value;
 use super::call::{self, Call, Response};
 use super::error::{ApiError, Result};
 use crate::daemon::{logging, metrics};
-use crate::http::Api;
 
 /// Parts of names of fields, and of environment variables, whose values are left out.
 const SECRET: [&str; 8] = [
-    "token", "secret", "password", "passwd", "key", "credential", "auth", "data",
+    "token",
+    "secret",
+    "password",
+    "passwd",
+    "key",
+    "credential",
+    "auth",
+    "data",
 ];
 
 pub async fn dump(call: Call) -> Result<Response> {
     let api = &call.api;
     let mut files: Vec<(&str, Vec<u8>)> = vec![
-        ("info.json", json(serde_json::to_value(super::system::info(api).await))),
-        ("version.json", json(serde_json::to_value(super::system::version_of(api)))),
+        ("info.json", json(super::system::shown_info(api).await)),
+        ("version.json", json(super::system::shown_version(api))),
         ("metrics.txt", metrics::text(api).await.into_bytes()),
         ("daemon.log", logging::recent().into_bytes()),
         ("threads.txt", threads().into_bytes()),
-        ("limits.txt", fs::read("/proc/self/limits").unwrap_or_default()),
-        ("mounts.txt", fs::read("/proc/self/mountinfo").unwrap_or_default()),
+        (
+            "limits.txt",
+            fs::read("/proc/self/limits").unwrap_or_default(),
+        ),
+        (
+            "mounts.txt",
+            fs::read("/proc/self/mountinfo").unwrap_or_default(),
+        ),
         ("sockets.txt", sockets().into_bytes()),
-        ("interfaces.txt", fs::read("/proc/self/net/dev").unwrap_or_default()),
+        (
+            "interfaces.txt",
+            fs::read("/proc/self/net/dev").unwrap_or_default(),
+        ),
     ];
-    let containers = api.engine.list(&skep_engine::ListOptions {
+    let all = skep_engine::ListOptions {
         all: true,
         ..Default::default()
-    });
-    files.push(("containers.json", json(serde_json::to_value(containers.await?))));
-    let networks = api.engine.networks().list(&Default::default()).await?;
+    };
+    let containers = api.engine.list(&all).await.unwrap_or_default();
+    files.push(("containers.json", json(serde_json::to_value(containers))));
+    let networks = api.engine.networks().list(&Default::default()).await;
+    let networks = networks.unwrap_or_default();
     files.push(("networks.json", json(serde_json::to_value(networks))));
     match api.swarm.doctor().await {
         Ok(found) => files.push(("doctor.json", json(serde_json::to_value(found)))),
@@ -98,13 +115,19 @@ fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     // Names and ids of secrets are no secrets, nor are public keys.
     let is_name = name.ends_with("name") || name.ends_with("id") || name.contains("public");
-    !is_name && SECRET.iter().any(|part| name.ends_with(part) || name == format!("{part}s"))
+    !is_name
+        && SECRET
+            .iter()
+            .any(|part| name.ends_with(part) || name == format!("{part}s"))
 }
 
 /// Each thread's name, what it waits for, and its stack in the kernel.
 fn threads() -> String {
     let mut out = String::new();
-    let tasks = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let tasks = fs::read_dir("/proc/self/task")
+        .into_iter()
+        .flatten()
+        .flatten();
     for task in tasks {
         let read = |name: &str| fs::read_to_string(task.path().join(name)).unwrap_or_default();
         // Writing to a string does not fail.
@@ -113,7 +136,13 @@ fn threads() -> String {
             "thread {} {} state {} waits in {}\n{}",
             task.file_name().to_string_lossy(),
             read("comm").trim(),
-            read("stat").rsplit(')').next().unwrap_or_default().split(' ').nth(1).unwrap_or_default(),
+            read("stat")
+                .rsplit(')')
+                .next()
+                .unwrap_or_default()
+                .split(' ')
+                .nth(1)
+                .unwrap_or_default(),
             read("wchan"),
             read("stack"),
         );

@@ -59,13 +59,13 @@ fn ping(call: &Call) -> Result<Response> {
 }
 
 /// As `GET /info` answers.
-pub(super) async fn info(api: &super::Api) -> impl serde::Serialize + use<> {
-    info::info(api).await
+pub(super) async fn shown_info(api: &super::Api) -> serde_json::Result<serde_json::Value> {
+    serde_json::to_value(info::info(api).await)
 }
 
 /// As `GET /version` answers.
-pub(super) fn version_of(api: &super::Api) -> impl serde::Serialize + use<> {
-    version(&api.facts)
+pub(super) fn shown_version(api: &super::Api) -> serde_json::Result<serde_json::Value> {
+    serde_json::to_value(version(&api.facts))
 }
 
 /// `GET /version`. The command line prints the details of the component `Engine` only.

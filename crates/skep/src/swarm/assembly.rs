@@ -199,7 +199,7 @@ impl RunningManager for RealManager {
     }
 
     fn metrics(&self) -> Vec<Family> {
-        self.manager.metrics()
+        self.manager.families()
     }
 
     async fn stop(&self) {

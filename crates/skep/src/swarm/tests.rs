@@ -273,3 +273,44 @@ async fn a_node_whose_certificate_has_expired_says_so() {
     node.leave(false).await.unwrap();
     assert_eq!(node.header(), "inactive");
 }
+
+#[tokio::test]
+async fn a_manager_whose_certificate_has_expired_can_be_made_the_only_one() {
+    let bench = Bench::new(None);
+    bench.write_member(None, OffsetDateTime::now_utc() - time::Duration::hours(5));
+    let node = bench.open().await;
+    let request = InitRequest {
+        force_new_cluster: true,
+        ..Default::default()
+    };
+    node.init(request).await.unwrap();
+    assert_eq!(node.header(), "active/manager");
+    assert!(bench.managers.starts.lock().unwrap()[0].force_new_cluster);
+    node.leave(true).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_join_replaces_a_membership_whose_certificate_has_expired() {
+    let bench = Bench::new(None);
+    bench.write_member(None, OffsetDateTime::now_utc() - time::Duration::hours(5));
+    let node = bench.open().await;
+    let mut request = JoinRequest {
+        remote_addrs: Some(Vec::new()),
+        join_token: skep_rpc::identity::JoinToken::generate(b"root").to_string(),
+        listen_addr: "127.0.0.1:0".into(),
+        advertise_addr: "127.0.0.1".into(),
+        ..Default::default()
+    };
+    let refused = node.join(request.clone()).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::InvalidArgument);
+    assert_eq!(
+        node.header(),
+        "error",
+        "what cannot be right changes nothing"
+    );
+    request.remote_addrs = Some(vec!["127.0.0.1:1".into()]);
+    let joining = tokio::time::timeout(Duration::from_millis(300), node.join(request));
+    assert!(joining.await.is_err(), "it goes on trying");
+    assert_eq!(node.header(), "pending");
+    node.leave(true).await.unwrap();
+}

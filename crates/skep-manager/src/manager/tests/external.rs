@@ -19,7 +19,10 @@ struct FakeCfssl {
 impl FakeCfssl {
     async fn start(root: &SigningRoot) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/api/v1/cfssl/sign", listener.local_addr().unwrap());
+        let url = format!(
+            "http://{}/api/v1/cfssl/sign",
+            listener.local_addr().unwrap()
+        );
         let root = SigningRoot::new(root.cert_pem(), root.key_pem().as_bytes(), &[]).unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
         let noted = Arc::clone(&asked);

@@ -18,7 +18,11 @@ const CLOCK_PROBLEM: f64 = 600.0;
 pub(super) fn name(node: &Node) -> String {
     let description = node.description.as_ref();
     let name = description.map(|d| d.hostname.clone()).unwrap_or_default();
-    if name.is_empty() { node.id.clone() } else { name }
+    if name.is_empty() {
+        node.id.clone()
+    } else {
+        name
+    }
 }
 
 /// Everything about nodes as such.
@@ -34,20 +38,18 @@ pub(super) fn examine(nodes: &[Node], tasks: &[Task], now: OffsetDateTime) -> Ve
 
 fn state(node: &Node) -> Finding {
     let (name, status) = (name(node), node.status.clone().unwrap_or_default());
-    match status.state() {
-        node_status::State::Ready => {
-            Finding::ok("nodes", &name, format!("ready at {}", status.addr))
-        }
-        other => Finding::problem(
+    let word = match status.state() {
+        node_status::State::Ready => None,
+        node_status::State::Down => Some("down"),
+        node_status::State::Disconnected => Some("disconnected"),
+        node_status::State::Unknown => Some("unknown"),
+    };
+    match word {
+        None => Finding::ok("nodes", &name, format!("ready at {}", status.addr)),
+        Some(word) => Finding::problem(
             "nodes",
             &name,
-            format!(
-                "{} {}",
-                other.as_str_name().to_lowercase().replace("node_status_", ""),
-                status.message
-            )
-            .trim_end()
-            .to_owned(),
+            format!("{word} {}", status.message).trim_end().to_owned(),
             "its daemon does not run, or cannot reach the managers' port 2377/tcp; its tasks were \
              started elsewhere. If the host is gone for good: docker node rm --force NODE",
         ),
@@ -62,7 +64,10 @@ fn managers(nodes: &[Node]) -> Vec<Finding> {
             Some((node, status.reachability() == Reachability::Reachable))
         })
         .collect();
-    let (all, up) = (managers.len(), managers.iter().filter(|(_, up)| *up).count());
+    let (all, up) = (
+        managers.len(),
+        managers.iter().filter(|(_, up)| *up).count(),
+    );
     let missing = managers.iter().filter(|(_, up)| !up);
     let mut found: Vec<Finding> = missing
         .map(|(node, _)| {
@@ -76,7 +81,10 @@ fn managers(nodes: &[Node]) -> Vec<Finding> {
         })
         .collect();
     let spare = up.saturating_sub(all / 2 + 1);
-    let text = format!("{up} of {all} managers reachable, {} are needed", all / 2 + 1);
+    let text = format!(
+        "{up} of {all} managers reachable, {} are needed",
+        all / 2 + 1
+    );
     found.push(if up < all / 2 + 1 {
         Finding::problem(
             "quorum",

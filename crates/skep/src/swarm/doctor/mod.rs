@@ -40,7 +40,12 @@ impl SwarmNode {
             Standing::Locked => return Err(SwarmError::Locked),
             Standing::Broken(_, error) => {
                 let text = error.to_string();
-                return Ok(vec![Finding::problem("certificates", &host::name(), text, "see above")]);
+                return Ok(vec![Finding::problem(
+                    "certificates",
+                    &host::name(),
+                    text,
+                    "see above",
+                )]);
             }
             Standing::Member(member) => {
                 let status = member.status.borrow();
@@ -48,7 +53,9 @@ impl SwarmNode {
                 Patient {
                     name: host::name(),
                     identity: status.identity.clone(),
-                    addr: settings.data_path_addr.unwrap_or(settings.advertise_addr.ip()),
+                    addr: settings
+                        .data_path_addr
+                        .unwrap_or(settings.advertise_addr.ip()),
                     remotes: status.remotes.clone(),
                 }
             }
@@ -116,51 +123,56 @@ async fn quorum(manager: &dyn RunningManager, name: &str) -> Vec<Finding> {
 
 /// Whether each manager answers on its port, with a certificate that is trusted.
 async fn ports(managers: &[Peer], identity: &NodeIdentity) -> Vec<Finding> {
-    let is_manager = identity.role() == NodeRole::Manager;
-    let asked = managers.iter().map(|peer| async move {
-        let request = HealthCheckRequest {
-            service: "Raft".to_owned(),
-        };
-        let ask = async {
-            let channel = skep_rpc::connect(&peer.addr, identity).await;
-            let channel = channel.map_err(|error| error.to_string())?;
-            if !is_manager {
-                return Ok(()); // Only managers may ask for more than a handshake.
-            }
-            let answer = HealthClient::new(channel).check(request).await;
-            answer.map(|_| ()).map_err(|s| s.message().to_owned())
-        };
-        let answer = tokio::time::timeout(DEADLINE, ask).await;
-        match answer.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
-            Ok(()) => Finding::ok("ports", &peer.addr, "manager answers on its port"),
-            Err(error) => Finding::problem(
-                "ports",
-                &peer.addr,
-                format!("manager does not answer: {error}"),
-                "its daemon does not run, or a firewall drops its port (2377/tcp unless another was \
-                 given with --listen-addr)",
-            ),
-        }
-    });
+    let mut asked = Vec::new();
+    for peer in managers {
+        asked.push(port(&peer.addr, identity));
+    }
     futures::future::join_all(asked).await
+}
+
+async fn port(addr: &str, identity: &NodeIdentity) -> Finding {
+    let answer = tokio::time::timeout(DEADLINE, ask(addr, identity)).await;
+    match answer.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
+        Ok(()) => Finding::ok("ports", addr, "manager answers on its port"),
+        Err(error) => Finding::problem(
+            "ports",
+            addr,
+            format!("manager does not answer: {error}"),
+            "its daemon does not run, or a firewall drops its port (2377/tcp unless another was \
+             given with --listen-addr)",
+        ),
+    }
+}
+
+async fn ask(addr: &str, identity: &NodeIdentity) -> Result<(), String> {
+    let channel = skep_rpc::connect(addr, identity).await;
+    let channel = channel.map_err(|error| error.to_string())?;
+    if identity.role() != NodeRole::Manager {
+        return Ok(()); // Only managers may ask for more than a handshake.
+    }
+    let request = HealthCheckRequest {
+        service: "Raft".to_owned(),
+    };
+    let answer = HealthClient::new(channel).check(request).await;
+    answer.map(|_| ()).map_err(|s| s.message().to_owned())
 }
 
 /// Whether packets get to the other nodes, and back, also full ones.
 async fn paths(ways: Vec<(String, IpAddr)>) -> Vec<Finding> {
-    let tried = ways.into_iter().map(|(name, ip)| async move {
-        let answers = tokio::task::spawn_blocking(move || ping::ping(ip)).await;
-        match answers {
-            Ok(Ok(answers)) => path(&name, ip, answers),
-            Ok(Err(error)) => vec![Finding::warning(
+    let mut tried = Vec::new();
+    for (name, ip) in ways {
+        tried.push(tokio::task::spawn_blocking(move || match ping::ping(ip) {
+            Ok(answers) => path(&name, ip, answers),
+            Err(error) => vec![Finding::warning(
                 "path",
                 &name,
                 format!("way to {ip} could not be tried: {error}"),
                 "the daemon needs the right to open raw sockets for that",
             )],
-            Err(_) => Vec::new(),
-        }
-    });
-    futures::future::join_all(tried).await.concat()
+        }));
+    }
+    let found = futures::future::join_all(tried).await;
+    found.into_iter().flatten().flatten().collect()
 }
 
 fn path(name: &str, ip: IpAddr, answers: ping::Answers) -> Vec<Finding> {

@@ -53,7 +53,10 @@ fn echo(to: IpAddr, payload: usize) -> io::Result<Option<Duration>> {
     }
     let mut bytes = [0; 2048];
     loop {
-        let Some(left) = DEADLINE.checked_sub(start.elapsed()).filter(|d| !d.is_zero()) else {
+        let Some(left) = DEADLINE
+            .checked_sub(start.elapsed())
+            .filter(|d| !d.is_zero())
+        else {
             return Ok(None);
         };
         socket.set_read_timeout(Some(left))?;
@@ -91,7 +94,7 @@ fn is_no_way(error: &io::Error) -> bool {
 fn checksum(bytes: &[u8]) -> u16 {
     let mut sum: u32 = bytes
         .chunks(2)
-        .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair.get(1).copied().unwrap_or(0)))
+        .map(|pair| (u32::from(pair[0]) << 8) | u32::from(pair.get(1).copied().unwrap_or(0)))
         .sum();
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
@@ -105,7 +108,10 @@ mod tests {
 
     #[test]
     fn sums_are_those_of_rfc_1071() {
-        assert_eq!(checksum(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]), !0xddf2);
+        assert_eq!(
+            checksum(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]),
+            !0xddf2
+        );
         assert_eq!(checksum(&[0xff]), 0x00ff);
     }
 }
