@@ -19,7 +19,7 @@ pub fn urls(cluster: &Cluster) -> Vec<String> {
     let config = cluster.spec.as_ref().and_then(|s| s.ca_config.as_ref());
     let all = config.map_or(&[][..], |config| &config.external_cas);
     all.iter()
-        .filter(|ca| ca.protocol() == CaProtocol::Cfssl)
+        .filter(|ca| ca.protocol() == CaProtocol::CaprotocolCfssl)
         .filter(|ca| {
             let signs_for = if ca.ca_cert.is_empty() {
                 &root.ca_cert
