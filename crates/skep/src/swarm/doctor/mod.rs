@@ -83,7 +83,7 @@ impl SwarmNode {
         }
         ways.retain(|(_, ip)| *ip != patient.addr);
         found.extend(paths(ways).await);
-        found.sort_by(|a, b| b.level.cmp(&a.level));
+        found.sort_by_key(|finding| std::cmp::Reverse(finding.level));
         Ok(found)
     }
 }
