@@ -356,24 +356,33 @@ impl Recovered {
             Record::HardState(state) => self.hard_state = state,
             Record::Identity(identity) => self.identity = Some(identity),
             Record::Snapshot(snapshot) => {
-                let same = |entry: &Entry| {
-                    entry.index() == snapshot.index() && entry.term() == snapshot.term()
-                };
-                // Entries that begin behind it are what is left of those that led up to it.
-                let goes_on = self
-                    .entries
-                    .first()
-                    .is_some_and(|first| first.index() == snapshot.index() + 1);
-                // A new snapshot that the entries do not lead up to came from the leader, in their
-                // place. One that is only mentioned again, by a later segment, replaces nothing.
-                let is_new = self.snapshot.as_ref() != Some(&snapshot);
-                if is_new && !goes_on && !self.entries.iter().any(same) {
-                    self.entries.clear();
-                }
+                self.fit(&snapshot);
                 self.snapshot = Some(snapshot);
             }
         }
         Ok(())
+    }
+}
+
+impl Recovered {
+    /// Drops the entries that a snapshot contradicts: it came from the leader, in their place. One
+    /// that was made here contradicts nothing, and entries behind it may lie in older segments, of
+    /// which the first may be gone by now.
+    fn fit(&mut self, snapshot: &SnapshotMetadata) {
+        let (index, term) = (snapshot.index(), snapshot.term());
+        let own = self.entries.iter().find(|entry| entry.index() == index);
+        let is_replaced = match own {
+            Some(entry) => entry.term() != term,
+            None => self.entries.last().is_some_and(|last| last.index() < index),
+        };
+        if is_replaced {
+            self.entries.clear();
+        }
+        // Terms never fall along a log.
+        let is_stale = |entry: &Entry| entry.index() > index && entry.term() < term;
+        if let Some(place) = self.entries.iter().position(is_stale) {
+            self.entries.truncate(place);
+        }
     }
 }
 
