@@ -200,6 +200,11 @@ impl<'de> de::Deserializer<'de> for Folded {
         let object = match self.0 {
             Value::Null => Map::new(),
             Value::Object(object) => object,
+            // A list of the fields' values is serde's idea, not Go's.
+            Value::Array(_) => {
+                let got = de::Unexpected::Seq;
+                return Err(de::Error::invalid_type(got, &"a JSON object"));
+            }
             value => return de::Deserializer::deserialize_struct(value, name, fields, visitor),
         };
         let known = Folded::fields(object, fields);

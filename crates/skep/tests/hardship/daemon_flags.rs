@@ -41,8 +41,10 @@ pub fn post_json(host: &Host, path: &str, body: &[u8]) -> Answer {
 }
 
 fn daemon(args: &[&str]) -> (Option<i32>, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_skep"));
-    command.arg("daemon").args(args).stdin(Stdio::null());
+    // One that starts after all is ended, and its text tells.
+    let mut command = Command::new("timeout");
+    command.args(["20", env!("CARGO_BIN_EXE_skep"), "daemon"]);
+    command.args(args).stdin(Stdio::null());
     let output = command.output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     (
@@ -200,18 +202,18 @@ fn sighup_reloads_and_says_so_and_the_end_is_as_asked() {
             Err(info["Labels"].to_string())
         }
     });
-    let now = host
-        .docker(&[
-            "events",
-            "--since",
-            &begin,
-            "--until",
-            "0s",
-            "--filter",
-            "type=daemon",
-        ])
-        .ok();
-    assert!(now.contains("daemon reload"), "{now}");
+    // Until a second is over: times of the command line have no more digits.
+    let begin = format!("{}Z", &begin[..19]);
+    eventually("an event tells of it", || {
+        let until = ["events", "--since", &begin, "--until", "0s"];
+        let said = host.docker(&[&until[..], &["--filter", "type=daemon"]].concat());
+        let told = said.stdout.contains("daemon reload");
+        if told {
+            Ok(())
+        } else {
+            Err(said.stdout + &said.stderr)
+        }
+    });
     // A file that cannot be used changes nothing.
     fs::write(&file, r#"{"no-such-key": 1}"#).unwrap();
     host.signal(Signal::SIGHUP);
@@ -246,8 +248,7 @@ fn sighup_reloads_and_says_so_and_the_end_is_as_asked() {
         "and was stopped with the second"
     );
     ask(&lab.hosts[0], "DELETE", "/containers/lives", None, 204);
-    let leaks = lab.leaks();
-    assert!(leaks.is_empty(), "{leaks:#?}");
+    crate::assert_no_leaks(&mut lab);
 }
 
 #[test]

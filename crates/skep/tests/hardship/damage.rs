@@ -103,8 +103,7 @@ fn killed_shims_and_vanished_cgroups_and_mounts_are_lived_through() {
         204,
     );
     ask(&lab.hosts[0], "DELETE", "/volumes/memory", None, 204);
-    let leaks = lab.leaks();
-    assert!(leaks.is_empty(), "{leaks:#?}");
+    crate::assert_no_leaks(&mut lab);
 }
 
 fn ended(host: &Host, id: &str) -> Result<(), String> {
@@ -209,8 +208,7 @@ fn damaged_records_are_named_and_their_containers_can_be_removed() {
             204,
         );
     }
-    let leaks = lab.leaks();
-    assert!(leaks.is_empty(), "{leaks:#?}");
+    crate::assert_no_leaks(&mut lab);
 }
 
 #[test]

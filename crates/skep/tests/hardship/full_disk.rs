@@ -52,10 +52,11 @@ fn a_full_disk_refuses_clearly_and_is_recovered_from() {
     let text = refusal(host.api("POST", "/networks/create", Some(&body)).unwrap());
     assert!(text.contains(NO_ROOM), "{text}");
     let big = images::bulk(1, 40).unwrap();
-    let answer = host
-        .upload("/images/create?fromSrc=-&repo=big&tag=1", &big)
-        .unwrap();
-    assert!(answer.text().contains(NO_ROOM), "{}", answer.text());
+    let said = host.docker_with_input(&["import", "-", "big:1"], &big);
+    assert!(
+        format!("{}{}", said.stdout, said.stderr).contains(NO_ROOM),
+        "{said:?}"
+    );
     assert_eq!(
         state(host, "talker")["Status"],
         "running",

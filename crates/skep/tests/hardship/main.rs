@@ -63,6 +63,14 @@ fn state(host: &Host, id: &str) -> Value {
     ask(host, "GET", &format!("/containers/{id}/json"), None, 200)["State"].clone()
 }
 
+/// Ends the daemon, after which nothing of it may be left.
+#[track_caller]
+fn assert_no_leaks(lab: &mut Lab) {
+    lab.hosts[0].stop();
+    let leaks = lab.leaks();
+    assert!(leaks.is_empty(), "{leaks:#?}");
+}
+
 /// All that is in a host's directories, by path below them.
 fn files(host: &Host) -> Vec<String> {
     let mut found = Vec::new();
@@ -82,8 +90,12 @@ fn files(host: &Host) -> Vec<String> {
     found
 }
 
-/// The nftables of a host.
-fn rules(host: &Host) -> String {
+/// The lines of a host's nftables; the order of chains is that of their making.
+fn rules(host: &Host) -> Vec<String> {
     let output = host.inside("nft").args(["list", "ruleset"]).output();
-    String::from_utf8_lossy(&output.expect("nft (Debian: nftables)").stdout).into_owned()
+    let text = output.expect("nft (Debian: nftables)").stdout;
+    let text = String::from_utf8_lossy(&text);
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    lines.sort_unstable();
+    lines
 }
