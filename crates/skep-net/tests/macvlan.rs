@@ -17,6 +17,13 @@ fn macvlan(parent: &str) -> MacvlanSpec {
     }
 }
 
+/// An interface of the host to be the parent.
+fn wire() {
+    shell("ip link add p0 type veth peer name p1");
+    shell("ip link set p0 up");
+    shell("ip link set p1 up");
+}
+
 fn container(net: &Net, id: &str, address: &str) -> Space {
     let path = net.create_netns(id).unwrap();
     let spec = EndpointSpec {
@@ -35,12 +42,12 @@ fn container(net: &Net, id: &str, address: &str) -> Space {
 #[test]
 fn containers_share_the_wire_of_an_interface() {
     on_host(|dir| {
-        shell("ip link add p0 type veth peer name p1 && ip link set p0 up && ip link set p1 up");
+        wire();
         let net = open(dir, "mv1");
         net.ensure_macvlan(&macvlan("p0")).unwrap();
         let a = container(&net, "a", "10.9.0.2/24");
         let b = container(&net, "b", "10.9.0.3/24");
-        let seen = a.run(|| shell("ip -d link show eth0; ip route"));
+        let seen = a.run(|| shell("ip -d link show eth0") + &shell("ip route"));
         assert!(
             seen.contains("macvlan mode bridge") && seen.contains("mtu 1400"),
             "{seen}"
@@ -61,7 +68,7 @@ fn containers_share_the_wire_of_an_interface() {
 #[test]
 fn a_restarted_daemon_takes_the_interface_up_as_it_is() {
     on_host(|dir| {
-        shell("ip link add p0 type veth peer name p1 && ip link set p0 up");
+        wire();
         let net = open(dir, "mv2");
         net.ensure_macvlan(&macvlan("p0")).unwrap();
         let a = container(&net, "a", "10.9.0.2/24");

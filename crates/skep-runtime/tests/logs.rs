@@ -5,8 +5,8 @@
 
 mod support;
 
-use std::io::Read;
-use std::net::{TcpListener, UdpSocket};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use skep_runtime::shim::protocol::{Kind, Request, encode};
@@ -30,8 +30,8 @@ fn with_driver(mut bundle: Bundle, sink: Sink, max_buffer_bytes: Option<u64>) ->
     bundle
 }
 
-fn fluentd(address: String) -> Sink {
-    Sink::Fluentd(FluentdSink {
+fn fluentd(address: String) -> FluentdSink {
+    FluentdSink {
         endpoint: Endpoint::Tcp(address),
         tag: "t".into(),
         record: Default::default(),
@@ -41,7 +41,17 @@ fn fluentd(address: String) -> Sink {
         retry_wait_ms: 10,
         max_retries: u64::MAX,
         write_timeout_ms: None,
-    })
+    }
+}
+
+/// Reads one message and gives its receipt, which is the id at its end.
+fn take(stream: &mut TcpStream) -> Vec<u8> {
+    stream.set_read_timeout(PATIENCE).unwrap();
+    let mut message = vec![0; 1024];
+    let length = stream.read(&mut message).unwrap();
+    message.truncate(length);
+    stream.write_all(&message[length - 24..]).unwrap();
+    message
 }
 
 #[test]
@@ -80,7 +90,7 @@ fn a_driver_that_cannot_be_reached_keeps_the_container_from_starting() {
         .unwrap()
         .local_addr()
         .unwrap();
-    let bundle = with_driver(Bundle::shell("true"), fluentd(free.to_string()), None);
+    let bundle = with_driver(Bundle::shell("true"), Sink::Fluentd(fluentd(free.to_string())), None);
     let error = bundle.create().unwrap_err().to_string();
     assert_eq!(
         error,
@@ -96,7 +106,7 @@ fn a_driver_that_does_not_read_costs_lines_and_not_the_container_when_it_may_not
     let address = listener.local_addr().unwrap().to_string();
     // Far more than the sockets, the pipe and the buffer hold together.
     let script = "i=0; while [ $i -lt 3000 ]; do printf '%08000d\\n' 1; i=$((i+1)); done; echo end";
-    let bundle = with_driver(Bundle::shell(script), fluentd(address), Some(64 << 10));
+    let bundle = with_driver(Bundle::shell(script), Sink::Fluentd(fluentd(address)), Some(64 << 10));
     let outcome = bundle.run();
     assert_eq!(outcome.exit.code, 0);
     assert_eq!(bundle.logged().last().unwrap().1, "end\n");
@@ -108,18 +118,16 @@ fn a_driver_that_comes_back_gets_what_was_kept_for_it() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let script = "echo first; read x; echo second";
-    let bundle = with_driver(
-        Bundle::shell(script).open_stdin(),
-        fluentd(address.to_string()),
-        None,
-    );
+    let sink = Sink::Fluentd(FluentdSink {
+        request_ack: true,
+        ..fluentd(address.to_string())
+    });
+    let bundle = with_driver(Bundle::shell(script).open_stdin(), sink, None);
     bundle.create().unwrap_or_else(|error| panic!("{error}"));
     let (mut stream, _) = listener.accept().unwrap();
     let mut connection = bundle.attach();
     connection.call(&Request::Start).unwrap();
-    let mut got = [0; 256];
-    let length = stream.read(&mut got).unwrap();
-    assert!(contains(&got[..length], b"first"));
+    assert!(contains(&take(&mut stream), b"first"));
     // It goes away whole, and listens again where it was.
     drop((stream, listener));
     let mut frame = Vec::new();
@@ -127,9 +135,7 @@ fn a_driver_that_comes_back_gets_what_was_kept_for_it() {
     connection.send(&frame).unwrap();
     let listener = TcpListener::bind(address).unwrap();
     let (mut stream, _) = listener.accept().unwrap();
-    stream.set_read_timeout(PATIENCE).unwrap();
-    let length = stream.read(&mut got).unwrap();
-    assert!(contains(&got[..length], b"second"));
+    assert!(contains(&take(&mut stream), b"second"));
     bundle.wait(connection);
 }
 

@@ -103,8 +103,6 @@ fn docker_compose_brings_a_project_up_and_down() {
     let ids = compose(&["ps", "-q", "client"]);
     assert_eq!(ids.lines().count(), 2, "{ids}");
     compose(&["restart", "-t", "0", "web"]);
-    compose(&["stop", "-t", "0"]);
-    compose(&["start"]);
     compose(&["down", "-v", "-t", "0"]);
     let host = &site.lab.hosts[0];
     assert_eq!(host.docker(&["ps", "-aq"]).ok(), "");

@@ -89,13 +89,14 @@ impl Streams {
         self.terminal.as_ref()
     }
 
-    /// What can be read from, with the name under which clients and the log know it.
+    /// What can be read from, with the name under which clients and the log know it. The loop looks at
+    /// the last first: what a program writes first it most often writes to standard output.
     pub(super) fn sources(&self) -> impl Iterator<Item = (Stream, BorrowedFd<'_>)> {
         let stdout = self.terminal.as_ref().or(self.stdout.as_ref());
-        stdout
-            .map(|fd| (Stream::Stdout, fd.as_fd()))
-            .into_iter()
-            .chain(self.stderr.as_ref().map(|fd| (Stream::Stderr, fd.as_fd())))
+        self.stderr
+            .iter()
+            .map(|fd| (Stream::Stderr, fd.as_fd()))
+            .chain(stdout.map(|fd| (Stream::Stdout, fd.as_fd())))
     }
 
     pub(super) fn read(&mut self, stream: Stream, buffer: &mut [u8]) -> Reading {
