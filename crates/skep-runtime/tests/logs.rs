@@ -90,7 +90,11 @@ fn a_driver_that_cannot_be_reached_keeps_the_container_from_starting() {
         .unwrap()
         .local_addr()
         .unwrap();
-    let bundle = with_driver(Bundle::shell("true"), Sink::Fluentd(fluentd(free.to_string())), None);
+    let bundle = with_driver(
+        Bundle::shell("true"),
+        Sink::Fluentd(fluentd(free.to_string())),
+        None,
+    );
     let error = bundle.create().unwrap_err().to_string();
     assert_eq!(
         error,
@@ -106,7 +110,11 @@ fn a_driver_that_does_not_read_costs_lines_and_not_the_container_when_it_may_not
     let address = listener.local_addr().unwrap().to_string();
     // Far more than the sockets, the pipe and the buffer hold together.
     let script = "i=0; while [ $i -lt 3000 ]; do printf '%08000d\\n' 1; i=$((i+1)); done; echo end";
-    let bundle = with_driver(Bundle::shell(script), Sink::Fluentd(fluentd(address)), Some(64 << 10));
+    let bundle = with_driver(
+        Bundle::shell(script),
+        Sink::Fluentd(fluentd(address)),
+        Some(64 << 10),
+    );
     let outcome = bundle.run();
     assert_eq!(outcome.exit.code, 0);
     assert_eq!(bundle.logged().last().unwrap().1, "end\n");
