@@ -97,6 +97,35 @@ fn main() {
     for backends in [3, 10, 100, 1000] {
         on_host(|dir| vip_updates(dir, backends));
     }
+    for services in [5, 500] {
+        on_host(|dir| many_services(dir, services));
+    }
+}
+
+/// One endpoint of one service changes where there are many services, each published.
+fn many_services(dir: &std::path::Path, services: usize) {
+    let mut swarm = Swarm::new(dir, 1);
+    swarm.ensure(&overlay("n1", "10.1.0.0/16", 4097));
+    for n in 0..services {
+        let (id, last) = (format!("s{n}"), format!("{}.{}", n / 200, n % 200 + 1));
+        swarm.service("n1", &id, &[&format!("10.1.{last}")]);
+        for task in 0..2 {
+            let ip = format!("10.1.{}.{}", 100 + task * 50 + n / 200, n % 200 + 1);
+            swarm.task("n1", &id, &format!("{id}-{task}"), 0, &[&ip]);
+        }
+    }
+    for n in 0..CONTAINERS {
+        let ip = format!("10.1.250.{}/16", n + 1);
+        swarm.container(0, &format!("c{n}"), &[("n1", &[&ip])]);
+    }
+    swarm.apply();
+    let mut steps = Steps::default();
+    for round in 0..20 {
+        swarm.set_rotation("n1", "s7-0", round % 2 == 1);
+        steps.time("one endpoint changes", || swarm.tell_task("n1", "s7-0"));
+    }
+    steps.time("the whole table again", || swarm.apply());
+    steps.print(&format!("{CONTAINERS} containers, {services} services"));
 }
 
 fn vip_updates(dir: &std::path::Path, backends: usize) {
@@ -123,7 +152,7 @@ fn vip_updates(dir: &std::path::Path, backends: usize) {
     for round in 0..20 {
         swarm.set_rotation("n1", "t0", round % 2 == 1);
 
-        steps.time("service update", || swarm.apply());
+        steps.time("service update", || swarm.tell_task("n1", "t0"));
     }
     steps.print(&format!("{CONTAINERS} containers, a service of {backends}"));
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use skep_objects::skep_v1::EndpointsMessage;
 
+use crate::addr::Cidr;
 use crate::bridge::BridgeSpec;
 use crate::config::NetConfig;
 use crate::dns::{Directory, Forwarder};
@@ -40,6 +41,7 @@ pub(crate) struct Inner {
     pub host: Netns,
     pub runtime: tokio::runtime::Handle,
     pub forwarder: Arc<Forwarder>,
+    pub has_ipv6: bool,
     state: Mutex<State>,
 }
 
@@ -159,6 +161,7 @@ impl Net {
             host,
             runtime,
             forwarder,
+            has_ipv6: Path::new("/proc/sys/net/ipv6").exists(),
             state: Mutex::new(state),
         };
         Ok(Net {
@@ -229,6 +232,13 @@ impl Net {
         errors.extend(self.finish(state, released).err());
         errors.extend(Netns::unpin(&pin).err());
         NetError::collect(errors)
+    }
+
+    /// The addresses that this kernel can have: networks span hosts with and without IPv6.
+    pub(crate) fn usable(&self, addresses: &[Cidr]) -> Vec<Cidr> {
+        let has_v4 = addresses.iter().any(Cidr::is_ipv4);
+        let can = |address: &&Cidr| address.is_ipv4() || self.inner.has_ipv6 || !has_v4;
+        addresses.iter().filter(can).copied().collect()
     }
 
     /// What works but not wholly, now.

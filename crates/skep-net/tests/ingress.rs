@@ -16,7 +16,7 @@ use skep_net::{
 use skep_objects::swarmkit::PortConfig;
 use skep_objects::swarmkit::port_config::{Protocol, PublishMode};
 use support::{
-    PATIENCE, Server, Space, ask, ask_in_vain, ask_udp, ask_udp_in_vain, on_host, open_in, shell,
+    PATIENCE, Server, Space, ask, ask_in_vain, ask_refused, ask_udp, ask_udp_in_vain, on_host, open_in, shell,
 };
 use swarm::{Swarm, overlay};
 
@@ -357,5 +357,17 @@ fn ipv6_clients_are_seen_too() {
             assert_eq!(ask(&client, node), "t0 fd99::50");
             assert_eq!(ask_udp(&client, node), "t0 fd99::50");
         }
+        // The hosts themselves, with a task here and elsewhere.
+        for (n, own) in [(0, "fd00:1::2"), (1, "fd00:1::3")] {
+            let host = &swarm.nodes[n].host;
+            for node in ["[::1]:8080", &format!("[fd99::{}]:8080", n + 1)] {
+                assert_eq!(ask(host, node), format!("t0 {own}"), "{node}");
+            }
+        }
+        let busy = swarm.nodes[0].host.run(|| UdpSocket::bind("[::]:8080"));
+        assert!(busy.is_err());
+        swarm.set_rotation("ing", "t0", false);
+        swarm.apply();
+        ask_refused(&client, "[fd99::1]:8080");
     });
 }

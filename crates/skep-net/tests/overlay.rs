@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::net::UdpSocket;
 
 use skep_net::{SwarmSpec, Warning};
-use support::{Server, Space, ask, ask_in_vain, ask_udp, ask_udp_in_vain, on_host, open_in, shell};
+use support::{Server, Space, ask, ask_in_vain, ask_refused, ask_udp, ask_udp_in_vain, on_host, open_in, shell};
 use swarm::{Swarm, overlay};
 
 /// Answers of so many questions, counted.
@@ -276,6 +276,28 @@ fn a_restarted_daemon_takes_its_overlays_over() {
         swarm.remove_task("n1", "b");
         swarm.apply();
         assert_eq!(tally(4, || ask(&c, "10.0.1.2:80")).len(), 1);
+    });
+}
+
+#[test]
+fn word_of_one_task_changes_it_alone() {
+    on_host(|dir| {
+        let (mut swarm, [a, b, c]) = web(dir);
+        let _a = Server::tcp(&a, "0.0.0.0:80", "a");
+        let _b = Server::tcp(&b, "0.0.0.0:80", "b");
+        assert_eq!(tally(4, || ask(&c, "10.0.1.2:80")).len(), 2);
+        swarm.set_rotation("n1", "b", false);
+        swarm.tell_task("n1", "b");
+        assert_eq!(tally(4, || ask(&c, "10.0.1.2:80")).len(), 1);
+        swarm.set_rotation("n1", "b", true);
+        swarm.tell_task("n1", "b");
+        assert_eq!(tally(4, || ask(&c, "10.0.1.2:80")).len(), 2);
+        for task in ["a", "b"] {
+            swarm.remove_task("n1", task);
+            swarm.tell_task("n1", task);
+        }
+        // Nobody left: refused, not waited for.
+        ask_refused(&c, "10.0.1.2:80");
     });
 }
 

@@ -234,3 +234,36 @@ fn the_mesh_reaches_nodes_whose_last_task_is_gone() {
         site.pages(0).and(site.pages(1))
     });
 }
+
+/// Names and pages on a host.
+fn named_and_served(site: &Site, on: usize, container: &str) -> Result<(), String> {
+    for name in ["http://web/", "http://tasks.web/"] {
+        let host = &site.cluster.hosts[on];
+        let said = host.docker(&["exec", container, "wget", "-q", "-O-", name]);
+        if said.code != 0 {
+            return Err(format!("{name}: {}{}", said.stdout, said.stderr));
+        }
+    }
+    site.pages(on)
+}
+
+#[test]
+fn a_worker_that_crashes_knows_names_and_ports_without_any_manager() {
+    let mut site = site();
+    let host = &site.cluster.hosts[1];
+    let before = eventually("a task runs on the worker", || {
+        let ids = running(host);
+        if ids.len() == 1 { Ok(ids) } else { Err(format!("{ids:?}")) }
+    });
+    eventually("the service works", || site.works(1, &before[0]));
+    site.cluster.hosts[0].kill();
+    site.cluster.hosts[1].kill();
+    site.cluster.hosts[1].start().unwrap();
+    eventually("the service works without a manager", || {
+        named_and_served(&site, 1, &before[0])
+    });
+    assert_eq!(running(&site.cluster.hosts[1]), before);
+    site.cluster.hosts[0].start().unwrap();
+    eventually("the service works as before", || site.works(1, &before[0]));
+    assert_eq!(running(&site.cluster.hosts[1]), before);
+}

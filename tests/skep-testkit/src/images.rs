@@ -66,6 +66,7 @@ http {
   access_log /dev/stdout;
   server {
     listen 80;
+    listen [::]:80;
     root /usr/share/nginx/html;
     location = /who { return 200 \"$hostname $remote_addr\\n\"; }
   }

@@ -26,7 +26,7 @@ use self::ports::PortTable;
 use crate::clock::Now;
 use crate::pass::{Pass, Stage};
 
-pub use self::networks::{NetworkError, is_overlay};
+pub use self::networks::{NetworkError, is_overlay, local_v6};
 
 /// An address on a network.
 type Held = (String, String);

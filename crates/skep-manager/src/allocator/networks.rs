@@ -1,7 +1,7 @@
 //! Subnets, VNIs and addresses of the networks.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use skep_objects::swarmkit::{
     Driver, IpamConfig, IpamOptions, Network, ipam_config::AddressFamily,
@@ -154,6 +154,10 @@ impl Networks {
         let mut configs = ipam.configs;
         if configs.iter().all(is_v6) {
             configs.insert(0, IpamConfig::default());
+        }
+        let wants_v6 = network.spec.as_ref().is_some_and(|spec| spec.ipv6_enabled);
+        if wants_v6 && !configs.iter().any(is_v6) {
+            configs.push(local_v6(&network.id));
         }
         let mut subnets = Vec::new();
         for config in &mut configs {
@@ -334,6 +338,22 @@ fn release_in(subnets: &mut [Subnet], address: Cidr) {
     }
 }
 
+/// An IPv6 subnet for local use ([RFC 4193](https://www.rfc-editor.org/rfc/rfc4193)), always the
+/// same one for the same id.
+#[must_use]
+pub fn local_v6(id: &str) -> IpamConfig {
+    // FNV-1a: ids are random, so 56 bits of any mix of theirs are.
+    let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    let hash = id.bytes().fold(0xcbf2_9ce4_8422_2325, mix);
+    let prefix = (0xfd_u64 << 56) | (hash >> 8);
+    let address = Ipv6Addr::from(u128::from(prefix) << 64);
+    IpamConfig {
+        family: AddressFamily::Ipv6.into(),
+        subnet: format!("{address}/64"),
+        ..IpamConfig::default()
+    }
+}
+
 fn is_v6(config: &IpamConfig) -> bool {
     config.subnet.contains(':') || config.family() == AddressFamily::Ipv6
 }
@@ -467,6 +487,24 @@ mod tests {
         assert!(networks.take_addresses("a", &wish).is_err());
         networks.release_address("a", "10.9.0.77/24");
         assert!(networks.take_addresses("a", &wish).is_ok());
+    }
+
+    #[test]
+    fn a_network_that_wants_ipv6_gets_a_local_subnet_of_its_own() {
+        let wanting = |id: &str| {
+            let ipv6_enabled = true;
+            let spec = NetworkSpec {
+                ipv6_enabled,
+                ..Default::default()
+            };
+            let mut network = network(id, spec);
+            networks().allocate(&mut network).unwrap();
+            network.ipam.unwrap().configs[1].subnet.clone()
+        };
+        let (a, b) = (wanting("a"), wanting("b"));
+        assert!(a.starts_with("fd") && a.ends_with("::/64"), "{a}");
+        assert_eq!(a, wanting("a"));
+        assert_ne!(a, b);
     }
 
     #[test]

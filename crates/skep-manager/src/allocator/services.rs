@@ -88,20 +88,21 @@ impl Allocator {
         let mut virtual_ips = Vec::new();
         for network_id in networks {
             let held = self.services.entry(service.id.clone()).or_default();
-            let addr = match held.iter().find(|(network, _)| *network == network_id) {
-                Some((_, address)) => address.clone(),
-                None => {
-                    let mut taken = self.networks.take_addresses(&network_id, &[])?;
-                    // Docker's clients know one address a network; the first is the IPv4 one.
-                    for surplus in taken.drain(1..) {
-                        self.networks.release_address(&network_id, &surplus);
-                    }
-                    let address = taken.pop().unwrap_or_default();
-                    held.push((network_id.clone(), address.clone()));
-                    address
+            let of_network = held.iter().filter(|(network, _)| *network == network_id);
+            let mut addresses: Vec<String> = of_network.map(|(_, addr)| addr.clone()).collect();
+            if addresses.is_empty() {
+                addresses = self.networks.take_addresses(&network_id, &[])?;
+                // Docker's clients know one address a network; the first is the IPv4 one.
+                let kept = if has_ipv6(view, &network_id) { 2 } else { 1 };
+                for surplus in addresses.drain(kept.min(addresses.len())..) {
+                    self.networks.release_address(&network_id, &surplus);
                 }
-            };
-            virtual_ips.push(VirtualIp { network_id, addr });
+                held.extend(addresses.iter().map(|a| (network_id.clone(), a.clone())));
+            }
+            virtual_ips.extend(addresses.into_iter().map(|addr| VirtualIp {
+                network_id: network_id.clone(),
+                addr,
+            }));
         }
         Ok(Endpoint {
             spec,
@@ -109,6 +110,12 @@ impl Allocator {
             virtual_ips,
         })
     }
+}
+
+/// Whether the network was asked to have IPv6: its services then have an address in each family.
+fn has_ipv6(view: &View, network: &str) -> bool {
+    let spec = view.network(network).and_then(|n| n.spec.as_ref());
+    spec.is_some_and(|spec| spec.ipv6_enabled)
 }
 
 /// Networks on which the service has an address of its own.

@@ -5,7 +5,7 @@ use skep_objects::{
     ids::new_id,
     swarmkit::{
         Annotations, CaConfig, Certificate, Cluster, ClusterSpec, DispatcherConfig, Driver,
-        EncryptionConfig, EncryptionKey, IssuanceStatus, Network, NetworkSpec, Node, NodeRole,
+        EncryptionConfig, EncryptionKey, IpamConfig, IssuanceStatus, Network, NetworkSpec, Node, NodeRole,
         NodeSpec, OrchestrationConfig, RaftConfig, RootCa, TaskDefaults,
         encryption_key::Algorithm,
         issuance_status::State,
@@ -20,6 +20,7 @@ use super::keys::initial_keys;
 use crate::{
     backup::Restoration,
     ca::tokens::new_tokens,
+    allocator::local_v6,
     control::network::PREDEFINED_LABEL,
     defaults,
     unlock::{MANAGER_SUBSYSTEM, follow_autolock, unlock_key},
@@ -69,7 +70,7 @@ pub fn seed(tx: &mut Tx, founder: &Founder<'_>, new: Option<&NewCluster>) -> Res
         && let Some(new) = new.filter(|new| new.restore.is_none())
     {
         tx.create_cluster(cluster(founder.cluster_id, new, tx.now()))?;
-        tx.create_network(ingress())?;
+        tx.create_network(ingress(founder.cluster_id))?;
     }
     if tx.node(founder.node_id).is_none() {
         let port = tx
@@ -183,8 +184,9 @@ fn own_node(founder: &Founder<'_>) -> Node {
     }
 }
 
-/// The network of the routing mesh.
-fn ingress() -> Network {
+/// The network of the routing mesh. It has a subnet in each family, so that clients of both are
+/// served with their own addresses; as IPv6 is not said to be enabled, a dockerd takes no notice.
+fn ingress(cluster_id: &str) -> Network {
     let annotations = Annotations {
         name: "ingress".to_owned(),
         ..Annotations::default()
@@ -195,7 +197,7 @@ fn ingress() -> Network {
         driver_config: Some(Driver::default()),
         ipam: Some(skep_objects::swarmkit::IpamOptions {
             driver: Some(Driver::default()),
-            configs: Vec::new(),
+            configs: vec![IpamConfig::default(), local_v6(cluster_id)],
         }),
         ..NetworkSpec::default()
     };

@@ -13,6 +13,10 @@ use crate::overlay::Overlay;
 impl Net {
     /// Joins a container's namespace to a network.
     pub fn attach(&self, spec: &EndpointSpec) -> Result<Endpoint, NetError> {
+        let spec = &EndpointSpec {
+            addresses: self.usable(&spec.addresses),
+            ..spec.clone()
+        };
         let mut state = self.state();
         let state = &mut *state;
         if let Some(known) = state.endpoints.get(&spec.endpoint_id)

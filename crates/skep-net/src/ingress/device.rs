@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use super::IngressSpec;
 use crate::endpoint::alias;
 use crate::error::NetError;
-use crate::netlink::route::{LinkKind, NewLink, RouteSocket};
+use crate::netlink::route::{LinkKind, NewLink, Route, RouteSocket};
 use crate::netns::{Netns, sysctl};
 use crate::overlay::Space;
 use crate::overlay::table::mac_for;
@@ -70,6 +70,7 @@ fn configure(
     host.run(|| {
         sysctl("ipv4/ip_forward", "1")?;
         if v6 {
+            sysctl(&format!("ipv6/conf/{name}/disable_ipv6"), "0")?;
             sysctl("ipv6/conf/all/forwarding", "1")?;
             // Nothing is forwarded while the link-local address waits to be found unique.
             sysctl(&format!("ipv6/conf/{name}/accept_dad"), "0")?;
@@ -88,6 +89,11 @@ fn configure(
     route.set_up(index, true).map_err(failed())?;
     for address in &spec.node_addresses {
         route.add_address(index, *address).map_err(failed())?;
+    }
+    if v6 {
+        // Connections from ::1.
+        let loopback = Route::loopback_v6_at(index);
+        route.set_route(&loopback).map_err(failed())?;
     }
     Ok(())
 }

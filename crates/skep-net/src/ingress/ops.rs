@@ -1,7 +1,7 @@
 //! Joining the mesh and following its table.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::rules::{MeshPort, MeshTable, ingress_ports};
 use super::task::target_ports;
@@ -21,7 +21,8 @@ pub(crate) struct Ingress {
     spec: IngressSpec,
     pub interface: String,
     tables: Vec<MeshTable>,
-    held: BTreeMap<MeshPort, Option<Held>>,
+    /// In both families.
+    held: BTreeMap<MeshPort, Option<[Held; 2]>>,
 }
 
 impl Net {
@@ -35,6 +36,10 @@ impl Net {
                 value,
             });
         }
+        let spec = &IngressSpec {
+            network_id: spec.network_id.clone(),
+            node_addresses: self.usable(&spec.node_addresses),
+        };
         let mut guard = self.state();
         let state = &mut *guard;
         if state
@@ -94,10 +99,15 @@ impl Ingress {
         self.held
             .retain(|port, held| wanted.contains(port) && held.is_some());
         for port in wanted {
-            let address = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port.published);
-            self.held
-                .entry(*port)
-                .or_insert_with(|| hold(port.protocol, address).ok());
+            let take = |any: IpAddr| {
+                hold(port.protocol, SocketAddr::new(any, port.published)).ok()
+            };
+            self.held.entry(*port).or_insert_with(|| {
+                let v4 = take(Ipv4Addr::UNSPECIFIED.into())?;
+                // Without IPv6 here nobody else can have it either.
+                let v6 = take(Ipv6Addr::UNSPECIFIED.into())?;
+                Some([v4, v6])
+            });
         }
         self.held
             .iter()

@@ -210,6 +210,12 @@ pub fn ask_in_vain(space: &Space, to: &str) {
     assert!(answer.starts_with("error"), "{to} answered {answer}");
 }
 
+/// The same for what must be refused at once.
+pub fn ask_refused(space: &Space, to: &str) {
+    let answer = ask_for(space, to, PATIENCE);
+    assert!(answer.contains("refused"), "{to} answered {answer}");
+}
+
 fn ask_for(space: &Space, to: &str, patience: Duration) -> String {
     let to: SocketAddr = to.parse().unwrap();
     space.run(|| {

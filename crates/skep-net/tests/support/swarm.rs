@@ -194,6 +194,26 @@ impl Swarm {
         self.table(network).set_nodes = nodes;
     }
 
+    /// Tells all nodes of one task alone, or that it is gone.
+    pub fn tell_task(&self, network: &str, id: &str) {
+        let tasks = self.tables[network].set_tasks.iter();
+        let set_tasks: Vec<_> = tasks.filter(|t| t.task_id == id).cloned().collect();
+        let removed = set_tasks.is_empty().then(|| id.to_owned());
+        let change = NetworkEndpoints {
+            network_id: network.into(),
+            set_tasks,
+            removed_tasks: removed.into_iter().collect(),
+            ..NetworkEndpoints::default()
+        };
+        let message = EndpointsMessage {
+            networks: vec![change],
+            ..EndpointsMessage::default()
+        };
+        for node in &self.nodes {
+            node.net.apply_endpoints(&message).unwrap();
+        }
+    }
+
     /// Hands the tables to all nodes.
     pub fn apply(&self) {
         let message = EndpointsMessage {

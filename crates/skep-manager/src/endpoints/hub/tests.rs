@@ -9,7 +9,7 @@ use skep_objects::{
 use skep_store::{Store, Tx, TxError, Watch};
 
 use super::{drains::DRAIN_LIMIT, *};
-use skep_objects::swarmkit::{Node, Service, Task};
+use skep_objects::swarmkit::{EngineDescription, Node, NodeDescription, Service, Task};
 
 struct World {
     store: Store,
@@ -456,4 +456,78 @@ async fn the_mesh_comes_and_goes_with_its_network() {
         .put(|tx| tx.create_network(network("new", true)))
         .await;
     world.said(&[(one, "new!:")]);
+}
+
+impl World {
+    /// The nodes run skep: they are to listen.
+    async fn run_skep(&mut self, nodes: &[&str]) {
+        for id in nodes {
+            let labels = [(skep_objects::DATA_PATH_LABEL.to_owned(), String::new())];
+            let engine = EngineDescription {
+                labels: labels.into(),
+                ..Default::default()
+            };
+            let description = NodeDescription {
+                engine: Some(engine),
+                ..Default::default()
+            };
+            self.put(|tx| tx.edit_node(id, |node| node.description = Some(description)))
+                .await;
+        }
+    }
+
+    /// Another manager leads from now on: nobody listens to it yet.
+    fn change_leader(&mut self) {
+        let (view, watch) = self.store.watch();
+        self.watch = watch;
+        self.hub = Hub::load(view, self.now);
+    }
+}
+
+#[tokio::test]
+async fn after_a_change_of_leader_nodes_that_are_to_listen_are_waited_for() {
+    let mut world = World::new().await;
+    for (id, node) in [("t1", "n1"), ("t2", "n2")] {
+        world.task(id, node, &["a"], RUNNING).await;
+    }
+    world.run_skep(&["n1", "n2", "n3"]).await;
+    world.want("t1", TaskState::Shutdown).await;
+    world.change_leader();
+    let one = world.hub.open("n1");
+    world.said(&[(one, "complete a!: +t1 +t2* in!: +n1 +n2 +n3")]);
+    let two = world.hub.open("n2");
+    world.sent();
+    world.hub.acknowledge(two, 1);
+    world.said(&[(one, "drained t1")]);
+}
+
+#[tokio::test]
+async fn a_dockerd_never_listens_and_is_not_waited_for() {
+    let mut world = World::new().await;
+    for (id, node) in [("t1", "n1"), ("t2", "n2")] {
+        world.task(id, node, &["a"], RUNNING).await;
+    }
+    world.run_skep(&["n1"]).await;
+    let one = world.hub.open("n1");
+    world.settle();
+    world.want("t1", TaskState::Shutdown).await;
+    world.said(&[(one, "a: +t1 drained t1")]);
+}
+
+#[tokio::test]
+async fn a_withdrawn_task_leaves_rotation_and_is_drained() {
+    let mut world = World::new().await;
+    for (id, node) in [("t1", "n1"), ("t2", "n2")] {
+        world.task(id, node, &["a"], RUNNING).await;
+    }
+    let (one, two) = (world.hub.open("n1"), world.hub.open("n2"));
+    world.settle();
+    let tasks = ["t1", "t2", "t9"].map(str::to_owned);
+    world.hub.withdraw(one, &tasks, world.now);
+    // Somebody else's stays, and one that is not there takes no traffic.
+    world.said(&[(one, "a: +t1 drained t2 drained t9"), (two, "a: +t1")]);
+    world.hub.acknowledge(two, 2);
+    world.said(&[(one, "drained t1")]);
+    world.observe("t1", TaskState::Failed).await;
+    assert!(world.hub.withdrawn.is_empty());
 }

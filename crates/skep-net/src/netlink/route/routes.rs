@@ -1,6 +1,6 @@
 //! Routes and policy rules.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use super::{RouteSocket, family};
 use crate::addr::Cidr;
@@ -28,6 +28,8 @@ const TABLE_MAIN: u32 = 254;
 const PROTO_STATIC: u8 = 4;
 const SCOPE_LINK: u8 = 253;
 const TYPE_UNICAST: u8 = 1;
+const TYPE_LOCAL: u8 = 2;
+const TABLE_LOCAL: u32 = 255;
 
 /// A route.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,9 +46,26 @@ pub struct Route {
     pub metric: u32,
     /// Whether it is an IPv4 route.
     pub v4: bool,
+    /// Whether the destination is this host.
+    pub local: bool,
 }
 
 impl Route {
+    /// `::1` is this host also for packets that come in by this link, once translated: what
+    /// `route_localnet` is in IPv4. Packets that come with it are dropped before any translation.
+    pub fn loopback_v6_at(index: u32) -> Route {
+        Route {
+            to: Some(Cidr::host(IpAddr::V6(Ipv6Addr::LOCALHOST))),
+            gateway: None,
+            index,
+            table: TABLE_LOCAL,
+            // The loopback's own comes first.
+            metric: 1024,
+            v4: false,
+            local: true,
+        }
+    }
+
     /// The default route over a gateway.
     pub fn default_via(gateway: IpAddr, index: u32) -> Route {
         let v4 = gateway.is_ipv4();
@@ -57,6 +76,7 @@ impl Route {
             table: 0,
             metric: 0,
             v4,
+            local: false,
         }
     }
 
@@ -75,7 +95,7 @@ impl Route {
             0,
             PROTO_STATIC,
             scope,
-            TYPE_UNICAST,
+            if self.local { TYPE_LOCAL } else { TYPE_UNICAST },
             0,
             0,
             0,
@@ -193,5 +213,6 @@ fn parse(reply: &Reply) -> Option<Route> {
         table: if table == TABLE_MAIN { 0 } else { table },
         metric: attrs.find(METRIC).and_then(|a| a.u32()).unwrap_or(0),
         v4,
+        local: false,
     })
 }

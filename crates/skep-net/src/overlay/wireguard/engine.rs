@@ -16,6 +16,7 @@ use tokio::net::UdpSocket;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
+use super::batch::{Batch, join_incoming, receive};
 use super::key::{NodeKey, address_of};
 
 /// How often sessions look at their timers.
@@ -75,10 +76,12 @@ impl Engine {
         // which an `OwnedFd` does not.
         #[allow(deprecated, reason = "sound for an OwnedFd")]
         let device = AsyncFd::new(device)?;
+        let socket = UdpSocket::from_std(socket)?;
+        join_incoming(&socket);
         let shared = Arc::new(Shared {
             key,
             device,
-            socket: UdpSocket::from_std(socket)?,
+            socket,
             peers: RwLock::default(),
             limiter,
         });
@@ -135,29 +138,42 @@ impl Shared {
         f(&self.peers.read().unwrap_or_else(PoisonError::into_inner)).cloned()
     }
 
+    /// Packets of the device are taken as long as there are any, and sent together.
     async fn outbound(self: Arc<Self>) {
         let (mut packet, mut out) = (vec![0; BUFFER], vec![0; BUFFER + 256]);
+        let mut batch = Batch::default();
         loop {
             let Ok(mut ready) = self.device.readable().await else {
                 return;
             };
-            let Ok(read) =
-                ready.try_io(|device| Ok(rustix::io::read(device.get_ref(), &mut packet)?))
-            else {
-                continue;
-            };
-            let Ok(n) = read else { return };
-            let Some(IpAddr::V6(to)) = Tunn::dst_address(&packet[..n]) else {
-                continue;
-            };
-            let Some(peer) = self.find(|p| p.by_address.get(&to)) else {
-                continue;
-            };
-            let sent = {
-                let mut session = peer.session.lock().unwrap_or_else(PoisonError::into_inner);
-                to_network(session.encapsulate(&packet[..n], &mut out))
-            };
-            self.send(sent, peer.endpoint).await;
+            loop {
+                let read = ready.try_io(|device| {
+                    Ok(rustix::io::read(device.get_ref(), &mut packet)?)
+                });
+                match read {
+                    Ok(Ok(n)) => self.encapsulate(&packet[..n], &mut out, &mut batch),
+                    Ok(Err(_)) => return,
+                    // Nothing more for now.
+                    Err(_) => break,
+                }
+                if batch.is_full() {
+                    break;
+                }
+            }
+            batch.send(&self.socket).await;
+        }
+    }
+
+    fn encapsulate(&self, packet: &[u8], out: &mut [u8], batch: &mut Batch) {
+        let Some(IpAddr::V6(to)) = Tunn::dst_address(packet) else {
+            return;
+        };
+        let Some(peer) = self.find(|p| p.by_address.get(&to)) else {
+            return;
+        };
+        let mut session = peer.session.lock().unwrap_or_else(PoisonError::into_inner);
+        if let TunnResult::WriteToNetwork(bytes) = session.encapsulate(packet, out) {
+            batch.push(peer.endpoint, bytes);
         }
     }
 
@@ -171,18 +187,24 @@ impl Shared {
     async fn inbound(self: Arc<Self>) {
         let (mut packet, mut out) = (vec![0; BUFFER], vec![0; BUFFER + 256]);
         loop {
-            let Ok((n, from)) = self.socket.recv_from(&mut packet).await else {
+            let Ok(received) = receive(&self.socket, &mut packet).await else {
                 continue;
             };
-            let (peer, cookie) = self.sender_of(&packet[..n], from, &mut out);
-            self.send(cookie, from).await;
-            let Some(peer) = peer else { continue };
-            let mut input = &packet[..n];
-            // Once the packet is taken, the session may have queued ones to send.
-            while let Some(bytes) = self.decapsulate(&peer, from, input, &mut out) {
-                self.send(Some(bytes), peer.endpoint).await;
-                input = &[];
+            for datagram in packet[..received.len].chunks(received.size) {
+                self.take(datagram, received.from, &mut out).await;
             }
+        }
+    }
+
+    async fn take(&self, datagram: &[u8], from: SocketAddr, out: &mut [u8]) {
+        let (peer, cookie) = self.sender_of(datagram, from, out);
+        self.send(cookie, from).await;
+        let Some(peer) = peer else { return };
+        let mut input = datagram;
+        // Once the packet is taken, the session may have queued ones to send.
+        while let Some(bytes) = self.decapsulate(&peer, from, input, out) {
+            self.send(Some(bytes), peer.endpoint).await;
+            input = &[];
         }
     }
 

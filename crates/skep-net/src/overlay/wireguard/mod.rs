@@ -7,6 +7,7 @@
 //! Rules drop the VXLAN port of encrypted networks on every other interface, in and out: when the
 //! tunnel is gone, or the daemon is, nothing is sent in the clear.
 
+mod batch;
 mod engine;
 mod key;
 mod sync;
@@ -163,6 +164,7 @@ impl WireGuard {
             table: 0,
             metric: 0,
             v4: false,
+            local: false,
         };
         route.set_route(&all).map_err(failed())?;
         let engine = Engine::start(runtime, key.clone(), device, socket);
