@@ -16,7 +16,8 @@ use skep_net::{
 use skep_objects::swarmkit::PortConfig;
 use skep_objects::swarmkit::port_config::{Protocol, PublishMode};
 use support::{
-    PATIENCE, Server, Space, ask, ask_in_vain, ask_refused, ask_udp, ask_udp_in_vain, on_host, open_in, shell,
+    PATIENCE, Server, Space, ask, ask_in_vain, ask_refused, ask_udp, ask_udp_in_vain, on_host,
+    open_in, shell,
 };
 use swarm::{Swarm, overlay};
 

@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 use std::net::UdpSocket;
 
 use skep_net::{SwarmSpec, Warning};
-use support::{Server, Space, ask, ask_in_vain, ask_refused, ask_udp, ask_udp_in_vain, on_host, open_in, shell};
+use support::{
+    Server, Space, ask, ask_in_vain, ask_refused, ask_udp, ask_udp_in_vain, on_host, open_in, shell,
+};
 use swarm::{Swarm, overlay};
 
 /// Answers of so many questions, counted.

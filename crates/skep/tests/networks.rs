@@ -92,7 +92,9 @@ impl Site {
 
     fn create(&self, name: &str, flags: &str, command: &str) {
         let image = &self.image;
-        self.docker(&format!("service create --quiet --name {name} {flags} {image} {command}"));
+        self.docker(&format!(
+            "service create --quiet --name {name} {flags} {image} {command}"
+        ));
     }
 
     /// The container of a service on a host.
@@ -100,19 +102,29 @@ impl Site {
         let filter = format!("label=com.docker.swarm.service.name={service}");
         eventually(&format!("a container of {service}"), || {
             let id = host.docker(&["ps", "-q", "--filter", &filter]).ok();
-            if id.is_empty() { Err("none".to_owned()) } else { Ok(id) }
+            if id.is_empty() {
+                Err("none".to_owned())
+            } else {
+                Ok(id)
+            }
         })
     }
 
     fn networks(&self, host: &Host) -> Vec<String> {
-        let listed = host.docker(&["network", "ls", "--format", "{{.Name}}"]).ok();
+        let listed = host
+            .docker(&["network", "ls", "--format", "{{.Name}}"])
+            .ok();
         listed.lines().map(str::to_owned).collect()
     }
 
     fn gone(&self, network: &str) {
         eventually(&format!("{network} leaves the worker"), || {
             let left = self.networks(self.worker());
-            if left.iter().any(|n| n == network) { Err(format!("{left:?}")) } else { Ok(()) }
+            if left.iter().any(|n| n == network) {
+                Err(format!("{left:?}"))
+            } else {
+                Ok(())
+            }
         });
     }
 }
@@ -124,27 +136,46 @@ fn both_families(site: &Site) {
     assert_eq!(shown, "true");
     let on_worker = "--constraint node.role==worker";
     site.create("web", &format!("--network dual -p 8080:80 {on_worker}"), "");
-    site.create("asker", "--network dual --constraint node.role==manager", "sleep 10000");
+    site.create(
+        "asker",
+        "--network dual --constraint node.role==manager",
+        "sleep 10000",
+    );
     let asker = site.container(site.manager(), "asker");
     let exec = |line: &str| {
         let all = format!("exec {asker} {line}");
         let said = run(site.manager(), &all);
-        if said.code == 0 { Ok(said.stdout) } else { Err(said.stdout + &said.stderr) }
+        if said.code == 0 {
+            Ok(said.stdout)
+        } else {
+            Err(said.stdout + &said.stderr)
+        }
     };
     let vips = site.docker("service inspect --format {{json~.Endpoint.VirtualIPs}} web");
     assert!(vips.contains("fd60::"), "{vips}");
     let found = eventually("the name has addresses of both families", || {
         let said = exec("nslookup web")?;
-        if said.contains("fd60::") && said.contains("10.60.0.") { Ok(said) } else { Err(said) }
+        if said.contains("fd60::") && said.contains("10.60.0.") {
+            Ok(said)
+        } else {
+            Err(said)
+        }
     });
-    let v6 = found.split_whitespace().find(|word| word.starts_with("fd60::")).unwrap();
-    eventually("the service answers on IPv6", || exec(&format!("wget -q -O- http://[{v6}]/")));
+    let v6 = found
+        .split_whitespace()
+        .find(|word| word.starts_with("fd60::"))
+        .unwrap();
+    eventually("the service answers on IPv6", || {
+        exec(&format!("wget -q -O- http://[{v6}]/"))
+    });
     let ours = site.docker(&format!(
         "inspect --format {{{{.NetworkSettings.Networks.dual.GlobalIPv6Address}}}} {asker}"
     ));
     assert!(ours.starts_with("fd60::"), "{ours}");
     for node in ["[fd99::1]:8080", "[fd99::2]:8080"] {
-        let seen = eventually("the mesh answers on IPv6", || site.page(&site.client, node, "/who"));
+        let seen = eventually("the mesh answers on IPv6", || {
+            site.page(&site.client, node, "/who")
+        });
         assert!(seen.trim().ends_with("fd99::50"), "{node} {seen}");
     }
     for host in &site.cluster.hosts {
@@ -157,14 +188,20 @@ fn both_families(site: &Site) {
 /// Containers of one network do not reach another's, not by way of the hosts either.
 fn kept_apart(site: &Site) {
     site.docker("network create -d overlay --subnet 10.61.0.0/24 other");
-    site.create("alien", "--network other --constraint node.role==manager", "sleep 10000");
+    site.create(
+        "alien",
+        "--network other --constraint node.role==manager",
+        "sleep 10000",
+    );
     let alien = site.container(site.manager(), "alien");
     let pid = site.docker(&format!("inspect --format {{{{.State.Pid}}}} {alien}"));
     let inside = PathBuf::from(format!("/proc/{pid}/ns/net"));
     let target = site.container(site.worker(), "web");
     let address = |network: &str| {
         let format = format!("{{{{.NetworkSettings.Networks.{network}.IPAddress}}}}");
-        site.worker().docker(&["inspect", "--format", &format, &target]).ok()
+        site.worker()
+            .docker(&["inspect", "--format", &format, &target])
+            .ok()
     };
     for (network, address) in [("dual", address("dual")), ("ingress", address("ingress"))] {
         let asked = site.page(&inside, &format!("{address}:80"), "/");
@@ -172,7 +209,10 @@ fn kept_apart(site: &Site) {
         // Nor does the outside by a route over a node.
         in_namespace(
             &site.client,
-            &format!("ip route replace {address}/32 via {}", site.worker().address),
+            &format!(
+                "ip route replace {address}/32 via {}",
+                site.worker().address
+            ),
         );
         let asked = site.page(&site.client, &format!("{address}:80"), "/");
         assert!(asked.is_err(), "{network}: {asked:?}");
@@ -191,22 +231,38 @@ fn come_and_go(site: &Site) {
     site.gone("dual");
     eventually("the networks are free", || {
         let said = site.manager().docker(&["network", "rm", "dual", "other"]);
-        if said.code == 0 { Ok(()) } else { Err(said.stderr) }
+        if said.code == 0 {
+            Ok(())
+        } else {
+            Err(said.stderr)
+        }
     });
 }
 
 /// The mesh's network with other settings.
 fn another_ingress(site: &Site) {
     site.create("web", "-p 8080:80", "");
-    let refused = site.manager().docker_with_input(&["network", "rm", "ingress"], b"y\n").refused();
-    let why = "Ingress network cannot be removed because service";
+    let refused = site
+        .manager()
+        .docker_with_input(&["network", "rm", "ingress"], b"y\n")
+        .refused();
+    let why = "ingress network cannot be removed because service";
     assert!(refused.contains(why), "{refused}");
     site.docker("service rm web");
     eventually("the mesh's network is free", || {
-        let said = site.manager().docker_with_input(&["network", "rm", "ingress"], b"y\n");
-        if said.code == 0 { Ok(()) } else { Err(said.stderr) }
+        let said = site
+            .manager()
+            .docker_with_input(&["network", "rm", "ingress"], b"y\n");
+        if said.code == 0 {
+            Ok(())
+        } else {
+            Err(said.stderr)
+        }
     });
-    let refused = site.refused(&format!("service create --detach --name web -p 8080:80 {}", site.image));
+    let refused = site.refused(&format!(
+        "service create --detach --name web -p 8080:80 {}",
+        site.image
+    ));
     assert!(refused.contains("ingress"), "{refused}");
     site.docker(
         "network create -d overlay --ingress --subnet 10.62.0.0/24 --gateway 10.62.0.2 \
@@ -217,13 +273,29 @@ fn another_ingress(site: &Site) {
     site.create("web", "-p 8080:80 --constraint node.role==worker", "");
     let nodes = [site.manager().address, site.worker().address];
     for node in nodes {
-        eventually("the new mesh answers", || site.page(&site.client, &format!("{node}:8080"), "/"));
+        eventually("the new mesh answers", || {
+            site.page(&site.client, &format!("{node}:8080"), "/")
+        });
     }
     let id = site.container(site.worker(), "web");
-    let said = site.worker().docker(&["exec", &id, "ip", "-o", "addr"]).ok();
-    let line = said.lines().find(|line| line.contains("10.62.0.")).unwrap_or_default().to_owned();
-    let interface = line.split_whitespace().nth(1).unwrap_or_default().to_owned();
-    let links = site.worker().docker(&["exec", &id, "ip", "-o", "link", "show", &interface]).ok();
+    let said = site
+        .worker()
+        .docker(&["exec", &id, "ip", "-o", "addr"])
+        .ok();
+    let line = said
+        .lines()
+        .find(|line| line.contains("10.62.0."))
+        .unwrap_or_default()
+        .to_owned();
+    let interface = line
+        .split_whitespace()
+        .nth(1)
+        .unwrap_or_default()
+        .to_owned();
+    let links = site
+        .worker()
+        .docker(&["exec", &id, "ip", "-o", "link", "show", &interface])
+        .ok();
     assert!(links.contains("mtu 1250"), "{said} {links}");
     site.docker("service rm web");
 }
@@ -233,7 +305,9 @@ fn the_hosts_own(site: &Site) {
     site.create("direct", "--mode global --network host", "");
     for host in &site.cluster.hosts {
         let address = format!("{}:80", host.address);
-        eventually("nginx is on the host", || site.page(&site.client, &address, "/"));
+        eventually("nginx is on the host", || {
+            site.page(&site.client, &address, "/")
+        });
     }
     site.docker("service rm direct");
     let publish = "--publish mode=host,published=8085,target=80";
@@ -243,17 +317,30 @@ fn the_hosts_own(site: &Site) {
     ));
     eventually("the third finds no node", || {
         let said = site.docker("service ps --no-trunc --format {{.CurrentState}};{{.Error}} ports");
-        let running = said.lines().filter(|line| line.starts_with("Running")).count();
+        let running = said
+            .lines()
+            .filter(|line| line.starts_with("Running"))
+            .count();
         let why = "no suitable node (host-mode port already in use on 2 nodes)";
-        if running == 2 && said.contains(why) { Ok(()) } else { Err(said) }
+        if running == 2 && said.contains(why) {
+            Ok(())
+        } else {
+            Err(said)
+        }
     });
     for host in &site.cluster.hosts {
         let address = format!("{}:8085", host.address);
-        eventually("the host's port answers", || site.page(&site.client, &address, "/"));
+        eventually("the host's port answers", || {
+            site.page(&site.client, &address, "/")
+        });
     }
     site.docker("service rm ports");
     for host in &site.cluster.hosts {
-        run(host, "network create --config-only --subnet 10.63.0.0/24 plan").ok();
+        run(
+            host,
+            "network create --config-only --subnet 10.63.0.0/24 plan",
+        )
+        .ok();
     }
     site.docker("network create -d bridge --scope swarm --config-from plan flat");
     let flat = "--network flat --mode global";

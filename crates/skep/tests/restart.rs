@@ -253,7 +253,11 @@ fn a_worker_that_crashes_knows_names_and_ports_without_any_manager() {
     let host = &site.cluster.hosts[1];
     let before = eventually("a task runs on the worker", || {
         let ids = running(host);
-        if ids.len() == 1 { Ok(ids) } else { Err(format!("{ids:?}")) }
+        if ids.len() == 1 {
+            Ok(ids)
+        } else {
+            Err(format!("{ids:?}"))
+        }
     });
     eventually("the service works", || site.works(1, &before[0]));
     site.cluster.hosts[0].kill();

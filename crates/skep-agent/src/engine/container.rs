@@ -42,6 +42,14 @@ pub(super) fn is_node_local(network: &Network) -> bool {
     !matches!(driver, "" | "overlay")
 }
 
+/// Whether this host makes its own part of it: every host has the predefined ones already.
+pub(super) fn is_made_here(network: &Network) -> bool {
+    let annotations = network.spec.as_ref().and_then(|s| s.annotations.as_ref());
+    let is_predefined =
+        annotations.is_some_and(|a| a.labels.contains_key("com.docker.swarm.predefined"));
+    is_node_local(network) && !is_predefined
+}
+
 fn network_name(network: &Network) -> &str {
     let annotations = network.spec.as_ref().and_then(|s| s.annotations.as_ref());
     annotations.map_or(&network.id, |a| &a.name)

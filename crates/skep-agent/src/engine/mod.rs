@@ -25,7 +25,7 @@ use tracing::{debug, warn};
 use crate::dependencies::Dependencies;
 use crate::executor::{Controller, Executor, TaskError};
 pub use attachment::{Attached, Attachments};
-use container::is_node_local;
+use container::{is_made_here, is_node_local};
 use controller::EngineController;
 use pull::Puller;
 
@@ -92,7 +92,7 @@ impl Host {
             .networks
             .iter()
             .filter_map(|a| a.network.as_ref())
-            .filter(|n| !is_node_local(n))
+            .filter(|n| !is_node_local(n) || is_made_here(n))
             .collect();
         if networks.is_empty() {
             return Ok(());
@@ -101,7 +101,12 @@ impl Host {
         let ids = networks.iter().map(|n| n.id.clone()).collect();
         self.live().insert(task.id.clone(), ids);
         for network in networks {
-            let ensured = self.engine.networks().ensure_swarm_network(network).await;
+            let networks = self.engine.networks();
+            let ensured = if is_made_here(network) {
+                networks.ensure_local_part(network).await
+            } else {
+                networks.ensure_swarm_network(network).await
+            };
             ensured.map_err(|e| TaskError::Fatal(e.to_string()))?;
         }
         Ok(())
@@ -147,7 +152,7 @@ impl Executor for EngineExecutor {
     fn controller(&self, task: &Task, dependencies: &Dependencies) -> Arc<dyn Controller> {
         let overlays = task.networks.iter().filter_map(|a| a.network.as_ref());
         let overlays = overlays
-            .filter(|n| !is_node_local(n))
+            .filter(|n| !is_node_local(n) || is_made_here(n))
             .map(|n| n.id.clone())
             .collect();
         // A task taken up after a restart uses its networks already; a new one not yet.

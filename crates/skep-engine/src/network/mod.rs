@@ -202,7 +202,7 @@ impl Networks {
                     .as_deref()
                     .is_none_or(|kind| (kind == "builtin") == network.is_predefined())
                 && filters.exact("driver", &network.driver)
-                && filters.exact("scope", if network.swarm { "swarm" } else { "local" })
+                && filters.exact("scope", network.scope())
                 && filters.prefix("id", &network.id)
                 && filters.pattern("name", &network.name)
                 && filters.labels("label", &network.labels())

@@ -38,9 +38,22 @@ pub(crate) struct NetworkRecord {
     /// Comes from the managers and is not on disk.
     #[serde(skip)]
     pub swarm: bool,
+    /// Made on this node for the swarm's network of this id: by a driver that knows one host only,
+    /// with this host's configuration.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub of_swarm: bool,
 }
 
 impl NetworkRecord {
+    /// `local` or `swarm`, as Docker tells it.
+    pub(crate) fn scope(&self) -> &'static str {
+        if self.swarm || self.of_swarm {
+            "swarm"
+        } else {
+            "local"
+        }
+    }
+
     pub(crate) fn load(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(EngineError::io("read", path))?;
         serde_json::from_slice(&bytes).map_err(|source| EngineError::Record {

@@ -113,11 +113,45 @@ impl Networks {
         Ok(())
     }
 
+    /// Makes this host's part of a swarm network whose driver knows one host only: a bridge or
+    /// macvlan network with the configuration that this host has under the name the network gives.
+    ///
+    /// # Errors
+    /// There is no such configuration here, or what making a local network meets.
+    pub async fn ensure_local_part(&self, network: &swarmkit::Network) -> Result<()> {
+        let _changes = self.0.changes.lock().await;
+        if self.state().by_id.contains_key(&network.id) {
+            return Ok(());
+        }
+        let mut record = self.plan(local_part(network))?;
+        let is_named = |other: &Arc<NetworkRecord>| other.name == record.name;
+        if self.state().by_id.values().any(is_named) {
+            return Err(EngineError::conflict(format!(
+                "network with name {} already exists",
+                record.name
+            )));
+        }
+        if record.bridge == format!("br-{}", &record.id[..12]) {
+            record.bridge = format!("br-{}", network.id.get(..12).unwrap_or(&network.id));
+        }
+        record.id.clone_from(&network.id);
+        record.of_swarm = true;
+        self.settle_addresses(&mut record)?;
+        self.add(record.clone()).await?;
+        self.publish("create", &record, None);
+        Ok(())
+    }
+
     /// Takes a swarm network off this node; refused while containers or the node itself are on it.
     ///
     /// # Errors
     /// It has endpoints.
     pub async fn remove_swarm_network(&self, id: &str) -> Result<()> {
+        let local_part = self.state().by_id.get(id).cloned().filter(|n| n.of_swarm);
+        if let Some(network) = local_part {
+            let _changes = self.0.changes.lock().await;
+            return self.remove_local(&network).await;
+        }
         // A node serves the mesh's ports with or without tasks of its own.
         // An address of its own on another network keeps nothing there.
         let is_mesh = self
@@ -295,6 +329,28 @@ impl super::State {
 
     fn node_endpoint_shown(&mut self, network: &str, resource: api::EndpointResource) {
         self.node_endpoints.insert(network.to_owned(), resource);
+    }
+}
+
+/// What a host is to make for a swarm network of its own kind.
+fn local_part(network: &swarmkit::Network) -> api::NetworkCreate {
+    let spec = network.spec.clone().unwrap_or_default();
+    let annotations = spec.annotations.unwrap_or_default();
+    let driver = spec.driver_config.unwrap_or_default();
+    let config_from = spec.config_from.map(|from| {
+        let swarmkit::network_spec::ConfigFrom::Network(network) = from;
+        api::ConfigReference { network }
+    });
+    api::NetworkCreate {
+        name: annotations.name,
+        driver: driver.name,
+        internal: spec.internal,
+        attachable: spec.attachable,
+        enable_ipv6: Some(spec.ipv6_enabled),
+        config_from,
+        options: Some(driver.options),
+        labels: Some(annotations.labels),
+        ..api::NetworkCreate::default()
     }
 }
 

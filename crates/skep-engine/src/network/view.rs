@@ -23,7 +23,7 @@ pub(super) fn network(
         name: network.name.clone(),
         id: network.id.clone(),
         created: network.created.clone(),
-        scope: if network.swarm { "swarm" } else { "local" }.to_owned(),
+        scope: network.scope().to_owned(),
         driver: network.driver.clone(),
         enable_ipv4: !network.no_ipv4,
         enable_ipv6: network.enable_ipv6,

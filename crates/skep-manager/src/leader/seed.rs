@@ -5,8 +5,8 @@ use skep_objects::{
     ids::new_id,
     swarmkit::{
         Annotations, CaConfig, Certificate, Cluster, ClusterSpec, DispatcherConfig, Driver,
-        EncryptionConfig, EncryptionKey, IpamConfig, IssuanceStatus, Network, NetworkSpec, Node, NodeRole,
-        NodeSpec, OrchestrationConfig, RaftConfig, RootCa, TaskDefaults,
+        EncryptionConfig, EncryptionKey, IpamConfig, IssuanceStatus, Network, NetworkSpec, Node,
+        NodeRole, NodeSpec, OrchestrationConfig, RaftConfig, RootCa, TaskDefaults,
         encryption_key::Algorithm,
         issuance_status::State,
         node_spec::{Availability, Membership},
@@ -18,9 +18,9 @@ use skep_store::{Tx, TxError};
 
 use super::keys::initial_keys;
 use crate::{
+    allocator::local_v6,
     backup::Restoration,
     ca::tokens::new_tokens,
-    allocator::local_v6,
     control::network::PREDEFINED_LABEL,
     defaults,
     unlock::{MANAGER_SUBSYSTEM, follow_autolock, unlock_key},

@@ -99,9 +99,7 @@ impl Ingress {
         self.held
             .retain(|port, held| wanted.contains(port) && held.is_some());
         for port in wanted {
-            let take = |any: IpAddr| {
-                hold(port.protocol, SocketAddr::new(any, port.published)).ok()
-            };
+            let take = |any: IpAddr| hold(port.protocol, SocketAddr::new(any, port.published)).ok();
             self.held.entry(*port).or_insert_with(|| {
                 let v4 = take(Ipv4Addr::UNSPECIFIED.into())?;
                 // Without IPv6 here nobody else can have it either.

@@ -90,6 +90,15 @@ async fn find(api: &Api, reference: &str, scope: &str, verbose: bool) -> Result<
         .collect();
     let mut elsewhere = Vec::new();
     if let Ok(manager) = api.manager() {
+        // Lists hide the swarm's side of `host` and `bridge`; `service create --network host` asks
+        // for it by name.
+        if scope == "swarm"
+            && let Some(found) = swarm::find(&manager, reference).await?
+            && found.name == reference
+            && local.iter().all(|network| network.id != found.id)
+        {
+            return Ok(found);
+        }
         elsewhere = swarm::list(&manager, &Filters::default())
             .await
             .unwrap_or_default();

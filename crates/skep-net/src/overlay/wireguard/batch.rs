@@ -99,9 +99,18 @@ async fn send_segmented(socket: &UdpSocket, bytes: &[u8], run: Run) -> io::Resul
     let size = u16::try_from(run.size).map_err(io::Error::other)?;
     let to = SockaddrStorage::from(run.to);
     let send = || {
-        let (slices, control) = ([IoSlice::new(bytes)], [ControlMessage::UdpGsoSegments(&size)]);
+        let (slices, control) = (
+            [IoSlice::new(bytes)],
+            [ControlMessage::UdpGsoSegments(&size)],
+        );
         let fd = socket.as_raw_fd();
-        Ok(sendmsg(fd, &slices, &control, MsgFlags::empty(), Some(&to))?)
+        Ok(sendmsg(
+            fd,
+            &slices,
+            &control,
+            MsgFlags::empty(),
+            Some(&to),
+        )?)
     };
     socket.async_io(Interest::WRITABLE, send).await
 }
@@ -142,8 +151,14 @@ pub(super) async fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result
 }
 
 fn address(storage: &SockaddrStorage) -> Option<SocketAddr> {
-    let v4 = storage.as_sockaddr_in().map(|a| SocketAddrV4::from(*a).into());
-    v4.or_else(|| storage.as_sockaddr_in6().map(|a| SocketAddrV6::from(*a).into()))
+    let v4 = storage
+        .as_sockaddr_in()
+        .map(|a| SocketAddrV4::from(*a).into());
+    v4.or_else(|| {
+        storage
+            .as_sockaddr_in6()
+            .map(|a| SocketAddrV6::from(*a).into())
+    })
 }
 
 #[cfg(test)]
@@ -164,10 +179,18 @@ mod tests {
             (to(2), 60),
             (to(2), 1400),
         ];
-        let runs: Vec<_> = runs(&sent).iter().map(|r| (r.start, r.len, r.size)).collect();
+        let runs: Vec<_> = runs(&sent)
+            .iter()
+            .map(|r| (r.start, r.len, r.size))
+            .collect();
         assert_eq!(
             runs,
-            [(0, 2860, 1400), (2860, 60, 60), (2920, 60, 60), (2980, 1400, 1400)]
+            [
+                (0, 2860, 1400),
+                (2860, 60, 60),
+                (2920, 60, 60),
+                (2980, 1400, 1400)
+            ]
         );
     }
 

@@ -147,9 +147,8 @@ impl Shared {
                 return;
             };
             loop {
-                let read = ready.try_io(|device| {
-                    Ok(rustix::io::read(device.get_ref(), &mut packet)?)
-                });
+                let read =
+                    ready.try_io(|device| Ok(rustix::io::read(device.get_ref(), &mut packet)?));
                 match read {
                     Ok(Ok(n)) => self.encapsulate(&packet[..n], &mut out, &mut batch),
                     Ok(Err(_)) => return,
