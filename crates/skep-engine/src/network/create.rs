@@ -64,7 +64,7 @@ impl Networks {
     }
 
     /// Makes a network in the kernel and on disk.
-    async fn add(&self, record: NetworkRecord) -> Result<()> {
+    pub(super) async fn add(&self, record: NetworkRecord) -> Result<()> {
         if !record.config_only {
             self.ensure_in_kernel(&record).await?;
         }
