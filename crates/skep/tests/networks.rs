@@ -1,5 +1,5 @@
 //! Networks of a swarm as users make them: both address families, the mesh's own network anew,
-//! networks of the hosts, what is kept apart, and what is left when the last task has gone.
+//! what is kept apart, and what is left when the last task has gone.
 
 #![allow(clippy::unwrap_used)] // helpers of tests panic as tests do
 
@@ -229,14 +229,16 @@ fn come_and_go(site: &Site) {
     assert!(refused.contains("in use"), "{refused}");
     site.docker("service rm web asker alien");
     site.gone("dual");
-    eventually("the networks are free", || {
-        let said = site.manager().docker(&["network", "rm", "dual", "other"]);
-        if said.code == 0 {
-            Ok(())
-        } else {
-            Err(said.stderr)
-        }
-    });
+    for network in ["dual", "other"] {
+        eventually("the network is free", || {
+            let said = site.manager().docker(&["network", "rm", network]);
+            if said.code == 0 {
+                Ok(())
+            } else {
+                Err(said.stderr)
+            }
+        });
+    }
 }
 
 /// The mesh's network with other settings.
@@ -300,59 +302,6 @@ fn another_ingress(site: &Site) {
     site.docker("service rm web");
 }
 
-/// Networks that every host has by itself, ports of the hosts, and macvlan's kind.
-fn the_hosts_own(site: &Site) {
-    site.create("direct", "--mode global --network host", "");
-    for host in &site.cluster.hosts {
-        let address = format!("{}:80", host.address);
-        eventually("nginx is on the host", || {
-            site.page(&site.client, &address, "/")
-        });
-    }
-    site.docker("service rm direct");
-    let publish = "--publish mode=host,published=8085,target=80";
-    site.docker(&format!(
-        "service create --detach --name ports --replicas 3 {publish} {}",
-        site.image
-    ));
-    eventually("the third finds no node", || {
-        let said = site.docker("service ps --no-trunc --format {{.CurrentState}};{{.Error}} ports");
-        let running = said
-            .lines()
-            .filter(|line| line.starts_with("Running"))
-            .count();
-        let why = "no suitable node (host-mode port already in use on 2 nodes)";
-        if running == 2 && said.contains(why) {
-            Ok(())
-        } else {
-            Err(said)
-        }
-    });
-    for host in &site.cluster.hosts {
-        let address = format!("{}:8085", host.address);
-        eventually("the host's port answers", || {
-            site.page(&site.client, &address, "/")
-        });
-    }
-    site.docker("service rm ports");
-    for host in &site.cluster.hosts {
-        run(
-            host,
-            "network create --config-only --subnet 10.63.0.0/24 plan",
-        )
-        .ok();
-    }
-    site.docker("network create -d bridge --scope swarm --config-from plan flat");
-    let flat = "--network flat --mode global";
-    site.create("local", flat, "");
-    for host in &site.cluster.hosts {
-        let id = site.container(host, "local");
-        let said = host.docker(&["exec", &id, "ip", "-o", "-4", "addr"]).ok();
-        assert!(said.contains("10.63.0."), "{said}");
-    }
-    site.docker("service rm local");
-}
-
 #[test]
 fn networks_of_a_swarm_are_as_their_users_make_them() {
     let site = Site::start();
@@ -360,5 +309,4 @@ fn networks_of_a_swarm_are_as_their_users_make_them() {
     kept_apart(&site);
     come_and_go(&site);
     another_ingress(&site);
-    the_hosts_own(&site);
 }

@@ -196,8 +196,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_batch_arrives_whole() {
-        let socket = |addr: &str| async move { UdpSocket::bind(addr).await.unwrap() };
-        let (near, far) = (socket("127.0.0.1:0").await, socket("127.0.0.1:0").await);
+        let near = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let far = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         join_incoming(&far);
         let to = far.local_addr().unwrap();
         let mut batch = Batch::default();
