@@ -29,8 +29,28 @@ use std::process::ExitCode;
 pub use context::Context;
 pub use error::CliError;
 
+/// Exit code of a program that SIGPIPE ended.
+const BROKEN_PIPE: i32 = 141;
+
+/// Ends quietly where nobody reads on (`docker ps | head`): printing panics then, and there is nobody
+/// to tell.
+fn end_on_broken_pipe() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let payload = panic.payload();
+        let text = payload.downcast_ref::<String>().map_or("", String::as_str);
+        if text.starts_with("failed printing to std") && text.contains("Broken pipe") {
+            #[allow(clippy::exit, clippy::disallowed_methods)]
+            // there is no way back from printing
+            std::process::exit(BROKEN_PIPE);
+        }
+        before(panic);
+    }));
+}
+
 /// Runs the command line; `args` begins with the program's name.
 pub fn main(args: &[String]) -> ExitCode {
+    end_on_broken_pipe();
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

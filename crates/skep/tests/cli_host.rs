@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests panic as tests do
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::LazyLock;
@@ -13,8 +14,10 @@ use skep_testkit::{Lab, LabSpec, Registry, images};
 /// A daemon, and a directory with `docker` in it for each command line.
 struct Bench {
     lab: Lab,
-    _registry: Registry,
+    registry: Registry,
     dirs: [PathBuf; 2],
+    /// Lines that the two answer differently, or not as they should.
+    wrong: RefCell<Vec<String>>,
 }
 
 /// What a line printed, and how it ended.
@@ -49,8 +52,9 @@ impl Bench {
         }
         Self {
             lab,
-            _registry: registry,
+            registry,
             dirs,
+            wrong: RefCell::default(),
         }
     }
 
@@ -59,7 +63,7 @@ impl Bench {
         let host = &self.lab.hosts[0];
         let line = line
             .replace("{me}", WHO[who])
-            .replace("{reg}", &self._registry.name);
+            .replace("{reg}", &self.registry.name);
         let dir = &self.dirs[who];
         let output = host
             .inside("timeout")
@@ -111,7 +115,9 @@ impl Bench {
     #[track_caller]
     fn same(&self, line: &str) -> Told {
         let [docker, skep] = [0, 1].map(|who| self.run(who, line));
-        assert_eq!(docker, skep, "left is Docker's, right is skep's: {line}");
+        if docker != skep {
+            self.note(format!("{line}\n  docker: {docker:?}\n  skep:   {skep:?}"));
+        }
         docker
     }
 
@@ -119,7 +125,9 @@ impl Bench {
     #[track_caller]
     fn good(&self, line: &str) -> String {
         let told = self.same(line);
-        assert_eq!(told.code, Some(0), "{line}: {told:?}");
+        if told.code != Some(0) {
+            self.note(format!("{line} fails: {told:?}"));
+        }
         told.stdout
     }
 
@@ -127,8 +135,22 @@ impl Bench {
     #[track_caller]
     fn bad(&self, line: &str, code: i32) -> String {
         let told = self.same(line);
-        assert_eq!(told.code, Some(code), "{line}: {told:?}");
+        if told.code != Some(code) {
+            self.note(format!("{line} does not end with {code}: {told:?}"));
+        }
         told.stderr
+    }
+
+    /// Both say this and nothing else.
+    fn says(&self, line: &str, text: &str) {
+        let said = self.good(line);
+        if said != text {
+            self.note(format!("{line} says {said:?}"));
+        }
+    }
+
+    fn note(&self, what: String) {
+        self.wrong.borrow_mut().push(what);
     }
 }
 
@@ -143,6 +165,13 @@ fn both_command_lines_tell_the_same_of_one_host() {
     the_registry(&bench);
     the_daemon(&bench);
     everything_goes(&bench);
+    let wrong = bench.wrong.borrow();
+    assert!(
+        wrong.is_empty(),
+        "{} lines are wrong:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }
 
 fn images_come_and_go(bench: &Bench) {
@@ -168,10 +197,7 @@ fn images_come_and_go(bench: &Bench) {
 }
 
 fn containers_live(bench: &Bench) {
-    assert_eq!(
-        bench.good("docker run --rm --network none busybox echo hi"),
-        "hi\n"
-    );
+    bench.says("docker run --rm --network none busybox echo hi", "hi\n");
     bench.bad(
         "docker run --rm --network none busybox sh -c 'echo out; echo err >&2; exit 7'",
         7,
@@ -181,15 +207,15 @@ fn containers_live(bench: &Bench) {
         127,
     );
     bench.bad("docker run --rm --network none busybox /etc", 126);
-    assert_eq!(
-        bench.good("echo in | docker run -i --rm --network none busybox cat"),
-        "in\n"
+    bench.says(
+        "echo in | docker run -i --rm --network none busybox cat",
+        "in\n",
     );
     bench.good("docker run -d --name {me} -l a=b -e X=y -m 64m --hostname h busybox sh -c 'echo started; sleep 1000'");
     bench.bad("docker run -d --name {me} busybox true", 125);
-    assert_eq!(
-        bench.good("docker exec -e Z=1 {me} sh -c 'echo $X$Z; hostname'"),
-        "y1\nh\n"
+    bench.says(
+        "docker exec -e Z=1 {me} sh -c 'echo $X$Z; hostname'",
+        "y1\nh\n",
     );
     bench.bad("docker exec {me} sh -c 'exit 3'", 3);
     bench.bad("docker exec {me} nope", 127);
@@ -202,7 +228,7 @@ fn containers_live(bench: &Bench) {
     bench.good("docker rename {me}-2 {me}");
     bench.good("docker restart -t 0 {me}");
     bench.good("docker kill -s KILL {me}");
-    assert_eq!(bench.good("docker wait {me}"), "137\n");
+    bench.says("docker wait {me}", "137\n");
     bench.bad("docker attach {me}", 1);
     bench.bad("docker kill {me}", 1);
     bench.good("docker start {me}");
@@ -231,10 +257,7 @@ fn containers_are_looked_at(bench: &Bench) {
 
 fn files_are_copied(bench: &Bench) {
     bench.good("docker cp file {me}:/tmp/there");
-    assert_eq!(
-        bench.good("docker exec {me} cat /tmp/there"),
-        "from the host\n"
-    );
+    bench.says("docker exec {me} cat /tmp/there", "from the host\n");
     bench.good("docker exec {me} sh -c 'mkdir -p /d/sub; echo deep > /d/sub/f; ln -s f /d/sub/l'");
     bench.good("docker cp {me}:/d out && find out | sort && cat out/sub/f");
     bench.good("docker cp {me}:/d/. out2 && find out2 | sort");

@@ -316,6 +316,8 @@ async fn rm(context: &Context, matches: &Matches) -> Result<(), CliError> {
         Ok(())
     })
     .await
+    // Docker says its exit code, too.
+    .map_err(|error| CliError::new(format!("{}\nexit status 1", error.message)))
 }
 
 async fn connect(context: &Context, matches: &Matches) -> Result<(), CliError> {

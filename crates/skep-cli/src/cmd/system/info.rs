@@ -75,7 +75,7 @@ fn print(context: &Context, info: &Value, failure: Option<&CliError>) -> Result<
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
-        "Client: skep\n Version:    {}\n Context:    {}\n Debug Mode: false\n\nServer:",
+        "Client:\n Version:    {}\n Context:    {}\n Debug Mode: false\n\nServer:",
         env!("CARGO_PKG_VERSION"),
         context.name
     )?;

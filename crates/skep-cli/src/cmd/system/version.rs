@@ -8,6 +8,12 @@ use crate::error::CliError;
 use crate::grammar::Matches;
 use crate::output::Template;
 
+/// The commit that this was built from, where the build knew it.
+const COMMIT: &str = match option_env!("SKEP_COMMIT") {
+    Some(commit) => commit,
+    None => "unknown",
+};
+
 /// Exit code of a template that does not compile.
 const BAD_TEMPLATE: u8 = 64;
 
@@ -67,8 +73,8 @@ fn client(context: &Context, api: &str) -> Value {
     let (os, arch) = os_arch();
     json!({
         "Platform": {"Name": "skep"}, "Version": env!("CARGO_PKG_VERSION"), "ApiVersion": api,
-        "APIVersion": api, "DefaultAPIVersion": context.client.own_version(), "GitCommit": "",
-        "GoVersion": "", "Os": os, "Arch": arch, "BuildTime": "", "Context": context.name,
+        "APIVersion": api, "DefaultAPIVersion": context.client.own_version(), "GitCommit": COMMIT,
+        "GoVersion": "none (rust)", "Os": os, "Arch": arch, "BuildTime": "", "Context": context.name,
     })
 }
 
@@ -99,10 +105,13 @@ fn for_templates(server: &Value) -> Value {
 
 fn print(context: &Context, api: &str, server: Option<&Value>) {
     let (os, arch) = os_arch();
-    println!("Client: skep");
+    println!("Client:");
     for (name, value) in [
         ("Version:", env!("CARGO_PKG_VERSION")),
         ("API version:", api),
+        ("Go version:", "none (rust)"),
+        ("Git commit:", COMMIT),
+        ("Built:", ""),
         ("OS/Arch:", &format!("{os}/{arch}")),
         ("Context:", &context.name),
     ] {
@@ -159,8 +168,6 @@ fn print_engine(details: &Value) {
         ("OS/Arch:", place),
         ("Experimental:", detail("Experimental")),
     ] {
-        if !value.is_empty() {
-            println!("  {name:<17} {value}");
-        }
+        println!("  {name:<17} {value}");
     }
 }

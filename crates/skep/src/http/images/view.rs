@@ -10,6 +10,7 @@ use skep_objects::api::encode::{ZERO_TIME, parse_time, rfc3339_nano};
 use skep_objects::api::image::{
     GraphDriver, HistoryItem, ImageInspect, ImageSummary, Metadata, RootFs,
 };
+use skep_objects::reference::Reference;
 
 use crate::http::call::Call;
 use crate::http::error::Result;
@@ -63,6 +64,13 @@ pub fn list(images: &Images, filters: &Filters) -> Result<Vec<Image>> {
             && names_match(filters, image)
     };
     let mut chosen: Vec<Image> = images.list()?.into_iter().filter(passes).collect();
+    if filters.contains("reference") {
+        // An image that is meant by one of its names is told under that name only.
+        for image in &mut chosen {
+            image.tags.retain(|name| name_matches(filters, name));
+            image.digests.retain(|name| name_matches(filters, name));
+        }
+    }
     chosen.sort_by_key(|image| (std::cmp::Reverse(created(image)), image.id().to_owned()));
     Ok(chosen)
 }
@@ -106,10 +114,12 @@ fn names_match(filters: &Filters, image: &Image) -> bool {
     if !filters.contains("reference") {
         return true;
     }
-    let names = image.tags.iter().chain(&image.digests);
-    let names: Vec<String> = names
-        .flat_map(|name| [name.familiar(), name.familiar_name()])
-        .collect();
+    let mut names = image.tags.iter().chain(&image.digests);
+    names.any(|name| name_matches(filters, name))
+}
+
+fn name_matches(filters: &Filters, name: &Reference) -> bool {
+    let names = [name.familiar(), name.familiar_name()];
     filters
         .get("reference")
         .any(|pattern| names.iter().any(|name| glob(pattern, name)))
