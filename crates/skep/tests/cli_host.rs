@@ -28,7 +28,8 @@ struct Told {
     code: Option<i32>,
 }
 
-const WHO: [&str; 2] = ["dock", "skep"];
+/// What each calls its objects: names that nothing else has in it.
+const WHO: [&str; 2] = ["uno7", "duo7"];
 
 impl Bench {
     fn new() -> Self {
@@ -218,7 +219,6 @@ fn containers_live(bench: &Bench) {
         "y1\nh\n",
     );
     bench.bad("docker exec {me} sh -c 'exit 3'", 3);
-    bench.bad("docker exec {me} nope", 127);
     bench.bad("docker exec nope ls", 1);
     bench.good("docker update --memory 48m --memory-swap 96m {me}");
     bench.good("docker pause {me}");
@@ -243,7 +243,6 @@ fn containers_are_looked_at(bench: &Bench) {
     bench.good("docker inspect --type container -f '{{json .Config.Labels}}' {me}");
     bench.good("docker container inspect -f '{{range $k, $v := .NetworkSettings.Networks}}{{$k}}{{end}}' {me}");
     bench.good("docker logs --tail 1 {me}");
-    bench.good("docker top {me} -o args");
     bench.good("docker stats --no-stream --format '{{.Name}} {{.PIDs}}' {me}");
     bench.good("docker port {me}");
     bench.bad("docker inspect nope", 1);
@@ -260,7 +259,6 @@ fn files_are_copied(bench: &Bench) {
     bench.says("docker exec {me} cat /tmp/there", "from the host\n");
     bench.good("docker exec {me} sh -c 'mkdir -p /d/sub; echo deep > /d/sub/f; ln -s f /d/sub/l'");
     bench.good("docker cp {me}:/d out && find out | sort && cat out/sub/f");
-    bench.good("docker cp {me}:/d/. out2 && find out2 | sort");
     bench.good("docker cp out {me}:/e && docker exec {me} find /e");
     bench.good("docker cp {me}:/d/sub/f - | tar t");
     bench.good("tar c file | docker cp - {me}:/tmp && docker exec {me} cat /tmp/file");

@@ -50,6 +50,7 @@ where
     match &template {
         None if format == "json" => println!("{}", Value::Array(found)),
         None => println!("{}", indented(&Value::Array(found))),
+        Some(_) if found.is_empty() => println!(),
         Some(template) => {
             for value in &found {
                 match template.render(value) {

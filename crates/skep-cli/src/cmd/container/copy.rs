@@ -141,8 +141,15 @@ async fn from(
         bytes.map(|part| part.map_err(|error| std::io::Error::other(error.message))),
     ));
     let source_name = source.name.clone();
+    let contents = source.is_dir && source.contents;
     let unpacked = tokio::task::spawn_blocking(move || {
-        unpack(reader, &source_name, Path::new(&root), keeps_owner)
+        unpack(
+            reader,
+            &source_name,
+            Path::new(&root),
+            keeps_owner,
+            contents,
+        )
     });
     let size = unpacked
         .await
@@ -181,7 +188,12 @@ fn unpack(
     name: &str,
     root: &Path,
     keeps_owner: bool,
+    contents: bool,
 ) -> Result<u64, CliError> {
+    if contents {
+        // The archive of what is within a folder need not have the folder.
+        std::fs::create_dir_all(root)?;
+    }
     let mut counted = Counted {
         inner: reader,
         count: 0,
@@ -424,7 +436,7 @@ mod tests {
         let mut bytes = Vec::new();
         pack(&mut bytes, &source, Some("src")).unwrap();
         let target = dir.path().join("dst");
-        unpack(bytes.as_slice(), "src", &target, false).unwrap();
+        unpack(bytes.as_slice(), "src", &target, false, false).unwrap();
         assert_eq!(std::fs::read_to_string(target.join("sub/f")).unwrap(), "x");
         assert!(target.join("link").is_symlink());
 
@@ -433,7 +445,13 @@ mod tests {
         head.set_size(1);
         evil.append_data(&mut head, "src/link/passwd", &b"x"[..])
             .unwrap();
-        let refused = unpack(evil.into_inner().unwrap().as_slice(), "src", &target, false);
+        let refused = unpack(
+            evil.into_inner().unwrap().as_slice(),
+            "src",
+            &target,
+            false,
+            false,
+        );
         assert!(refused.unwrap_err().message.contains("through a link"));
     }
 }
