@@ -112,7 +112,8 @@ fn redact_environment(value: &mut Value) {
 }
 
 fn is_secret(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
+    let lower = name.to_ascii_lowercase();
+    let name = lower.trim_end_matches('s');
     // Names and ids of secrets are no secrets, nor are public keys.
     let is_name = name.ends_with("name") || name.ends_with("id") || name.contains("public");
     !is_name
