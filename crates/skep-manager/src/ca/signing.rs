@@ -77,6 +77,7 @@ pub fn plan<'a>(
 
 /// The same by an external CA. The first one that gets none ends the round: the next comes soon.
 async fn ask_external(
+    store: &Store,
     view: &View,
     urls: &[String],
     identity: &NodeIdentity,
@@ -91,6 +92,11 @@ async fn ask_external(
         let Some(certificate) = &node.certificate else {
             continue;
         };
+        // Asking takes a while: the request may have been answered by the round before.
+        let stored = store.view();
+        if !stored.node(&node.id).is_some_and(|n| wants_certificate(n)) {
+            continue;
+        }
         let signed = external::sign(cluster, urls, identity, node, now).await;
         if let Err(error) = &signed {
             warn!(node.id, %error, "certificate is not signed yet");
@@ -212,7 +218,7 @@ async fn answer(
     let now = OffsetDateTime::now_utc();
     let urls = view.the_cluster().map(|cluster| external::urls(cluster));
     let outcomes = match urls.filter(|urls| !urls.is_empty()) {
-        Some(urls) => ask_external(view, &urls, identity, &nodes, now).await,
+        Some(urls) => ask_external(store, view, &urls, identity, &nodes, now).await,
         None => plan(view, nodes.iter(), now),
     };
     if outcomes.is_empty() {

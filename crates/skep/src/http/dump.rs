@@ -116,10 +116,7 @@ fn is_secret(name: &str) -> bool {
     let name = lower.trim_end_matches('s');
     // Names and ids of secrets are no secrets, nor are public keys.
     let is_name = name.ends_with("name") || name.ends_with("id") || name.contains("public");
-    !is_name
-        && SECRET
-            .iter()
-            .any(|part| name.ends_with(part) || name == format!("{part}s"))
+    !is_name && SECRET.iter().any(|part| name.ends_with(part))
 }
 
 /// Each thread's name, what it waits for, and its stack in the kernel.
