@@ -1,0 +1,302 @@
+//! One swarm seen through Docker's command line and through skep's, called by the name `docker`:
+//! what they print, their complaints and their exit codes are the same to the letter, ages apart.
+
+#![allow(clippy::unwrap_used)] // helpers of tests panic as tests do
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use skep_testkit::{Cluster, Host, eventually, images};
+
+/// Questions that change nothing. `NAME` stands for things the test made.
+const QUESTIONS: &str = "
+node ls
+node ls -q
+node ls --filter role=worker
+node ls --format {{.Hostname}}:{{.Status}}:{{.Availability}}:{{.ManagerStatus}}:{{.TLSStatus}}:{{.EngineVersion}}
+node inspect self
+node inspect --pretty host2
+node inspect nothing
+node ps
+node ps host2 host3
+node ps --no-trunc --filter desired-state=running host2
+service ls
+service ls -q
+service ls --filter name=my-test
+service ls --format {{json .}}
+service ls --format json
+service ls --filter mode=global
+service ls --filter nonsense=1
+service ps my-test
+service ps -q my-test
+service ps --no-trunc my-test
+service ps nothing
+service ps --format {{.Name}}/{{.Node}}/{{.DesiredState}}/{{.Image}} my-test everywhere
+service inspect my-test
+service inspect --pretty my-test
+service inspect --pretty everywhere
+service inspect nothing
+service inspect --format {{json.Endpoint.VirtualIPs}} my-test
+service inspect --format {{.Spec.Name}}{{range.Endpoint.Ports}}-{{.PublishedPort}}{{end}} my-test
+network ls
+network ls --no-trunc
+network ls -q --filter driver=overlay
+network inspect ngx_net
+network inspect -v ngx_net
+network inspect ingress
+network inspect nothing
+secret ls
+secret inspect key
+secret inspect --pretty key
+config ls
+config inspect page
+config inspect --pretty page
+secret inspect nothing
+swarm join-token worker
+swarm join-token -q manager
+swarm join-token nobody
+swarm unlock-key
+swarm ca
+stack ls
+stack services shop
+stack ps shop
+stack ps nothing
+stack services nothing
+ps
+ps -a --no-trunc
+ps --format {{.Names}}
+ps --filter name=everywhere --format {{.Image}}:{{.Command}}:{{.Status}}
+images
+images --digests --no-trunc
+image inspect web:1
+history web:1
+inspect my-test
+inspect nothing
+volume ls
+volume inspect vol
+volume inspect nothing
+version
+info
+system df
+system df -v
+context ls
+port nothing
+top nothing
+logs nothing
+";
+
+/// What is refused, and how.
+const REFUSALS: &str = "
+service create
+service create --nonsense x
+service create --replicas 2 --mode global web:1
+service create --endpoint-mode dnsrr -p 81:80 web:1
+service create --constraint node.role=manager web:1
+service create --name my-test --no-resolve-image web:1
+service create --mount type=nonsense,target=/x web:1
+service create --limit-memory 1 --no-resolve-image web:1
+service create --publish nonsense web:1
+service create --restart-condition sometimes --no-resolve-image web:1
+service create --network nothing --no-resolve-image web:1
+service create --secret nothing --no-resolve-image web:1
+service update my-test nonsense
+service update --replicas nonsense my-test
+service update nothing
+service scale my-test
+service scale my-test=x
+service scale nothing=2
+service scale everywhere=2
+service rollback nothing
+service rollback everywhere
+service rm nothing
+service nonsense
+nonsense
+node rm host2
+node rm nothing
+node demote host1
+node promote nothing
+node update --availability sometimes host2
+node update --role nonsense host2
+network rm ngx_net
+network rm nothing
+network create -d nonsense x
+network create -d overlay --subnet nonsense x
+secret rm key
+secret create key /dev/null
+secret create
+config rm page
+config rm nothing
+swarm init
+swarm join --token SWMTKN-1-x-y 192.0.2.1:2377
+swarm join
+swarm leave
+swarm unlock
+swarm update --task-history-limit nonsense
+swarm init --availability sometimes
+volume create --driver nonsense vol2
+volume rm nothing
+stack deploy -c /nonexistent.yml shop
+stack deploy shop
+stack rm nothing
+run nothing-such:1
+run --memory nonsense web:1
+run --nonsense web:1
+run -d --name x -v nonsense:relative web:1
+rm nothing
+start nothing
+stop nothing
+kill nothing
+exec nothing true
+rmi nothing
+rmi web:1
+tag nothing x
+inspect --type nonsense x
+";
+
+const STACK: &str = r#"
+services:
+  front:
+    image: web:1
+    command: ["sleep", "100000"]
+    environment: [A=1]
+    deploy:
+      replicas: 2
+  back:
+    image: web:1
+    command: ["sleep", "100000"]
+    deploy:
+      placement:
+        constraints: [node.role == manager]
+"#;
+
+struct Seen {
+    cluster: Cluster,
+    /// The program under the name `docker`.
+    docker: PathBuf,
+}
+
+impl Seen {
+    fn manager(&self) -> &Host {
+        &self.cluster.hosts[0]
+    }
+
+    fn make(&self, line: &str) -> String {
+        let args: Vec<&str> = line.split(' ').collect();
+        self.manager().docker(&args).ok()
+    }
+
+    /// Both command lines' answers, as text.
+    fn both(&self, line: &str) -> (String, String) {
+        // A template has no spaces of its own, so that a line splits at them.
+        let line = line.replace("{{json.", "{{json .").replace("{{range.", "{{range .");
+        let args = split(&line);
+        let real = self.manager().docker(&args);
+        let mut command = self.manager().inside(&self.docker.to_string_lossy());
+        command
+            .args(&args)
+            .env("DOCKER_HOST", self.manager().docker_host())
+            .env("DOCKER_CONFIG", self.cluster.dir().join("config"))
+            .stdin(Stdio::null());
+        let ours = command.output().unwrap();
+        let text = |stdout: &str, stderr: &str, code: i32| {
+            normal(&format!("{stdout}--- stderr\n{stderr}--- exit code {code}\n"))
+        };
+        (
+            text(&real.stdout, &real.stderr, real.code),
+            text(
+                &String::from_utf8_lossy(&ours.stdout),
+                &String::from_utf8_lossy(&ours.stderr),
+                ours.status.code().unwrap_or(-1),
+            ),
+        )
+    }
+}
+
+/// Words of a line; a template is one word.
+fn split(line: &str) -> Vec<&str> {
+    let mut words: Vec<&str> = Vec::new();
+    let mut rest = line;
+    while !rest.is_empty() {
+        let mut depth = 0_i32;
+        let end = rest
+            .char_indices()
+            .find(|&(at, c)| {
+                depth += i32::from(rest[at..].starts_with("{{"));
+                depth -= i32::from(rest[at..].starts_with("}}"));
+                c == ' ' && depth <= 0
+            })
+            .map_or(rest.len(), |(at, _)| at);
+        words.push(&rest[..end]);
+        rest = rest[end..].trim_start();
+    }
+    words
+}
+
+/// Ages differ between two moments, and columns with them.
+fn normal(text: &str) -> String {
+    let age = regex::Regex::new(
+        r"(?i)(about an? \w+|less than a second|\d+ (seconds?|minutes?|hours?))( ago)?",
+    )
+    .unwrap();
+    let spaces = regex::Regex::new(r"[ ]{2,}").unwrap();
+    let moving = regex::Regex::new(r"(System Time|Goroutines|File Descriptors|Containers|Running|Stopped):? .*").unwrap();
+    let text = age.replace_all(text, "AGE");
+    let text = moving.replace_all(&text, "$1");
+    let text = spaces.replace_all(&text, "  ");
+    let lines: Vec<_> = text.lines().map(str::trim_end).collect();
+    lines.join("\n")
+}
+
+fn seen() -> Seen {
+    let cluster = Cluster::managers(1)
+        .workers(2)
+        .start(env!("CARGO_BIN_EXE_skep"))
+        .unwrap();
+    let docker = cluster.dir().join("docker");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_skep"), &docker).unwrap();
+    std::fs::create_dir_all(cluster.dir().join("config")).unwrap();
+    let archive = images::busybox().unwrap();
+    for host in &cluster.hosts {
+        let change = "CMD [\"sleep\", \"100000\"]";
+        let args = ["import", "-c", change, "-c", "EXPOSE 80", "-", "web:1"];
+        host.docker_with_input(&args, &archive).ok();
+    }
+    let seen = Seen { cluster, docker };
+    seen.make("network create -d overlay --subnet 10.10.19.0/24 --attachable ngx_net");
+    let files = seen.cluster.dir().to_owned();
+    std::fs::write(files.join("text"), "something").unwrap();
+    std::fs::write(files.join("stack.yml"), STACK).unwrap();
+    let text = files.join("text").display().to_string();
+    seen.make(&format!("secret create --label a=b key {text}"));
+    seen.make(&format!("config create --label a=b page {text}"));
+    seen.make("volume create --label a=b vol");
+    seen.make("service create -d --name my-test --replicas 3 --network ngx_net --no-resolve-image -p 8881:80 --secret key --config page --mount type=volume,src=vol,dst=/data --label l=1 --env E=1 --limit-memory 64M --reserve-cpu 0.01 --constraint node.role!=nothing --update-parallelism 2 web:1 sleep 100000");
+    seen.make("service create -d --name everywhere --mode global --no-resolve-image --endpoint-mode dnsrr --network ngx_net web:1");
+    let stack = files.join("stack.yml").display().to_string();
+    seen.make(&format!("stack deploy --detach --resolve-image never -c {stack} shop"));
+    for (service, count) in [("my-test", 3), ("everywhere", 3), ("shop_front", 2), ("shop_back", 1)] {
+        eventually(&format!("{service} runs"), || {
+            let line = format!("service ps {service} --filter desired-state=running --format {{{{.CurrentState}}}}");
+            let states = seen.make(&line);
+            let running = states.lines().filter(|s| s.starts_with("Running")).count();
+            if running == count { Ok(()) } else { Err(states) }
+        });
+    }
+    seen
+}
+
+#[test]
+fn both_command_lines_say_the_same() {
+    let seen = seen();
+    let mut differences = String::new();
+    let mut count = 0;
+    for line in QUESTIONS.lines().chain(REFUSALS.lines()).filter(|line| !line.is_empty()) {
+        let (real, ours) = seen.both(line);
+        if real != ours {
+            count += 1;
+            let _ = writeln!(differences, "===== {line}\n----- docker\n{real}\n----- skep\n{ours}");
+        }
+    }
+    assert!(count == 0, "{count} answers differ\n{differences}");
+}
