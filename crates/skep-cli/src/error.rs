@@ -67,6 +67,10 @@ impl CliError {
 
 impl From<std::io::Error> for CliError {
     fn from(error: std::io::Error) -> Self {
+        // Nobody reads any more: the shell tells nobody of it either.
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            return Self::silent(crate::BROKEN_PIPE);
+        }
         Self::new(error.to_string())
     }
 }

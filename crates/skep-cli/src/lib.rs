@@ -30,7 +30,7 @@ pub use context::Context;
 pub use error::CliError;
 
 /// Exit code of a program that SIGPIPE ended.
-const BROKEN_PIPE: i32 = 141;
+pub(crate) const BROKEN_PIPE: u8 = 141;
 
 /// Ends quietly where nobody reads on (`docker ps | head`): printing panics then, and there is nobody
 /// to tell.
@@ -42,7 +42,7 @@ fn end_on_broken_pipe() {
         if text.starts_with("failed printing to std") && text.contains("Broken pipe") {
             #[allow(clippy::exit, clippy::disallowed_methods)]
             // there is no way back from printing
-            std::process::exit(BROKEN_PIPE);
+            std::process::exit(i32::from(BROKEN_PIPE));
         }
         before(panic);
     }));

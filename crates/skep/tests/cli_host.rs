@@ -259,7 +259,7 @@ fn files_are_copied(bench: &Bench) {
     bench.says("docker exec {me} cat /tmp/there", "from the host\n");
     bench.good("docker exec {me} sh -c 'mkdir -p /d/sub; echo deep > /d/sub/f; ln -s f /d/sub/l'");
     bench.good("docker cp {me}:/d out && find out | sort && cat out/sub/f");
-    bench.good("docker cp out {me}:/e && docker exec {me} find /e");
+    bench.good("docker cp out {me}:/e && docker exec {me} ls -R /e");
     bench.good("docker cp {me}:/d/sub/f - | tar t");
     bench.good("tar c file | docker cp - {me}:/tmp && docker exec {me} cat /tmp/file");
     bench.bad("docker cp nofile {me}:/x", 1);

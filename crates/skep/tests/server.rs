@@ -229,7 +229,6 @@ async fn what_skep_does_not_do_is_refused_by_name() {
         ("POST", "/session"),
         ("POST", "/plugins/pull"),
         ("GET", "/containers/x/checkpoints"),
-        ("GET", "/images/search?term=x"),
     ] {
         let (status, answer) = world.ask(method, path, None).await;
         assert_eq!(status, 501, "{path}");

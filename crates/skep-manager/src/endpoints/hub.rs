@@ -58,7 +58,8 @@ impl Hub {
         hub.find_ingress();
         view.nodes().for_each(|node| hub.set_node(node));
         view.services().for_each(|service| hub.set_service(service));
-        view.tasks().for_each(|task| hub.set_task(task, now));
+        view.tasks().for_each(|task| hub.list_task(task));
+        view.tasks().for_each(|task| hub.watch_drain(task, now));
         hub
     }
 

@@ -11,6 +11,12 @@ use crate::endpoints::table::{is_leaving, is_present, task_endpoint, task_networ
 
 impl Hub {
     pub(super) fn set_task(&mut self, task: &Task, now: Instant) {
+        self.list_task(task);
+        self.watch_drain(task, now);
+    }
+
+    /// Puts the task in the tables of its networks.
+    pub(super) fn list_task(&mut self, task: &Task) {
         for network in task_networks(task) {
             let endpoint = self.endpoint_of(&self.view, task, network);
             let tasks = &mut self.tables.entry(network.to_owned()).or_default().tasks;
@@ -24,6 +30,10 @@ impl Hub {
             }
             self.set_need(&task.node_id, network, &task.id, is_present(task));
         }
+    }
+
+    /// Begins or forgets the task's way out. The tables must be whole: they say who is waited for.
+    pub(super) fn watch_drain(&mut self, task: &Task, now: Instant) {
         if is_present(task) && self.leaves(task) {
             self.start_drain(task, now);
         } else {
