@@ -18,8 +18,9 @@ use crate::seal::{Dek, DekSet};
 /// Bytes of a piece, about.
 pub(crate) const PIECE: usize = 1 << 20;
 
-/// Where a snapshot is made until it is whole.
-const UNFINISHED: &str = "snapshot.tmp";
+/// End of the name under which a snapshot is made until it is whole. Each has a name of its own: one
+/// made here and one that comes from the leader may be written at the same time.
+const UNFINISHED: &str = ".tmp";
 
 /// Writes a snapshot; when this returns it is durable. `fill` hands over the pieces.
 pub(crate) fn write(
@@ -30,8 +31,10 @@ pub(crate) fn write(
     fill: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<(), LogError>) -> Result<(), LogError>,
 ) -> Result<(), LogError> {
     let seal = Seal::new(key.clone(), salt);
-    let failed = |action| disk_error(disk.as_ref(), action, UNFINISHED);
-    let mut file = disk.create(UNFINISHED).map_err(failed("create"))?;
+    let name = name_of(metadata.index(), metadata.term());
+    let unfinished = format!("{name}{UNFINISHED}");
+    let failed = |action| disk_error(disk.as_ref(), action, &unfinished);
+    let mut file = disk.create(&unfinished).map_err(failed("create"))?;
     let header = seal.header(FileKind::Snapshot, metadata.index());
     let mut at = header.len() as u64;
     let mut number = 0;
@@ -48,8 +51,7 @@ pub(crate) fn write(
     fill(&mut |piece| if piece.is_empty() { Ok(()) } else { put(piece) })?;
     put(&[])?;
     file.sync().map_err(failed("sync"))?;
-    let name = name_of(metadata.index(), metadata.term());
-    disk.rename(UNFINISHED, &name).map_err(failed("rename"))?;
+    disk.rename(&unfinished, &name).map_err(failed("rename"))?;
     disk.sync_names().map_err(failed("sync the directory of"))
 }
 
@@ -85,6 +87,16 @@ pub(crate) fn read(
         return Err(corrupt(&path, end, "it is cut off"));
     }
     Ok((metadata, data))
+}
+
+/// Removes what a crash left half written. For the start, when nothing is being written.
+pub(crate) fn remove_unfinished(disk: &Arc<dyn Disk>) -> Result<(), LogError> {
+    let names = disk.list().map_err(disk_error(disk.as_ref(), "list", ""))?;
+    for name in names.iter().filter(|name| name.ends_with(UNFINISHED)) {
+        disk.remove(name)
+            .map_err(disk_error(disk.as_ref(), "remove", name))?;
+    }
+    Ok(())
 }
 
 /// Index and term of the newest snapshot there.

@@ -122,6 +122,7 @@ fn restart(config: &RaftConfig, log: Log, recovered: Recovered) -> Result<Opened
             identity.node_id
         )));
     }
+    snapshot_file::remove_unfinished(&disk)?;
     let newest = snapshot_file::newest(&disk)?;
     let marked = recovered
         .snapshot
