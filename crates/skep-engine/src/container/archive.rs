@@ -308,8 +308,15 @@ fn unpack(
     options: ArchivePutOptions,
     owner: Option<(u32, u32)>,
 ) -> Result<()> {
-    let bad =
-        |error: std::io::Error| EngineError::invalid(format!("Error processing tar file: {error}"));
+    let bad = |error: std::io::Error| {
+        // What goes wrong is told by the cause; what is above it only names the file.
+        let mut text = format!("Error processing tar file: {error}");
+        let causes = std::iter::successors(std::error::Error::source(&error), |it| it.source());
+        if let Some(cause) = causes.last() {
+            text += &format!(": {cause}");
+        }
+        EngineError::invalid(text)
+    };
     let mut body = body;
     let mut archive = tar::Archive::new(decompressed(&mut body).map_err(bad)?);
     archive.set_preserve_permissions(true);

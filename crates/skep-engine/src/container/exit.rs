@@ -8,7 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use skep_runtime::shim::ExitRecord;
 use tokio_util::sync::CancellationToken;
 
-use super::{Container, restart, seconds_between};
+use super::{Container, restart, seconds_between, shared_memory};
 use crate::core::Core;
 use crate::engine::RemoveOptions;
 
@@ -40,6 +40,7 @@ impl Core {
         // Secrets do not outlive the run; the rest of the bundle goes with the next start or with the
         // container, so that nothing is missing when a start follows at once.
         self.files.forget(&container.id);
+        shared_memory::unmount(&container.bundle);
         let attributes = BTreeMap::from([
             ("exitCode".to_owned(), exit.code.to_string()),
             (

@@ -37,6 +37,7 @@ mod rename;
 mod restart;
 mod restore;
 mod rootfs;
+mod shared_memory;
 mod shim;
 mod shutdown;
 mod signal;

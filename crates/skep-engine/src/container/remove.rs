@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use skep_objects::ErrorKind;
 
-use super::{Container, mounts, signal};
+use super::{Container, mounts, shared_memory, signal};
 use crate::core::Core;
 use crate::engine::RemoveOptions;
 use crate::error::{EngineError, Result};
@@ -138,7 +138,7 @@ fn remove_dirs(dir: &Path, bundle: &Path) -> Result<()> {
         }
         _ => Ok(()),
     };
-    gone(bundle, std::fs::remove_dir_all(bundle))?;
+    gone(bundle, shared_memory::remove_bundle(bundle))?;
     if let Ok(entries) = std::fs::read_dir(dir) {
         for entry in entries
             .flatten()

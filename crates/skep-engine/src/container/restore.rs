@@ -8,7 +8,7 @@ use skep_runtime::shim::{Found, ShimState};
 use tokio_util::sync::CancellationToken;
 
 use super::record::{Record, RunState};
-use super::{Container, monitor, restart};
+use super::{Container, monitor, restart, shared_memory};
 use crate::core::Core;
 use crate::engine::RemoveOptions;
 use crate::error::{EngineError, Result};
@@ -90,7 +90,7 @@ impl Core {
                 if let Err(error) = skep_runtime::shim::recover(&path) {
                     tracing::debug!(bundle = %path.display(), %error, "bundle of no container");
                 }
-                let _ = std::fs::remove_dir_all(&path);
+                let _ = shared_memory::remove_bundle(&path);
             }
         }
     }
@@ -147,7 +147,7 @@ impl Core {
         // A container that was created and not let go belongs to a start that the daemon did not survive.
         if shim.as_ref().is_none_or(|shim| shim.started_at.is_none()) {
             super::start::abandon(&container.bundle).await;
-            let _ = std::fs::remove_dir_all(&container.bundle);
+            let _ = shared_memory::remove_bundle(&container.bundle);
             self.leave_network(
                 &container.id,
                 &RunState {

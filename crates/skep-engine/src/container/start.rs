@@ -20,7 +20,7 @@ use super::endpoints::NetworkPlan;
 use super::layered::Layered;
 use super::record::{Record, RunState};
 use super::shim::{Talk, TalkError};
-use super::{Container, etc_files, oci};
+use super::{Container, etc_files, oci, shared_memory};
 use crate::core::Core;
 use crate::engine::InMemoryFile;
 use crate::error::{EngineError, Result};
@@ -163,7 +163,7 @@ impl Core {
         };
         if result.is_err() {
             self.leave_network(&record.id, &state).await;
-            let _ = std::fs::remove_dir_all(&container.bundle);
+            let _ = shared_memory::remove_bundle(&container.bundle);
             self.files.forget(&record.id);
         }
         result
@@ -514,14 +514,10 @@ impl Preparation {
 
     /// The directory behind `/dev/shm` where it is shared; a private one is mounted by the runtime.
     fn shared_memory(&self) -> Result<Option<PathBuf>> {
-        use std::os::unix::fs::PermissionsExt;
         let mode = &self.record.host_config.ipc_mode;
         if mode == "shareable" {
-            let dir = self.container.bundle.join("shm");
-            std::fs::create_dir(&dir).map_err(EngineError::io("create", &dir))?;
-            let open = std::fs::Permissions::from_mode(0o1777);
-            std::fs::set_permissions(&dir, open).map_err(EngineError::io("chmod", &dir))?;
-            return Ok(Some(dir));
+            let size = self.record.host_config.shm_size;
+            return shared_memory::mount(&self.container.bundle, size).map(Some);
         }
         let Some(other) = oci::shared(mode) else {
             return Ok(None);
@@ -533,13 +529,13 @@ impl Preparation {
                 other.id
             )));
         }
-        Ok(Some(other.bundle.join("shm")))
+        Ok(Some(shared_memory::place(&other.bundle)))
     }
 }
 
 /// An empty bundle directory: nothing of an earlier run may be taken for this one's.
 fn fresh_bundle(bundle: &Path) -> Result<()> {
-    match std::fs::remove_dir_all(bundle) {
+    match shared_memory::remove_bundle(bundle) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             return Err(EngineError::io("remove", bundle)(error));
         }

@@ -8,7 +8,7 @@ use futures::{Stream, StreamExt, TryStreamExt};
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, Limited, StreamBody};
-use hyper::body::{Frame, Incoming};
+use hyper::body::Frame;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use skep_objects::api::decode;
@@ -17,6 +17,7 @@ use tokio::io::AsyncRead;
 use super::Api;
 use super::error::{ApiError, Result};
 use super::query::Query;
+use super::upload::Upload;
 use super::version::ApiVersion;
 
 /// The body of an answer: bytes at hand or a stream.
@@ -37,7 +38,7 @@ pub struct Call {
     /// The query string.
     pub query: Query,
     /// The request itself.
-    pub request: Request<Incoming>,
+    pub request: Request<Upload>,
 }
 
 impl Call {

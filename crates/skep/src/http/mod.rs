@@ -16,6 +16,7 @@ pub mod membership;
 pub mod query;
 pub mod server;
 pub mod system;
+pub mod upload;
 pub mod version;
 
 mod attach;
@@ -34,7 +35,6 @@ mod websocket;
 use std::sync::Arc;
 
 use http::{Method, Request, StatusCode, header::HeaderValue};
-use hyper::body::Incoming;
 
 use call::{Call, Response};
 use error::ApiError;
@@ -51,7 +51,7 @@ pub struct Api {
 }
 
 /// Answers one request.
-pub async fn serve(api: Arc<Api>, request: Request<Incoming>) -> Response {
+pub async fn serve(api: Arc<Api>, request: Request<upload::Upload>) -> Response {
     let path = request.uri().path().to_owned();
     let query = query::Query::parse(request.uri().query().unwrap_or_default());
     if request.method() == Method::OPTIONS {

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::call::{self, Response};
 use super::error::ApiError;
+use super::upload::Upload;
 use super::{Api, legacy};
 
 /// How long an answer under way may take once the daemon ends. Streams have no end of their own.
@@ -65,6 +66,9 @@ pub async fn connection<I>(
         if let Some(local) = &local {
             request.extensions_mut().insert(local.clone());
         }
+        let (head, body) = request.into_parts();
+        let body = Upload::new(body, &head.headers);
+        let request = Request::from_parts(head, body);
         async move { Ok::<_, Infallible>(whole(api, request).await) }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -91,7 +95,7 @@ pub async fn connection<I>(
 
 /// Answers a request to the end, even when the client goes away meanwhile: what was begun to be
 /// created or stopped must not be left half done.
-async fn whole(api: Arc<Api>, request: Request<Incoming>) -> Response {
+async fn whole(api: Arc<Api>, request: Request<Upload>) -> Response {
     if request.method() == Method::GET || request.method() == Method::HEAD {
         return super::serve(api, request).await;
     }

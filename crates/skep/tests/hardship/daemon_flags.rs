@@ -156,7 +156,13 @@ fn settings_of_the_daemon_reach_containers() {
     );
     assert!(says("cat /proc/1/limits").contains("123                  456"));
     assert!(says("cat /etc/resolv.conf").contains("192.0.2.1"));
-    assert!(says("busybox df -k /dev/shm").contains("8192"));
+    let shm = says("busybox df -k /dev/shm");
+    assert!(shm.contains(" 8192 "), "{shm}");
+    // Who joins sees the same memory, and nothing of it is left behind.
+    run(host, "guest", json!({"IpcMode": "container:set"}));
+    says("echo word > /dev/shm/note");
+    let told = host.docker(&["exec", "guest", "cat", "/dev/shm/note"]);
+    assert_eq!(told.ok(), "word");
     let shown = ask(host, "GET", "/containers/set/json", None, 200);
     assert_eq!(shown["HostConfig"]["IpcMode"], "shareable");
     assert_eq!(shown["HostConfig"]["CgroupnsMode"], "host");
@@ -164,7 +170,11 @@ fn settings_of_the_daemon_reach_containers() {
         shown["NetworkSettings"]["Ports"]["80/tcp"][0]["HostIp"],
         "127.0.0.1"
     );
+    ask(host, "POST", "/containers/set/restart?t=0", None, 204);
+    assert_eq!(says("ls /dev/shm"), "", "a new run has new memory");
+    ask(host, "DELETE", "/containers/guest?force=1", None, 204);
     ask(host, "DELETE", "/containers/set?force=1", None, 204);
+    crate::assert_no_leaks(&mut lab);
 }
 
 #[test]

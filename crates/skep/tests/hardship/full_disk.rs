@@ -57,6 +57,11 @@ fn a_full_disk_refuses_clearly_and_is_recovered_from() {
         format!("{}{}", said.stdout, said.stderr).contains(NO_ROOM),
         "{said:?}"
     );
+    let said = host.docker_with_input(&["cp", "-", "idle:/tmp"], &big);
+    assert!(said.stderr.contains(NO_ROOM), "{said:?}");
+    // What is refused before anything of it is read.
+    let answer = host.upload("/images/create?fromSrc=-&repo=BIG", &big);
+    assert_eq!(answer.unwrap().status, 400);
     assert_eq!(
         state(host, "talker")["Status"],
         "running",

@@ -67,8 +67,15 @@ fn state(host: &Host, id: &str) -> Value {
 #[track_caller]
 fn assert_no_leaks(lab: &mut Lab) {
     lab.hosts[0].stop();
-    let leaks = lab.leaks();
-    assert!(leaks.is_empty(), "{leaks:#?}");
+    // Namespaces of the network are taken apart by the kernel, and not at once.
+    skep_testkit::eventually("nothing is left", || {
+        let leaks = lab.leaks();
+        if leaks.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("{leaks:#?}"))
+        }
+    });
 }
 
 /// All that is in a host's directories, by path below them.
