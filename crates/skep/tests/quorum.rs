@@ -138,6 +138,8 @@ impl Site {
         let leader = self.leader(self.writer.via.load(Ordering::Relaxed));
         let other = (leader + 1) % 3;
         self.writer.via.store(other, Ordering::Relaxed);
+        // Nor does it wait for an answer of the one before, which may be about to stand still.
+        self.writes(2, "by another manager");
         (leader, other)
     }
 

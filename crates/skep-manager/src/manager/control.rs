@@ -8,7 +8,7 @@ use std::{
 
 use skep_objects::swarmkit::*;
 use skep_rpc::{
-    Leader, LeaderLink,
+    Leader,
     swarmkit::{control_client::ControlClient, control_server::Control},
 };
 use skep_store::CommitError;
@@ -69,6 +69,20 @@ fn was_not_taken(status: &Status) -> bool {
             || status.message().contains("Connection refused"))
 }
 
+/// Of a call that a leader did not answer before there was another: reads are made again, of
+/// writes it is unknown what came.
+fn unanswered(method: &str) -> Status {
+    let is_read = ["get_", "list_"]
+        .iter()
+        .any(|prefix| method.starts_with(prefix));
+    let error = if is_read {
+        CommitError::NotLeader
+    } else {
+        CommitError::LeadershipLost
+    };
+    Status::unavailable(error.to_string())
+}
+
 macro_rules! forward {
     ($($method:ident($request:ident) -> $response:ident;)*) => {
         #[tonic::async_trait]
@@ -81,8 +95,8 @@ macro_rules! forward {
                 let message = request.into_inner();
                 let mut failed = false;
                 for tries_left in (0..TRIES).rev() {
-                    let leader = match self.quorum.leader(failed).await {
-                        Ok(leader) => leader,
+                    let (raft_id, leader) = match self.quorum.leader_by_id(failed).await {
+                        Ok(found) => found,
                         // Who the nodes are must be readable most when the quorum is lost.
                         Err(_) if WITHOUT_LEADER.contains(&stringify!($method)) => {
                             return self.here.$method(Request::new(message)).await;
@@ -94,7 +108,12 @@ macro_rules! forward {
                         Leader::Remote(channel) => {
                             let mut client = ControlClient::new(channel)
                                 .max_decoding_message_size(usize::MAX);
-                            client.$method(Request::new(message.clone())).await
+                            tokio::select! {
+                                answer = client.$method(Request::new(message.clone())) => answer,
+                                () = self.quorum.deposed(raft_id) => {
+                                    Err(unanswered(stringify!($method)))
+                                }
+                            }
                         }
                     };
                     match answer {

@@ -14,10 +14,19 @@ use super::missing::{Manager, diagnosis};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The same once a call has waited in vain: the quorum is lost, and users want to hear so.
 const NO_PATIENCE: Duration = Duration::from_millis(200);
+/// How long answers of a leader that leads no more are waited for.
+const LAST_ANSWER: Duration = Duration::from_secs(1);
 
 #[tonic::async_trait]
 impl LeaderLink for Quorum {
     async fn leader(&self, failed: bool) -> Result<Leader, Status> {
+        self.leader_by_id(failed).await.map(|(_, leader)| leader)
+    }
+}
+
+impl Quorum {
+    /// The way to the leader, as [`LeaderLink::leader`] says, and its raft id.
+    pub(crate) async fn leader_by_id(&self, failed: bool) -> Result<(u64, Leader), Status> {
         if failed {
             self.forget_leader_channel();
         }
@@ -32,13 +41,25 @@ impl LeaderLink for Quorum {
         let found = tokio::time::timeout(patience, self.find_leader(node)).await;
         self.set_leaderless(found.is_err());
         match found {
-            Ok(Some(Found::Here)) => Ok(Leader::Local),
-            Ok(Some(Found::There(raft_id, addr))) => {
-                Ok(Leader::Remote(self.leader_channel(raft_id, &addr)?))
-            }
+            Ok(Some(Found::Here)) => Ok((node.status().borrow().raft_id, Leader::Local)),
+            Ok(Some(Found::There(raft_id, addr))) => Ok((
+                raft_id,
+                Leader::Remote(self.leader_channel(raft_id, &addr)?),
+            )),
             Ok(None) => Err(no_leader("this manager is stopped")),
             Err(_) => Err(no_leader(&self.diagnosis(node))),
         }
+    }
+
+    /// Returns when a manager leads no more, as far as this one knows, and has had time to answer
+    /// what it was asked. One that stands still never does, and its connections stay open.
+    pub(crate) async fn deposed(&self, raft_id: u64) {
+        let Some(node) = self.node() else { return };
+        let mut status = node.status();
+        let changed = status.wait_for(|status| status.leader != Some(raft_id));
+        // An end of the member deposes too.
+        let _ = changed.await;
+        tokio::time::sleep(LAST_ANSWER).await;
     }
 }
 

@@ -36,7 +36,7 @@ impl SwarmHost for EngineHost {
     fn is_own_interface(&self, name: &str) -> bool {
         name == self.bridge
             || ["docker0", "docker_gwbridge"].contains(&name)
-            || ["br-", "veth", "vx-", "sk"]
+            || ["br-", "veth", "ing-", "wg-", "vx-", "sk"]
                 .iter()
                 .any(|prefix| name.starts_with(prefix))
     }

@@ -171,6 +171,7 @@ impl SwarmNode {
         if !request.advertise_addr.is_empty() {
             let listen = settings.listen_addr;
             settings.advertise_addr = addresses.advertise(&request.advertise_addr, None, listen)?;
+            settings.advertise_interface = addresses.interface_of(settings.advertise_addr.ip());
         }
         if let Standing::Locked = &*self.standing() {
             return Err(SwarmError::Locked);

@@ -13,6 +13,7 @@ use skep_rpc::identity::{
     RootBundle, SigningRoot,
 };
 use time::{Duration, OffsetDateTime};
+use tracing::warn;
 
 use super::SwarmConfig;
 use super::address::{Addresses, host_addresses, with_default_port};
@@ -40,14 +41,18 @@ pub(super) fn addresses(config: &SwarmConfig) -> Result<Addresses, SwarmError> {
 /// Where a node is that was started again: its host may have another address by now. When there is
 /// no telling which, it keeps the one it had.
 pub(super) fn moved(config: &SwarmConfig, settings: &Settings) -> Option<SocketAddr> {
-    let addresses = addresses(config).ok()?;
-    if !settings.advertises_own || addresses.has(settings.advertise_addr.ip()) {
-        return None;
-    }
+    let before = settings.advertise_addr;
+    let interface = settings.advertise_interface.as_deref()?;
     let default = config.default_advertise_addr.as_deref();
-    let listen = SocketAddr::new(settings.listen_addr.ip(), settings.advertise_addr.port());
-    let now = addresses.advertise("", default, listen).ok()?;
-    (now != settings.advertise_addr).then_some(now)
+    let found =
+        addresses(config).and_then(|addresses| Ok(addresses.moved(before, interface, default)?));
+    match found {
+        Ok(now) => (now != before).then_some(now),
+        Err(error) => {
+            warn!(%before, %error, "this host has lost its address, and there is no telling the new one");
+            None
+        }
+    }
 }
 
 /// A swarm to be made.
@@ -65,7 +70,7 @@ pub(super) fn init(config: &SwarmConfig, request: &InitRequest) -> Result<Init, 
     let default = config.default_advertise_addr.as_deref();
     let advertise = addresses.advertise(&request.advertise_addr, default, listen)?;
     let mut settings = Settings::new(listen, advertise);
-    settings.advertises_own = addresses.has(advertise.ip());
+    settings.advertise_interface = addresses.interface_of(advertise.ip());
     settings.data_path_addr = addresses.data_path(&request.data_path_addr)?;
     if request.data_path_port != 0 && !DATA_PATH_PORTS.contains(&request.data_path_port) {
         return Err(invalid(
@@ -163,7 +168,7 @@ pub(super) fn join(config: &SwarmConfig, request: &JoinRequest) -> Result<Settin
         _ => addresses.advertise(told, default, listen)?,
     };
     let mut settings = Settings::new(listen, advertise);
-    settings.advertises_own = addresses.has(advertise.ip());
+    settings.advertise_interface = addresses.interface_of(advertise.ip());
     settings.data_path_addr = addresses.data_path(&request.data_path_addr)?;
     settings.joining = Some(Joining {
         remotes,

@@ -47,10 +47,10 @@ pub struct Settings {
     pub listen_addr: SocketAddr,
     /// Where others reach it.
     pub advertise_addr: SocketAddr,
-    /// Whether that was an address of this host itself. If so, and it is no more, the host has
-    /// moved; otherwise somebody translates it.
+    /// The interface of this host that had that address. If it has it no more, the host has moved;
+    /// none where somebody translates it.
     #[serde(default)]
-    pub advertises_own: bool,
+    pub advertise_interface: Option<String>,
     /// Where overlay traffic goes, if elsewhere.
     pub data_path_addr: Option<IpAddr>,
     /// A join that goes on.
@@ -66,7 +66,7 @@ impl Settings {
         Self {
             listen_addr,
             advertise_addr,
-            advertises_own: false,
+            advertise_interface: None,
             data_path_addr: None,
             joining: None,
             manager_join_addr: None,
@@ -204,7 +204,7 @@ mod tests {
         let settings = Settings {
             listen_addr: "0.0.0.0:2377".parse().unwrap(),
             advertise_addr: "10.1.1.1:2377".parse().unwrap(),
-            advertises_own: true,
+            advertise_interface: Some("eth0".into()),
             data_path_addr: None,
             joining: Some(Joining {
                 remotes: vec!["10.1.1.2:2377".into()],

@@ -79,9 +79,31 @@ impl Addresses {
         Self { all }
     }
 
-    /// Whether this host has the address.
-    pub fn has(&self, ip: IpAddr) -> bool {
-        self.all.iter().any(|address| address.ip == ip)
+    /// The interface of this host that has the address, if one has.
+    pub fn interface_of(&self, ip: IpAddr) -> Option<String> {
+        let owner = self.all.iter().find(|address| address.ip == ip)?;
+        Some(owner.interface.clone())
+    }
+
+    /// What to advertise after `before`, which `interface` had: itself while any interface has it,
+    /// then the default, the interface's address, or the system's only one.
+    pub fn moved(
+        &self,
+        before: SocketAddr,
+        interface: &str,
+        default: Option<&str>,
+    ) -> Result<SocketAddr, AddressError> {
+        if self.interface_of(before.ip()).is_some() {
+            return Ok(before);
+        }
+        let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, before.port()));
+        if default.is_some_and(|default| !default.is_empty()) {
+            return self.advertise("", default, any);
+        }
+        match self.of_interface(interface) {
+            Ok(ip) => Ok(SocketAddr::new(ip, before.port())),
+            Err(_) => self.advertise("", None, any),
+        }
     }
 
     /// Where a manager listens: `0.0.0.0:2377`, an address or an interface.

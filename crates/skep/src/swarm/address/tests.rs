@@ -97,6 +97,29 @@ fn what_is_listened_on_is_advertised_unless_it_is_all() {
 }
 
 #[test]
+fn a_host_that_moved_advertises_what_its_interface_has_now() {
+    let check = |now: &[(&str, &str)], default: Option<&str>, expect: &str| {
+        let before = "10.1.1.5:4000".parse().unwrap();
+        let got = match host(now).moved(before, "eth0", default) {
+            Ok(address) => address.to_string(),
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(got, expect, "{now:?}");
+    };
+    let (eth0, eth1) = (("eth0", "10.9.9.5"), ("eth1", "10.2.2.5"));
+    check(&[("eth1", "10.1.1.5"), eth0], None, "10.1.1.5:4000");
+    check(&[eth1, eth0], None, "10.9.9.5:4000");
+    check(&[eth1, eth0], Some("eth1"), "10.2.2.5:4000");
+    check(&[("eth1", "10.2.2.5")], None, "10.2.2.5:4000");
+    check(
+        &[eth1, ("eth2", "10.3.3.5")],
+        None,
+        "could not choose an IP address to advertise since this system has multiple addresses on \
+         different interfaces (10.2.2.5 on eth1 and 10.3.3.5 on eth2)",
+    );
+}
+
+#[test]
 fn a_data_path_has_no_port() {
     assert_eq!(simple().data_path("").unwrap(), None);
     assert_eq!(
