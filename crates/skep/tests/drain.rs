@@ -227,7 +227,8 @@ fn lose_a_node(site: &mut Site, load: &mut Load) {
             .all(|h| nodes.iter().any(|n| n == h))
     });
     load.stop();
-    assert!(load.failures().is_empty());
+    let failures = load.failures();
+    assert!(failures.is_empty(), "late: {failures:#?}");
     // Whom the lost node itself was asked for is lost with it.
     let mut load = Load::new();
     let (inside, vip) = (site.inside(), site.vip("web"));
