@@ -18,6 +18,10 @@ const PACKAGES: [(&str, &str); 3] = [
     ("skep.v1", "skep_v1"),
 ];
 
+/// Messages that many objects hold alike. `Shared` before the name is their second name, which is
+/// `Shared<...>` here.
+const SHARED: [&str; 5] = ["Annotations", "Driver", "Endpoint", "Network", "TaskSpec"];
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
     let root = Path::new("proto");
@@ -40,7 +44,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             .out_dir(&dir)
             .btree_map(["."])
             .skip_debug(SECRET)
-            .bytes([".raftpb.Entry.Data", ".raftpb.Snapshot.data"]);
+            .bytes([".raftpb.Entry.Data", ".raftpb.Snapshot.data"])
+            .boxed(".docker.swarmkit.v1.TaskStatus.port_status");
+        for name in SHARED {
+            config.extern_path(
+                format!(".docker.swarmkit.v1.Shared{name}"),
+                format!("crate::Shared<crate::swarmkit::{name}>"),
+            );
+        }
         for (other, module) in PACKAGES.iter().filter(|(other, _)| *other != package) {
             config.extern_path(format!(".{other}"), format!("crate::{module}"));
         }

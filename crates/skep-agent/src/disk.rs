@@ -223,16 +223,19 @@ mod tests {
     fn task(id: &str) -> Task {
         Task {
             id: id.into(),
-            spec: Some(TaskSpec {
-                runtime: Some(Runtime::Container(ContainerSpec {
-                    image: "web".into(),
-                    pull_options: Some(PullOptions {
-                        registry_auth: "hunter2".into(),
-                    }),
+            spec: Some(
+                TaskSpec {
+                    runtime: Some(Runtime::Container(ContainerSpec {
+                        image: "web".into(),
+                        pull_options: Some(PullOptions {
+                            registry_auth: "hunter2".into(),
+                        }),
+                        ..Default::default()
+                    })),
                     ..Default::default()
-                })),
-                ..Default::default()
-            }),
+                }
+                .into(),
+            ),
             status: Some(TaskStatus {
                 state: TaskState::Running.into(),
                 ..Default::default()

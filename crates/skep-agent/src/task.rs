@@ -276,8 +276,8 @@ impl Life {
                 }
                 status.runtime_status = Some(WireRuntimeStatus::Container(container));
             }
-            if seen.ports.is_some() {
-                status.port_status = seen.ports;
+            if let Some(ports) = seen.ports {
+                status.port_status = Some(Box::new(ports));
             }
         }
         status.timestamp = Some(timestamp(SystemTime::now()));

@@ -222,10 +222,13 @@ async fn a_task_waits_for_its_secret() {
         resource_id: "s1".into(),
         ..Default::default()
     };
-    with_secret.spec = Some(TaskSpec {
-        resource_references: vec![reference],
-        ..Default::default()
-    });
+    with_secret.spec = Some(
+        TaskSpec {
+            resource_references: vec![reference],
+            ..Default::default()
+        }
+        .into(),
+    );
     let secret = Secret {
         id: "s1".into(),
         ..Default::default()

@@ -160,7 +160,7 @@ fn service(number: usize, replicas: u64) -> Service {
                 ..Default::default()
             }),
             mode: Some(Mode::Replicated(ReplicatedService { replicas })),
-            task: Some(task_spec()),
+            task: Some(task_spec().into()),
             ..Default::default()
         }),
         ..Default::default()

@@ -3,6 +3,7 @@
 //! - [`swarmkit`]: SwarmKit's messages (`docker.swarmkit.v1`), which are skep's domain objects too.
 //! - [`raftpb`]: raft's messages, as etcd sends them.
 //! - [`skep_v1`]: what skep nodes say to each other beyond SwarmKit's protocol.
+//! - [`Shared`]: parts of messages that many objects hold alike.
 //! - [`ids`], [`timestamp`], [`task_state`]: small facts about those messages.
 //! - [`template`]: placeholders in specs and configs.
 //! - [`ErrorKind`]: what sort of failure an error is.
@@ -14,11 +15,13 @@ pub mod error_kind;
 pub mod extras;
 pub mod ids;
 mod secrecy;
+mod shared;
 pub mod task_state;
 pub mod template;
 pub mod timestamp;
 
 pub use error_kind::ErrorKind;
+pub use shared::Shared;
 
 pub mod reference;
 

@@ -149,7 +149,7 @@ fn service(id: String) -> Service {
     });
     let spec = ServiceSpec {
         annotations,
-        task: Some(task_spec()),
+        task: Some(task_spec().into()),
         ..ServiceSpec::default()
     };
     Service {
@@ -178,7 +178,7 @@ fn task(n: usize) -> Task {
         service_id: format!("service{:018}", n % 100),
         node_id: format!("node{:021}", n % 1000),
         slot: n as u64,
-        spec: Some(task_spec()),
+        spec: Some(task_spec().into()),
         status: Some(TaskStatus {
             message: "started".into(),
             ..TaskStatus::default()

@@ -12,8 +12,9 @@ use skep_objects::swarmkit::{
 };
 
 use crate::event::Event;
-use crate::object::{Kind, Object};
+use crate::object::{Kind, Object, StoreObject};
 use crate::raft::Membership;
+use crate::share::Exemplars;
 use crate::table::Tables;
 use crate::view::View;
 
@@ -151,7 +152,7 @@ pub(crate) fn decode_request(data: &[u8], tables: &Tables) -> Result<Vec<Event>,
         if !removes && !writes {
             return Err(unknown(true));
         }
-        let event = event_of(removes, object_of(target), &tables);
+        let event = event_of(removes, object_of(target, &tables), &tables);
         if let Some(event) = event {
             event.apply(&mut tables);
             events.push(event);
@@ -172,19 +173,24 @@ fn event_of(removes: bool, object: Object, tables: &Tables) -> Option<Event> {
     }
 }
 
-fn object_of(target: store_action::Target) -> Object {
+/// The object of an action, sharing with the tables what it has in common with them.
+fn object_of(target: store_action::Target, tables: &Tables) -> Object {
     use store_action::Target;
+    fn shared<T: StoreObject>(mut object: T, tables: &Tables) -> Object {
+        object.share(tables);
+        Arc::new(object).into_object()
+    }
     match target {
-        Target::Node(object) => Arc::new(object).into(),
-        Target::Service(object) => Arc::new(object).into(),
-        Target::Task(object) => Arc::new(object).into(),
-        Target::Network(object) => Arc::new(object).into(),
-        Target::Cluster(object) => Arc::new(object).into(),
-        Target::Secret(object) => Arc::new(object).into(),
-        Target::Resource(object) => Arc::new(object).into(),
-        Target::Extension(object) => Arc::new(object).into(),
-        Target::Config(object) => Arc::new(object).into(),
-        Target::Volume(object) => Arc::new(object).into(),
+        Target::Node(object) => shared(object, tables),
+        Target::Service(object) => shared(object, tables),
+        Target::Task(object) => shared(object, tables),
+        Target::Network(object) => shared(object, tables),
+        Target::Cluster(object) => shared(object, tables),
+        Target::Secret(object) => shared(object, tables),
+        Target::Resource(object) => shared(object, tables),
+        Target::Extension(object) => shared(object, tables),
+        Target::Config(object) => shared(object, tables),
+        Target::Volume(object) => shared(object, tables),
     }
 }
 
@@ -278,46 +284,21 @@ pub(crate) fn decode_snapshot(data: &[u8], index: u64) -> Result<(View, Membersh
     }
     let mut tables = Tables::default();
     let store = snapshot.store.unwrap_or_default();
-    store
-        .nodes
-        .into_iter()
-        .for_each(|object| tables.nodes.insert(Arc::new(object)));
-    store
-        .services
-        .into_iter()
-        .for_each(|object| tables.services.insert(Arc::new(object)));
-    store
-        .networks
-        .into_iter()
-        .for_each(|object| tables.networks.insert(Arc::new(object)));
-    store
-        .tasks
-        .into_iter()
-        .for_each(|object| tables.tasks.insert(Arc::new(object)));
-    store
-        .clusters
-        .into_iter()
-        .for_each(|object| tables.clusters.insert(Arc::new(object)));
-    store
-        .secrets
-        .into_iter()
-        .for_each(|object| tables.secrets.insert(Arc::new(object)));
-    store
-        .resources
-        .into_iter()
-        .for_each(|object| tables.resources.insert(Arc::new(object)));
-    store
-        .extensions
-        .into_iter()
-        .for_each(|object| tables.extensions.insert(Arc::new(object)));
-    store
-        .configs
-        .into_iter()
-        .for_each(|object| tables.configs.insert(Arc::new(object)));
-    store
-        .volumes
-        .into_iter()
-        .for_each(|object| tables.volumes.insert(Arc::new(object)));
+    // Networks and services before what shares with them.
+    insert_all(store.networks, &mut tables);
+    insert_all(store.services, &mut tables);
+    insert_all(store.nodes, &mut tables);
+    let mut exemplars = Exemplars::default();
+    for task in store.tasks {
+        let task = exemplars.shared(task, &tables);
+        tables.tasks.insert(task);
+    }
+    insert_all(store.clusters, &mut tables);
+    insert_all(store.secrets, &mut tables);
+    insert_all(store.resources, &mut tables);
+    insert_all(store.extensions, &mut tables);
+    insert_all(store.configs, &mut tables);
+    insert_all(store.volumes, &mut tables);
     let membership = snapshot.membership.unwrap_or_else(ClusterSnapshot::default);
     Ok((
         View {
@@ -326,4 +307,11 @@ pub(crate) fn decode_snapshot(data: &[u8], index: u64) -> Result<(View, Membersh
         },
         Membership::from_message(membership),
     ))
+}
+
+fn insert_all<T: StoreObject>(objects: Vec<T>, tables: &mut Tables) {
+    for mut object in objects {
+        object.share(tables);
+        T::table_mut(tables).insert(Arc::new(object));
+    }
 }

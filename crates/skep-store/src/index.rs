@@ -22,23 +22,19 @@ pub enum Key<S> {
     Slot(S, u64),
     /// Node that a task is assigned to.
     Node(S),
-    /// Desired state of a task.
-    DesiredState(i32),
     /// Role of a node.
     Role(i32),
     /// Membership of a node.
     Membership(i32),
-    /// Network that a service or task refers to.
+    /// Network that a service refers to.
     Network(S),
-    /// Secret that a service or task refers to.
+    /// Secret that a service refers to.
     Secret(S),
-    /// Config that a service or task refers to.
+    /// Config that a service refers to.
     Config(S),
-    /// Cluster volume that a task uses.
-    Volume(S),
     /// Group of a volume.
     Group(S),
-    /// Kind of a resource; runtime of a task or service that runs no container.
+    /// Kind of a resource; runtime of a service that runs no container.
     Kind(S),
     /// `key|value` of the annotations' own indices.
     Custom(S),
@@ -57,13 +53,11 @@ impl KeyRef<'_> {
             Key::Name(name) => Key::Name(own(name)),
             Key::Slot(service, slot) => Key::Slot(own(service), *slot),
             Key::Node(node) => Key::Node(own(node)),
-            Key::DesiredState(state) => Key::DesiredState(*state),
             Key::Role(role) => Key::Role(*role),
             Key::Membership(membership) => Key::Membership(*membership),
             Key::Network(id) => Key::Network(own(id)),
             Key::Secret(id) => Key::Secret(own(id)),
             Key::Config(id) => Key::Config(own(id)),
-            Key::Volume(id) => Key::Volume(own(id)),
             Key::Group(group) => Key::Group(own(group)),
             Key::Kind(kind) => Key::Kind(own(kind)),
             Key::Custom(pair) => Key::Custom(own(pair)),
@@ -116,7 +110,7 @@ fn custom_keys<'a>(
     }
 }
 
-/// Networks, secrets, configs and the runtime that a task's spec mentions.
+/// Networks, secrets, configs and the runtime that a service's tasks mention.
 fn spec_keys<'a>(spec: &'a TaskSpec, keys: &mut Vec<KeyRef<'a>>) {
     for network in &spec.networks {
         keys.push(Key::Network(network.target.as_str().into()));
@@ -169,6 +163,7 @@ impl Indexed for Service {
     }
 }
 
+/// Each entry costs every task its place: only what somebody asks for.
 impl Indexed for Task {
     fn keys<'a>(&'a self, keys: &mut Vec<KeyRef<'a>>) {
         if !self.service_id.is_empty() {
@@ -177,14 +172,7 @@ impl Indexed for Task {
         if !self.node_id.is_empty() {
             keys.push(Key::Node(self.node_id.as_str().into()));
         }
-        keys.push(Key::DesiredState(self.desired_state));
-        if let Some(spec) = &self.spec {
-            spec_keys(spec, keys);
-        }
-        for volume in &self.volumes {
-            keys.push(Key::Volume(volume.id.as_str().into()));
-        }
-        custom_keys(None, self.annotations.as_ref(), keys);
+        custom_keys(None, self.annotations.as_deref(), keys);
     }
 }
 

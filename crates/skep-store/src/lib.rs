@@ -42,6 +42,7 @@ mod metrics;
 mod object;
 pub mod raft;
 pub mod seal;
+mod share;
 mod state;
 mod store;
 mod table;

@@ -55,6 +55,7 @@ pub(crate) mod sealed {
         const UNIQUE_NAME: bool;
         fn set_meta(&mut self, meta: Meta);
         fn index_keys<'a>(&'a self, keys: &mut Vec<KeyRef<'a>>);
+        fn share(&mut self, tables: &Tables);
         fn needs_extension(&self) -> Option<&str>;
         fn table(tables: &Tables) -> &Table<Self>;
         fn table_mut(tables: &mut Tables) -> &mut Table<Self>;
@@ -148,6 +149,9 @@ macro_rules! objects {
                 fn index_keys<'a>(&'a self, keys: &mut Vec<KeyRef<'a>>) {
                     crate::index::Indexed::keys(self, keys);
                 }
+                fn share(&mut self, tables: &Tables) {
+                    crate::share::Share::share(self, tables);
+                }
                 fn needs_extension(&self) -> Option<&str> {
                     crate::index::Indexed::needs_extension(self)
                 }
@@ -166,7 +170,7 @@ objects! {
     Node, nodes, false, |node| node.description.as_ref().map(|about| about.hostname.as_str());
     Service, services, true, |service| named(service.spec.as_ref()?.annotations.as_ref());
     Network, networks, true, |network| named(network.spec.as_ref()?.annotations.as_ref());
-    Task, tasks, false, |task| named(task.annotations.as_ref());
+    Task, tasks, false, |task| named(task.annotations.as_deref());
     Cluster, clusters, true, |cluster| named(cluster.spec.as_ref()?.annotations.as_ref());
     Secret, secrets, true, |secret| named(secret.spec.as_ref()?.annotations.as_ref());
     Resource, resources, true, |resource| named(resource.annotations.as_ref());

@@ -105,6 +105,17 @@ impl<T: StoreObject + Stored> Table<T> {
             .filter_map(|(key, id)| Some((key, self.objects.get::<str>(id)?)))
     }
 
+    /// An object filed under a service, at this slot or near it.
+    pub(crate) fn near_in_service(&self, service: &str, slot: u64) -> Option<&Arc<T>> {
+        let of_service = |key: &OwnedKey| matches!(key, Key::Slot(s, _) if **s == *service);
+        let probe = (Key::Slot(service.into(), slot), FIRST.clone());
+        let (_, id) = [self.index.get_prev(&probe), self.index.get_next(&probe)]
+            .into_iter()
+            .flatten()
+            .find(|(key, _)| of_service(key))?;
+        self.objects.get::<str>(id)
+    }
+
     /// Files an object, over an older version of itself.
     pub(crate) fn insert(&mut self, object: Arc<T>) {
         let old = self

@@ -164,6 +164,7 @@ impl Tx {
                 kind: kind.to_owned(),
             });
         }
+        object.share(&self.view.tables);
         object.set_meta(stamp(created_at, self.version, self.now));
         let object = Arc::new(object);
         self.record(Event::Created(object.clone().into_object()));
@@ -256,6 +257,7 @@ impl Tx {
 
     fn replace<T: StoreObject>(&mut self, old: Arc<T>, mut new: T) -> Result<Arc<T>, TxError> {
         self.check_name(&new)?;
+        new.share(&self.view.tables);
         new.set_meta(stamp(old.created_at(), self.version, self.now));
         let new = Arc::new(new);
         let event = Event::Updated {

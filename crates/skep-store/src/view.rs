@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use skep_objects::swarmkit::{
-    Cluster, Config, Extension, Network, Node, NodeRole, Resource, Secret, Service, Task,
-    TaskState, Volume, node_spec,
+    Cluster, Config, Extension, Network, Node, NodeRole, Resource, Secret, Service, Task, Volume,
+    node_spec,
 };
 
 use crate::event::{self, Event};
@@ -214,51 +214,6 @@ impl View {
         self.tables.tasks.by_key(&Key::Node(node.into()))
     }
 
-    /// Tasks that should be in this state.
-    pub fn tasks_by_desired_state(&self, state: TaskState) -> impl Iterator<Item = &Arc<Task>> {
-        self.tables.tasks.by_key(&Key::DesiredState(state as i32))
-    }
-
-    /// Tasks that run no container: `attachment`, or the lower-cased kind of a generic runtime.
-    pub fn tasks_by_runtime<'a>(
-        &'a self,
-        runtime: &str,
-    ) -> impl Iterator<Item = &'a Arc<Task>> + use<'a> {
-        self.tables.tasks.by_key(&Key::Kind(folded(runtime)))
-    }
-
-    /// Tasks that use a cluster volume.
-    pub fn tasks_by_volume<'a>(
-        &'a self,
-        volume: &str,
-    ) -> impl Iterator<Item = &'a Arc<Task>> + use<'a> {
-        self.tables.tasks.by_key(&Key::Volume(volume.into()))
-    }
-
-    /// Tasks whose spec refers to a network.
-    pub fn tasks_by_network<'a>(
-        &'a self,
-        network: &str,
-    ) -> impl Iterator<Item = &'a Arc<Task>> + use<'a> {
-        self.tables.tasks.by_key(&Key::Network(network.into()))
-    }
-
-    /// Tasks whose spec refers to a secret.
-    pub fn tasks_by_secret<'a>(
-        &'a self,
-        secret: &str,
-    ) -> impl Iterator<Item = &'a Arc<Task>> + use<'a> {
-        self.tables.tasks.by_key(&Key::Secret(secret.into()))
-    }
-
-    /// Tasks whose spec refers to a config.
-    pub fn tasks_by_config<'a>(
-        &'a self,
-        config: &str,
-    ) -> impl Iterator<Item = &'a Arc<Task>> + use<'a> {
-        self.tables.tasks.by_key(&Key::Config(config.into()))
-    }
-
     /// Services whose spec refers to a network.
     pub fn services_by_network<'a>(
         &'a self,
@@ -283,7 +238,7 @@ impl View {
         self.tables.services.by_key(&Key::Config(config.into()))
     }
 
-    /// Services that run no container; see [`View::tasks_by_runtime`].
+    /// Services that run no container: `attachment`, or the lower-cased kind of a generic runtime.
     pub fn services_by_runtime<'a>(
         &'a self,
         runtime: &str,

@@ -182,10 +182,6 @@ async fn tasks_are_found_by_service_slot_node_and_state() {
     let view = store.view();
     assert_eq!(ids(view.tasks_by_node("n1")), ["t1"]);
     assert_eq!(ids(view.tasks_by_node("n2")), ["t2", "t3"]);
-    assert_eq!(
-        ids(view.tasks_by_desired_state(TaskState::Shutdown)),
-        ["t3"]
-    );
     write(&store, |tx| tx.remove_task("t2")).await;
     assert_eq!(ids(store.view().tasks_by_slot("a", 1)), ["t3"]);
 }
@@ -209,22 +205,57 @@ async fn references_are_found_from_the_other_side() {
         ..TaskSpec::default()
     };
     let mut web = service("s", "web");
-    web.spec.as_mut().unwrap().task = Some(spec.clone());
-    let web_task = Task {
-        spec: Some(spec),
-        ..task("t", "s", 1, "")
-    };
-    write(&store, |tx| {
-        tx.create_service(web)?;
-        tx.create_task(web_task)
-    })
-    .await;
+    web.spec.as_mut().unwrap().task = Some(spec.into());
+    write(&store, |tx| tx.create_service(web)).await;
     let view = store.view();
     assert_eq!(view.services_by_network("net").count(), 1);
     assert_eq!(view.services_by_secret("sec").count(), 1);
     assert_eq!(view.services_by_config("sec").count(), 0);
-    assert_eq!(ids(view.tasks_by_network("net")), ["t"]);
-    assert_eq!(ids(view.tasks_by_secret("sec")), ["t"]);
+}
+
+#[tokio::test]
+async fn tasks_share_the_spec_of_their_service() {
+    let store = Store::in_memory();
+    let spec = |image: &str| TaskSpec {
+        runtime: Some(task_spec::Runtime::Container(ContainerSpec {
+            image: image.into(),
+            ..ContainerSpec::default()
+        })),
+        ..TaskSpec::default()
+    };
+    let of = |id: &str, slot: u64, image: &str| Task {
+        spec: Some(spec(image).into()),
+        service_annotations: Some(named("web").unwrap().into()),
+        ..task(id, "s", slot, "")
+    };
+    let mut web = service("s", "web");
+    web.spec.as_mut().unwrap().task = Some(spec("new").into());
+    write(&store, |tx| {
+        tx.create_service(web)?;
+        tx.create_task(of("t1", 1, "new"))?;
+        tx.create_task(of("t2", 2, "new"))?;
+        tx.create_task(of("t3", 3, "old"))
+    })
+    .await;
+    write(&store, |tx| {
+        tx.edit_task("t2", |task| task.node_id = "n".into())
+    })
+    .await;
+    let view = store.view();
+    let service = view.service("s").unwrap().spec.clone().unwrap();
+    let task = |id: &str| view.task(id).unwrap();
+    let shares = |id: &str| {
+        task(id)
+            .spec
+            .as_ref()
+            .unwrap()
+            .is_same(service.task.as_ref().unwrap())
+    };
+    assert!(shares("t1") && shares("t2") && !shares("t3"));
+    assert_eq!(task("t3").spec.as_deref(), Some(&spec("old")));
+    let annotations = |id: &str| task(id).service_annotations.clone().unwrap();
+    assert!(annotations("t1").is_same(&annotations("t2")));
+    assert!(annotations("t1").is_same(&annotations("t3")));
 }
 
 #[tokio::test]

@@ -210,20 +210,21 @@ fn service(number: usize, replicas: u64) -> Service {
         env: vec!["LOG_LEVEL=info".into(), "DATABASE=db.internal:5432".into()],
         ..Default::default()
     };
+    let task = TaskSpec {
+        runtime: Some(Runtime::Container(container)),
+        networks: vec![NetworkAttachmentConfig {
+            target: "back".into(),
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
     Service {
         id: new_id(),
         spec_version: Some(Version::default()),
         spec: Some(ServiceSpec {
             annotations: named(&format!("service-{number}")),
             mode: Some(Mode::Replicated(ReplicatedService { replicas })),
-            task: Some(TaskSpec {
-                runtime: Some(Runtime::Container(container)),
-                networks: vec![NetworkAttachmentConfig {
-                    target: "back".into(),
-                    ..Default::default()
-                }],
-                ..Default::default()
-            }),
+            task: Some(task.into()),
             ..Default::default()
         }),
         ..Default::default()

@@ -144,7 +144,7 @@ pub fn messages() -> Vec<Vec<u8>> {
         id: "task".into(),
         service_id: "service".into(),
         slot: 3,
-        spec: Some(swarmkit::TaskSpec::default()),
+        spec: Some(swarmkit::TaskSpec::default().into()),
         status: Some(swarmkit::TaskStatus::default()),
         ..swarmkit::Task::default()
     };

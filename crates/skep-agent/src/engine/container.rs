@@ -219,7 +219,7 @@ fn host_config(task: &Task, spec: &ContainerSpec) -> Result<api::HostConfig, Tas
     }
     let driver = task
         .log_driver
-        .as_ref()
+        .as_deref()
         .or(task_spec.and_then(|s| s.log_driver.as_ref()));
     if let Some(driver) = driver {
         config.log_config = api::LogConfig {
@@ -356,7 +356,7 @@ fn overlay_networks(task: &Task) -> Vec<OverlayAttachment> {
             continue;
         };
         out.push(OverlayAttachment {
-            network: network.clone(),
+            network: Network::clone(network),
             addresses: attachment.addresses.clone(),
             aliases: attachment.aliases.clone(),
             driver_opts: attachment.driver_attachment_opts.clone(),
@@ -372,7 +372,7 @@ fn network_mode(task: &Task) -> String {
         .iter()
         .filter_map(|a| a.network.as_ref())
         .filter(|n| is_node_local(n));
-    match local.next().map(network_name) {
+    match local.next().map(|network| network_name(network)) {
         Some(name) => name.to_owned(),
         None => "default".to_owned(),
     }

@@ -199,7 +199,7 @@ impl Controller for FakeController {
     async fn prepare(&self) -> Result<(), TaskError> {
         let id = self.begin("prepare")?;
         let spec = self.task().spec.unwrap_or_default();
-        for reference in spec.resource_references {
+        for reference in &spec.resource_references {
             if self
                 .dependencies
                 .secret(&id, &reference.resource_id)

@@ -72,7 +72,7 @@ impl Allocator {
                 kept.extend(addresses.iter().map(|a| (network_id.clone(), a.clone())));
             }
             attachments.push(NetworkAttachment {
-                network: Some(network.as_ref().clone()),
+                network: Some(network.into()),
                 addresses,
                 ..Default::default()
             });

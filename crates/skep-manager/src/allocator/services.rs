@@ -44,9 +44,9 @@ impl Allocator {
         };
         match self.endpoint(&service, pass.tx) {
             Ok(endpoint) => {
-                if service.endpoint.as_ref() != Some(&endpoint) {
+                if service.endpoint.as_deref() != Some(&endpoint) {
                     pass.tx
-                        .edit_service(id, |service| service.endpoint = Some(endpoint))?;
+                        .edit_service(id, |service| service.endpoint = Some(endpoint.into()))?;
                 }
                 self.unblock_tasks_of(id, pass.tx);
             }
@@ -132,7 +132,7 @@ fn vip_networks(
     }
     if spec.is_none_or(|spec| spec.mode() == ResolutionMode::Vip) {
         let service_spec = service.spec.as_ref();
-        let task = service_spec.and_then(|spec| spec.task.as_ref());
+        let task = service_spec.and_then(|spec| spec.task.as_deref());
         for config in attachment_configs(task, service_spec) {
             let network = view
                 .network(&config.target)

@@ -108,7 +108,7 @@ impl Allocator {
             attachments.push((NetworkAttachment::default(), ingress, &[][..]));
         }
         let spec = service.and_then(|service| service.spec.as_ref());
-        for config in attachment_configs(task.spec.as_ref(), spec) {
+        for config in attachment_configs(task.spec.as_deref(), spec) {
             let network = view
                 .network(&config.target)
                 .ok_or_else(|| networks::NetworkError::Unknown(config.target.clone()))?;
@@ -137,7 +137,7 @@ impl Allocator {
                     return Err(error.into());
                 }
             }
-            attachment.network = Some(network.as_ref().clone());
+            attachment.network = Some(network.into());
             done.push(attachment);
         }
         let held = held(&done);

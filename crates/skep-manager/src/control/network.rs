@@ -134,9 +134,14 @@ fn refuse_used(view: &View, id: &str) -> Answer<()> {
             service.id
         )));
     }
-    let live = view
-        .tasks_by_network(id)
-        .find(|task| task.wants_to_run() && task.observed_state() <= TaskState::Running);
+    // Containers that were attached by hand, and tasks of a spec that their service had before. No
+    // index: every task would pay for what is asked when a network is removed.
+    let live = view.tasks().find(|task| {
+        let networks = task.spec.iter().flat_map(|spec| &spec.networks);
+        task.wants_to_run()
+            && task.observed_state() <= TaskState::Running
+            && networks.into_iter().any(|network| network.target == id)
+    });
     match live {
         None => Ok(()),
         Some(task) => {

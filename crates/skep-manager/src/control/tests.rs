@@ -143,10 +143,13 @@ fn spec(name: &str) -> ServiceSpec {
     };
     ServiceSpec {
         annotations: named(name),
-        task: Some(TaskSpec {
-            runtime: Some(Runtime::Container(container)),
-            ..Default::default()
-        }),
+        task: Some(
+            TaskSpec {
+                runtime: Some(Runtime::Container(container)),
+                ..Default::default()
+            }
+            .into(),
+        ),
         mode: Some(Mode::Replicated(ReplicatedService { replicas: 2 })),
         ..Default::default()
     }

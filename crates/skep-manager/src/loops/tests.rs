@@ -29,10 +29,13 @@ fn service(replicas: u64) -> Service {
         id: "web".into(),
         spec: Some(ServiceSpec {
             mode: Some(Mode::Replicated(ReplicatedService { replicas })),
-            task: Some(TaskSpec {
-                runtime: Some(Runtime::Container(container)),
-                ..Default::default()
-            }),
+            task: Some(
+                TaskSpec {
+                    runtime: Some(Runtime::Container(container)),
+                    ..Default::default()
+                }
+                .into(),
+            ),
             ..Default::default()
         }),
         ..Default::default()

@@ -103,10 +103,13 @@ fn web() -> ServiceSpec {
             name: "web".to_owned(),
             ..Default::default()
         }),
-        task: Some(TaskSpec {
-            runtime: Some(Runtime::Container(container)),
-            ..Default::default()
-        }),
+        task: Some(
+            TaskSpec {
+                runtime: Some(Runtime::Container(container)),
+                ..Default::default()
+            }
+            .into(),
+        ),
         mode: Some(Mode::Replicated(ReplicatedService { replicas: 1 })),
         ..Default::default()
     }

@@ -31,7 +31,7 @@ impl ConstraintEnforcer {
         let tasks: Vec<Arc<Task>> = pass.tx.tasks_by_node(&node.id).cloned().collect();
         for task in tasks.iter().filter(|task| is_checked(task)) {
             let default = TaskSpec::default();
-            let spec = task.spec.as_ref().unwrap_or(&default);
+            let spec = task.spec.as_deref().unwrap_or(&default);
             let reserved = spec
                 .resources
                 .as_ref()

@@ -1,5 +1,6 @@
 //! What orchestrators read off services, nodes and tasks.
 
+use skep_objects::Shared;
 use skep_objects::ids::new_id;
 use skep_objects::swarmkit::{
     Endpoint, Node, Service, ServiceSpec, Task, TaskSpec, TaskState, TaskStatus,
@@ -81,7 +82,7 @@ pub fn spec(service: &Service) -> ServiceSpec {
 
 /// The spec that the service's tasks get.
 #[must_use]
-pub fn task_spec(service: &Service) -> TaskSpec {
+pub fn task_spec(service: &Service) -> Shared<TaskSpec> {
     service
         .spec
         .as_ref()
@@ -124,9 +125,10 @@ pub fn new_task(
                 .spec
                 .as_ref()
                 .and_then(|spec| spec.annotations.clone())
-                .unwrap_or_default(),
+                .unwrap_or_default()
+                .into(),
         ),
-        log_driver: spec.log_driver.clone().or(defaults),
+        log_driver: spec.log_driver.clone().or(defaults).map(Shared::from),
         spec: Some(spec),
         spec_version: service.spec_version,
         status: Some(TaskStatus {
@@ -136,10 +138,13 @@ pub fn new_task(
             ..Default::default()
         }),
         desired_state: desired.into(),
-        endpoint: Some(Endpoint {
-            spec: endpoint,
-            ..Default::default()
-        }),
+        endpoint: Some(
+            Endpoint {
+                spec: endpoint,
+                ..Default::default()
+            }
+            .into(),
+        ),
         job_iteration: service
             .job_status
             .as_ref()
@@ -156,6 +161,9 @@ pub fn is_dirty(service: &Service, task: &Task, node: Option<&Node>) -> bool {
     }
     let mut wanted = task_spec(service);
     let mut has = task.spec.clone().unwrap_or_default();
+    if wanted == has && endpoint_is_same(service, task) {
+        return false;
+    }
     if differs_in_constraints_only(&wanted, &has)
         && endpoint_is_same(service, task)
         && node.is_some_and(|node| meets_constraints(node, &wanted))

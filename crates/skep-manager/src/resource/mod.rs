@@ -75,16 +75,17 @@ pub fn attach(
     }
     config.target = network.id.clone();
     let container_id = request.container_id;
+    let spec = TaskSpec {
+        runtime: Some(Runtime::Attachment(NetworkAttachmentSpec { container_id })),
+        networks: vec![config],
+        ..TaskSpec::default()
+    };
     let task = Task {
         id: new_id(),
         node_id: node.to_owned(),
-        annotations: Some(Annotations::default()),
-        service_annotations: Some(Annotations::default()),
-        spec: Some(TaskSpec {
-            runtime: Some(Runtime::Attachment(NetworkAttachmentSpec { container_id })),
-            networks: vec![config],
-            ..TaskSpec::default()
-        }),
+        annotations: Some(Annotations::default().into()),
+        service_annotations: Some(Annotations::default().into()),
+        spec: Some(spec.into()),
         status: Some(TaskStatus {
             timestamp: Some(tx.now()),
             state: TaskState::New.into(),

@@ -43,7 +43,8 @@ impl GenericPool {
         wanted.iter().all(|(kind, count)| self.left(kind) >= *count)
     }
 
-    fn left(&self, kind: &str) -> i64 {
+    /// How many of a kind are there.
+    pub(super) fn left(&self, kind: &str) -> i64 {
         match self.named.get(kind) {
             Some(names) => i64::try_from(names.len()).unwrap_or(i64::MAX),
             None => self.discrete.get(kind).copied().unwrap_or(0),

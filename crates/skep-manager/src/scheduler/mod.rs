@@ -3,6 +3,7 @@
 //! Tasks of one service and spec version are placed as a group, see [`place`]. What it knows of
 //! nodes ([`nodes`]) follows events, so that a decision never reads all tasks.
 
+mod blocked;
 pub mod constraint;
 mod eligible;
 pub mod filter;
@@ -12,20 +13,21 @@ pub mod nodes;
 pub mod place;
 pub mod strategy;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use skep_objects::swarmkit::{
-    GenericResource, Service, Task, TaskSpec, TaskState, placement_preference::Preference,
+    Service, Task, TaskSpec, TaskState, placement_preference::Preference,
 };
 use skep_store::{Event, Object, TxError, View};
 
+use self::blocked::{Blocked, Need};
 pub use self::eligible::Eligibility;
 use self::filter::{Refusals, Requirements};
-use self::nodes::{Cluster, NodeIndex};
-use self::place::{Group, Placement};
+use self::nodes::Cluster;
+use self::place::{Group, Placed, Placement};
 use self::strategy::Strategy;
 use crate::clock::Now;
 use crate::pass::{Pass, Stage};
@@ -40,13 +42,16 @@ pub struct Scheduler {
     cluster: Cluster,
     /// Tasks without a node, by group, in the order of slot and id.
     waiting: BTreeMap<GroupKey, BTreeSet<(u64, String)>>,
-    /// Groups for which there was no room; tried again when something is freed.
-    blocked: HashSet<GroupKey>,
+    /// Groups to try. Every waiting group is here or in `blocked`.
+    ready: BTreeSet<GroupKey>,
+    /// Groups for which there was no room.
+    blocked: Blocked,
     /// Why all waiting tasks of a group have been told that they wait.
     told: HashMap<GroupKey, String>,
     /// Tasks whose node was chosen when they were created.
     preassigned: BTreeSet<String>,
-    blocked_preassigned: BTreeSet<String>,
+    /// Those of them that their node could not take, by node.
+    blocked_preassigned: BTreeMap<String, BTreeSet<String>>,
     eligibility: Eligibility,
     swarm_labels: BTreeMap<String, String>,
     rng: StdRng,
@@ -59,10 +64,11 @@ impl Scheduler {
         Self {
             cluster: Cluster::default(),
             waiting: BTreeMap::new(),
-            blocked: HashSet::new(),
+            ready: BTreeSet::new(),
+            blocked: Blocked::default(),
             told: HashMap::new(),
             preassigned: BTreeSet::new(),
-            blocked_preassigned: BTreeSet::new(),
+            blocked_preassigned: BTreeMap::new(),
             eligibility: Eligibility::default(),
             swarm_labels: BTreeMap::new(),
             rng: StdRng::seed_from_u64(seed),
@@ -70,9 +76,8 @@ impl Scheduler {
     }
 
     fn take_task(&mut self, task: &Task) {
-        if self.cluster.apply_task(task) {
-            self.unblock();
-        }
+        self.cluster.apply_task(task);
+        self.use_gains();
         let key = group_key(task);
         let schedulable = is_schedulable(task);
         if schedulable && task.node_id.is_empty() {
@@ -80,9 +85,11 @@ impl Scheduler {
             if self.waiting.entry(key.clone()).or_default().insert(slot) {
                 self.blocked.remove(&key);
                 self.told.remove(&key);
+                self.ready.insert(key);
             }
         } else if schedulable {
-            if !self.blocked_preassigned.contains(&task.id) {
+            let blocked = self.blocked_preassigned.get(&task.node_id);
+            if !blocked.is_some_and(|tasks| tasks.contains(&task.id)) {
                 self.preassigned.insert(task.id.clone());
             }
         } else {
@@ -92,20 +99,36 @@ impl Scheduler {
 
     fn forget(&mut self, key: &GroupKey, task: &Task) {
         self.preassigned.remove(&task.id);
-        self.blocked_preassigned.remove(&task.id);
+        if let Some(tasks) = self.blocked_preassigned.get_mut(&task.node_id) {
+            tasks.remove(&task.id);
+            if tasks.is_empty() {
+                self.blocked_preassigned.remove(&task.node_id);
+            }
+        }
+        self.no_longer_waits(key, &(task.slot, task.id.clone()));
+    }
+
+    fn no_longer_waits(&mut self, key: &GroupKey, task: &(u64, String)) {
         if let Some(tasks) = self.waiting.get_mut(key) {
-            tasks.remove(&(task.slot, task.id.clone()));
+            tasks.remove(task);
             if tasks.is_empty() {
                 self.waiting.remove(key);
+                self.ready.remove(key);
                 self.blocked.remove(key);
                 self.told.remove(key);
             }
         }
     }
 
-    fn unblock(&mut self) {
-        self.blocked.clear();
-        self.preassigned.append(&mut self.blocked_preassigned);
+    /// Tries again what fits now that nodes have more of something.
+    fn use_gains(&mut self) {
+        for gain in self.cluster.take_gains() {
+            self.ready.extend(self.blocked.wake(&gain));
+            if let Some(state) = self.cluster.node(gain.node) {
+                let tasks = self.blocked_preassigned.remove(&state.node.id);
+                self.preassigned.extend(tasks.into_iter().flatten());
+            }
+        }
     }
 
     fn take_node(&mut self, id: &str, view: &View) {
@@ -123,14 +146,17 @@ impl Scheduler {
                     self.cluster.set_node(Arc::clone(node));
                 }
                 if new {
-                    view.tasks_by_node(id).for_each(|task| {
+                    for task in view.tasks_by_node(id) {
                         self.cluster.apply_task(task);
-                    });
+                    }
                 }
             }
             None => self.cluster.remove_node(id),
         }
-        self.unblock();
+        self.use_gains();
+        self.ready.extend(self.blocked.wake_all());
+        let here = self.blocked_preassigned.remove(id);
+        self.preassigned.extend(here.into_iter().flatten());
     }
 
     /// Decides on the tasks of one group: a node for each, until one has none.
@@ -140,10 +166,10 @@ impl Scheduler {
         tasks: &[String],
         service: Option<&Service>,
         now: Now,
-    ) -> (Vec<(NodeIndex, Vec<GenericResource>)>, Option<Refusals>) {
+    ) -> (Vec<Placed>, Option<Refused>) {
         let requirements = requirements(task);
         let default = TaskSpec::default();
-        let spec = task.spec.as_ref().unwrap_or(&default);
+        let spec = task.spec.as_deref().unwrap_or(&default);
         let labels = service.and_then(|service| service.spec.as_ref()?.annotations.as_ref());
         let strategy = Strategy::choose(
             &labels
@@ -171,7 +197,13 @@ impl Scheduler {
         for task in tasks {
             match placement.place(task, &mut self.rng) {
                 Some(choice) => placed.push(choice),
-                None => return (placed, Some(placement.refusals())),
+                None => {
+                    let refused = Refused {
+                        why: placement.refusals(),
+                        needs: blocked::needs(&group.requirements, group.service),
+                    };
+                    return (placed, Some(refused));
+                }
             }
         }
         (placed, None)
@@ -189,16 +221,14 @@ impl Scheduler {
                 _ => gone.push((*slot, id.clone())),
             }
         }
-        if let Some(tasks) = self.waiting.get_mut(key) {
-            for task in &gone {
-                tasks.remove(task);
-            }
+        for task in &gone {
+            self.no_longer_waits(key, task);
         }
         let Some(first) = waiting.first().and_then(|id| pass.tx.task(id)).cloned() else {
             return Ok(());
         };
         let service = pass.tx.service(&first.service_id).cloned();
-        let (placed, refusals) = self.place_group(&first, &waiting, service.as_deref(), pass.now);
+        let (placed, refused) = self.place_group(&first, &waiting, service.as_deref(), pass.now);
         for (id, (node, generic)) in waiting.iter().zip(&placed) {
             let Some(node_id) = self.cluster.node(*node).map(|state| state.node.id.clone()) else {
                 continue;
@@ -213,8 +243,8 @@ impl Scheduler {
             })?;
             self.forget(key, &task);
         }
-        if let Some(refusals) = refusals {
-            self.explain_group(key, &refusals.no_suitable_node(), pass)?;
+        if let Some(refused) = refused {
+            self.explain_group(key, refused, pass)?;
         }
         Ok(())
     }
@@ -223,10 +253,11 @@ impl Scheduler {
     fn explain_group(
         &mut self,
         key: &GroupKey,
-        text: &str,
+        refused: Refused,
         pass: &mut Pass<'_>,
     ) -> Result<(), TxError> {
         let now = pass.now;
+        let text = &refused.why.no_suitable_node();
         let known = self.told.get(key).is_some_and(|told| told == text);
         let waiting = self.waiting.get(key).into_iter().flatten();
         for (_, id) in waiting.filter(|_| !known) {
@@ -239,7 +270,7 @@ impl Scheduler {
             }
         }
         self.told.insert(key.clone(), text.to_owned());
-        self.blocked.insert(key.clone());
+        self.blocked.insert(key.clone(), refused.needs);
         Ok(())
     }
 
@@ -266,7 +297,8 @@ impl Scheduler {
         if let Some(refusal) = refusal {
             let mut refusals = Refusals::default();
             refusals.add(refusal);
-            self.blocked_preassigned.insert(id.to_owned());
+            let blocked = self.blocked_preassigned.entry(task.node_id.clone());
+            blocked.or_default().insert(id.to_owned());
             pass.tx.edit_task(id, |task| {
                 transitions::explain(task, &refusals.explain(), now)
             })?;
@@ -283,6 +315,12 @@ impl Scheduler {
         })?;
         Ok(())
     }
+}
+
+/// Why a task has no node, and what a node would have to have.
+struct Refused {
+    why: Refusals,
+    needs: Vec<(Need, i64)>,
 }
 
 /// Tasks of a group that are placed in one go.
@@ -326,12 +364,14 @@ impl Stage for Scheduler {
                 Some(task) => self.take_task(task),
                 None => {
                     self.forget(&group_key(task), task);
-                    if self.cluster.release(&task.id) {
-                        self.unblock();
-                    }
+                    self.cluster.release(&task.id);
+                    self.use_gains();
                 }
             },
             Some(Object::Node(node)) => self.take_node(&node.id, view),
+            Some(Object::Service(service)) if view.service(&service.id).is_none() => {
+                self.cluster.forget_service(&service.id);
+            }
             Some(Object::Cluster(_)) => self.swarm_labels = swarm_labels(view),
             _ => {}
         }
@@ -345,17 +385,14 @@ impl Stage for Scheduler {
             self.preassigned.remove(&id);
             self.plan_preassigned(&id, pass)?;
         }
-        let keys: Vec<GroupKey> = self
-            .waiting
-            .keys()
-            .filter(|key| !self.blocked.contains(*key))
-            .cloned()
-            .collect();
-        for key in keys {
-            if pass.is_full() {
-                break;
+        // What a group is not done with is for the next round.
+        for key in std::mem::take(&mut self.ready) {
+            if !pass.is_full() {
+                self.plan_group(&key, pass)?;
             }
-            self.plan_group(&key, pass)?;
+            if self.waiting.contains_key(&key) && !self.blocked.contains(&key) {
+                self.ready.insert(key);
+            }
         }
         Ok(())
     }
@@ -388,7 +425,7 @@ pub fn requirements(task: &Task) -> Requirements {
                 .as_str(),
         )
     });
-    Requirements::of(task.spec.as_ref().unwrap_or(&default), ports, drivers)
+    Requirements::of(task.spec.as_deref().unwrap_or(&default), ports, drivers)
 }
 
 /// What a spec wants its tasks spread over, outermost first.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use skep_objects::swarmkit::{GenericResource, Node, Task, TaskState};
 
+use super::blocked::{Gain, Need};
 use super::filter::{Demand, HostPort};
 use super::generic::GenericPool;
 use super::hash::FastMap;
@@ -69,6 +70,8 @@ pub struct Cluster {
     claims: FastMap<Box<str>, Claim>,
     /// Nodes that lost a task, in order, since the generation began.
     eased: Vec<NodeIndex>,
+    /// What nodes have more of, since it was last asked for.
+    gains: Vec<Gain>,
     /// Rises when a node's own object changes in a way that filters can see.
     pub generation: u64,
 }
@@ -120,15 +123,34 @@ impl NodeState {
         }
     }
 
-    fn release(&mut self, demand: &Demand, assigned: &[GenericResource]) {
+    /// Takes back what a task had, and hands on what there is more of: how much before, and now.
+    fn release(
+        &mut self,
+        demand: &Demand,
+        assigned: &[GenericResource],
+        mut gained: impl FnMut(Need, i64, i64),
+    ) {
+        let before = (self.nano_cpus, self.memory_bytes);
         self.nano_cpus += demand.nano_cpus;
         self.memory_bytes += demand.memory_bytes;
+        gained(Need::Cpu, before.0, self.nano_cpus);
+        gained(Need::Memory, before.1, self.memory_bytes);
+        let left = |pool: &GenericPool| -> Vec<i64> {
+            let kinds = demand.generic.iter();
+            kinds.map(|(kind, _)| pool.left(kind)).collect()
+        };
+        let before = left(&self.generic);
         self.generic.give_back(assigned);
+        let now = left(&self.generic);
+        for (((kind, _), before), now) in demand.generic.iter().zip(before).zip(now) {
+            gained(Need::Generic(kind.clone()), before, now);
+        }
         for port in &demand.host_ports {
             if let Some(holders) = self.host_ports.get_mut(port) {
                 *holders -= 1;
                 if *holders == 0 {
                     self.host_ports.remove(port);
+                    gained(Need::Port(*port), 0, 1);
                 }
             }
         }
@@ -258,10 +280,16 @@ impl Cluster {
         at
     }
 
-    /// Forgets a service; its tasks' claims stay until the tasks go.
-    pub fn forget_failures(&mut self, service: &str) {
-        if let Some(&at) = self.services.get(service) {
-            self.loads[at as usize].failures.clear();
+    /// Forgets a service that is removed, which it is after its tasks.
+    pub fn forget_service(&mut self, id: &str) {
+        let Some(&at) = self.services.get(id) else {
+            return;
+        };
+        let load = &mut self.loads[at as usize];
+        load.failures.clear();
+        if load.per_node.is_empty() {
+            self.services.remove(id);
+            self.vacant_services.push(at);
         }
     }
 
@@ -321,8 +349,13 @@ impl Cluster {
             .collect()
     }
 
-    /// Brings the books in line with a stored task. True when something was freed.
-    pub fn apply_task(&mut self, task: &Task) -> bool {
+    /// What nodes have more of since this was last asked.
+    pub fn take_gains(&mut self) -> Vec<Gain> {
+        std::mem::take(&mut self.gains)
+    }
+
+    /// Brings the books in line with a stored task.
+    pub fn apply_task(&mut self, task: &Task) {
         let state = task.observed_state();
         let holds =
             !task.node_id.is_empty() && state >= TaskState::Assigned && state <= TaskState::Running;
@@ -335,13 +368,12 @@ impl Cluster {
                 claim.active = active;
                 let service = claim.service;
                 self.count(service, node, active);
-                return !active;
             }
-            return false;
+            return;
         }
         let ports = task.endpoint.iter().flat_map(|endpoint| &endpoint.ports);
         let demand = Arc::new(Demand::of(
-            task.spec.as_ref().unwrap_or(&Default::default()),
+            task.spec.as_deref().unwrap_or(&Default::default()),
             ports,
         ));
         let service = self.service_index(&task.service_id);
@@ -353,21 +385,29 @@ impl Cluster {
             task.assigned_generic_resources.clone(),
             active,
         );
-        false
     }
 
-    /// Forgets a task. True when something was freed.
-    pub fn release(&mut self, task: &str) -> bool {
+    /// Forgets a task, and notes what its node gains by that.
+    pub fn release(&mut self, task: &str) {
         let Some(claim) = self.claims.remove(task) else {
-            return false;
+            return;
         };
-        if let Some(state) = self.nodes[claim.node as usize].as_mut() {
-            state.release(&claim.demand, &claim.assigned);
+        let (node, gains) = (claim.node, &mut self.gains);
+        if let Some(state) = self.nodes[node as usize].as_mut() {
+            state.release(&claim.demand, &claim.assigned, |need, before, now| {
+                if before < now {
+                    gains.push(Gain {
+                        node,
+                        need,
+                        before,
+                        now,
+                    });
+                }
+            });
         }
         if claim.active {
             self.count(claim.service, claim.node, false);
         }
-        true
     }
 
     /// Puts a task on a node and returns the generic resources it got.
@@ -430,6 +470,13 @@ impl Cluster {
             *here += 1;
             state.into_iter().for_each(|state| state.active_tasks += 1);
         } else {
+            let before = -i64::from(*here);
+            self.gains.push(Gain {
+                node,
+                need: Need::Place(service),
+                before,
+                now: before + 1,
+            });
             *here = here.saturating_sub(1);
             if *here == 0 {
                 per_node.remove(&node);

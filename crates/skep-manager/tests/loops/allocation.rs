@@ -234,15 +234,18 @@ fn containers_attached_by_hand_get_an_address_too() {
             id: "attachment".into(),
             node_id: "n1".into(),
             desired_state: TaskState::Running.into(),
-            spec: Some(TaskSpec {
-                runtime: Some(Runtime::Attachment(NetworkAttachmentSpec::default())),
-                networks: vec![NetworkAttachmentConfig {
-                    target: "back".into(),
-                    addresses: vec!["10.10.19.99".into()],
+            spec: Some(
+                TaskSpec {
+                    runtime: Some(Runtime::Attachment(NetworkAttachmentSpec::default())),
+                    networks: vec![NetworkAttachmentConfig {
+                        target: "back".into(),
+                        addresses: vec!["10.10.19.99".into()],
+                        ..Default::default()
+                    }],
                     ..Default::default()
-                }],
-                ..Default::default()
-            }),
+                }
+                .into(),
+            ),
             ..Default::default()
         })
     });

@@ -107,13 +107,16 @@ pub fn service(name: &str, image: &str, replicas: u64) -> Service {
         spec: Some(ServiceSpec {
             annotations: annotations(name),
             mode: Some(Mode::Replicated(ReplicatedService { replicas })),
-            task: Some(TaskSpec {
-                runtime: Some(Runtime::Container(ContainerSpec {
-                    image: image.into(),
+            task: Some(
+                TaskSpec {
+                    runtime: Some(Runtime::Container(ContainerSpec {
+                        image: image.into(),
+                        ..Default::default()
+                    })),
                     ..Default::default()
-                })),
-                ..Default::default()
-            }),
+                }
+                .into(),
+            ),
             ..Default::default()
         }),
         ..Default::default()

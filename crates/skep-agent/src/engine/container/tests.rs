@@ -27,7 +27,7 @@ fn network(name: &str, driver: &str) -> NetworkAttachment {
         ..Default::default()
     };
     NetworkAttachment {
-        network: Some(network),
+        network: Some(network.into()),
         addresses: vec!["10.0.1.7/24".into()],
         aliases: vec!["web".into()],
         ..Default::default()
@@ -78,31 +78,37 @@ fn task() -> Task {
         service_id: "s1".into(),
         slot: 2,
         node_id: "n1".into(),
-        service_annotations: named("web"),
+        service_annotations: named("web").map(Into::into),
         networks: vec![network("front", "overlay"), network("ingress", "overlay")],
-        endpoint: Some(Endpoint {
-            ports: vec![port(PublishMode::Ingress, 8080), port(PublishMode::Host, 0)],
-            ..Default::default()
-        }),
+        endpoint: Some(
+            Endpoint {
+                ports: vec![port(PublishMode::Ingress, 8080), port(PublishMode::Host, 0)],
+                ..Default::default()
+            }
+            .into(),
+        ),
         assigned_generic_resources: vec![GenericResource {
             resource: Some(Resource::NamedResourceSpec(gpu)),
         }],
-        spec: Some(TaskSpec {
-            resources: Some(ResourceRequirements {
-                limits: Some(Resources {
-                    memory_bytes: 100,
-                    nano_cpus: 5,
+        spec: Some(
+            TaskSpec {
+                resources: Some(ResourceRequirements {
+                    limits: Some(Resources {
+                        memory_bytes: 100,
+                        nano_cpus: 5,
+                        ..Default::default()
+                    }),
+                    swap_bytes: Some(50),
                     ..Default::default()
                 }),
-                swap_bytes: Some(50),
+                log_driver: Some(Driver {
+                    name: "local".into(),
+                    ..Default::default()
+                }),
                 ..Default::default()
-            }),
-            log_driver: Some(Driver {
-                name: "local".into(),
-                ..Default::default()
-            }),
-            ..Default::default()
-        }),
+            }
+            .into(),
+        ),
         ..Default::default()
     }
 }

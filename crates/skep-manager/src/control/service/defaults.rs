@@ -87,14 +87,17 @@ mod tests {
     #[test]
     fn an_empty_spec_gets_dockers_defaults() {
         let mut spec = ServiceSpec {
-            task: Some(TaskSpec {
-                runtime: Some(Runtime::Container(ContainerSpec::default())),
-                ..TaskSpec::default()
-            }),
+            task: Some(
+                TaskSpec {
+                    runtime: Some(Runtime::Container(ContainerSpec::default())),
+                    ..TaskSpec::default()
+                }
+                .into(),
+            ),
             ..ServiceSpec::default()
         };
         insert_defaults(&mut spec);
-        let task = spec.task.unwrap();
+        let task = spec.task.unwrap().into_inner();
         assert_eq!(task.restart, Some(default_restart_policy()));
         assert_eq!(spec.update, Some(default_update_config()));
         assert_eq!(spec.rollback, Some(default_update_config()));

@@ -67,10 +67,13 @@ async fn a_network_in_use_stays() {
     ask(world.control.remove_service(Request::new(request)).await);
     let task = |desired: TaskState| Task {
         id: "t1".to_owned(),
-        spec: Some(TaskSpec {
-            networks: vec![attachment.clone()],
-            ..Default::default()
-        }),
+        spec: Some(
+            TaskSpec {
+                networks: vec![attachment.clone()],
+                ..Default::default()
+            }
+            .into(),
+        ),
         desired_state: desired.into(),
         ..Default::default()
     };

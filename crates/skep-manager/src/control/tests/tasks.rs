@@ -45,7 +45,7 @@ async fn a_task_is_called_by_its_service_its_slot_and_its_id() {
             id: id.to_owned(),
             slot,
             node_id: node.to_owned(),
-            service_annotations: named("web"),
+            service_annotations: named("web").map(Into::into),
             ..Default::default()
         };
         world.put(|tx| tx.create_task(task)).await;

@@ -36,10 +36,11 @@ fn validate_image(image: &str) -> Validated {
 /// Placeholders must expand for some task: a node would refuse every one otherwise.
 fn validate_placeholders(container: &ContainerSpec) -> Validated {
     let named = |name: &str| {
-        Some(Annotations {
+        let annotations = Annotations {
             name: name.to_owned(),
             ..Annotations::default()
-        })
+        };
+        Some(annotations.into())
     };
     let task = Task {
         id: "taskid".to_owned(),

@@ -23,7 +23,7 @@ use crate::scheduler::strategy::Strategy;
 /// Whether a service could be made to this spec, as far as the spec alone tells.
 pub fn validate_service_spec(spec: &ServiceSpec) -> Validated {
     validate_service_name(spec.annotations.as_ref())?;
-    validate_task(spec.task.as_ref())?;
+    validate_task(spec.task.as_deref())?;
     validate_extras(spec)?;
     validate_mode(spec)?;
     validate_update(spec.update.as_ref())?;

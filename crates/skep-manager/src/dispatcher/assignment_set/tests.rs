@@ -1,4 +1,6 @@
-use skep_objects::swarmkit::{ConfigReference, ContainerSpec, SecretReference, TaskSpec};
+use skep_objects::swarmkit::{
+    ConfigReference, ContainerSpec, SecretReference, TaskSpec, TaskStatus,
+};
 use skep_store::Store;
 
 use super::*;
@@ -50,10 +52,13 @@ fn task(id: &str, state: TaskState, secrets: &[&str], configs: &[&str]) -> Arc<T
     };
     Arc::new(Task {
         id: id.to_owned(),
-        spec: Some(TaskSpec {
-            runtime: Some(Runtime::Container(container)),
-            ..Default::default()
-        }),
+        spec: Some(
+            TaskSpec {
+                runtime: Some(Runtime::Container(container)),
+                ..Default::default()
+            }
+            .into(),
+        ),
         status: Some(TaskStatus {
             state: state.into(),
             ..Default::default()

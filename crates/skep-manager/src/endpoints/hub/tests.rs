@@ -95,10 +95,13 @@ impl World {
     /// A task in this state on a node and networks.
     async fn task(&mut self, id: &str, node: &str, networks: &[&str], state: TaskState) {
         let attachment = |network: &&str| NetworkAttachment {
-            network: Some(Network {
-                id: (*network).to_owned(),
-                ..Default::default()
-            }),
+            network: Some(
+                Network {
+                    id: (*network).to_owned(),
+                    ..Default::default()
+                }
+                .into(),
+            ),
             addresses: vec!["10.0.1.5/24".to_owned()],
             ..Default::default()
         };
@@ -177,7 +180,7 @@ fn network(id: &str, ingress: bool) -> Network {
 
 fn node(id: &str) -> Node {
     let attachment = NetworkAttachment {
-        network: Some(network("in", true)),
+        network: Some(network("in", true).into()),
         addresses: vec!["10.0.0.9/24".to_owned()],
         ..Default::default()
     };
@@ -208,14 +211,17 @@ fn service(id: &str, vips: &[(&str, &str)]) -> Service {
             annotations: Some(annotations),
             ..Default::default()
         }),
-        endpoint: Some(Endpoint {
-            ports: vec![PortConfig {
-                published_port: 80,
+        endpoint: Some(
+            Endpoint {
+                ports: vec![PortConfig {
+                    published_port: 80,
+                    ..Default::default()
+                }],
+                virtual_ips: vips.iter().map(vip).collect(),
                 ..Default::default()
-            }],
-            virtual_ips: vips.iter().map(vip).collect(),
-            ..Default::default()
-        }),
+            }
+            .into(),
+        ),
         ..Default::default()
     }
 }
@@ -324,10 +330,13 @@ async fn a_round_robin_service_needs_no_address() {
         target,
         ..Default::default()
     }];
-    spec.task = Some(TaskSpec {
-        networks,
-        ..Default::default()
-    });
+    spec.task = Some(
+        TaskSpec {
+            networks,
+            ..Default::default()
+        }
+        .into(),
+    );
     world.put(|tx| tx.create_service(round_robin)).await;
     world.task("t1", "n1", &["a"], RUNNING).await;
     let one = world.hub.open("n1");

@@ -259,10 +259,13 @@ async fn attachment_of(world: &World, node: &Worker) -> String {
     let task = Task {
         id: "attachment1".to_owned(),
         node_id: node.id().to_owned(),
-        spec: Some(TaskSpec {
-            runtime: Some(Runtime::Attachment(NetworkAttachmentSpec::default())),
-            ..Default::default()
-        }),
+        spec: Some(
+            TaskSpec {
+                runtime: Some(Runtime::Attachment(NetworkAttachmentSpec::default())),
+                ..Default::default()
+            }
+            .into(),
+        ),
         ..Default::default()
     };
     let created = world

@@ -152,7 +152,10 @@ impl World {
         let live = self.sim.live(&service.id);
         let what = || self.what(service);
         let fitting = self.fitting(service);
-        let placement = facts::task_spec(service).placement.unwrap_or_default();
+        let placement = facts::task_spec(service)
+            .into_inner()
+            .placement
+            .unwrap_or_default();
         let mode = Mode::of(service);
         let (slots, places) = match mode {
             Mode::Replicated { replicas } if placement.max_replicas > 0 => {
@@ -198,7 +201,10 @@ impl World {
             "a request is open: {}",
             self.what(service)
         );
-        let placement = facts::task_spec(service).placement.unwrap_or_default();
+        let placement = facts::task_spec(service)
+            .into_inner()
+            .placement
+            .unwrap_or_default();
         if !rebalance::is_automatic(service, &view) || !all_run || !placement.preferences.is_empty()
         {
             return;
@@ -236,6 +242,7 @@ impl World {
         };
         let max = facts::task_spec(service)
             .placement
+            .as_ref()
             .map_or(0, |placement| placement.max_replicas);
         assert!(
             completed.len() as u64 == wanted || max > 0,

@@ -211,10 +211,13 @@ mod tests {
                     ..Default::default()
                 }),
                 mode: Some(Mode::Replicated(proto::ReplicatedService { replicas })),
-                task: Some(proto::TaskSpec {
-                    runtime: Some(proto::task_spec::Runtime::Container(container)),
-                    ..Default::default()
-                }),
+                task: Some(
+                    proto::TaskSpec {
+                        runtime: Some(proto::task_spec::Runtime::Container(container)),
+                        ..Default::default()
+                    }
+                    .into(),
+                ),
                 ..Default::default()
             }),
             ..Default::default()

@@ -17,7 +17,7 @@ use crate::http::logs::{LineStyle, options};
 /// Logs of every task of a service.
 pub async fn of_service(call: &Call, id: &str) -> Result<Response> {
     let service = lookup::service(&call.api.manager()?, id).await?;
-    let tty = has_tty(service.spec.as_ref().and_then(|spec| spec.task.as_ref()));
+    let tty = has_tty(service.spec.as_ref().and_then(|spec| spec.task.as_deref()));
     let selector = proto::LogSelector {
         service_ids: vec![service.id],
         ..Default::default()
@@ -28,7 +28,7 @@ pub async fn of_service(call: &Call, id: &str) -> Result<Response> {
 /// Logs of one task.
 pub async fn of_task(call: &Call, id: &str) -> Result<Response> {
     let task = lookup::task(&call.api.manager()?, id).await?;
-    let tty = has_tty(task.spec.as_ref());
+    let tty = has_tty(task.spec.as_deref());
     let selector = proto::LogSelector {
         task_ids: vec![task.id],
         ..Default::default()

@@ -23,7 +23,7 @@ pub fn from_service(service: &proto::Service) -> api::Service {
         previous_spec: service.previous_spec.as_ref().map(from_spec),
         endpoint: service
             .endpoint
-            .as_ref()
+            .as_deref()
             .map(from_endpoint)
             .unwrap_or_default(),
         update_status: service.update_status.as_ref().map(from_update_status),
@@ -117,7 +117,11 @@ fn to_port(port: api::PortConfig) -> Result<proto::PortConfig, ConvertError> {
 /// A service's spec as the API shows it. Credentials for the registry are left out.
 pub fn from_spec(spec: &proto::ServiceSpec) -> api::ServiceSpec {
     let (name, labels) = annotations(spec.annotations.as_ref());
-    let mut task_template = spec.task.as_ref().map(task::from_spec).unwrap_or_default();
+    let mut task_template = spec
+        .task
+        .as_deref()
+        .map(task::from_spec)
+        .unwrap_or_default();
     if matches!(
         spec.task.as_ref().and_then(|t| t.runtime.as_ref()),
         Some(Runtime::Container(_))
@@ -251,7 +255,7 @@ pub fn to_spec(mut spec: api::ServiceSpec) -> Result<proto::ServiceSpec, Convert
     #[allow(deprecated)] // the field must be named
     Ok(proto::ServiceSpec {
         annotations: to_annotations(spec.name, spec.labels),
-        task: Some(task::to_spec(spec.task_template)?),
+        task: Some(task::to_spec(spec.task_template)?.into()),
         mode: Some(to_mode(spec.mode)?),
         update: spec.update_config.map(to_update).transpose()?,
         networks: Vec::new(),

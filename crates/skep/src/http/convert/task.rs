@@ -15,7 +15,7 @@ use super::{ConvertError, annotations, container, from_driver, meta, proto_name,
 /// A task as the API shows it.
 pub fn from_task(task: &proto::Task) -> Task {
     let (version, created_at, updated_at) = meta(task.meta.as_ref());
-    let (name, labels) = annotations(task.annotations.as_ref());
+    let (name, labels) = annotations(task.annotations.as_deref());
     let status = task.status.clone().unwrap_or_default();
     Task {
         id: task.id.clone(),
@@ -24,7 +24,7 @@ pub fn from_task(task: &proto::Task) -> Task {
         updated_at,
         name,
         labels,
-        spec: task.spec.as_ref().map(from_spec).unwrap_or_default(),
+        spec: task.spec.as_deref().map(from_spec).unwrap_or_default(),
         service_id: task.service_id.clone(),
         slot: task.slot,
         node_id: task.node_id.clone(),
@@ -69,7 +69,7 @@ fn from_attachment(attachment: &proto::NetworkAttachment) -> NetworkAttachment {
     NetworkAttachment {
         network: attachment
             .network
-            .as_ref()
+            .as_deref()
             .map(from_task_network)
             .unwrap_or_default(),
         addresses: attachment.addresses.clone(),
