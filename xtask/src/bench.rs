@@ -32,15 +32,14 @@ pub fn run(names: &[String]) -> Result<()> {
             continue;
         }
         println!("== {name}");
-        let verb: &[&str] = if kind == "--bench" {
-            &["bench"]
-        } else {
-            &["run", "--release"]
-        };
+        let verb = if kind == "--bench" { "bench" } else { "run" };
         let mut command = Command::new("cargo");
-        command
-            .args(verb)
-            .args(["--quiet", "--package", package, kind, target]);
+        command.args([verb, "--quiet", "--profile", "lab"]).args([
+            "--package",
+            package,
+            kind,
+            target,
+        ]);
         match name {
             // It starts daemons of the program itself.
             "cluster" | "engine" | "managers" => {

@@ -95,7 +95,8 @@ fn test(filter: &[String]) -> Result<()> {
 fn fuzz(args: &[String]) -> Result<()> {
     let mut all = vec![
         "run",
-        "--release",
+        "--profile",
+        "lab",
         "--quiet",
         "--package",
         "skep-fuzz",

@@ -16,7 +16,7 @@ pub fn run(args: &[String]) -> Result<()> {
     let cargo = |verb: &[&str]| {
         let mut command = Command::new("cargo");
         command.args(verb).args(["--package", "skep-store"]);
-        command.args(["--features", "testing", "--release", "--test", "sim"]);
+        command.args(["--features", "testing", "--profile", "lab", "--test", "sim"]);
         command
     };
     run_command(&mut cargo(&["test", "--no-run"]))?;

@@ -1,4 +1,4 @@
-//! What the kernel's side of a container costs: `cargo run --release -p skep-net --example bench_net`.
+//! What the kernel's side of a container costs: `cargo run --profile lab -p skep-net --example bench_net`.
 //! Runs as root in namespaces of its own.
 
 #![allow(clippy::unwrap_used, reason = "a measuring program")]

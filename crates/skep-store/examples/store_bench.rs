@@ -3,7 +3,7 @@
 //! the rate it counts syncs, messages and CPU time for each write, which do not depend on what else
 //! the machine does; the floor is the bare write and sync of so many bytes.
 //!
-//! `cargo run --release -p skep-store --example store_bench [-- DIR [TASKS]]`; DIR should lie on the disk that is meant.
+//! `cargo run --profile lab -p skep-store --example store_bench [-- DIR [TASKS]]`; DIR should lie on the disk that is meant.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used)] // It measures time, and stops when something fails.
 
 use std::collections::BTreeMap;

@@ -9,6 +9,8 @@ mod agents;
 mod client;
 mod creates;
 mod loss;
+#[path = "../measure/mod.rs"]
+mod measure;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,12 +22,7 @@ use skep_testkit::{Host, Lab, LabSpec};
 fn main() -> Result<()> {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     let is_wanted = |part: &str| wanted.is_empty() || wanted.iter().any(|one| one == part);
-    let program = std::env::current_exe()?;
-    let program = program
-        .parent()
-        .and_then(|dir| dir.parent())
-        .context("no target directory")?
-        .join("skep");
+    let program = measure::program()?;
     if is_wanted("creates") {
         creates::run(&program)?;
     }

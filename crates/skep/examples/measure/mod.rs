@@ -15,11 +15,18 @@ use skep_testkit::Host;
 pub use machine::{cpu_ms, daemons, pss_mb, shims};
 pub use table::{Figures, Unit, print};
 
-/// The skep program that was built beside the bench.
+/// The program as users build it, whichever profile the bench itself has: `target/…/release/skep`.
 pub fn program() -> Result<PathBuf> {
     let bench = std::env::current_exe()?;
-    let target = bench.parent().and_then(|dir| dir.parent());
-    Ok(target.context("no target directory")?.join("skep"))
+    let program = bench
+        .ancestors()
+        .nth(3)
+        .context("no target directory")?
+        .join("release/skep");
+    if !program.exists() {
+        bail!("{program:?} is missing: cargo build --release");
+    }
+    Ok(program)
 }
 
 /// Why there is no peer on this machine, if there is none.
