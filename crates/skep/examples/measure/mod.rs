@@ -1,7 +1,7 @@
 //! What the benches of hosts share: figures of both sides in one table, memory and CPU time of
 //! processes, the peer itself.
 
-#![allow(dead_code)] // each bench uses its part
+#![allow(dead_code, unused_imports)] // each bench uses its part
 
 mod machine;
 mod table;
