@@ -28,6 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut files = vec![
         root.join("raftpb/raft.proto"),
         root.join("skep/v1/endpoints.proto"),
+        root.join("skep/v1/probes.proto"),
     ];
     for entry in std::fs::read_dir(root.join("docker/swarmkit/v1"))? {
         files.push(entry?.path());

@@ -5,7 +5,10 @@ use std::path::Path;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=../skep-objects/proto");
     let root = Path::new("../skep-objects/proto");
-    let mut files = vec![root.join("skep/v1/endpoints.proto")];
+    let mut files = vec![
+        root.join("skep/v1/endpoints.proto"),
+        root.join("skep/v1/probes.proto"),
+    ];
     for entry in std::fs::read_dir(root.join("docker/swarmkit/v1"))? {
         files.push(entry?.path());
     }

@@ -15,6 +15,7 @@ use tracing::{debug, info, warn};
 use crate::disk::{self, DiskError, DiskWriter};
 use crate::drain::DrainGate;
 use crate::executor::Executor;
+use crate::prober::{self, Prober};
 use crate::reporter::Reporter;
 use crate::session::{Session, SessionError};
 use crate::task::Shared;
@@ -34,6 +35,8 @@ pub struct AgentConfig {
     pub executor: Arc<dyn Executor>,
     /// How long a task is held at most before its stop signal, to be drained elsewhere.
     pub drain_deadline: Duration,
+    /// What tries the ways to other nodes when the managers ask for that.
+    pub prober: Arc<dyn Prober>,
 }
 
 impl std::fmt::Debug for AgentConfig {
@@ -107,6 +110,7 @@ impl Agent {
             remotes: config.remotes,
             local: config.local,
             worker: Arc::clone(&worker),
+            prober: config.prober,
             state: sender,
         };
         let sessions = tokio::spawn(sessions.run(stop.clone()));
@@ -157,6 +161,7 @@ struct Sessions {
     remotes: Remotes,
     local: watch::Receiver<Option<LocalDialer>>,
     worker: Arc<Worker>,
+    prober: Arc<dyn Prober>,
     state: watch::Sender<SessionState>,
 }
 
@@ -227,6 +232,7 @@ impl Sessions {
             let _ = messages.send(message);
         };
         let describe = || self.describe();
+        let probes = prober::attend(session.channel(), session.id().to_owned(), &*self.prober);
         let run = session.run(&self.worker, on_message, describe, self.identity.watch());
         let listen = async {
             while let Some(message) = heard.recv().await {
@@ -238,6 +244,7 @@ impl Sessions {
         tokio::select! {
             error = run => error,
             error = listen => error,
+            error = probes => error,
             () = local => SessionError::DescriptionChanged,
         }
     }

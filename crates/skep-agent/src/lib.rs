@@ -3,7 +3,7 @@
 //! - [`Agent`] keeps a session with a manager and hands its assignments to the worker, which keeps
 //!   one actor for each task (`task.rs`; its choices are the pure functions of [`step`]).
 //! - [`executor`] is what tasks are run with; `engine` runs them as containers.
-//! - Statuses, log subscriptions and endpoint tables go through modules of their own.
+//! - Statuses, log subscriptions, endpoint tables and examinations go through modules of their own.
 //!
 //! Invariants: a task's state only grows; a restart of the daemon touches no running task; secrets
 //! are never on disk.
@@ -16,6 +16,7 @@ mod endpoints;
 pub mod engine;
 pub mod executor;
 mod logs;
+pub mod prober;
 mod reporter;
 mod session;
 pub mod step;
@@ -29,3 +30,4 @@ pub use dependencies::Dependencies;
 
 pub use engine::{EngineExecutor, EngineExecutorConfig};
 pub use executor::{Controller, Executor, TaskError};
+pub use prober::Prober;

@@ -85,6 +85,10 @@ impl Session {
         &self.id
     }
 
+    pub(crate) fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
     /// Runs until something fails; `on_message` hears every later session message, `describe` is
     /// asked for changes of this node.
     pub(crate) async fn run(

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use skep_agent::testing::{FakeDispatcher, FakeExecutor, Phase};
 use skep_agent::{Agent, AgentConfig, TaskError};
-use skep_objects::skep_v1::EndpointsMessage;
+use skep_objects::skep_v1::{EndpointsMessage, ProbeReport, ProbeRequest};
 use skep_objects::swarmkit::assignment::Item;
 use skep_objects::swarmkit::{
     LogSelector, LogSubscriptionOptions, NetworkAttachment, NodeRole, ResourceReference, Secret,
@@ -39,6 +39,15 @@ fn identity() -> NodeIdentity {
     NodeIdentity::new(Credentials::new(key, chain, roots).unwrap())
 }
 
+struct NoProber;
+
+#[async_trait::async_trait]
+impl skep_agent::Prober for NoProber {
+    async fn probe(&self, _: ProbeRequest) -> ProbeReport {
+        ProbeReport::default()
+    }
+}
+
 async fn agent(dir: &Path, machine: &FakeExecutor, dispatcher: Option<&FakeDispatcher>) -> Agent {
     let (_, local) = watch::channel(dispatcher.map(FakeDispatcher::dialer));
     let config = AgentConfig {
@@ -48,6 +57,7 @@ async fn agent(dir: &Path, machine: &FakeExecutor, dispatcher: Option<&FakeDispa
         local,
         executor: Arc::new(machine.clone()),
         drain_deadline: Duration::from_secs(30),
+        prober: Arc::new(NoProber),
     };
     Agent::spawn(config).await.unwrap()
 }

@@ -16,6 +16,7 @@ pub mod manager;
 pub mod metrics;
 pub mod orchestrator;
 pub mod pass;
+pub mod probes;
 pub mod raft;
 pub mod resource;
 pub mod scheduler;

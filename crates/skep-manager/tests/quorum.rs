@@ -91,7 +91,6 @@ impl Manager {
             keys: DekSet::new(Dek::new([1; 32])),
             join_addr: join.map(str::to_owned),
             force_new_cluster: false,
-            is_mixed: false,
             spec: RaftConfig {
                 snapshot_interval: 20,
                 log_entries_for_slow_followers: 5,

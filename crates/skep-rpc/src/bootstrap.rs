@@ -78,6 +78,11 @@ impl BootstrapError {
         }
     }
 
+    /// Nobody listens there.
+    pub fn is_refused(&self) -> bool {
+        matches!(self, Self::Connect(error) if error.is_refused())
+    }
+
     /// The kind of this error, for status codes.
     pub fn kind(&self) -> ErrorKind {
         match self {
@@ -101,7 +106,7 @@ pub async fn fetch_root(addr: &str, token: &JoinToken) -> Result<RootBundle, Boo
                 let expected = token.digest().to_hash_string().replace("sha256:", "");
                 return Err(BootstrapError::Fingerprint { expected });
             }
-            Err(error) if tries < TRIES && error.is_transient() => {
+            Err(error) if tries < TRIES && error.is_transient() && !error.is_refused() => {
                 debug!(%error, addr, "root CA download is tried again");
                 tokio::time::sleep(PAUSE).await;
             }

@@ -35,8 +35,11 @@ pub enum ConnectError {
     /// The address is not `host:port`.
     #[error("invalid address {0:?}")]
     Address(String),
-    /// No connection, or TLS failed.
-    #[error("connect to {addr}: {}", root_cause(.source))]
+    /// No connection, or TLS failed. The text is what Go's gRPC says of it.
+    #[error(
+        "rpc error: code = Unavailable desc = connection error: desc = \"transport: {}\"",
+        in_words(.addr, .source)
+    )]
     Dial {
         /// The manager's address.
         addr: String,
@@ -46,12 +49,47 @@ pub enum ConnectError {
     },
 }
 
-fn root_cause(error: &tonic::transport::Error) -> String {
-    let mut cause: &dyn Error = error;
-    while let Some(next) = cause.source() {
-        cause = next;
+/// An error and what it came of, the deepest last.
+fn causes<'a>(
+    error: &'a tonic::transport::Error,
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    let first: &'a (dyn Error + 'static) = error;
+    std::iter::successors(Some(first), |error| {
+        let error: &'a (dyn Error + 'static) = *error;
+        error.source()
+    })
+}
+
+/// The kernel's answer to a dial, if it came to that.
+fn refusal(error: &tonic::transport::Error) -> Option<io::ErrorKind> {
+    let mut kinds = causes(error).filter_map(|cause| Some(cause.downcast_ref::<io::Error>()?.kind()));
+    kinds.find(|kind| {
+        matches!(
+            kind,
+            io::ErrorKind::ConnectionRefused
+                | io::ErrorKind::HostUnreachable
+                | io::ErrorKind::NetworkUnreachable
+        )
+    })
+}
+
+fn in_words(addr: &str, error: &tonic::transport::Error) -> String {
+    let dial = format!("Error while dialing: dial tcp {addr}");
+    let cause = causes(error).last().map(ToString::to_string);
+    let cause = cause.unwrap_or_default();
+    match refusal(error) {
+        Some(io::ErrorKind::ConnectionRefused) => format!("{dial}: connect: connection refused"),
+        Some(io::ErrorKind::HostUnreachable) => format!("{dial}: connect: no route to host"),
+        Some(_) => format!("{dial}: connect: network is unreachable"),
+        None if cause.contains("lookup address") => {
+            let host = addr.rsplit_once(':').map_or(addr, |(host, _)| host);
+            format!("Error while dialing: dial tcp: lookup {host}: no such host")
+        }
+        None if cause.contains("elapsed") || cause.contains("timed out") => {
+            format!("{dial}: i/o timeout")
+        }
+        None => format!("authentication handshake failed: {cause}"),
     }
-    cause.to_string()
 }
 
 impl ConnectError {
@@ -60,8 +98,7 @@ impl ConnectError {
         let Self::Dial { source, .. } = self else {
             return false;
         };
-        let mut cause: Option<&(dyn Error + 'static)> = Some(source);
-        while let Some(error) = cause {
+        for error in causes(source) {
             if let Some(io) = error.downcast_ref::<io::Error>()
                 && let Some(tls) = io.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>())
             {
@@ -70,9 +107,20 @@ impl ConnectError {
             if let Some(tls) = error.downcast_ref::<rustls::Error>() {
                 return is_certificate_error(tls);
             }
-            cause = error.source();
         }
         false
+    }
+
+    /// The other end's host answered that nobody listens there, or there is no way to it: another try
+    /// at once will not go better.
+    pub fn is_refused(&self) -> bool {
+        match self {
+            Self::Address(_) => true,
+            Self::Dial { source, .. } => {
+                let is_unknown = |cause: &(dyn Error + 'static)| cause.to_string().contains("lookup address");
+                refusal(source).is_some() || causes(source).any(is_unknown)
+            }
+        }
     }
 
     /// The kind of this error, for status codes.

@@ -6,14 +6,15 @@ use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::net::SocketAddr;
 
-use skep_testkit::{Cluster, eventually, get_in};
+use nix::sys::signal::Signal;
+use skep_testkit::{Cluster, Host, eventually, get_in};
 
 const PAGE: &str = include_str!("../../../docs/design/metrics.md");
 
 #[test]
 fn metrics_the_doctor_and_a_dump_tell_what_is() {
     let mut cluster = Cluster::managers(1)
-        .workers(1)
+        .workers(2)
         .daemon_flag("--metrics-addr")
         .daemon_flag("0.0.0.0:9323")
         .start(env!("CARGO_BIN_EXE_skep"))
@@ -46,7 +47,7 @@ fn metrics(cluster: &Cluster) {
     assert_eq!(served, listed, "the page and what is served differ");
     for line in [
         "swarm_manager_leader 1",
-        "swarm_manager_nodes{state=\"ready\"} 2",
+        "swarm_manager_nodes{state=\"ready\"} 3",
         "swarm_node_manager 1",
         "skep_raft_has_leader 1",
         "skep_raft_members 1",
@@ -80,7 +81,14 @@ fn doctor(cluster: &mut Cluster) {
     ] {
         assert!(said.contains(part), "{part}\n{said}");
     }
-    assert!(said.contains("frames of 1500 bytes get to"), "{said}");
+    for host in &cluster.hosts {
+        let part = format!("{} 4789/udp passes to and from 2 nodes, full packets too", host.name);
+        let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words(&said).contains(&part), "{part}\n{said}");
+    }
+    assert!(said.contains("reaches the ports of all 1 managers"), "{said}");
+    assert!(said.contains("eth0 has MTU 1500"), "{said}");
+    broken_ways(cluster);
     cluster.hosts[1].kill();
     eventually("the lost node is found", || {
         let output = cluster.hosts[0].skep(&["swarm", "doctor"]);
@@ -93,6 +101,65 @@ fn doctor(cluster: &mut Cluster) {
         outsider.contains("manager answers on its port"),
         "{outsider}"
     );
+}
+
+/// What is wrong, by `check node: text`.
+fn wrong(host: &Host) -> Vec<String> {
+    let output = host.skep(&["swarm", "doctor", "--format", "json"]);
+    let found: Vec<serde_json::Value> = serde_json::from_str(&output.stdout).unwrap();
+    let bad = found.iter().filter(|f| f["Level"] == "problem");
+    bad.map(|f| format!("{} {}: {}", f["Check"], f["Node"], f["Text"]).replace('"', ""))
+        .collect()
+}
+
+/// Ways between workers, which the manager that is asked has no part in.
+fn broken_ways(cluster: &mut Cluster) {
+    let host = &cluster.hosts[2];
+    let nft = |rules: &str| {
+        let output = host.inside("nft").arg(rules).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "nft (Debian: nftables): {said}");
+    };
+    nft("add table inet firewall");
+    nft("add chain inet firewall input { type filter hook input priority 0 ; }");
+    nft("add rule inet firewall input udp dport 4789 drop");
+    let blocked = format!("path {}: nothing of the other nodes gets here on 4789/udp", host.name);
+    assert_eq!(wrong(&cluster.hosts[0]), [blocked]);
+    nft("flush chain inet firewall input");
+    let from = cluster.hosts[1].address;
+    nft(&format!("add rule inet firewall input ip saddr {from} udp dport 4789 drop"));
+    let one_way = format!(
+        "path {}: nothing gets to {} on 4789/udp",
+        cluster.hosts[1].name, host.name
+    );
+    assert_eq!(wrong(&cluster.hosts[0]), [one_way]);
+    nft("delete table inet firewall");
+
+    cluster.set_port_mtu(2, 1400).unwrap();
+    let said = wrong(&cluster.hosts[0]);
+    assert!(
+        said[0].starts_with(&format!("mtu {}: nothing of the other", host.name)),
+        "{said:?}"
+    );
+    assert!(said[0].ends_with("in full packets, small ones pass"), "{said:?}");
+    cluster.set_port_mtu(2, 1500).unwrap();
+
+    // Its kernel takes connections still; nobody answers on them.
+    host.signal(Signal::SIGSTOP);
+    let said = wrong(&cluster.hosts[0]);
+    host.signal(Signal::SIGCONT);
+    let silent = [
+        format!("path {}: its agent does not answer", host.name),
+        format!("nodes {}: down", host.name),
+    ];
+    assert!(
+        said.iter().any(|f| silent.iter().any(|s| f.starts_with(s))),
+        "{said:?}"
+    );
+    eventually("all is well again", || match &wrong(&cluster.hosts[0])[..] {
+        [] => Ok(()),
+        bad => Err(format!("{bad:?}")),
+    });
 }
 
 fn dump(cluster: &Cluster) {

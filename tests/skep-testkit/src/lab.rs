@@ -103,6 +103,12 @@ impl Lab {
         self.in_switch(&["link", "set", &format!("p{}", host + 1), "up"])
     }
 
+    /// Gives the switch's port of a host another MTU: larger frames do not pass, either way.
+    pub fn set_port_mtu(&self, host: usize, mtu: u32) -> Result<()> {
+        let port = format!("p{}", host + 1);
+        self.in_switch(&["link", "set", &port, "mtu", &mtu.to_string()])
+    }
+
     /// A namespace on the switch that is no host, where clients are, and its address.
     pub fn make_client(&self) -> Result<(PathBuf, Ipv4Addr)> {
         self.plug("client", CLIENT, "pc")?;

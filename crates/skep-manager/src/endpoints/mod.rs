@@ -15,3 +15,4 @@ mod server;
 mod table;
 
 pub use server::{EndpointTables, EndpointsServer};
+pub(crate) use table::data_path_address;

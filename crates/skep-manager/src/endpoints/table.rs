@@ -193,7 +193,7 @@ fn engine_label<'a>(node: &'a Node, key: &str) -> Option<&'a str> {
 }
 
 /// Where a node takes packets of overlay networks.
-fn data_path_address(node: &Node) -> String {
+pub(crate) fn data_path_address(node: &Node) -> String {
     let told = engine_label(node, DATA_PATH_LABEL);
     let seen = node.status.as_ref().map(|status| status.addr.as_str());
     told.or(seen).unwrap_or_default().to_owned()

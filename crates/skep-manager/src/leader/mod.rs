@@ -18,6 +18,7 @@ use crate::{
     endpoints::EndpointTables,
     logbroker::LogBroker,
     loops::{LeaderLoops, LoopsConfig},
+    probes::Probes,
     slot::Slot,
 };
 
@@ -32,6 +33,8 @@ pub struct Slots {
     pub endpoints: Slot<EndpointTables>,
     /// The log broker.
     pub logs: Slot<LogBroker>,
+    /// What nodes try among themselves.
+    pub probes: Slot<Probes>,
 }
 
 impl Default for Slots {
@@ -40,6 +43,7 @@ impl Default for Slots {
             dispatcher: Slot::new("dispatcher"),
             endpoints: Slot::new("endpoint tables"),
             logs: Slot::new("log broker"),
+            probes: Slot::new("examination of nodes"),
         }
     }
 }
@@ -51,6 +55,7 @@ pub struct Leader {
     dispatcher: Arc<Dispatcher>,
     endpoints: Arc<EndpointTables>,
     logs: Arc<LogBroker>,
+    probes: Arc<Probes>,
     loops: LeaderLoops,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -67,6 +72,8 @@ impl Leader {
     ) -> Self {
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
+        let probes = Probes::new(store.clone(), managers.clone());
+        slots.probes.set(Some(probes.clone()));
         let dispatcher = Dispatcher::spawn(store.clone(), identity.node_id().to_owned(), managers);
         let endpoints = EndpointTables::spawn(store);
         slots.endpoints.set(Some(endpoints.clone()));
@@ -84,6 +91,7 @@ impl Leader {
             dispatcher,
             endpoints,
             logs,
+            probes,
             loops,
             stop,
             tasks,
@@ -95,10 +103,12 @@ impl Leader {
         self.slots.dispatcher.set(None);
         self.slots.endpoints.set(None);
         self.slots.logs.set(None);
+        self.slots.probes.set(None);
         self.stop.cancel();
         self.dispatcher.stop().await;
         self.endpoints.stop().await;
         self.logs.stop().await;
+        self.probes.stop();
         self.loops.stop().await;
         self.tasks.wait().await;
     }

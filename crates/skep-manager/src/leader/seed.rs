@@ -1,6 +1,5 @@
 //! What a swarm has from its first moment: the cluster object, its founder, its first networks.
 
-use prost_types::Timestamp;
 use skep_objects::{
     ids::new_id,
     swarmkit::{
@@ -69,7 +68,7 @@ pub fn seed(tx: &mut Tx, founder: &Founder<'_>, new: Option<&NewCluster>) -> Res
     if tx.the_cluster().is_none()
         && let Some(new) = new.filter(|new| new.restore.is_none())
     {
-        tx.create_cluster(cluster(founder.cluster_id, new, tx.now()))?;
+        tx.create_cluster(cluster(founder.cluster_id, new))?;
         tx.create_network(ingress(founder.cluster_id))?;
     }
     if tx.node(founder.node_id).is_none() {
@@ -89,7 +88,7 @@ pub fn seed(tx: &mut Tx, founder: &Founder<'_>, new: Option<&NewCluster>) -> Res
     Ok(())
 }
 
-fn cluster(id: &str, new: &NewCluster, now: Timestamp) -> Cluster {
+fn cluster(id: &str, new: &NewCluster) -> Cluster {
     let (keys, clock) = initial_keys();
     let or = |value: u32, default: u32| if value == 0 { default } else { value };
     let mut cluster = Cluster {
@@ -125,8 +124,7 @@ fn cluster(id: &str, new: &NewCluster, now: Timestamp) -> Cluster {
     follow_autolock(&mut cluster, false);
     tracing::info!(
         cluster.id = id,
-        locked = unlock_key(&cluster).is_some(),
-        at = now.seconds,
+        is_locked = unlock_key(&cluster).is_some(),
         "swarm founded"
     );
     cluster

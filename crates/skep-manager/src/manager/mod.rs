@@ -27,7 +27,7 @@ use skep_rpc::{
     swarmkit::control_server::Control,
 };
 use skep_store::{
-    Kind, RaftMetrics, Store, StoreMetrics,
+    Store,
     raft::{Health as RaftHealth, RaftNode},
 };
 use tokio::sync::watch;
@@ -100,17 +100,6 @@ impl ManagerError {
     }
 }
 
-/// What a manager has counted.
-#[derive(Debug, Clone, Default)]
-pub struct ManagerMetrics {
-    /// The store.
-    pub store: StoreMetrics,
-    /// The raft member below it.
-    pub raft: RaftMetrics,
-    /// How many objects of each kind there are.
-    pub objects: Vec<(Kind, usize)>,
-}
-
 /// A manager that runs.
 pub struct Manager {
     quorum: Quorum,
@@ -169,7 +158,6 @@ impl Manager {
                 keys,
                 join_addr: config.join_addr.clone(),
                 force_new_cluster: config.force_new_cluster,
-                is_mixed: false,
                 spec: Default::default(),
             })
             .await;
@@ -242,10 +230,10 @@ impl Manager {
         let raft = metrics::Raft {
             leads: status.is_leading,
             has_leader: status.leader.is_some(),
-            term: status.term,
-            members: members.members().count(),
             unreachable: members.members().filter(missing).count(),
             read_only: matches!(status.health, RaftHealth::ReadOnly(_)),
+            member: self.node.metrics(),
+            store: self.store.metrics(),
         };
         metrics::families(&self.store.view(), &raft, &self.counters)
     }
@@ -253,15 +241,6 @@ impl Manager {
     /// The node that it runs on.
     pub fn node_id(&self) -> &str {
         &self.node_id
-    }
-
-    /// What the store and its raft member have counted, and how many objects of each kind there are.
-    pub fn metrics(&self) -> ManagerMetrics {
-        ManagerMetrics {
-            store: self.store.metrics(),
-            raft: self.node.metrics(),
-            objects: self.store.view().counts().to_vec(),
-        }
     }
 
     /// This manager's place in the quorum.

@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use skep_rpc::{
     AuthorizeLayer, ForwardLayer, Listener, NodeIdentity,
     server::MAX_MESSAGE_BYTES,
-    skep_v1::endpoints_server::EndpointsServer as EndpointsGrpc,
+    skep_v1::{
+        endpoints_server::EndpointsServer as EndpointsGrpc,
+        probes_server::ProbesServer as ProbesGrpc,
+    },
     swarmkit::{
         ca_server::CaServer as CaGrpc, control_server::ControlServer as ControlGrpc,
         dispatcher_server::DispatcherServer as DispatcherGrpc,
@@ -26,6 +29,7 @@ use crate::{
     endpoints::EndpointsServer,
     leader::Slots,
     logbroker::{LogBrokerServer, LogsServer},
+    probes::ProbesServer,
     raft::Quorum,
     resource::ResourceServer,
     slot::LateStore,
@@ -75,6 +79,10 @@ pub async fn serve(listener: Listener, services: Services, stop: CancellationTok
         )))
         .add_service(EndpointsGrpc::new(EndpointsServer::new(
             slots.endpoints,
+            slots.dispatcher.clone(),
+        )))
+        .add_service(ProbesGrpc::new(ProbesServer::new(
+            slots.probes,
             slots.dispatcher,
         )))
         .add_service(ResourceGrpc::new(ResourceServer::new(store.clone())))

@@ -56,8 +56,6 @@ pub struct QuorumConfig {
     pub join_addr: Option<String>,
     /// Make this manager the only member.
     pub force_new_cluster: bool,
-    /// The quorum is shared with dockerd managers: their slower timing.
-    pub is_mixed: bool,
     /// From the cluster's spec, when it is known: how often there are snapshots, how many entries
     /// are kept behind them. Zero is the default.
     pub spec: swarmkit::RaftConfig,
@@ -219,9 +217,6 @@ impl Quorum {
         }
         if config.spec.log_entries_for_slow_followers > 0 {
             raft.keep_entries = config.spec.log_entries_for_slow_followers;
-        }
-        if config.is_mixed {
-            raft = raft.for_mixed_quorum();
         }
         let joins = matches!(raft.start, Start::Join { .. }) && !resumes;
         let transport = Arc::new(PeerTransport(self.inner.peers.clone()));

@@ -77,6 +77,7 @@ const STREAMS_IN: &[(&str, &str)] = &[
     ("docker.swarmkit.v1.LogBroker", "PublishLogs"),
     ("docker.swarmkit.v1.Raft", "StreamRaftMessage"),
     ("skep.v1.Endpoints", "Watch"),
+    ("skep.v1.Probes", "Attend"),
 ];
 
 const SERVICES: &[Group] = &[
@@ -158,6 +159,11 @@ const SERVICES: &[Group] = &[
         service: "skep.v1.Endpoints",
         proxied: Proxied::Always,
         methods: &[("Watch", Members)],
+    },
+    Group {
+        service: "skep.v1.Probes",
+        proxied: Proxied::Always,
+        methods: &[("Attend", Members), ("Examine", Managers)],
     },
     Group {
         service: "docker.swarmkit.v1.Health",

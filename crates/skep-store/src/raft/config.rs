@@ -5,6 +5,10 @@ use std::time::Duration;
 use super::membership::Member;
 use crate::seal::DekSet;
 
+const TICK: Duration = Duration::from_millis(100);
+/// dockerd's.
+const MIXED_TICK: Duration = Duration::from_secs(1);
+
 /// A raft member's settings.
 #[derive(Debug, Clone)]
 pub struct RaftConfig {
@@ -82,7 +86,7 @@ impl RaftConfig {
             addr,
             keys,
             force_new_cluster: false,
-            tick: Duration::from_millis(100),
+            tick: TICK,
             heartbeat_ticks: 1,
             election_ticks: 10,
             pre_vote: true,
@@ -96,12 +100,28 @@ impl RaftConfig {
         }
     }
 
-    /// The settings for a quorum that dockerd managers share: an election in 10 to 20 seconds.
-    #[must_use]
-    pub fn for_mixed_quorum(mut self) -> Self {
-        self.tick = Duration::from_secs(1);
-        self.pre_vote = false;
-        self.learners = false;
-        self
+    pub(crate) fn set_timing(&mut self, timing: Timing) {
+        self.tick = timing.tick;
+        self.pre_vote = timing.pre_vote;
+        self.learners = timing.learners;
+    }
+}
+
+/// What differs between a quorum of skep managers, with an election in 1 to 2 seconds, and one shared
+/// with dockerd, with one in 10 to 20.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Timing {
+    pub(crate) tick: Duration,
+    pub(crate) pre_vote: bool,
+    pub(crate) learners: bool,
+}
+
+impl Timing {
+    pub(crate) fn of(is_mixed: bool) -> Self {
+        Self {
+            tick: if is_mixed { MIXED_TICK } else { TICK },
+            pre_vote: !is_mixed,
+            learners: !is_mixed,
+        }
     }
 }

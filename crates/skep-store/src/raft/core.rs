@@ -86,6 +86,8 @@ pub(crate) trait RaftCore: Send {
     fn step(&mut self, message: Message) -> Result<(), CoreError>;
     /// Stands for election now.
     fn campaign(&mut self);
+    /// Whether to ask before standing for election.
+    fn set_pre_vote(&mut self, is_on: bool);
     /// Appends entries, in order; all or none.
     fn propose(&mut self, entries: Vec<Bytes>) -> Result<(), CoreError>;
     /// Appends a configuration change. One at a time: while another is unapplied it is dropped.

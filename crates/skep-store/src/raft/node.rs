@@ -61,6 +61,7 @@ enum Command {
     SnapshotDone(Box<SnapshotDone>),
     RotateKey(Dek, oneshot::Sender<()>),
     SnapshotPolicy(SnapshotPolicy),
+    Mixed(bool),
     Stop,
 }
 
@@ -115,10 +116,11 @@ impl RaftNode {
             status: status_out,
             membership: membership_out,
             helpers: Vec::new(),
+            tick,
         };
         let thread = std::thread::Builder::new()
             .name("raft".to_owned())
-            .spawn(move || worker.run(tick))
+            .spawn(move || worker.run())
             .map_err(StartError::Thread)?;
         let shared = Shared {
             commands,
@@ -208,6 +210,11 @@ impl RaftNode {
         self.send(Command::SnapshotPolicy(policy));
     }
 
+    /// Goes over to the timing and manners of a quorum that dockerd managers share, or back.
+    pub fn set_mixed(&self, is_mixed: bool) {
+        self.send(Command::Mixed(is_mixed));
+    }
+
     /// What it has counted, and where it stands.
     pub fn metrics(&self) -> RaftMetrics {
         let counters = &self.shared.counters;
@@ -286,11 +293,12 @@ struct Worker {
     status: watch::Sender<RaftStatus>,
     membership: watch::Sender<Membership>,
     helpers: Vec<JoinHandle<()>>,
+    tick: Duration,
 }
 
 impl Worker {
-    fn run(mut self, tick: Duration) {
-        let mut next_tick = now() + tick;
+    fn run(mut self) {
+        let mut next_tick = now() + self.tick;
         let mut notice_at = None;
         self.deliver();
         loop {
@@ -314,7 +322,7 @@ impl Worker {
             // and one tick stands for all that were missed.
             if now() >= next_tick {
                 self.replica.tick();
-                next_tick = now() + tick;
+                next_tick = now() + self.tick;
             }
             self.deliver();
             notice_at = match self.replica.owes_commit() {
@@ -376,6 +384,7 @@ impl Worker {
             Command::Transfer(to, reply) => self.replica.transfer(to, reply),
             Command::SnapshotDone(done) => self.replica.snapshot_done(*done),
             Command::SnapshotPolicy(policy) => self.replica.set_snapshot_policy(policy),
+            Command::Mixed(is_mixed) => self.tick = self.replica.set_mixed(is_mixed),
             Command::RotateKey(key, reply) => self.replica.rotate_key(key, reply),
             Command::Stop => self.replica.stop(),
         }

@@ -133,6 +133,10 @@ impl RaftCore for RaftRs {
         self.redraw();
     }
 
+    fn set_pre_vote(&mut self, is_on: bool) {
+        self.node.raft.pre_vote = is_on;
+    }
+
     fn step(&mut self, mut message: Message) -> Result<(), CoreError> {
         self.check(&message)?;
         if message.r#type() == MessageType::Snap {

@@ -18,11 +18,12 @@ mod snapshots;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use skep_objects::raftpb::{ConfState, HardState, Message, MessageType, SnapshotMetadata};
 
 use self::quorum::{ConfRequest, Handover};
-use super::config::{RaftConfig, SnapshotPolicy};
+use super::config::{RaftConfig, SnapshotPolicy, Timing};
 use super::core::{CoreError, RaftCore, Ready, Role};
 use super::membership::{Member, Membership};
 use super::outbox::{Outbox, Wake};
@@ -383,6 +384,14 @@ impl Replica {
         counters
             .last_index
             .store(status.last_index, Ordering::Relaxed);
+    }
+
+    /// Goes over to the manners of a quorum shared with dockerd, or back; answers the tick's length.
+    pub(crate) fn set_mixed(&mut self, is_mixed: bool) -> Duration {
+        let timing = Timing::of(is_mixed);
+        self.config.set_timing(timing);
+        self.core.set_pre_vote(timing.pre_vote);
+        timing.tick
     }
 
     /// From now on there is a snapshot after so many entries.

@@ -184,7 +184,7 @@ fn acceptor(address: &str, config: &TlsConfig) -> Result<Option<Tls>, ListenErro
         }
         Some(false) => {
             tracing::warn!(
-                address,
+                addr = address,
                 "serving the API in the clear: whoever reaches it is root on this machine"
             );
             Ok(None)

@@ -18,18 +18,13 @@ pub struct Logging(reload::Handle<EnvFilter, Registry>);
 /// Starts logging. `SKEP_LOG` may name levels by module, for developers.
 pub fn init(config: &Config) -> Logging {
     let (filter, handle) = reload::Layer::new(filter(config));
-    let registry = tracing_subscriber::registry()
-        .with(filter)
-        .with(fmt::layer().with_ansi(false).with_writer(|| Keeper));
+    let registry = tracing_subscriber::registry().with(filter);
+    let text = fmt::layer().with_ansi(false).with_writer(|| Output);
     // A second subscriber is refused: then somebody else, a test, has the log already.
     let _ = if config.log_json {
-        registry
-            .with(fmt::layer().json().with_writer(std::io::stderr))
-            .try_init()
+        registry.with(text.json()).try_init()
     } else {
-        registry
-            .with(fmt::layer().with_ansi(false).with_writer(std::io::stderr))
-            .try_init()
+        registry.with(text).try_init()
     };
     Logging(handle)
 }
@@ -44,21 +39,23 @@ pub fn recent() -> String {
     lines.iter().map(String::as_str).collect()
 }
 
-/// Keeps what is written; the formatter writes a line at a time.
-struct Keeper;
+/// Standard error, keeping what is written; the formatter writes a line at a time.
+struct Output;
 
-impl io::Write for Keeper {
+impl io::Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut lines = RECENT.lock().unwrap_or_else(PoisonError::into_inner);
         if lines.len() == KEPT {
             lines.pop_front();
         }
         lines.push_back(String::from_utf8_lossy(bytes).into_owned());
+        drop(lines);
+        io::stderr().write_all(bytes)?;
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        io::stderr().flush()
     }
 }
 

@@ -35,7 +35,7 @@ pub async fn spawn(
     let listener = match TcpListener::bind(&address).await {
         Ok(listener) => listener,
         Err(error) => {
-            tracing::error!(%address, %error, "metrics are not served");
+            tracing::error!(addr = %address, %error, "metrics are not served");
             return None;
         }
     };

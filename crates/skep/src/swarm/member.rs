@@ -1,5 +1,6 @@
 //! A node that is in a swarm, or on its way in: certificate, agent, manager and renewal together.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,27 +9,30 @@ use skep_engine::SwarmInfo;
 use skep_objects::swarmkit::{NodeRole, Peer};
 use skep_rpc::bootstrap::{self, Issued};
 use skep_rpc::identity::{Credentials, JoinToken, Kek, KeyHeaders, NodeFiles, NodeIdentity};
-use skep_rpc::{Remotes, bootstrap::BootstrapError};
+use skep_rpc::{Backoff, Remotes, bootstrap::BootstrapError};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::SwarmConfig;
 use super::error::SwarmError;
+use super::probe::NodeProber;
 use super::renew::Renewer;
 use super::state::{Joining, Settings, StateDir};
 use super::supervise::{Current, First, Supervisor};
 
-const JOIN_TRIES: u32 = 5;
+/// Between tries of a join.
 const JOIN_PAUSE: Duration = Duration::from_secs(1);
+const JOIN_PAUSE_MOST: Duration = Duration::from_secs(30);
 
 /// How a node comes to be a member.
 pub(super) enum Entry {
     /// It makes the swarm, and its certificate, itself.
     Found(Box<Credentials>, First),
-    /// It asks a manager, as the settings say.
-    Join,
+    /// It asks a manager, as the settings say; `waits` while a client waits for that.
+    Join { waits: bool },
     /// It has been one before.
     Resume(Box<Credentials>, Option<Kek>, First),
 }
@@ -156,11 +160,11 @@ impl Life {
                     .save(credentials.key(), credentials.certificate(), None)?;
                 Ok((*credentials, None, first, self))
             }
-            Entry::Join => {
+            Entry::Join { waits } => {
                 let joining = self.settings.joining.clone();
                 let joining = joining.ok_or_else(|| SwarmError::Invalid("no join".to_owned()))?;
                 self.dir.save_settings(&self.settings)?;
-                let (addr, issued) = request(&joining).await?;
+                let (addr, issued) = self.request(&joining, waits).await?;
                 let Issued {
                     credentials,
                     kek,
@@ -189,6 +193,42 @@ impl Life {
                 };
                 Ok((credentials, kek, first, self))
             }
+        }
+    }
+
+    /// Asks the managers in turn for a certificate until one gives it, or it is clear that none will.
+    /// Where nobody listens is an error while a client waits, and afterwards may pass.
+    async fn request(&self, joining: &Joining, waits: bool) -> Result<(String, Issued), SwarmError> {
+        let token = JoinToken::parse(&joining.token);
+        let token = token.map_err(|e| SwarmError::Invalid(e.to_string()))?;
+        let availability = joining.availability.try_into().unwrap_or_default();
+        let until = Instant::now() + self.config.connect_timeout;
+        let mut backoff = Backoff::doubling(JOIN_PAUSE, JOIN_PAUSE_MOST);
+        loop {
+            let mut errors: Vec<BootstrapError> = Vec::new();
+            for addr in &joining.remotes {
+                let attempt = async {
+                    let roots = bootstrap::fetch_root(addr, &token).await?;
+                    bootstrap::join(addr, &roots, &token, availability).await
+                };
+                match attempt.await {
+                    Ok(issued) => return Ok((addr.clone(), issued)),
+                    Err(error) => errors.push(error),
+                }
+            }
+            let is_refused = errors.iter().all(BootstrapError::is_refused);
+            let is_over = waits && is_refused && Instant::now() < until;
+            let is_transient = errors.iter().any(BootstrapError::is_transient);
+            let Some(error) = errors.pop() else {
+                let text = "at least 1 RemoteAddr is required to join";
+                return Err(SwarmError::Invalid(text.to_owned()));
+            };
+            if is_over || !is_transient {
+                return Err(error.into());
+            }
+            self.status
+                .send_modify(|status| status.error = Some(error.to_string()));
+            tokio::time::sleep(backoff.next_delay()).await;
         }
     }
 
@@ -224,6 +264,11 @@ impl Life {
             local: local_receiver.clone(),
             executor: Arc::clone(&self.config.executor),
             drain_deadline: self.config.drain_deadline,
+            prober: Arc::new(NodeProber {
+                identity: identity.clone(),
+                data_path_addr: self.data_path_addr(),
+                state_dir: self.config.state_dir.clone(),
+            }),
         })
         .await?;
         let forced = Arc::new(Notify::new());
@@ -274,15 +319,16 @@ impl Life {
     }
 
     fn swarm_info(&self, identity: &NodeIdentity, port: u32) -> SwarmInfo {
-        let addr = self
-            .settings
-            .data_path_addr
-            .unwrap_or(self.settings.advertise_addr.ip());
         SwarmInfo {
             node_id: identity.node_id().to_owned(),
-            data_path_addr: addr.to_string(),
+            data_path_addr: self.data_path_addr().to_string(),
             data_path_port: u16::try_from(port).unwrap_or_default(),
         }
+    }
+
+    fn data_path_addr(&self) -> IpAddr {
+        let advertised = self.settings.advertise_addr.ip();
+        self.settings.data_path_addr.unwrap_or(advertised)
     }
 
     /// Keeps status, list of managers and data path as the sessions say.
@@ -335,35 +381,5 @@ impl Life {
             }
         }
         std::future::pending().await
-    }
-}
-
-/// Asks the managers in turn for a certificate; some tries for what may pass.
-async fn request(joining: &Joining) -> Result<(String, Issued), SwarmError> {
-    let token = JoinToken::parse(&joining.token);
-    let token = token.map_err(|e| SwarmError::Invalid(e.to_string()))?;
-    let availability = joining.availability.try_into().unwrap_or_default();
-    let mut tries = 0;
-    loop {
-        let mut last = None;
-        for addr in &joining.remotes {
-            let attempt = async {
-                let roots = bootstrap::fetch_root(addr, &token).await?;
-                bootstrap::join(addr, &roots, &token, availability).await
-            };
-            match attempt.await {
-                Ok(issued) => return Ok((addr.clone(), issued)),
-                Err(error) => last = Some(error),
-            }
-        }
-        tries += 1;
-        let is_transient = last.as_ref().is_some_and(BootstrapError::is_transient);
-        if !is_transient || tries >= JOIN_TRIES {
-            return Err(match last {
-                Some(error) => error.into(),
-                None => SwarmError::Invalid("at least 1 RemoteAddr is required to join".to_owned()),
-            });
-        }
-        tokio::time::sleep(JOIN_PAUSE).await;
     }
 }

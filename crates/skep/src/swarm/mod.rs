@@ -27,6 +27,7 @@ pub mod manager;
 mod member;
 mod membership;
 mod objects;
+mod probe;
 mod renew;
 mod request;
 mod state;
@@ -197,7 +198,8 @@ impl SwarmNode {
             // What it was nobody lets in any more: it leaves, and joins as a new node.
             self.erase().await;
         }
-        self.enter(settings, Entry::Join, SwarmError::JoinTimeout)
+        let entry = Entry::Join { waits: true };
+        self.enter(settings, entry, SwarmError::JoinTimeout)
             .await
     }
 
@@ -437,7 +439,9 @@ fn resume(
         Err(error) if error.is_wrong_key() => {
             return Standing::Broken(settings, Arc::new(SwarmError::InvalidUnlockKey));
         }
-        Err(error) if error.is_missing() && settings.joining.is_some() => Entry::Join,
+        Err(error) if error.is_missing() && settings.joining.is_some() => {
+            Entry::Join { waits: false }
+        }
         Err(error) => return Standing::Broken(settings, Arc::new(error.into())),
     };
     Standing::Member(Member::spawn(Arc::clone(config), settings, entry))

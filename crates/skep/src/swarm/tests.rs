@@ -89,6 +89,7 @@ struct Bench {
     host: Arc<FakeHost>,
     managers: Arc<FakeManagers>,
     machine: FakeExecutor,
+    connect_timeout: Duration,
     dir: tempfile::TempDir,
 }
 
@@ -101,6 +102,7 @@ impl Bench {
                 ..Default::default()
             }),
             machine: FakeExecutor::default(),
+            connect_timeout: Duration::from_secs(10),
             dir: tempfile::tempdir().unwrap(),
         }
     }
@@ -118,7 +120,7 @@ impl Bench {
             attachments: Attachments::default(),
             managers: self.managers.clone(),
             drain_deadline: Duration::from_millis(10),
-            connect_timeout: Duration::from_secs(10),
+            connect_timeout: self.connect_timeout,
         })
         .await
     }
@@ -291,7 +293,8 @@ async fn a_manager_whose_certificate_has_expired_can_be_made_the_only_one() {
 
 #[tokio::test]
 async fn a_join_replaces_a_membership_whose_certificate_has_expired() {
-    let bench = Bench::new(None);
+    let mut bench = Bench::new(None);
+    bench.connect_timeout = Duration::from_millis(200);
     bench.write_member(None, OffsetDateTime::now_utc() - time::Duration::hours(5));
     let node = bench.open().await;
     let mut request = JoinRequest {
@@ -308,9 +311,34 @@ async fn a_join_replaces_a_membership_whose_certificate_has_expired() {
         "error",
         "what cannot be right changes nothing"
     );
-    request.remote_addrs = Some(vec!["127.0.0.1:1".into()]);
-    let joining = tokio::time::timeout(Duration::from_millis(300), node.join(request));
-    assert!(joining.await.is_err(), "it goes on trying");
-    assert_eq!(node.header(), "pending");
+    // It takes connections, and says nothing on them.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = silent.local_addr().unwrap().to_string();
+    request.remote_addrs = Some(vec![addr]);
+    let late = node.join(request).await.unwrap_err();
+    assert!(matches!(late, SwarmError::JoinTimeout), "{late}");
+    assert_eq!(node.header(), "pending", "it goes on trying");
     node.leave(true).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_join_where_nobody_listens_is_refused_at_once() {
+    let mut bench = Bench::new(None);
+    bench.connect_timeout = Duration::from_secs(60);
+    let node = bench.open().await;
+    let request = JoinRequest {
+        remote_addrs: Some(vec!["127.0.0.1:1".into()]),
+        join_token: skep_rpc::identity::JoinToken::generate(b"root").to_string(),
+        listen_addr: "127.0.0.1:0".into(),
+        advertise_addr: "127.0.0.1".into(),
+        ..Default::default()
+    };
+    let refused = node.join(request).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unavailable);
+    assert_eq!(
+        refused.to_string(),
+        "rpc error: code = Unavailable desc = connection error: desc = \"transport: Error while \
+         dialing: dial tcp 127.0.0.1:1: connect: connection refused\""
+    );
+    assert_eq!(node.header(), "inactive");
 }

@@ -22,7 +22,7 @@ impl Replica {
                 EntryType::ConfChange => self.apply_conf(&entry),
                 EntryType::ConfChangeV2 => {
                     // No manager proposes one. All members skip it alike.
-                    tracing::error!(index = entry.index(), "configuration change V2 ignored");
+                    tracing::error!(raft.index = entry.index(), "configuration change V2 ignored");
                 }
             }
         }
@@ -53,7 +53,7 @@ impl Replica {
         let change = match ConfChange::decode(entry.data()) {
             Ok(change) => change,
             Err(error) => {
-                tracing::error!(index = entry.index(), %error, "configuration change ignored");
+                tracing::error!(raft.index = entry.index(), %error, "configuration change ignored");
                 return;
             }
         };
@@ -61,7 +61,7 @@ impl Replica {
         let result = match checked {
             Ok(checked) => self.change_members(&change, &checked),
             Err(error) => {
-                tracing::warn!(index = entry.index(), %error, "configuration change ignored");
+                tracing::warn!(raft.index = entry.index(), %error, "configuration change ignored");
                 Err(error)
             }
         };

@@ -5,14 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use skep_objects::swarmkit::raft_member_status::Reachability;
 use skep_objects::swarmkit::{Node, Task, node_status};
 use skep_objects::timestamp::unix_nanos;
-use time::{Duration, OffsetDateTime};
 
 use super::finding::Finding;
-
-/// A clock that is off by more spoils logs and the order of what happened.
-const CLOCK_WARNING: f64 = 2.0;
-/// One that is off by more makes certificates invalid before or after their time.
-const CLOCK_PROBLEM: f64 = 600.0;
+use super::ways;
 
 /// The node's host name, or its id.
 pub(super) fn name(node: &Node) -> String {
@@ -25,14 +20,16 @@ pub(super) fn name(node: &Node) -> String {
     }
 }
 
-/// Everything about nodes as such.
-pub(super) fn examine(nodes: &[Node], tasks: &[Task], now: OffsetDateTime) -> Vec<Finding> {
+/// Everything about nodes as such; what the `examined` among them told of themselves is not guessed.
+pub(super) fn examine(nodes: &[Node], tasks: &[Task], examined: &BTreeSet<&str>) -> Vec<Finding> {
     let mut found = Vec::new();
     found.extend(nodes.iter().map(state));
     found.extend(managers(nodes));
     found.extend(versions(nodes));
-    found.extend(nodes.iter().filter_map(|node| certificate(node, now)));
-    found.extend(clocks(nodes, tasks));
+    let others = nodes.iter().filter(|n| !examined.contains(n.id.as_str()));
+    let others: Vec<&Node> = others.collect();
+    found.extend(others.iter().filter_map(|node| certificate(node)));
+    found.extend(clocks(&others, tasks));
     found
 }
 
@@ -132,35 +129,16 @@ fn versions(nodes: &[Node]) -> Vec<Finding> {
     )]
 }
 
-fn certificate(node: &Node, now: OffsetDateTime) -> Option<Finding> {
+fn certificate(node: &Node) -> Option<Finding> {
     let pem = &node.certificate.as_ref()?.certificate;
     let certificate = skep_rpc::identity::NodeCertificate::from_pem(pem).ok()?;
-    let left = certificate.not_after() - now;
-    let life = certificate.not_after() - certificate.not_before();
-    let text = format!("certificate valid until {}", certificate.not_after().date());
-    let name = name(node);
-    Some(if left <= Duration::ZERO {
-        Finding::problem(
-            "certificates",
-            &name,
-            format!("certificate expired on {}", certificate.not_after().date()),
-            "on that node: docker swarm join with a token; it leaves and joins in one",
-        )
-    } else if left < life / 6 {
-        Finding::warning(
-            "certificates",
-            &name,
-            text,
-            "it should have been renewed by now: see the node's log for why it was not",
-        )
-    } else {
-        Finding::ok("certificates", &name, text)
-    })
+    let (from, until) = (certificate.not_before(), certificate.not_after());
+    Some(ways::certificate(&name(node), from, until))
 }
 
 /// How far nodes' clocks are from the leader's, told by the latest report that the leader took from
 /// each: what the node wrote as its time, against when it was taken.
-fn clocks(nodes: &[Node], tasks: &[Task]) -> Vec<Finding> {
+fn clocks(nodes: &[&Node], tasks: &[Task]) -> Vec<Finding> {
     let mut latest: BTreeMap<&str, (i128, i128)> = BTreeMap::new();
     for task in tasks {
         let Some(status) = &task.status else { continue };
@@ -177,21 +155,10 @@ fn clocks(nodes: &[Node], tasks: &[Task]) -> Vec<Finding> {
         .iter()
         .filter_map(|node| {
             let (taken, said) = latest.get(node.id.as_str())?;
-            Some(clock(&name(node), said - taken))
+            let ahead = i64::try_from(said - taken).ok()?;
+            Some(ways::clock(&name(node), ahead))
         })
         .collect()
-}
-
-#[allow(clippy::cast_precision_loss)] // Seconds of a difference.
-fn clock(name: &str, ahead_nanos: i128) -> Finding {
-    let ahead = ahead_nanos as f64 / 1e9;
-    let text = format!("clock {ahead:+.1} s from the leader's at the last report");
-    let advice = "run a time service on every node: certificates and logs depend on the clock";
-    match ahead.abs() {
-        off if off > CLOCK_PROBLEM => Finding::problem("clocks", name, text, advice),
-        off if off > CLOCK_WARNING => Finding::warning("clocks", name, text, advice),
-        _ => Finding::ok("clocks", name, text),
-    }
 }
 
 #[cfg(test)]
@@ -252,7 +219,7 @@ mod tests {
         let nodes: Vec<Node> = ["a", "b", "c"]
             .map(|name| node(name, true, Some(true), "28.2.2"))
             .into();
-        let found = examine(&nodes, &[], OffsetDateTime::UNIX_EPOCH);
+        let found = examine(&nodes, &[], &BTreeSet::new());
         assert!(found.iter().all(|f| f.level == Level::Ok), "{found:?}");
         check(&found, "quorum", "swarm", Level::Ok, "3 of 3");
         check(&found, "versions", "swarm", Level::Ok, "28.2.2");
@@ -281,7 +248,7 @@ mod tests {
             }),
             ..Default::default()
         };
-        let found = examine(&nodes, &[task], OffsetDateTime::UNIX_EPOCH);
+        let found = examine(&nodes, &[task], &BTreeSet::new());
         check(&found, "nodes", "c", Level::Problem, "down");
         check(&found, "quorum", "c", Level::Problem, "not reachable");
         check(&found, "quorum", "swarm", Level::Warning, "2 of 3");

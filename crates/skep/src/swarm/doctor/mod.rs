@@ -1,21 +1,28 @@
-//! `swarm doctor`: looks at everything that a swarm needs, from this node, and explains what it
-//! finds. See docs/design/doctor.md.
+//! `swarm doctor`: looks at everything that a swarm needs, from this node and through all others,
+//! and explains what it finds. See docs/design/doctor.md.
 
 mod cluster;
 mod finding;
 mod host;
 mod ping;
+mod ways;
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use skep_objects::swarmkit::{GetServiceRequest, HealthCheckRequest, Node, NodeRole, Peer};
+use skep_objects::skep_v1::{ExamineRequest, ExamineResponse};
+use skep_objects::swarmkit::{
+    GetServiceRequest, HealthCheckRequest, Node, NodeRole, Peer, Task,
+};
 use skep_rpc::NodeIdentity;
+use skep_rpc::skep_v1::probes_client::ProbesClient;
 use skep_rpc::swarmkit::health_client::HealthClient;
-use time::OffsetDateTime;
 use tonic::{Code, Request};
 
 pub use finding::{Finding, Level};
+pub(super) use host::HostFacts;
+pub(super) use ping::checksum;
 
 use super::error::SwarmError;
 use super::manager::RunningManager;
@@ -23,6 +30,8 @@ use super::{Standing, SwarmNode, info as membership};
 
 /// How long a manager may take to answer.
 const DEADLINE: Duration = Duration::from_secs(3);
+/// How long the examination of all nodes may take: the leader ends it well before.
+const EXAMINATION: Duration = Duration::from_secs(15);
 
 /// What is known of this node before anything is asked.
 struct Patient {
@@ -61,31 +70,92 @@ impl SwarmNode {
             }
         };
         let manager = membership::manager(&self.standing()).ok();
-        let mut found = host::examine(&patient.name, &self.inner.config.state_dir, patient.addr);
+        let mut found = Vec::new();
         let mut ways = Vec::new();
+        let own = |found: &mut Vec<Finding>| {
+            let state_dir = &self.inner.config.state_dir;
+            found.extend(host::examine(&patient.name, state_dir, patient.addr));
+        };
         if let Some(manager) = manager {
-            found.extend(quorum(&*manager, &patient.name).await);
+            let (broken, examined) =
+                tokio::join!(quorum(&*manager, &patient.name), examination(&*manager));
+            found.extend(broken);
             let snapshot = manager.capture().0;
             let nodes = membership::nodes(&*manager.control()).await;
             let nodes = nodes.unwrap_or(snapshot.nodes);
-            let now = OffsetDateTime::now_utc();
-            found.extend(cluster::examine(&nodes, &snapshot.tasks, now));
-            ways.extend(nodes.iter().filter_map(way));
+            match examined {
+                Ok(examined) => {
+                    found.extend(self::examined(&nodes, &snapshot.tasks, &examined));
+                    ways.extend(unseen(&nodes, &examined).filter_map(way));
+                }
+                Err(finding) => {
+                    found.push(finding);
+                    found.extend(cluster::examine(&nodes, &snapshot.tasks, &BTreeSet::new()));
+                    own(&mut found);
+                    ways.extend(nodes.iter().filter_map(way));
+                }
+            }
         } else {
+            own(&mut found);
             found.extend(patient.identity.as_ref().map(host::certificate));
+            let host = |peer: &Peer| host_of(&peer.addr).map(|ip| (peer.addr.clone(), ip));
+            ways.extend(patient.remotes.iter().filter_map(host));
         }
         if let Some(identity) = &patient.identity {
             found.extend(ports(&patient.remotes, identity).await);
-        }
-        if ways.is_empty() {
-            let host = |peer: &Peer| host_of(&peer.addr).map(|ip| (peer.addr.clone(), ip));
-            ways = patient.remotes.iter().filter_map(host).collect();
         }
         ways.retain(|(_, ip)| *ip != patient.addr);
         found.extend(paths(ways).await);
         found.sort_by_key(|finding| std::cmp::Reverse(finding.level));
         Ok(found)
     }
+}
+
+/// Has the leader examine all nodes; if it cannot, what that means.
+async fn examination(manager: &dyn RunningManager) -> Result<ExamineResponse, Finding> {
+    let call = async {
+        let channel = skep_rpc::client::connect_local(&manager.local_dialer());
+        let channel = channel.map_err(|error| error.to_string())?;
+        let mut client = ProbesClient::new(channel).max_decoding_message_size(usize::MAX);
+        let answer = client.examine(ExamineRequest {}).await;
+        Ok(answer
+            .map_err(|status| status.message().to_owned())?
+            .into_inner())
+    };
+    let answer = tokio::time::timeout(EXAMINATION, call).await;
+    let answer = answer.unwrap_or_else(|_| Err("no answer in time".to_owned()));
+    answer.map_err(|error: String| {
+        Finding::warning(
+            "path",
+            "swarm",
+            format!("the nodes could not be examined: {error}"),
+            "the leader has them try the ways among themselves: without one, or with a dockerd as \
+             the leader, what follows is seen from here only",
+        )
+    })
+}
+
+/// What the store tells, and the nodes themselves.
+fn examined(nodes: &[Node], tasks: &[Task], examined: &ExamineResponse) -> Vec<Finding> {
+    let reported = examined.nodes.iter().filter(|node| node.report.is_some());
+    let reported: BTreeSet<&str> = reported.map(|node| node.node_id.as_str()).collect();
+    let mut found = cluster::examine(nodes, tasks, &reported);
+    let name = |id: &str| {
+        let node = nodes.iter().find(|node| node.id == id);
+        node.map_or_else(|| id.to_owned(), cluster::name)
+    };
+    found.extend(ways::examine(examined, &name));
+    found
+}
+
+/// Nodes that attend no examination: dockerds.
+fn unseen<'a>(
+    nodes: &'a [Node],
+    examined: &ExamineResponse,
+) -> impl Iterator<Item = &'a Node> + use<'a> {
+    let attending = examined.nodes.iter().filter(|node| node.attends);
+    let attending: BTreeSet<String> = attending.map(|node| node.node_id.clone()).collect();
+    nodes.iter().filter(move |node| !attending.contains(&node.id))
 }
 
 /// A node that should answer, and where its data path is.

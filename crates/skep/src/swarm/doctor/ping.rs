@@ -91,7 +91,8 @@ fn is_no_way(error: &io::Error) -> bool {
     )
 }
 
-fn checksum(bytes: &[u8]) -> u16 {
+/// Of RFC 1071.
+pub(crate) fn checksum(bytes: &[u8]) -> u16 {
     let mut sum: u32 = bytes
         .chunks(2)
         .map(|pair| (u32::from(pair[0]) << 8) | u32::from(pair.get(1).copied().unwrap_or(0)))
