@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::Path;
 
-use skep_net::netlink::RouteSocket;
+use skep_net::netlink::route::RouteSocket;
 use skep_rpc::NodeIdentity;
 
 use super::finding::Finding;
