@@ -171,7 +171,7 @@ mod tests {
                 Said::received(received, to.is_ipv4()),
                 Some((4789, said.clone()))
             );
-            for end in 0..120 {
+            for end in 0..100 {
                 assert_eq!(Said::received(&received[..end], to.is_ipv4()), None);
             }
         }
