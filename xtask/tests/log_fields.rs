@@ -44,7 +44,10 @@ fn every_field_of_the_log_is_on_its_page() {
         });
     }
     assert!(missing.is_empty(), "not on the page: {missing:#?}");
-    let idle: Vec<_> = listed.iter().filter(|name| !used.contains(**name)).collect();
+    let idle: Vec<_> = listed
+        .iter()
+        .filter(|name| !used.contains(**name))
+        .collect();
     assert!(idle.is_empty(), "on the page, and used nowhere: {idle:?}");
 }
 
@@ -66,7 +69,11 @@ fn fields(text: &str) -> Vec<String> {
         for (at, _) in text.match_indices(name) {
             let is_whole = !text[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
             if is_whole {
-                names.extend(arguments(&text[at + name.len()..]).iter().filter_map(|a| field(a)));
+                names.extend(
+                    arguments(&text[at + name.len()..])
+                        .iter()
+                        .filter_map(|a| field(a)),
+                );
             }
         }
     }

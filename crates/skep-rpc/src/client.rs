@@ -62,7 +62,8 @@ fn causes<'a>(
 
 /// The kernel's answer to a dial, if it came to that.
 fn refusal(error: &tonic::transport::Error) -> Option<io::ErrorKind> {
-    let mut kinds = causes(error).filter_map(|cause| Some(cause.downcast_ref::<io::Error>()?.kind()));
+    let mut kinds =
+        causes(error).filter_map(|cause| Some(cause.downcast_ref::<io::Error>()?.kind()));
     kinds.find(|kind| {
         matches!(
             kind,
@@ -117,7 +118,8 @@ impl ConnectError {
         match self {
             Self::Address(_) => true,
             Self::Dial { source, .. } => {
-                let is_unknown = |cause: &(dyn Error + 'static)| cause.to_string().contains("lookup address");
+                let is_unknown =
+                    |cause: &(dyn Error + 'static)| cause.to_string().contains("lookup address");
                 refusal(source).is_some() || causes(source).any(is_unknown)
             }
         }

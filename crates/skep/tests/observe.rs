@@ -82,11 +82,17 @@ fn doctor(cluster: &mut Cluster) {
         assert!(said.contains(part), "{part}\n{said}");
     }
     for host in &cluster.hosts {
-        let part = format!("{} 4789/udp passes to and from 2 nodes, full packets too", host.name);
+        let part = format!(
+            "{} 4789/udp passes to and from 2 nodes, full packets too",
+            host.name
+        );
         let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(words(&said).contains(&part), "{part}\n{said}");
     }
-    assert!(said.contains("reaches the ports of all 1 managers"), "{said}");
+    assert!(
+        said.contains("reaches the ports of all 1 managers"),
+        "{said}"
+    );
     assert!(said.contains("eth0 has MTU 1500"), "{said}");
     broken_ways(cluster);
     cluster.hosts[1].kill();
@@ -123,11 +129,16 @@ fn broken_ways(cluster: &mut Cluster) {
     nft("add table inet firewall");
     nft("add chain inet firewall input { type filter hook input priority 0 ; }");
     nft("add rule inet firewall input udp dport 4789 drop");
-    let blocked = format!("path {}: nothing of the other nodes gets here on 4789/udp", host.name);
+    let blocked = format!(
+        "path {}: nothing of the other nodes gets here on 4789/udp",
+        host.name
+    );
     assert_eq!(wrong(&cluster.hosts[0]), [blocked]);
     nft("flush chain inet firewall input");
     let from = cluster.hosts[1].address;
-    nft(&format!("add rule inet firewall input ip saddr {from} udp dport 4789 drop"));
+    nft(&format!(
+        "add rule inet firewall input ip saddr {from} udp dport 4789 drop"
+    ));
     let one_way = format!(
         "path {}: nothing gets to {} on 4789/udp",
         cluster.hosts[1].name, host.name
@@ -141,7 +152,10 @@ fn broken_ways(cluster: &mut Cluster) {
         said[0].starts_with(&format!("mtu {}: nothing of the other", host.name)),
         "{said:?}"
     );
-    assert!(said[0].ends_with("in full packets, small ones pass"), "{said:?}");
+    assert!(
+        said[0].ends_with("in full packets, small ones pass"),
+        "{said:?}"
+    );
     cluster.set_port_mtu(2, 1500).unwrap();
 
     // Its kernel takes connections still; nobody answers on them.
@@ -156,10 +170,13 @@ fn broken_ways(cluster: &mut Cluster) {
         said.iter().any(|f| silent.iter().any(|s| f.starts_with(s))),
         "{said:?}"
     );
-    eventually("all is well again", || match &wrong(&cluster.hosts[0])[..] {
-        [] => Ok(()),
-        bad => Err(format!("{bad:?}")),
-    });
+    eventually(
+        "all is well again",
+        || match &wrong(&cluster.hosts[0])[..] {
+            [] => Ok(()),
+            bad => Err(format!("{bad:?}")),
+        },
+    );
 }
 
 fn dump(cluster: &Cluster) {

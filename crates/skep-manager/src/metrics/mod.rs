@@ -82,7 +82,6 @@ impl Family {
     }
 }
 
-
 fn gauge(name: &'static str, help: &'static str, value: f64) -> Family {
     Family::single(name, Kind::Gauge, help, value)
 }
@@ -112,11 +111,13 @@ fn histogram(
             value: count as f64,
         })
         .collect();
-    samples.extend([("_sum", sum), ("_count", count as f64)].map(|(suffix, value)| Sample {
-        suffix,
-        labels: Vec::new(),
-        value,
-    }));
+    samples.extend(
+        [("_sum", sum), ("_count", count as f64)].map(|(suffix, value)| Sample {
+            suffix,
+            labels: Vec::new(),
+            value,
+        }),
+    );
     Family {
         name,
         kind: Kind::Histogram,

@@ -12,10 +12,26 @@ pub(super) fn families(view: &View) -> Vec<Family> {
     let tasks = tasks(view);
     let pending = tasks.get("pending").copied().unwrap_or_default();
     let counted = [
-        ("swarm_manager_services_total", "The services of the swarm", view.services().count()),
-        ("swarm_manager_networks_total", "The networks of the swarm", view.networks().count()),
-        ("swarm_manager_secrets_total", "The secrets of the swarm", view.secrets().count()),
-        ("swarm_manager_configs_total", "The configs of the swarm", view.configs().count()),
+        (
+            "swarm_manager_services_total",
+            "The services of the swarm",
+            view.services().count(),
+        ),
+        (
+            "swarm_manager_networks_total",
+            "The networks of the swarm",
+            view.networks().count(),
+        ),
+        (
+            "swarm_manager_secrets_total",
+            "The secrets of the swarm",
+            view.secrets().count(),
+        ),
+        (
+            "swarm_manager_configs_total",
+            "The configs of the swarm",
+            view.configs().count(),
+        ),
     ];
     let mut all: Vec<Family> = counted
         .map(|(name, help, count)| gauge(name, help, count as f64))

@@ -45,7 +45,11 @@ impl Plan {
         managers: &[WeightedPeer],
         attending: &BTreeSet<String>,
     ) -> Self {
-        let is_ready = |node: &&Node| node.status.as_ref().is_some_and(|s| s.state() == State::Ready);
+        let is_ready = |node: &&Node| {
+            node.status
+                .as_ref()
+                .is_some_and(|s| s.state() == State::Ready)
+        };
         let ready: Vec<&Node> = view.nodes().map(|node| &**node).filter(is_ready).collect();
         let addresses: BTreeMap<String, String> = ready
             .iter()
@@ -209,7 +213,12 @@ mod tests {
             error: "x".repeat(1000),
         };
         let mut report = ProbeReport {
-            heard: vec![heard("a", 4789), heard("a", 4789), heard("c", 4789), heard("a", 1)],
+            heard: vec![
+                heard("a", 4789),
+                heard("a", 4789),
+                heard("c", 4789),
+                heard("a", 1),
+            ],
             managers: vec![way("m"), way("m"), way("other")],
             failures: vec!["no".to_owned(); 100],
             ..ProbeReport::default()

@@ -98,7 +98,10 @@ mod tests {
             ..Default::default()
         };
         assert!(is_foreign(&node(NodeRole::Manager, Some(&["a"]))));
-        assert!(!is_foreign(&node(NodeRole::Manager, Some(&[DATA_PATH_LABEL]))));
+        assert!(!is_foreign(&node(
+            NodeRole::Manager,
+            Some(&[DATA_PATH_LABEL])
+        )));
         assert!(!is_foreign(&node(NodeRole::Manager, None)), "not known yet");
         assert!(!is_foreign(&node(NodeRole::Worker, Some(&[]))));
     }

@@ -198,7 +198,11 @@ impl Life {
 
     /// Asks the managers in turn for a certificate until one gives it, or it is clear that none will.
     /// Where nobody listens is an error while a client waits, and afterwards may pass.
-    async fn request(&self, joining: &Joining, waits: bool) -> Result<(String, Issued), SwarmError> {
+    async fn request(
+        &self,
+        joining: &Joining,
+        waits: bool,
+    ) -> Result<(String, Issued), SwarmError> {
         let token = JoinToken::parse(&joining.token);
         let token = token.map_err(|e| SwarmError::Invalid(e.to_string()))?;
         let availability = joining.availability.try_into().unwrap_or_default();

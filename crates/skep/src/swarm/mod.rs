@@ -199,8 +199,7 @@ impl SwarmNode {
             self.erase().await;
         }
         let entry = Entry::Join { waits: true };
-        self.enter(settings, entry, SwarmError::JoinTimeout)
-            .await
+        self.enter(settings, entry, SwarmError::JoinTimeout).await
     }
 
     /// Whether the node was away for longer than its certificate lives.

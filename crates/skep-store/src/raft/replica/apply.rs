@@ -22,7 +22,10 @@ impl Replica {
                 EntryType::ConfChange => self.apply_conf(&entry),
                 EntryType::ConfChangeV2 => {
                     // No manager proposes one. All members skip it alike.
-                    tracing::error!(raft.index = entry.index(), "configuration change V2 ignored");
+                    tracing::error!(
+                        raft.index = entry.index(),
+                        "configuration change V2 ignored"
+                    );
                 }
             }
         }

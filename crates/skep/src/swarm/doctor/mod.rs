@@ -12,9 +12,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use skep_objects::skep_v1::{ExamineRequest, ExamineResponse};
-use skep_objects::swarmkit::{
-    GetServiceRequest, HealthCheckRequest, Node, NodeRole, Peer, Task,
-};
+use skep_objects::swarmkit::{GetServiceRequest, HealthCheckRequest, Node, NodeRole, Peer, Task};
 use skep_rpc::NodeIdentity;
 use skep_rpc::skep_v1::probes_client::ProbesClient;
 use skep_rpc::swarmkit::health_client::HealthClient;
@@ -155,7 +153,9 @@ fn unseen<'a>(
 ) -> impl Iterator<Item = &'a Node> + use<'a> {
     let attending = examined.nodes.iter().filter(|node| node.attends);
     let attending: BTreeSet<String> = attending.map(|node| node.node_id.clone()).collect();
-    nodes.iter().filter(move |node| !attending.contains(&node.id))
+    nodes
+        .iter()
+        .filter(move |node| !attending.contains(&node.id))
 }
 
 /// A node that should answer, and where its data path is.

@@ -81,7 +81,10 @@ fn managers(name: &str, report: &ProbeReport) -> Finding {
         .map(|way| format!("{} ({})", way.addr, way.error))
         .collect();
     if lost.is_empty() {
-        let text = format!("reaches the ports of all {} managers", report.managers.len());
+        let text = format!(
+            "reaches the ports of all {} managers",
+            report.managers.len()
+        );
         return Finding::ok("ports", name, text);
     }
     Finding::problem(
@@ -229,7 +232,10 @@ impl<'a> Ways<'a> {
             bytes => format!("packets of {bytes} bytes"),
         };
         found.extend(self.grouped(&self.narrow, "mtu", name, |way| {
-            (format!("{way} {port}/udp in {size}, small ones pass"), RAISE_MTU)
+            (
+                format!("{way} {port}/udp in {size}, small ones pass"),
+                RAISE_MTU,
+            )
         }));
         let whole = answer.nodes.iter().filter(|node| {
             let is_of = |(from, to): &&(&str, &str)| *from == node.node_id || *to == node.node_id;
@@ -238,7 +244,10 @@ impl<'a> Ways<'a> {
         });
         found.extend(whole.map(|node| {
             let ways = self.tried.iter().filter(|(from, _)| *from == node.node_id);
-            let text = format!("{port}/udp passes to and from {} nodes, {size} too", ways.count());
+            let text = format!(
+                "{port}/udp passes to and from {} nodes, {size} too",
+                ways.count()
+            );
             Finding::ok("path", &name(&node.node_id), text)
         }));
         found

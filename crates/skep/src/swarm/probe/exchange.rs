@@ -118,7 +118,8 @@ impl Exchange {
             return Ok(());
         };
         let is_ours = said.id == self.id && self.ports.contains(&port);
-        if is_ours && (heard.len() < super::MOST || heard.contains_key(&(said.node_id.clone(), port)))
+        if is_ours
+            && (heard.len() < super::MOST || heard.contains_key(&(said.node_id.clone(), port)))
         {
             let entry = heard
                 .entry((said.node_id.clone(), port))

@@ -136,7 +136,8 @@ pub(super) fn filter(is_v4: bool) -> Vec<SockFilter> {
     const LOAD_WORD: u16 = 0x40; // a = packet[x + k]
     const JUMP_UNLESS: u16 = 0x15; // a == k ? jt : jf
     const RETURN: u16 = 0x06;
-    let word = |at: usize| u32::from_be_bytes([VXLAN[at], VXLAN[at + 1], VXLAN[at + 2], VXLAN[at + 3]]);
+    let word =
+        |at: usize| u32::from_be_bytes([VXLAN[at], VXLAN[at + 1], VXLAN[at + 2], VXLAN[at + 3]]);
     let start = if is_v4 { LOAD_HEADER_LENGTH } else { LOAD_X };
     vec![
         SockFilter::new(start, 0, 0, 0),
@@ -166,7 +167,11 @@ mod tests {
             let (from, to): (IpAddr, IpAddr) = (from.parse().unwrap(), to.parse().unwrap());
             let packet = said.packet(from, to, 4789, 1500);
             assert_eq!(packet.len(), 1500);
-            let received = if to.is_ipv4() { &packet[..] } else { &packet[40..] };
+            let received = if to.is_ipv4() {
+                &packet[..]
+            } else {
+                &packet[40..]
+            };
             assert_eq!(
                 Said::received(received, to.is_ipv4()),
                 Some((4789, said.clone()))
