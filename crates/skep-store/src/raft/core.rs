@@ -125,6 +125,8 @@ pub(crate) trait RaftCore: Send {
     fn conf_state(&self) -> ConfState;
     /// For a leader: how far a member's log is known to reach.
     fn matched(&self, member: u64) -> Option<u64>;
+    /// For a leader: up to where a member said that it knows things to be committed.
+    fn told(&self, member: u64) -> u64;
     /// Where it stands.
     fn status(&self) -> CoreStatus;
 }

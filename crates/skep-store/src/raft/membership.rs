@@ -76,6 +76,11 @@ impl Membership {
         self.learners.iter().filter_map(|id| self.members.get(id))
     }
 
+    /// The members that vote.
+    pub(crate) fn voters(&self) -> impl Iterator<Item = &Member> {
+        self.members().filter(|member| !self.is_learner(member.raft_id))
+    }
+
     /// Whether this member alone is a quorum.
     pub(crate) fn is_only_voter(&self, raft_id: u64) -> bool {
         let voters = self.members.len() - self.learners.len();

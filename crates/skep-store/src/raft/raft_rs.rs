@@ -322,6 +322,11 @@ impl RaftCore for RaftRs {
         Some(progress.matched)
     }
 
+    fn told(&self, member: u64) -> u64 {
+        let progress = self.node.raft.prs().get(member);
+        progress.map_or(0, |progress| progress.committed_index)
+    }
+
     fn status(&self) -> CoreStatus {
         let raft = &self.node.raft;
         CoreStatus {

@@ -121,12 +121,7 @@ impl Cluster {
             }
             _ if members.len() > 1 => {
                 let id = *self.random.pick(&members);
-                // As managers do: a leader that is to go hands leadership over first.
-                let member = self.member_of(leader);
-                drop(match id == leader {
-                    true => member.transfer(None),
-                    false => member.remove_member(id),
-                });
+                drop(self.member_of(leader).remove_member(id));
             }
             _ => {}
         }

@@ -4,9 +4,12 @@ use prost::Message as _;
 use skep_objects::raftpb::{ConfChange, Entry, EntryType};
 
 use super::Replica;
+use super::leadership::Leadership;
 use crate::codec::request_id;
+use crate::raft::core::Role;
 use crate::raft::membership::{Change, MembershipError};
 use crate::raft::status::Health;
+use crate::update::CommitError;
 
 impl Replica {
     /// Applies entries in order. Stops when the member's life ends with one of them.
@@ -82,6 +85,7 @@ impl Replica {
         }
         self.membership.apply(checked);
         self.out.members_changed = true;
+        self.members_dirty = true;
         match checked {
             Change::Add(member) => {
                 tracing::info!(
@@ -126,7 +130,10 @@ impl Replica {
 
     fn member_removed(&mut self, raft_id: u64) {
         tracing::info!(raft.id = raft_id, "manager removed");
-        if raft_id == self.me.raft_id {
+        if raft_id == self.me.raft_id && self.core.status().role == Role::Leader {
+            self.leaving = Some(self.applied);
+        } else if raft_id == self.me.raft_id {
+            // Who told it so knows, and has it on disk.
             self.removed_by_log = true;
         } else if self.core.status().leader == Some(raft_id) {
             // Nobody will hear of it again: no need to wait for the timeout.
@@ -138,6 +145,10 @@ impl Replica {
     pub(super) fn after_apply(&mut self) {
         if self.removed_by_log {
             self.end(Health::Removed);
+        } else if self.leaving.is_some() {
+            if self.leadership != Leadership::None {
+                self.refuse_writes(CommitError::NotLeader);
+            }
         } else if std::mem::take(&mut self.campaign_next) {
             self.core.campaign();
         }

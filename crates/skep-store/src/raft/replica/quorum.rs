@@ -4,9 +4,10 @@ use skep_objects::ErrorKind;
 use skep_objects::raftpb::ConfChange;
 use tokio::sync::oneshot;
 
-use super::{Leadership, Replica};
+use super::Replica;
 use crate::raft::core::Role;
 use crate::raft::membership::{Member, MembershipError, removal};
+use crate::raft::status::Health;
 use crate::update::CommitError;
 
 /// Why the members, or the leader, could not be changed.
@@ -74,13 +75,23 @@ pub(crate) enum Wanted {
 
 /// Leadership on its way to another member.
 #[derive(Debug)]
-pub(crate) struct Handover(ConfReply);
+pub(crate) struct Handover {
+    reply: ConfReply,
+    /// What to answer when it is gone.
+    done: Result<(), ConfError>,
+}
 
 impl Replica {
     /// Asks for a change of the members; answered when it is applied here.
     pub(crate) fn request_conf(&mut self, what: Wanted, reply: ConfReply) {
-        if !matches!(self.leadership, Leadership::Announced { .. }) {
+        if !self.is_announced() {
             self.out.answers.push((reply, Err(ConfError::NotLeader)));
+            return;
+        }
+        let me = self.me.raft_id;
+        if matches!(what, Wanted::Remove(id) if id == me) && !self.membership.is_only_voter(me) {
+            // The next leader does it: nobody leaves who is needed to tell the others.
+            self.hand_over(None, reply, Err(ConfError::NotLeader));
             return;
         }
         self.conf_queue.push_back(ConfRequest { what, reply });
@@ -167,6 +178,10 @@ impl Replica {
 
     /// Hands leadership to a member, or to the one whose log reaches furthest.
     pub(crate) fn transfer(&mut self, to: Option<u64>, reply: ConfReply) {
+        self.hand_over(to, reply, Ok(()));
+    }
+
+    fn hand_over(&mut self, to: Option<u64>, reply: ConfReply, done: Result<(), ConfError>) {
         let status = self.core.status();
         if !self.is_running() || status.role != Role::Leader {
             self.out.answers.push((reply, Err(ConfError::NotLeader)));
@@ -181,7 +196,10 @@ impl Replica {
             return;
         }
         self.core.transfer_to(target);
-        self.handover = Some(Handover(reply));
+        if let Some(earlier) = self.handover.replace(Handover { reply, done }) {
+            let answer = Err(ConfError::HandoverTimeout);
+            self.out.answers.push((earlier.reply, answer));
+        }
         self.advance();
     }
 
@@ -198,7 +216,7 @@ impl Replica {
     /// Answers a transfer that raft gave up.
     pub(super) fn watch_handover(&mut self) {
         if !self.core.status().transferring
-            && let Some(Handover(reply)) = self.handover.take()
+            && let Some(Handover { reply, .. }) = self.handover.take()
         {
             self.out
                 .answers
@@ -206,12 +224,35 @@ impl Replica {
         }
     }
 
+    /// A leader that the log removed stays until as many others know it as make sure that the rest
+    /// can go on without its vote: half of what the quorum was. Its heartbeats tell them. When it
+    /// leads no more, those who know say so to it.
+    pub(super) fn watch_leaving(&mut self) {
+        let Some(index) = self.leaving else { return };
+        if self.core.status().role != Role::Leader {
+            return;
+        }
+        let voters = self.membership.voters();
+        let (mut others, mut know) = (0, 0);
+        for member in voters {
+            others += 1;
+            know += usize::from(self.core.told(member.raft_id) >= index);
+        }
+        // dockerd's managers do not say what they know.
+        let patience = 2 * self.config.election_ticks as u64;
+        let since = *self.leaving_since.get_or_insert(self.ticks);
+        let is_over = !self.config.learners && self.ticks - since > patience;
+        if know >= (others + 1) / 2 || is_over {
+            self.end(Health::Removed);
+        }
+    }
+
     /// Answers a transfer when leadership is gone, for whatever reason.
     pub(super) fn end_handover(&mut self, why: &CommitError) {
-        if let Some(Handover(reply)) = self.handover.take() {
+        if let Some(Handover { reply, done }) = self.handover.take() {
             let gone = *why == CommitError::NotLeader;
             let answer = if gone {
-                Ok(())
+                done
             } else {
                 Err(ConfError::Stopped)
             };

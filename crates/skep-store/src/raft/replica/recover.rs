@@ -7,14 +7,48 @@ use skep_objects::raftpb::{
     ConfChange, ConfChangeType, Entry, EntryType, HardState, SnapshotMetadata,
 };
 
-use super::{OpenError, Salts};
+use super::Salts;
 use crate::codec::decode_snapshot;
 use crate::disk::Disk;
 use crate::log::{AppendError, Base, Identity, Log, LogError, Recovered, snapshot_file};
 use crate::raft::config::{RaftConfig, Start};
+use crate::raft::core::CoreError;
 use crate::raft::membership::{Member, Membership, removal};
 use crate::raft::raft_rs::CoreStart;
 use crate::view::View;
+
+/// Why a member cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// What is on disk cannot be used.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// A snapshot or entry does not make sense.
+    #[error("{file}: {source}")]
+    Codec {
+        /// Where it is.
+        file: String,
+        /// What is wrong with it.
+        source: crate::codec::CodecError,
+    },
+    /// The log's parts do not fit together.
+    #[error("{place}: {what}; remove the directory and join again, or restore it from a backup")]
+    Inconsistent {
+        /// The directory.
+        place: String,
+        /// What does not fit.
+        what: String,
+    },
+    /// Raft refuses what it is given.
+    #[error("begin raft: {0}")]
+    Core(String),
+}
+
+impl From<CoreError> for OpenError {
+    fn from(error: CoreError) -> Self {
+        OpenError::Core(error.to_string())
+    }
+}
 
 /// A member's first state.
 pub(super) struct Opened {
@@ -24,6 +58,8 @@ pub(super) struct Opened {
     pub(super) membership: Membership,
     pub(super) snapshot: Option<SnapshotMetadata>,
     pub(super) core: CoreStart,
+    /// Why no segment could be begun: the disk is full. All that was there is read.
+    pub(super) full: Option<LogError>,
 }
 
 /// Reads the disk, or begins as the configuration says; the log is open for appending afterwards.
@@ -56,12 +92,11 @@ pub(super) fn open(
         hard_state: opened.core.hard_state,
         snapshot: opened.snapshot.clone(),
     };
-    opened
-        .log
-        .roll(&base, &entries)
-        .map_err(|error| match error {
-            AppendError::Full(error) | AppendError::Broken(error) => error,
-        })?;
+    match opened.log.roll(&base, &entries) {
+        Ok(()) => {}
+        Err(AppendError::Full(error)) if entries.is_empty() => opened.full = Some(error),
+        Err(AppendError::Full(error) | AppendError::Broken(error)) => return Err(error.into()),
+    }
     Ok(opened)
 }
 
@@ -102,6 +137,7 @@ fn begin(config: &RaftConfig, log: Log) -> Opened {
         membership,
         snapshot: None,
         core,
+        full: None,
     }
 }
 
@@ -158,6 +194,7 @@ fn restart(config: &RaftConfig, log: Log, recovered: Recovered) -> Result<Opened
         membership,
         snapshot,
         core,
+        full: None,
     })
 }
 

@@ -112,7 +112,8 @@ impl Replica {
             .as_ref()
             .is_none_or(|last| last.index() < self.applied)
             || !self.rotations.is_empty();
-        if self.job_running || !(due || self.job_wanted) || !newer || self.applied == 0 {
+        let is_begun = self.applied > 0 && self.leaving.is_none();
+        if self.job_running || !(due || self.job_wanted) || !newer || !is_begun {
             return;
         }
         self.job_running = true;
@@ -140,7 +141,7 @@ impl Replica {
     /// A snapshot was made, or could not be: lets go of the log that it stands for.
     pub(crate) fn snapshot_done(&mut self, done: SnapshotDone) {
         self.job_running = false;
-        if !self.is_running() {
+        if !self.is_running() || self.leaving.is_some() {
             return;
         }
         let (metadata, bytes) = match done.result {
@@ -280,7 +281,7 @@ impl Replica {
     /// Seals everything from now on with another key; answered when nothing is left that is sealed
     /// with an older one.
     pub(crate) fn rotate_key(&mut self, key: Dek, reply: oneshot::Sender<()>) {
-        if !self.is_running() {
+        if !self.is_running() || self.leaving.is_some() {
             return;
         }
         self.log.rotate(key);
