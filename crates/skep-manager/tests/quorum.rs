@@ -71,6 +71,7 @@ impl Manager {
             .layer(ForwardLayer::new(Arc::new(quorum.clone())))
             .layer(AuthorizeLayer::new(Arc::new(Trust(node_id.to_owned()))))
             .add_service(quorum.raft_service())
+            .add_service(quorum.stream_service())
             .add_service(quorum.membership_service())
             .add_service(quorum.health_service());
         tokio::spawn(router.serve_with_incoming(incoming));
@@ -156,7 +157,7 @@ async fn managers_join_through_any_member_and_outlive_the_leader() {
     has(&store3, "b").await;
     assert!(matches!(
         third.quorum.leader(false).await.unwrap(),
-        Leader::Remote(_)
+        Leader::Remote { .. }
     ));
     assert!(matches!(
         first.quorum.leader(false).await.unwrap(),

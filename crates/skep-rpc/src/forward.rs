@@ -1,7 +1,10 @@
 //! Calls that reach a manager which is not the leader are handed to the leader: request and answer
-//! pass through as they are, streams too, with metadata that says who the origin is.
+//! pass through as they are, streams too, with metadata that says who the origin is. Both end when
+//! the leader is deposed: one that stands still never answers, and its connection stays open.
 //!
 //! Put [`ForwardLayer`] outside [`crate::authorize::AuthorizeLayer`]: the leader decides.
+
+mod guard;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,7 +15,7 @@ use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full, Limited};
-use tonic::Status;
+use tonic::{Code, Status};
 use tonic::body::Body;
 use tonic::transport::Channel;
 use tower::Layer;
@@ -89,8 +92,13 @@ fn strip_headers(headers: &mut HeaderMap) {
 pub enum Leader {
     /// This manager.
     Local,
-    /// Another, reached by this channel.
-    Remote(Channel),
+    /// Another.
+    Remote {
+        /// Which one.
+        raft_id: u64,
+        /// The way to it.
+        channel: Channel,
+    },
 }
 
 /// Knows the way to the leader.
@@ -99,6 +107,9 @@ pub trait LeaderLink: Send + Sync + 'static {
     /// Waits for a leader within its own limit; fails when there seems to be none. `failed` says
     /// that the last channel given turned out dead: it must not be given again.
     async fn leader(&self, failed: bool) -> Result<Leader, Status>;
+
+    /// Returns when that manager leads no more, and has had time to answer what it was asked.
+    async fn deposed(&self, raft_id: u64);
 }
 
 /// Puts the forwarding before a server's services.
@@ -180,9 +191,10 @@ where
         Box::pin(async move {
             match link.leader(false).await {
                 Ok(Leader::Local) => inner.call(request).await,
-                Ok(Leader::Remote(channel)) => Ok(hand_on(method, &peer, request, channel, &*link)
-                    .await
-                    .unwrap_or_else(Status::into_http)),
+                Ok(leader @ Leader::Remote { .. }) => {
+                    let answer = hand_on(method, &peer, request, leader, &link).await;
+                    Ok(answer.unwrap_or_else(Status::into_http))
+                }
                 Err(status) => Ok(status.into_http()),
             }
         })
@@ -193,8 +205,8 @@ async fn hand_on(
     method: Method,
     peer: &Peer,
     request: Request<Body>,
-    channel: Channel,
-    link: &dyn LeaderLink,
+    leader: Leader,
+    link: &Arc<dyn LeaderLink>,
 ) -> Result<Response<Body>, Status> {
     let (mut parts, body) = request.into_parts();
     if peer.is_local {
@@ -208,7 +220,7 @@ async fn hand_on(
     }
     parts.extensions.clear();
     if method.streams_in {
-        return call(channel, Request::from_parts(parts, body)).await;
+        return ask(leader, Request::from_parts(parts, body), link).await;
     }
     let body = Limited::new(body, MAX_MESSAGE_BYTES + 5).collect().await;
     let body = body
@@ -222,16 +234,35 @@ async fn hand_on(
         *request.version_mut() = parts.version;
         request
     };
-    let error = match call(channel, build(&body)).await {
+    let error = match ask(leader, build(&body), link).await {
         Ok(answer) => return Ok(answer),
+        Err(error) if error.code() == Code::Aborted => return Err(error),
         Err(error) => error,
     };
     debug!(%error, method = method.name, "forwarded call is tried once more");
     match link.leader(true).await? {
-        Leader::Remote(channel) => call(channel, build(&body)).await,
+        leader @ Leader::Remote { .. } => ask(leader, build(&body), link).await,
         // This manager was elected meanwhile: the origin's next call lands here.
         Leader::Local => Err(error),
     }
+}
+
+/// Asks the leader, for as long as it is the leader.
+async fn ask(
+    leader: Leader,
+    request: Request<Body>,
+    link: &Arc<dyn LeaderLink>,
+) -> Result<Response<Body>, Status> {
+    let Leader::Remote { raft_id, channel } = leader else {
+        return Err(Status::unavailable("this manager leads now"));
+    };
+    let link = link.clone();
+    let mut deposed: guard::Deposed = Box::pin(async move { link.deposed(raft_id).await });
+    let answer = tokio::select! {
+        answer = call(channel, request) => answer?,
+        () = &mut deposed => return Err(guard::unanswered()),
+    };
+    Ok(answer.map(|body| Body::new(guard::Guarded::new(body, deposed))))
 }
 
 async fn call(mut channel: Channel, request: Request<Body>) -> Result<Response<Body>, Status> {

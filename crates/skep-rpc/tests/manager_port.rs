@@ -64,6 +64,10 @@ impl LeaderLink for Link {
     async fn leader(&self, _failed: bool) -> Result<Leader, Status> {
         Ok(self.0.clone())
     }
+
+    async fn deposed(&self, _raft_id: u64) {
+        std::future::pending().await
+    }
 }
 
 /// Answers the root bundle, and as unlock key who it thinks is calling.
@@ -168,7 +172,10 @@ async fn a_follower_hands_calls_to_the_leader_with_their_origin() {
     )
     .await;
     let follower = identity(&root, "follower", NodeRole::Manager);
-    let link = Leader::Remote(connect(&leader.addr, &follower).await.unwrap());
+    let link = Leader::Remote {
+        raft_id: 1,
+        channel: connect(&leader.addr, &follower).await.unwrap(),
+    };
     let follower = serve(&root, &follower, link).await;
     let manager = identity(&root, "m1", NodeRole::Manager);
     let channel = connect(&follower.addr, &manager).await.unwrap();

@@ -1,7 +1,8 @@
 //! Measures the store on this machine's disk: writes a second with one and with sixteen writers, on
-//! one and on three members in this process, and what a snapshot of many tasks does to writes. Beside
-//! the rate it counts syncs, messages and CPU time for each write, which do not depend on what else
-//! the machine does; the floor is the bare write and sync of so many bytes.
+//! one and on three members in this process, what a snapshot of many tasks does to writes, and how
+//! long a member takes to join. Beside the rate it counts syncs, messages and CPU time for each write,
+//! which do not depend on what else the machine does; the floor is the bare write and sync of so many
+//! bytes, by as many at a time as there are members. `SKEP_BENCH_QUICK=1` only shows that it runs.
 //!
 //! `cargo run --profile lab -p skep-store --example store_bench [-- DIR [TASKS]]`; DIR should lie on the disk that is meant.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used)] // It measures time, and stops when something fails.
@@ -23,7 +24,16 @@ use skep_store::seal::{Dek, DekSet};
 use skep_store::{Store, SystemClock, Tx, TxError};
 
 /// How long each rate is measured.
-const SPAN: Duration = Duration::from_secs(3);
+fn span() -> Duration {
+    match is_quick() {
+        true => Duration::from_millis(300),
+        false => Duration::from_secs(3),
+    }
+}
+
+fn is_quick() -> bool {
+    std::env::var_os("SKEP_BENCH_QUICK").is_some()
+}
 
 /// What all members did.
 static SYNCS: AtomicU64 = AtomicU64::new(0);
@@ -190,14 +200,23 @@ fn task(n: usize) -> Task {
 
 /// Bare writes of a frame's size with a sync after each, over bytes that are there already: what a
 /// write cannot be faster than.
-fn floor(dir: &Path) -> f64 {
-    std::fs::create_dir_all(dir).unwrap();
+fn floor(dir: &Path, writers: u64) -> f64 {
+    let rates: f64 = std::thread::scope(|scope| {
+        let writers = (0..writers).map(|n| scope.spawn(move || bare(dir, n)));
+        let writers: Vec<_> = writers.collect();
+        let rates = writers.into_iter().map(|writer| writer.join().unwrap());
+        rates.sum()
+    });
+    rates / writers as f64
+}
+
+fn bare(dir: &Path, number: u64) -> f64 {
     let disk = DirDisk::open(dir).unwrap();
-    let mut file = disk.create("floor").unwrap();
+    let mut file = disk.create(&format!("floor{number}")).unwrap();
     file.write_at(0, &vec![0; 8 << 20]).unwrap();
     file.sync().unwrap();
     let (begun, mut count) = (Instant::now(), 0_u64);
-    while begun.elapsed() < SPAN / 3 {
+    while begun.elapsed() < span() / 3 {
         file.write_at(count * 300 % (8 << 20), &[7; 300]).unwrap();
         file.sync().unwrap();
         count += 1;
@@ -244,7 +263,7 @@ async fn creates(store: &Store, writers: usize, label: &str) -> Series {
             let (store, label) = (store.clone(), label.to_owned());
             tokio::spawn(async move {
                 let mut waits = Vec::new();
-                while begun.elapsed() < SPAN {
+                while begun.elapsed() < span() {
                     let object = service(format!("{label}-{writer}-{}", waits.len()));
                     let asked = Instant::now();
                     store.update(|tx| tx.create_service(object)).await.unwrap();
@@ -289,6 +308,27 @@ fn report(what: &str, series: &Series) {
     );
 }
 
+/// Another member joins: how long until it has everything and votes.
+async fn join(network: &Network, dir: &Path) {
+    let first = network.0.lock().unwrap()[&1].clone();
+    let begun = Instant::now();
+    let (store, _) = start(network, 2, dir, 5_000);
+    let member = Member {
+        raft_id: 2,
+        node_id: "n2".into(),
+        addr: "h2:1".into(),
+    };
+    first.add_member(member).await.unwrap();
+    let mut membership = first.membership();
+    let votes = |members: &Membership| !members.is_learner(2);
+    membership.wait_for(votes).await.unwrap();
+    println!(
+        "join of a member to {} tasks: {:?}",
+        store.view().tasks().count(),
+        begun.elapsed()
+    );
+}
+
 #[tokio::main]
 async fn main() {
     let mut args = std::env::args().skip(1);
@@ -296,14 +336,14 @@ async fn main() {
         .next()
         .map_or_else(std::env::temp_dir, PathBuf::from)
         .join("skep-store-bench");
-    let tasks: usize = args.next().map_or(100_000, |text| text.parse().unwrap());
-    let floor = floor(&dir);
-    println!(
-        "{:<40} {floor:>7.0}/s",
-        "floor: write and sync of 300 bytes"
-    );
+    let many = if is_quick() { 5_000 } else { 100_000 };
+    let tasks: usize = args.next().map_or(many, |text| text.parse().unwrap());
     for members in [1, 3] {
         let _ = std::fs::remove_dir_all(&dir);
+        std::fs::create_dir_all(&dir).unwrap();
+        let floor = floor(&dir, members);
+        let what = format!("floor: write and sync, {members} at a time");
+        println!("{what:<40} {floor:>7.0}/s each");
         let network = Network::default();
         let store = cluster(&network, &dir, members, 10_000).await;
         for writers in [1, 16, 64] {
@@ -352,6 +392,7 @@ async fn main() {
         .find(|line| line.starts_with("VmRSS"))
         .unwrap_or_default();
     println!("{resident}");
+    join(&network, &dir).await;
     stop(&network).await;
     let begun = Instant::now();
     let (store, _) = start(&network, 1, &dir, 5_000);

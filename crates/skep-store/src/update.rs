@@ -28,7 +28,7 @@ pub enum CommitError {
     },
     /// This manager's disk is full: it reads, and does not write. What was in flight may or may
     /// not come about.
-    #[error("the disk of this manager is full, it is read-only: {0}")]
+    #[error("the disk of this manager is full, it is read-only until there is room: {0}")]
     ReadOnly(String),
     /// The member was stopped, or removed from the cluster.
     #[error("this manager's store is stopped")]

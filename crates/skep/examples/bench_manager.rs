@@ -3,6 +3,7 @@
 //! An in-memory store is filled by the leader's own loops: services of an overlay network, their
 //! tasks assigned to 1,000 nodes and reported as running. Then the control API and the conversion
 //! to JSON are timed as the HTTP API uses them, and the process's memory is read from `/proc`.
+//! `SKEP_BENCH_QUICK=1` only shows that it runs.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -45,7 +46,8 @@ fn main() {
     let store = filled(&runtime, 500, 20);
     time_answers(&runtime, &store);
     drop(store);
-    memory(&runtime, 100, 1_000);
+    let is_quick = std::env::var_os("SKEP_BENCH_QUICK").is_some();
+    memory(&runtime, 100, if is_quick { 50 } else { 1_000 });
 }
 
 fn row(what: &str, figure: &str) {

@@ -8,7 +8,7 @@ use std::{
 
 use skep_objects::swarmkit::*;
 use skep_rpc::{
-    Leader,
+    Leader, LeaderLink as _,
     swarmkit::{control_client::ControlClient, control_server::Control},
 };
 use skep_store::CommitError;
@@ -52,10 +52,28 @@ impl ForwardingControl {
             counters,
         }
     }
+
+    /// A manager whose disk is full hears of no election: what it takes for the leader is none.
+    fn plainly(&self, status: Status) -> Status {
+        self.quorum.trouble().map_or(status, Status::unavailable)
+    }
 }
 
-/// What is answered from the own store when there is no leader: it may be old, and harms nobody.
+/// What is answered from the own store when there is no leader: it may be old, and harms nobody. Who
+/// the nodes are must be readable most when the quorum is lost.
 const WITHOUT_LEADER: [&str; 4] = ["get_node", "list_nodes", "get_cluster", "list_clusters"];
+
+/// Whether a method only reads.
+fn is_read(method: &str) -> bool {
+    ["get_", "list_"]
+        .iter()
+        .any(|prefix| method.starts_with(prefix))
+}
+
+/// Whether a call that found no leader is answered here.
+fn is_answered_here(method: &str, quorum: &Quorum) -> bool {
+    WITHOUT_LEADER.contains(&method) || is_read(method) && quorum.trouble().is_some()
+}
 
 /// Whether nothing can have come of the call, so that it may be made again.
 fn was_not_taken(status: &Status) -> bool {
@@ -72,10 +90,7 @@ fn was_not_taken(status: &Status) -> bool {
 /// Of a call that a leader did not answer before there was another: reads are made again, of
 /// writes it is unknown what came.
 fn unanswered(method: &str) -> Status {
-    let is_read = ["get_", "list_"]
-        .iter()
-        .any(|prefix| method.starts_with(prefix));
-    let error = if is_read {
+    let error = if is_read(method) {
         CommitError::NotLeader
     } else {
         CommitError::LeadershipLost
@@ -95,17 +110,16 @@ macro_rules! forward {
                 let message = request.into_inner();
                 let mut failed = false;
                 for tries_left in (0..TRIES).rev() {
-                    let (raft_id, leader) = match self.quorum.leader_by_id(failed).await {
+                    let leader = match self.quorum.leader(failed).await {
                         Ok(found) => found,
-                        // Who the nodes are must be readable most when the quorum is lost.
-                        Err(_) if WITHOUT_LEADER.contains(&stringify!($method)) => {
+                        Err(_) if is_answered_here(stringify!($method), &self.quorum) => {
                             return self.here.$method(Request::new(message)).await;
                         }
                         Err(status) => return Err(status),
                     };
                     let answer = match leader {
                         Leader::Local => self.here.$method(Request::new(message.clone())).await,
-                        Leader::Remote(channel) => {
+                        Leader::Remote { raft_id, channel } => {
                             let mut client = ControlClient::new(channel)
                                 .max_decoding_message_size(usize::MAX);
                             tokio::select! {
@@ -120,6 +134,9 @@ macro_rules! forward {
                         Err(status) if tries_left > 0 && was_not_taken(&status) => {
                             failed = true;
                             tokio::time::sleep(PAUSE).await;
+                        }
+                        Err(status) if was_not_taken(&status) => {
+                            return Err(self.plainly(status));
                         }
                         answer => return answer,
                     }

@@ -70,6 +70,7 @@ pub async fn serve(listener: Listener, services: Services, stop: CancellationTok
         .layer(ForwardLayer::new(Arc::new(quorum.clone())))
         .layer(AuthorizeLayer::new(Arc::new(trust)))
         .add_service(quorum.raft_service())
+        .add_service(quorum.stream_service())
         .add_service(quorum.membership_service())
         .add_service(quorum.health_service())
         .add_service(CaGrpc::new(ca.clone()))

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use skep_rpc::{Leader, LeaderLink};
-use skep_store::raft::{RaftNode, RaftStatus};
+use skep_store::CommitError;
+use skep_store::raft::{Health, RaftNode, RaftStatus};
 use tonic::Status;
 use tonic::transport::Channel;
 
@@ -20,19 +21,16 @@ const LAST_ANSWER: Duration = Duration::from_secs(1);
 #[tonic::async_trait]
 impl LeaderLink for Quorum {
     async fn leader(&self, failed: bool) -> Result<Leader, Status> {
-        self.leader_by_id(failed).await.map(|(_, leader)| leader)
-    }
-}
-
-impl Quorum {
-    /// The way to the leader, as [`LeaderLink::leader`] says, and its raft id.
-    pub(crate) async fn leader_by_id(&self, failed: bool) -> Result<(u64, Leader), Status> {
         if failed {
             self.forget_leader_channel();
         }
         let node = self
             .node()
             .ok_or_else(|| no_leader("this manager is still starting"))?;
+        if node.is_leading() {
+            self.set_leaderless(false);
+            return Ok(Leader::Local);
+        }
         let patience = if self.is_leaderless() {
             NO_PATIENCE
         } else {
@@ -41,19 +39,20 @@ impl Quorum {
         let found = tokio::time::timeout(patience, self.find_leader(node)).await;
         self.set_leaderless(found.is_err());
         match found {
-            Ok(Some(Found::Here)) => Ok((node.status().borrow().raft_id, Leader::Local)),
-            Ok(Some(Found::There(raft_id, addr))) => Ok((
-                raft_id,
-                Leader::Remote(self.leader_channel(raft_id, &addr)?),
-            )),
+            Ok(Some(Found::Here)) => Ok(Leader::Local),
+            Ok(Some(Found::There(raft_id, addr))) => {
+                let channel = self.leader_channel(raft_id, &addr)?;
+                Ok(Leader::Remote { raft_id, channel })
+            }
+            Ok(Some(Found::ReadOnly(why))) => {
+                Err(no_leader(&CommitError::ReadOnly(why).to_string()))
+            }
             Ok(None) => Err(no_leader("this manager is stopped")),
             Err(_) => Err(no_leader(&self.diagnosis(node))),
         }
     }
 
-    /// Returns when a manager leads no more, as far as this one knows, and has had time to answer
-    /// what it was asked. One that stands still never does, and its connections stay open.
-    pub(crate) async fn deposed(&self, raft_id: u64) {
+    async fn deposed(&self, raft_id: u64) {
         let Some(node) = self.node() else { return };
         let mut status = node.status();
         let changed = status.wait_for(|status| status.leader != Some(raft_id));
@@ -67,6 +66,8 @@ impl Quorum {
 enum Found {
     Here,
     There(u64, String),
+    /// It would be here, but for the disk.
+    ReadOnly(String),
 }
 
 impl Quorum {
@@ -82,10 +83,21 @@ impl Quorum {
             if let Some((raft_id, addr)) = self.remote_leader(&now) {
                 return Some(Found::There(raft_id, addr));
             }
+            if let Health::ReadOnly(why) = now.health {
+                return Some(Found::ReadOnly(why));
+            }
             tokio::select! {
                 changed = status.changed() => changed.ok()?,
                 changed = membership.changed() => changed.ok()?,
             }
+        }
+    }
+
+    /// Why nothing can be written, while what is known can be read: this manager's disk is full.
+    pub fn trouble(&self) -> Option<String> {
+        match &self.node()?.status().borrow().health {
+            Health::ReadOnly(why) => Some(CommitError::ReadOnly(why.clone()).to_string()),
+            Health::Running | Health::Removed | Health::Failed(_) | Health::Stopped => None,
         }
     }
 

@@ -3,14 +3,16 @@
 //! - [`Quorum`] is the handle: it founds, joins or resumes, knows the members and the leader, adds
 //!   and removes, and hands its gRPC services to the server. It exists before its raft member does,
 //!   since a joiner must answer the leader's health check first.
-//! - `peers`: a queue and a task for each other member, which carry raft's messages.
+//! - `peers`: a queue and a task (`carry`) for each other member, which carry raft's messages;
+//!   `pieces`: snapshots.
 //! - `announce`: a manager whose address changed. `settings`: what the cluster's spec says.
-//! - `service`: messages from the others. `membership`: Join and Leave. `health`: what serves.
+//! - `service`, `stream`: messages from the others. `membership`: Join and Leave. `health`: what serves.
 //! - [`keys`]: the key that the log is sealed with, in the headers of the node's key file.
 //!
 //! Invariant: nothing here blocks raft: messages that cannot go out are dropped, and raft is told.
 
 mod announce;
+mod carry;
 mod health;
 mod joined;
 pub mod keys;
@@ -18,9 +20,11 @@ mod leader;
 mod membership;
 mod missing;
 mod peers;
+mod pieces;
 mod quorum;
 mod service;
 mod settings;
+mod stream;
 
 pub use health::Health;
 pub use quorum::{JoinError, Quorum, QuorumConfig, QuorumError, RemoveError};

@@ -10,6 +10,7 @@ use skep_objects::swarmkit::raft_member_status::Reachability;
 use skep_objects::swarmkit::{self, HealthCheckRequest, JoinRequest, health_check_response};
 use skep_rpc::NodeIdentity;
 use skep_rpc::client::ConnectError;
+use skep_rpc::skep_v1::quorum_server::QuorumServer;
 use skep_rpc::swarmkit::health_client::HealthClient;
 use skep_rpc::swarmkit::health_server::HealthServer;
 use skep_rpc::swarmkit::raft_membership_client::RaftMembershipClient;
@@ -23,6 +24,7 @@ use skep_store::raft::{
 use skep_store::seal::DekSet;
 use skep_store::{Store, SystemClock};
 use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::transport::Channel;
 use tracing::info;
@@ -146,6 +148,8 @@ struct Inner {
     leaderless: AtomicBool,
     /// What goes on beside the member, and ends with it.
     tasks: Mutex<Vec<AbortHandle>>,
+    /// Ends the streams of messages from the others.
+    stopping: CancellationToken,
 }
 
 impl Quorum {
@@ -162,6 +166,7 @@ impl Quorum {
             leader_channel: Mutex::new(None),
             leaderless: AtomicBool::new(false),
             tasks: Mutex::default(),
+            stopping: CancellationToken::new(),
         };
         Quorum {
             inner: Arc::new(inner),
@@ -172,6 +177,13 @@ impl Quorum {
     pub fn raft_service(&self) -> RaftServer<impl skep_rpc::swarmkit::raft_server::Raft + use<>> {
         // Pieces of snapshots come near tonic's own limit.
         RaftServer::new(RaftService(self.clone())).max_decoding_message_size(8 << 20)
+    }
+
+    /// The service for the streams of raft's messages from other skep managers.
+    pub fn stream_service(
+        &self,
+    ) -> QuorumServer<impl skep_rpc::skep_v1::quorum_server::Quorum + use<>> {
+        QuorumServer::new(RaftService(self.clone())).max_decoding_message_size(8 << 20)
     }
 
     /// The service for Join and Leave.
@@ -326,7 +338,12 @@ impl Quorum {
         {
             task.abort();
         }
+        self.inner.stopping.cancel();
         self.inner.peers.stop();
+    }
+
+    pub(super) fn stopping(&self) -> CancellationToken {
+        self.inner.stopping.clone()
     }
 
     pub(super) fn identity(&self) -> &NodeIdentity {

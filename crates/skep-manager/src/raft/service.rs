@@ -18,17 +18,20 @@ const MAX_SNAPSHOT_BYTES: usize = 2 << 30;
 pub(super) struct RaftService(pub(super) Quorum);
 
 impl RaftService {
-    fn process(&self, message: Message) -> Result<(), Status> {
+    /// Takes a whole message.
+    pub(super) fn take(&self, message: Option<Message>) -> Result<(), Status> {
+        let message = message.ok_or_else(no_message)?;
         let node = self
             .0
             .node()
             .ok_or_else(|| Status::unavailable("raft has not begun"))?;
-        let membership = node.membership().borrow().clone();
+        let membership = node.membership();
+        let membership = membership.borrow();
         let from = message.from();
         if membership.is_removed(from) {
             return Err(Status::not_found(REMOVED));
         }
-        let is_vote = message.r#type() == MessageType::Vote;
+        let is_vote = matches!(message.r#type(), MessageType::Vote | MessageType::PreVote);
         let is_known = membership.is_empty() || membership.get(from).is_some();
         let is_ours = message.to() == node.status().borrow().raft_id;
         let is_proposal = message.r#type() == MessageType::Prop;
@@ -45,8 +48,7 @@ impl Raft for RaftService {
         &self,
         request: Request<ProcessRaftMessageRequest>,
     ) -> Result<Response<ProcessRaftMessageResponse>, Status> {
-        let message = request.into_inner().message;
-        self.process(message.ok_or_else(no_message)?)?;
+        self.take(request.into_inner().message)?;
         Ok(Response::new(ProcessRaftMessageResponse {}))
     }
 
@@ -60,7 +62,7 @@ impl Raft for RaftService {
         while let Some(piece) = pieces.message().await? {
             whole.add(piece.message.ok_or_else(no_message)?)?;
         }
-        self.process(whole.finish())?;
+        self.take(Some(whole.finish()))?;
         Ok(Response::new(StreamRaftMessageResponse {}))
     }
 

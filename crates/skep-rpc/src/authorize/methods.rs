@@ -78,6 +78,7 @@ const STREAMS_IN: &[(&str, &str)] = &[
     ("docker.swarmkit.v1.Raft", "StreamRaftMessage"),
     ("skep.v1.Endpoints", "Watch"),
     ("skep.v1.Probes", "Attend"),
+    ("skep.v1.Quorum", "Messages"),
 ];
 
 const SERVICES: &[Group] = &[
@@ -164,6 +165,11 @@ const SERVICES: &[Group] = &[
         service: "skep.v1.Probes",
         proxied: Proxied::Always,
         methods: &[("Attend", Members), ("Examine", Managers)],
+    },
+    Group {
+        service: "skep.v1.Quorum",
+        proxied: Proxied::Never,
+        methods: &[("Messages", Managers)],
     },
     Group {
         service: "docker.swarmkit.v1.Health",

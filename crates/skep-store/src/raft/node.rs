@@ -176,6 +176,11 @@ impl RaftNode {
         self.status.clone()
     }
 
+    /// Whether it leads at this moment: [`RaftStatus::is_leading`], for those who ask often.
+    pub fn is_leading(&self) -> bool {
+        self.status.borrow().is_leading
+    }
+
     /// Who the members are, and each change of that.
     pub fn membership(&self) -> watch::Receiver<Membership> {
         self.membership.clone()

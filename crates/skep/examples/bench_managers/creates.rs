@@ -2,8 +2,6 @@
 //! managers share this machine's disk and processors.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -11,10 +9,11 @@ use anyhow::{Result, bail};
 use skep_testkit::{Host, Lab};
 
 use crate::client::Client;
-use crate::{Maker, cpu_ms, founded, join, row, service};
+use crate::floor::floor;
+use crate::{Maker, cpu_ms, founded, join, row, service, sized};
 
 /// How long each rate is measured.
-const SPAN: Duration = Duration::from_secs(4);
+const SPAN: Duration = Duration::from_secs(3);
 /// dockerd's rates where it is not here, by managers and clients: docs/figures.md says when and where.
 const PEER: [((usize, usize), f64); 2] = [((1, 1), 354.0), ((1, 16), 627.0)];
 
@@ -34,16 +33,17 @@ pub fn run(program: &PathBuf) -> Result<()> {
 
 fn series(program: &PathBuf, maker: Maker, peer: &Rates) -> Result<Rates> {
     let lab = founded(program, 5, None, maker)?;
-    let floor = floor(&lab.hosts[0].data_root())?;
-    if maker == Maker::Skep {
-        row(
-            "floor: write and sync of 300 bytes",
-            &format!("{floor:.0}/s"),
-            "",
-        );
-    }
     let mut rates = Rates::new();
     for managers in [1, 3, 5] {
+        // Each write waits for a sync of a majority's, and all managers sync at the same time.
+        let floor = floor(&lab.hosts[0].data_root(), managers, sized(SPAN, SPAN / 10) / 3)?;
+        if maker == Maker::Skep {
+            row(
+                &format!("floor: write and sync of 300 bytes, {managers} at a time"),
+                &format!("{floor:.0}/s each"),
+                "",
+            );
+        }
         for number in [1, 3, 5].into_iter().take_while(|n| *n < managers) {
             // Two more than before.
             if number + 2 == managers {
@@ -98,7 +98,7 @@ fn measure(lab: &Lab, managers: usize, clients: usize) -> Result<(f64, f64)> {
 fn creates(socket: &Path, label: &str, begun: Instant) -> Result<u64> {
     let mut client = Client::connect(socket, Duration::from_secs(30))?;
     let mut count = 0;
-    while begun.elapsed() < SPAN {
+    while begun.elapsed() < sized(SPAN, SPAN / 10) {
         let status = client.post("/services/create", &service(&format!("{label}-{count}")))?;
         if status != 201 {
             bail!("create: {status}");
@@ -106,21 +106,4 @@ fn creates(socket: &Path, label: &str, begun: Instant) -> Result<u64> {
         count += 1;
     }
     Ok(count)
-}
-
-/// Bare writes with a sync after each, on the managers' disk, over bytes that are there already.
-fn floor(dir: &Path) -> Result<f64> {
-    let path = dir.join("floor");
-    let mut file = fs::File::create(&path)?;
-    file.write_all(&vec![0; 8 << 20])?;
-    file.sync_all()?;
-    let (begun, mut count) = (Instant::now(), 0_u64);
-    while begun.elapsed() < SPAN / 4 {
-        file.seek(SeekFrom::Start(count * 300 % (7 << 20)))?;
-        file.write_all(&[7; 300])?;
-        file.sync_data()?;
-        count += 1;
-    }
-    fs::remove_file(path)?;
-    Ok(count as f64 / begun.elapsed().as_secs_f64())
 }

@@ -7,11 +7,11 @@ use anyhow::{Context as _, Result};
 use skep_testkit::{Host, Lab, eventually};
 
 use crate::client::Client;
-use crate::{Maker, founded, join, row, service};
+use crate::{Maker, founded, join, row, service, sized};
 
 const ROUNDS: usize = 20;
 /// The peer takes 12 to 29 seconds for each.
-const PEER_ROUNDS: usize = 3;
+const PEER_ROUNDS: usize = 2;
 /// Its median of an earlier run, in seconds: docs/figures.md says when and where.
 const PEER: f64 = 15.6;
 
@@ -19,8 +19,8 @@ pub fn run(program: &PathBuf) -> Result<()> {
     let mut peer = PEER;
     for maker in Maker::all() {
         let rounds = match maker {
-            Maker::Skep => ROUNDS,
-            Maker::Dockerd => PEER_ROUNDS,
+            Maker::Skep => sized(ROUNDS, 2),
+            Maker::Dockerd => sized(PEER_ROUNDS, 1),
         };
         let median = series(program, maker, rounds, peer)?;
         if maker == Maker::Dockerd {

@@ -1,13 +1,16 @@
 //! Figures of the managers: service creates on one, three and five of them, the loss of a leader,
-//! a thousand agents on one. Each is printed beside dockerd's in the same run, where Debian's
-//! docker.io is installed, or the floor of the same run.
+//! a manager that joins a large swarm, a thousand agents on one. Each is printed beside dockerd's in
+//! the same run, where Debian's docker.io is installed, or the floor of the same run.
 //!
-//! `cargo xtask bench managers`, or `-- creates`, `-- loss`, `-- agents` for one part. Root.
+//! `cargo xtask bench managers`, or the example with `creates`, `loss`, `joins` or `agents` for one
+//! part. Root. `SKEP_BENCH_QUICK=1` only shows that it runs.
 #![allow(clippy::disallowed_methods)] // It measures time.
 
 mod agents;
 mod client;
 mod creates;
+mod floor;
+mod joins;
 mod loss;
 #[path = "../measure/mod.rs"]
 mod measure;
@@ -29,10 +32,21 @@ fn main() -> Result<()> {
     if is_wanted("loss") {
         loss::run(&program)?;
     }
+    if is_wanted("joins") {
+        joins::run(&program)?;
+    }
     if is_wanted("agents") {
         agents::run(&program)?;
     }
     Ok(())
+}
+
+/// One of two: as much as a figure needs, or as little as shows that it runs.
+pub fn sized<T>(full: T, quick: T) -> T {
+    match std::env::var_os("SKEP_BENCH_QUICK") {
+        Some(_) => quick,
+        None => full,
+    }
 }
 
 /// One line: what, how much, and what to hold it against.

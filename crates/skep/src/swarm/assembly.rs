@@ -202,6 +202,10 @@ impl RunningManager for RealManager {
         self.manager.families()
     }
 
+    fn trouble(&self) -> Option<String> {
+        self.manager.quorum().trouble()
+    }
+
     async fn stop(&self) {
         self.events.abort();
         self.manager.stop().await;

@@ -88,14 +88,16 @@ impl SwarmNode {
 
     /// The block `Swarm` of `info`.
     pub async fn info(&self) -> Info {
-        let (mut info, control) = {
+        let (mut info, manager) = {
             let standing = self.standing();
-            let control = manager(&standing).ok().map(|m| m.control());
-            (local_info(&standing), control)
+            (local_info(&standing), manager(&standing).ok())
         };
-        if let Some(control) = control {
+        if let Some(manager) = manager {
             info.control_available = true;
-            add_cluster(&mut info, &*control).await;
+            add_cluster(&mut info, &*manager.control()).await;
+            if let Some(trouble) = manager.trouble() {
+                info.error = trouble;
+            }
         }
         info
     }

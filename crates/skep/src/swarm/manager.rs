@@ -111,6 +111,10 @@ pub trait RunningManager: Send + Sync {
     fn capture(&self) -> (StoreSnapshot, u64);
     /// What it counts.
     fn metrics(&self) -> Vec<Family>;
+    /// What keeps it from writing, though it goes on: its disk is full.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
     /// Ends it, giving leadership away first.
     async fn stop(&self);
 }

@@ -118,7 +118,7 @@ fn a_full_disk_refuses_clearly_and_is_recovered_from() {
 }
 
 /// Fills what room there is, to the last byte.
-fn fill(host: &Host) {
+pub fn fill(host: &Host) {
     let path = host.data_root().join("filler");
     for size in [1 << 20, 4096, 1] {
         let mut file = fs::File::options()

@@ -7,6 +7,7 @@ mod bad_input;
 mod daemon_flags;
 mod damage;
 mod full_disk;
+mod full_manager;
 mod random;
 mod storm;
 

@@ -233,7 +233,7 @@ impl Replica {
             return;
         }
         let voters = self.membership.voters();
-        let (mut others, mut know) = (0, 0);
+        let (mut others, mut know) = (0_usize, 0);
         for member in voters {
             others += 1;
             know += usize::from(self.core.told(member.raft_id) >= index);
@@ -242,7 +242,7 @@ impl Replica {
         let patience = 2 * self.config.election_ticks as u64;
         let since = *self.leaving_since.get_or_insert(self.ticks);
         let is_over = !self.config.learners && self.ticks - since > patience;
-        if know >= (others + 1) / 2 || is_over {
+        if know >= others.div_ceil(2) || is_over {
             self.end(Health::Removed);
         }
     }

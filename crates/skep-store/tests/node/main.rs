@@ -1,115 +1,17 @@
 //! Members on real threads and a real disk, with a network of queues between them.
 #![allow(clippy::unwrap_used)] // A failure is a panic here.
 
-use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::{Arc, Mutex};
+mod network;
+mod slow_disk;
 
-use skep_objects::raftpb::{Message, MessageType};
+use std::sync::Arc;
+
+use network::{Network, config, create, dirs, has, key, leads, member, three, until, votes};
 use skep_objects::swarmkit::Task;
 use skep_store::disk::DirDisk;
-use skep_store::raft::{
-    ConfError, Health, Member, Membership, RaftConfig, RaftNode, RaftStatus, Start, Transport,
-};
-use skep_store::seal::{Dek, DekSet};
-use skep_store::{CommitError, Store, SystemClock, TxError, UpdateError};
-
-/// A network in this process: each message goes straight to its member's queue.
-#[derive(Debug, Clone, Default)]
-struct Network(Arc<Mutex<BTreeMap<u64, RaftNode>>>);
-
-impl Transport for Network {
-    fn send(&self, message: Message) {
-        let nodes = self.0.lock().unwrap().clone();
-        let (from, to) = (message.from(), message.to());
-        let is_snapshot = message.r#type() == MessageType::Snap;
-        let sender = nodes.get(&from);
-        match nodes.get(&to) {
-            Some(node) => {
-                node.step(message);
-                if let Some(sender) = sender.filter(|_| is_snapshot) {
-                    sender.report_snapshot(to, true);
-                }
-            }
-            None => {
-                if let Some(sender) = sender {
-                    sender.report_unreachable(to);
-                }
-            }
-        }
-    }
-
-    fn members_changed(&self, _membership: &Membership) {}
-}
-
-impl Network {
-    fn start(&self, id: u64, dir: &Path, start: Start) -> (Store, RaftNode) {
-        self.start_with(config(id, start), dir)
-    }
-
-    fn start_with(&self, config: RaftConfig, dir: &Path) -> (Store, RaftNode) {
-        let disk = DirDisk::open(dir).unwrap();
-        let transport = Arc::new(self.clone());
-        let started =
-            RaftNode::start(config, transport, Arc::new(disk), Arc::new(SystemClock)).unwrap();
-        let raft_id = started.1.status().borrow().raft_id;
-        self.0.lock().unwrap().insert(raft_id, started.1.clone());
-        started
-    }
-
-    async fn stop(&self, node: &RaftNode) {
-        let raft_id = node.status().borrow().raft_id;
-        self.0.lock().unwrap().remove(&raft_id);
-        node.stop().await;
-    }
-}
-
-fn key(n: u8) -> DekSet {
-    DekSet::new(Dek::new([n; 32]))
-}
-
-fn config(id: u64, start: Start) -> RaftConfig {
-    let mut config = RaftConfig::new(
-        start,
-        format!("node{id}"),
-        format!("10.0.0.{id}:2377"),
-        key(1),
-        id,
-    );
-    config.tick = std::time::Duration::from_millis(20);
-    config
-}
-
-fn member(id: u64) -> Member {
-    Member {
-        raft_id: id,
-        node_id: format!("node{id}"),
-        addr: format!("10.0.0.{id}:2377"),
-    }
-}
-
-async fn until(node: &RaftNode, what: impl FnMut(&RaftStatus) -> bool) {
-    node.status().wait_for(what).await.unwrap();
-}
-
-async fn leads(node: &RaftNode) {
-    until(node, |status| status.is_leading).await;
-}
-
-async fn create(store: &Store, id: &str) -> Result<(), UpdateError<TxError>> {
-    let task = Task {
-        id: id.into(),
-        ..Task::default()
-    };
-    store.update(|tx| tx.create_task(task)).await.map(|_| ())
-}
-
-async fn has(store: &Store, id: &str) {
-    let (view, mut watch) = store.watch();
-    if view.task(id).is_none() {
-        while watch.recv_commit().await.unwrap().view.task(id).is_none() {}
-    }
-}
+use skep_store::raft::{ConfError, Health, Member, RaftConfig, RaftNode, Start};
+use skep_store::seal::Dek;
+use skep_store::{CommitError, SystemClock, UpdateError};
 
 #[tokio::test]
 async fn a_first_member_leads_at_once_and_finds_its_data_again() {
@@ -139,40 +41,6 @@ async fn a_first_member_leads_at_once_and_finds_its_data_again() {
     assert!(store.view().version() > version);
     create(&store, "more").await.unwrap();
     network.stop(&node).await;
-}
-
-/// Three members, the first of which leads.
-/// Waits until a newcomer has caught up.
-async fn votes(node: &RaftNode, id: u64) {
-    let mut membership = node.membership();
-    let has_vote = |members: &Membership| members.get(id).is_some() && !members.is_learner(id);
-    membership.wait_for(has_vote).await.unwrap();
-}
-
-async fn three(network: &Network, dirs: &[tempfile::TempDir; 3]) -> [(Store, RaftNode); 3] {
-    let first = network.start(1, dirs[0].path(), Start::Bootstrap { raft_id: 1 });
-    leads(&first.1).await;
-    let mut joined = Vec::new();
-    for id in [2, 3] {
-        let at = usize::try_from(id).unwrap() - 1;
-        let started = network.start(
-            id,
-            dirs[at].path(),
-            Start::Join {
-                raft_id: id,
-                members: vec![],
-            },
-        );
-        first.1.add_member(member(id)).await.unwrap();
-        votes(&first.1, id).await;
-        joined.push(started);
-    }
-    let third = joined.pop().unwrap();
-    [first, joined.pop().unwrap(), third]
-}
-
-fn dirs() -> [tempfile::TempDir; 3] {
-    std::array::from_fn(|_| tempfile::tempdir().unwrap())
 }
 
 #[tokio::test]
@@ -231,6 +99,33 @@ async fn leadership_is_handed_over_and_a_member_removed_for_good() {
     for (_, node) in &nodes {
         network.stop(node).await;
     }
+}
+
+#[tokio::test]
+async fn a_leader_that_is_to_go_hands_over_and_the_next_one_removes_it() {
+    let (network, dirs) = (Network::default(), dirs());
+    let (_, node) = network.start(1, dirs[0].path(), Start::Bootstrap { raft_id: 1 });
+    leads(&node).await;
+    let start = Start::Join {
+        raft_id: 2,
+        members: vec![],
+    };
+    let (second, other) = network.start(2, dirs[1].path(), start);
+    node.add_member(member(2)).await.unwrap();
+    votes(&node, 2).await;
+    // Of two, the one that stays could never learn that it is alone from one that is gone.
+    assert_eq!(node.remove_member(1).await, Err(ConfError::NotLeader));
+    leads(&other).await;
+    create(&second, "a").await.unwrap();
+    other.remove_member(1).await.unwrap();
+    network.stop(&node).await;
+    network.stop(&other).await;
+    // It knows so after a crash too: nobody else can tell it any more.
+    let (second, other) = network.start(2, dirs[1].path(), Start::Bootstrap { raft_id: 2 });
+    leads(&other).await;
+    assert!(second.view().task("a").is_some());
+    create(&second, "b").await.unwrap();
+    network.stop(&other).await;
 }
 
 #[tokio::test]
