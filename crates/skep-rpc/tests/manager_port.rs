@@ -57,7 +57,7 @@ impl ClusterTrust for Trust {
     }
 }
 
-struct Link(Leader);
+struct Link(Leader, CancellationToken);
 
 #[tonic::async_trait]
 impl LeaderLink for Link {
@@ -66,7 +66,7 @@ impl LeaderLink for Link {
     }
 
     async fn deposed(&self, _raft_id: u64) {
-        std::future::pending().await
+        self.1.cancelled().await;
     }
 }
 
@@ -104,6 +104,16 @@ struct Server {
 }
 
 async fn serve(root: &SigningRoot, identity: &NodeIdentity, leader: Leader) -> Server {
+    serve_while(root, identity, leader, CancellationToken::new()).await
+}
+
+/// As long as the leader is not deposed.
+async fn serve_while(
+    root: &SigningRoot,
+    identity: &NodeIdentity,
+    leader: Leader,
+    deposed: CancellationToken,
+) -> Server {
     let listener = Listener::bind("127.0.0.1:0".parse().unwrap())
         .await
         .unwrap();
@@ -112,7 +122,7 @@ async fn serve(root: &SigningRoot, identity: &NodeIdentity, leader: Leader) -> S
     let stop = CancellationToken::new();
     let incoming = listener.incoming(identity.clone(), stop.clone());
     let router = tonic::transport::Server::builder()
-        .layer(ForwardLayer::new(Arc::new(Link(leader))))
+        .layer(ForwardLayer::new(Arc::new(Link(leader, deposed))))
         .layer(AuthorizeLayer::new(Arc::new(Trust(
             identity.node_id().to_owned(),
         ))))
@@ -192,6 +202,33 @@ async fn a_follower_hands_calls_to_the_leader_with_their_origin() {
             .await
             .unwrap(),
         "follower by None"
+    );
+}
+
+#[tokio::test]
+async fn a_call_does_not_wait_for_a_leader_that_was_deposed() {
+    let root = new_root();
+    // It takes connections, and stands still.
+    let frozen = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = frozen.local_addr().unwrap().to_string();
+    let follower = identity(&root, "follower", NodeRole::Manager);
+    let link = Leader::Remote {
+        raft_id: 1,
+        channel: client::connect_lazy(&addr, &follower).unwrap(),
+    };
+    let deposed = CancellationToken::new();
+    let follower = serve_while(&root, &follower, link, deposed.clone()).await;
+    let manager = identity(&root, "m1", NodeRole::Manager);
+    let channel = connect(&follower.addr, &manager).await.unwrap();
+    let asked = tokio::spawn(who_am_i(channel));
+    let (_held, _) = frozen.accept().await.unwrap();
+    assert!(!asked.is_finished());
+    deposed.cancel();
+    let refused = asked.await.unwrap().unwrap_err();
+    assert_eq!(refused.code(), Code::Aborted);
+    assert!(
+        refused.message().contains("leadership was lost"),
+        "{refused}"
     );
 }
 

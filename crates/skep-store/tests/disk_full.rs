@@ -96,6 +96,32 @@ fn a_full_disk_makes_a_manager_read_only_until_there_is_room() {
 }
 
 #[test]
+fn a_manager_started_on_a_full_disk_reads_and_writes_when_there_is_room() {
+    let disk = SimDisk::new();
+    let mut member = open(&disk);
+    for id in ["a", "b"] {
+        assert_eq!(write(&mut member, id, 1), Poll::Ready(Ok(())));
+    }
+    drop(member);
+    disk.set_room(Some(0));
+    let mut member = open(&disk);
+    assert!(matches!(member.status().health, Health::ReadOnly(_)));
+    assert_eq!(member.store().view().tasks().count(), 2);
+    member.tick();
+    let refused = write(&mut member, "c", 1);
+    assert!(matches!(
+        refused,
+        Poll::Ready(Err(UpdateError::Commit(CommitError::ReadOnly(_))))
+    ));
+    disk.set_room(None);
+    member.tick();
+    assert!(member.status().is_leading);
+    assert_eq!(write(&mut member, "c", 1), Poll::Ready(Ok(())));
+    drop(member);
+    assert_eq!(open(&disk).store().view().tasks().count(), 3);
+}
+
+#[test]
 fn a_broken_disk_stops_a_manager_and_says_so() {
     let disk = SimDisk::new();
     let mut member = open(&disk);

@@ -9,9 +9,8 @@ use crate::update::CommitError;
 impl Replica {
     /// Makes a ready durable: all of it, by one sync.
     pub(super) fn persist(&mut self, ready: &Ready) -> Result<(), AppendError> {
-        if let Some(state) = &ready.hard_state {
-            self.hard_state = *state;
-        }
+        // The ready's own, and how far things are committed by now.
+        self.hard_state = self.core.hard_state();
         if let Some(snapshot) = &ready.snapshot {
             return self.persist_snapshot(snapshot, &ready.entries);
         }

@@ -185,8 +185,12 @@ fn restart(config: &RaftConfig, log: Log, recovered: Recovered) -> Result<Opened
         membership.set_learners(conf_state.map_or(&[], |state| &state.learners));
         snapshot = Some(metadata);
     }
-    let core = core_start(recovered.hard_state, recovered.entries, snapshot.as_ref())
+    let mut core = core_start(recovered.hard_state, recovered.entries, snapshot.as_ref())
         .map_err(inconsistent)?;
+    if was_always_alone(&membership, &core, identity.raft_id) {
+        let last = core.entries.last().map_or(core.before.0, Entry::index);
+        core.hard_state.commit = Some(last.max(core.hard_state.commit()));
+    }
     Ok(Opened {
         identity,
         log,
@@ -301,20 +305,34 @@ fn force_alone(opened: &mut Opened) -> Result<Vec<Entry>, OpenError> {
 
 /// The members once all entries of the log are applied.
 fn members_after(members: &Membership, core: &CoreStart) -> Membership {
+    let last = configurations(members, core).last();
+    last.unwrap_or_else(|| members.clone())
+}
+
+/// The members as of each configuration change of the log.
+fn configurations<'a>(
+    members: &Membership,
+    core: &'a CoreStart,
+) -> impl Iterator<Item = Membership> + use<'a> {
     let mut members = members.clone();
-    for entry in core
-        .entries
-        .iter()
-        .filter(|entry| entry.index() > core.applied)
-    {
-        if entry.r#type() == EntryType::ConfChange
-            && let Ok(change) = ConfChange::decode(entry.data())
-            && let Ok(change) = members.check(&change)
-        {
-            members.apply(&change);
-        }
-    }
-    members
+    let entries = core.entries.iter();
+    let changes = entries.filter(|entry| entry.index() > core.applied);
+    let changes = changes.filter(|entry| entry.r#type() == EntryType::ConfChange);
+    changes.filter_map(move |entry| {
+        let change = ConfChange::decode(entry.data()).ok()?;
+        members.apply(&members.check(&change).ok()?);
+        Some(members.clone())
+    })
+}
+
+/// Whether nobody else had a vote when any entry of the log was written: then what is on this disk
+/// is committed, all of it.
+fn was_always_alone(members: &Membership, core: &CoreStart, raft_id: u64) -> bool {
+    let alone = |members: &Membership| members.voters().all(|voter| voter.raft_id == raft_id);
+    let last = members_after(members, core);
+    alone(members)
+        && configurations(members, core).all(|members| alone(&members))
+        && last.is_only_voter(raft_id)
 }
 
 fn conf_entry(index: u64, term: u64, change: &ConfChange) -> Entry {
