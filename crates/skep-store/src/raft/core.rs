@@ -39,9 +39,8 @@ pub(crate) struct Ready {
     pub(crate) snapshot: Option<Snapshot>,
     /// To append.
     pub(crate) entries: Vec<Entry>,
-    /// To write with the entries.
-    pub(crate) hard_state: Option<HardState>,
-    /// Whether what is to be written must be durable before going on.
+    /// Whether there are entries, or a new term or vote, that must be durable before going on: they
+    /// are written with [`RaftCore::hard_state`].
     pub(crate) must_sync: bool,
     /// To apply; they are durable on a quorum, this member included.
     pub(crate) committed: Vec<Entry>,

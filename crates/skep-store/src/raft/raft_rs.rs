@@ -209,7 +209,6 @@ impl RaftCore for RaftRs {
             messages: out(ready.take_messages()),
             snapshot,
             entries: ready.entries().iter().cloned().map(entry_out).collect(),
-            hard_state: ready.hs().map(hard_state_out),
             must_sync: ready.must_sync(),
             committed: ready
                 .take_committed_entries()
