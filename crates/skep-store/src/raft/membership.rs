@@ -78,7 +78,8 @@ impl Membership {
 
     /// The members that vote.
     pub(crate) fn voters(&self) -> impl Iterator<Item = &Member> {
-        self.members().filter(|member| !self.is_learner(member.raft_id))
+        self.members()
+            .filter(|member| !self.is_learner(member.raft_id))
     }
 
     /// Whether this member alone is a quorum.

@@ -41,8 +41,8 @@ use crate::store::Store;
 use crate::update::CommitError;
 
 pub use self::quorum::ConfError;
-pub use self::recover::OpenError;
 pub(crate) use self::quorum::{ConfReply, Wanted};
+pub use self::recover::OpenError;
 pub(crate) use self::snapshots::{SnapshotDone, SnapshotJob};
 
 /// Draws the random bytes for a file's nonces.

@@ -7,9 +7,7 @@ use std::sync::{Arc, Mutex};
 use skep_objects::raftpb::{Message, MessageType};
 use skep_objects::swarmkit::Task;
 use skep_store::disk::{DirDisk, Disk};
-use skep_store::raft::{
-    Member, Membership, RaftConfig, RaftNode, RaftStatus, Start, Transport,
-};
+use skep_store::raft::{Member, Membership, RaftConfig, RaftNode, RaftStatus, Start, Transport};
 use skep_store::seal::{Dek, DekSet};
 use skep_store::{Store, SystemClock, TxError, UpdateError};
 
@@ -52,8 +50,7 @@ impl Network {
 
     pub fn start_on(&self, config: RaftConfig, disk: Arc<dyn Disk>) -> (Store, RaftNode) {
         let transport = Arc::new(self.clone());
-        let started =
-            RaftNode::start(config, transport, disk, Arc::new(SystemClock)).unwrap();
+        let started = RaftNode::start(config, transport, disk, Arc::new(SystemClock)).unwrap();
         let raft_id = started.1.status().borrow().raft_id;
         self.0.lock().unwrap().insert(raft_id, started.1.clone());
         started

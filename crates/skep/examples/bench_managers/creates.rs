@@ -36,7 +36,11 @@ fn series(program: &PathBuf, maker: Maker, peer: &Rates) -> Result<Rates> {
     let mut rates = Rates::new();
     for managers in [1, 3, 5] {
         // Each write waits for a sync of a majority's, and all managers sync at the same time.
-        let floor = floor(&lab.hosts[0].data_root(), managers, sized(SPAN, SPAN / 10) / 3)?;
+        let floor = floor(
+            &lab.hosts[0].data_root(),
+            managers,
+            sized(SPAN, SPAN / 10) / 3,
+        )?;
         if maker == Maker::Skep {
             row(
                 &format!("floor: write and sync of 300 bytes, {managers} at a time"),

@@ -251,11 +251,7 @@ impl Replica {
     pub(super) fn end_handover(&mut self, why: &CommitError) {
         if let Some(Handover { reply, done }) = self.handover.take() {
             let gone = *why == CommitError::NotLeader;
-            let answer = if gone {
-                done
-            } else {
-                Err(ConfError::Stopped)
-            };
+            let answer = if gone { done } else { Err(ConfError::Stopped) };
             self.out.answers.push((reply, answer));
         }
     }
