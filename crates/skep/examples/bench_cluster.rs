@@ -58,6 +58,7 @@ fn side(name: &'static str, hosts: ClusterBuilder) -> Result<Figures> {
     }
     bench.update(&mut figures)?;
     bench.loss_of_a_host(&mut figures)?;
+    measure::lists::lists(bench.manager(), quick, &mut figures)?;
     Ok(figures)
 }
 

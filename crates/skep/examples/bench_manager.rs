@@ -2,11 +2,16 @@
 //!
 //! An in-memory store is filled by the leader's own loops: services of an overlay network, their
 //! tasks assigned to 1,000 nodes and reported as running. Then the control API and the conversion
-//! to JSON are timed as the HTTP API uses them, and the process's memory is read from `/proc`.
-//! `SKEP_BENCH_QUICK=1` only shows that it runs.
+//! to JSON are timed as the HTTP API uses them, and the process's memory is read from `/proc`. The same
+//! lists over HTTP, beside dockerd: `cargo xtask bench cluster`. `SKEP_BENCH_QUICK=1` is for a look.
 
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Read as _, Write as _};
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
+use prost::Message as _;
 use skep::http::convert;
 use skep_manager::clock::Now;
 use skep_manager::control::{ControlServer, Member, Members};
@@ -16,12 +21,12 @@ use skep_objects::swarmkit::{
     Annotations, Cluster, ContainerSpec, ContainerStatus, GetServiceRequest, GetTaskRequest,
     IpamConfig, IpamOptions, ListServiceStatusesRequest, ListServicesRequest, ListTasksRequest,
     Network, NetworkAttachmentConfig, NetworkSpec, Node, NodeDescription, NodeSpec, NodeStatus,
-    Platform, ReplicatedService, Resources, Service, ServiceSpec, TaskSpec, TaskState, Version,
-    node_spec::Membership, node_status, service_spec::Mode, task_spec::Runtime,
+    Platform, ReplicatedService, Resources, Service, ServiceSpec, Task, TaskSpec, TaskState,
+    Version, node_spec::Membership, node_status, service_spec::Mode, task_spec::Runtime,
     task_status::RuntimeStatus,
 };
 use skep_rpc::swarmkit::control_server::Control;
-use skep_store::{Store, Tx, TxError};
+use skep_store::{Store, Tx, TxError, View};
 use tonic::Request;
 
 const NODES: usize = 1_000;
@@ -39,19 +44,30 @@ impl Members for Alone {
 }
 
 fn main() {
+    let quick = std::env::var_os("SKEP_BENCH_QUICK").is_some();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .expect("a runtime");
-    println!("{:<52} {:>12}", "what", "");
-    let store = filled(&runtime, 500, 20);
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() == Some(TOLD) {
+        let path = arguments.next().expect("a file");
+        be_told(&runtime, &path).expect("objects of a file");
+        return;
+    }
+    println!("{:<52} {:>12}  goal", "what", "");
+    // In a fresh process: memory that was freed before would be used again, and not be counted.
+    memory(&runtime, if quick { 20 } else { 100 }, 1_000);
+    let (services, replicas) = if quick { (50, 20) } else { (500, 20) };
+    let few = filled(&runtime, 200, 1).0;
+    time_list(&runtime, &few, "2 ms");
+    drop(few);
+    let (store, _) = filled(&runtime, services, replicas);
+    time_list(&runtime, &store, "");
     time_answers(&runtime, &store);
-    drop(store);
-    let is_quick = std::env::var_os("SKEP_BENCH_QUICK").is_some();
-    memory(&runtime, 100, if is_quick { 50 } else { 1_000 });
 }
 
-fn row(what: &str, figure: &str) {
-    println!("{what:<52} {figure:>12}");
+fn row(what: &str, figure: &str, goal: &str) {
+    println!("{what:<52} {figure:>12}  {goal}");
 }
 
 fn milliseconds(time: Duration) -> String {
@@ -71,26 +87,34 @@ fn timed(mut run: impl FnMut()) -> String {
     milliseconds(times[times.len() / 2])
 }
 
-fn time_answers(runtime: &tokio::runtime::Runtime, store: &Store) {
-    let control = ControlServer::new(store.clone(), std::sync::Arc::new(Alone));
-    let services = || {
-        let request = Request::new(ListServicesRequest::default());
-        let answer = runtime.block_on(control.list_services(request));
-        answer.expect("services").into_inner().services
-    };
-    let (service, ids) = {
-        let all = services();
-        let ids: Vec<String> = all.iter().map(|service| service.id.clone()).collect();
-        (ids[0].clone(), ids)
-    };
-    let list_services = timed(|| {
-        let rows: Vec<_> = services()
+fn control(store: &Store) -> ControlServer {
+    ControlServer::new(store.clone(), std::sync::Arc::new(Alone))
+}
+
+fn services(runtime: &tokio::runtime::Runtime, control: &ControlServer) -> Vec<Service> {
+    let request = Request::new(ListServicesRequest::default());
+    let answer = runtime.block_on(control.list_services(request));
+    answer.expect("services").into_inner().services
+}
+
+fn time_list(runtime: &tokio::runtime::Runtime, store: &Store, goal: &str) {
+    let control = control(store);
+    let list = timed(|| {
+        let rows: Vec<_> = services(runtime, &control)
             .iter()
             .map(convert::service::from_service)
             .collect();
         drop(serde_json::to_vec(&rows).expect("JSON"));
     });
-    row("list 500 services", &list_services);
+    let count = store.view().services().count();
+    row(&format!("list {count} services"), &list, goal);
+}
+
+fn time_answers(runtime: &tokio::runtime::Runtime, store: &Store) {
+    let control = control(store);
+    let ids: Vec<String> = store.view().services().map(|s| s.id.clone()).collect();
+    let service = ids[0].clone();
+    let (all, tasks) = (ids.len(), store.view().tasks().count());
     let statuses = timed(|| {
         let request = ListServiceStatusesRequest {
             services: ids.clone(),
@@ -98,7 +122,7 @@ fn time_answers(runtime: &tokio::runtime::Runtime, store: &Store) {
         let answer = runtime.block_on(control.list_service_statuses(Request::new(request)));
         drop(answer.expect("statuses"));
     });
-    row("and how many tasks of each run", &statuses);
+    row("and how many tasks of each run", &statuses, "");
     let list_tasks = timed(|| {
         let request = Request::new(ListTasksRequest::default());
         let answer = runtime.block_on(control.list_tasks(request));
@@ -106,7 +130,7 @@ fn time_answers(runtime: &tokio::runtime::Runtime, store: &Store) {
         let rows: Vec<_> = tasks.iter().map(convert::task::from_task).collect();
         drop(serde_json::to_vec(&rows).expect("JSON"));
     });
-    row("list 10,000 tasks", &list_tasks);
+    row(&format!("list {tasks} tasks"), &list_tasks, "");
     let inspect_service = timed(|| {
         let request = GetServiceRequest {
             service_id: service.clone(),
@@ -117,7 +141,11 @@ fn time_answers(runtime: &tokio::runtime::Runtime, store: &Store) {
         let shown = convert::service::from_service(&found.expect("a service"));
         drop(serde_json::to_vec(&shown).expect("JSON"));
     });
-    row("inspect one of 500 services", &inspect_service);
+    row(
+        &format!("inspect one of {all} services"),
+        &inspect_service,
+        "",
+    );
     let task = store.view().tasks().next().expect("a task").id.clone();
     let inspect_task = timed(|| {
         let request = GetTaskRequest {
@@ -128,20 +156,92 @@ fn time_answers(runtime: &tokio::runtime::Runtime, store: &Store) {
         let shown = convert::task::from_task(&found.expect("a task"));
         drop(serde_json::to_vec(&shown).expect("JSON"));
     });
-    row("inspect one of 10,000 tasks", &inspect_task);
+    row(&format!("inspect one of {tasks} tasks"), &inspect_task, "");
 }
 
-/// What each task adds: to the store, which every manager has, and to the leader's loops.
+/// What each task adds: to a manager that is told of it, as followers are, and to a leader that made
+/// it, with what the leader's loops remember.
 fn memory(runtime: &tokio::runtime::Runtime, services: usize, replicas: u64) {
     let before = resident_bytes();
-    let store = filled(runtime, services, replicas);
-    let tasks = store.view().tasks().count();
-    let after = resident_bytes();
-    let each = after.saturating_sub(before) / tasks.max(1);
+    let (leader, stages) = filled(runtime, services, replicas);
+    let tasks = leader.view().tasks().count();
+    let of_leader = resident_bytes().saturating_sub(before) / tasks.max(1);
+    drop(stages);
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    write_objects(&leader.view(), file.path()).expect("objects in a file");
+    // Another process: what this one freed would be used again, and not be counted.
+    let program = std::env::current_exe().expect("this program");
+    let told = Command::new(program).arg(TOLD).arg(file.path()).output();
+    let told = String::from_utf8(told.expect("a manager").stdout).expect("text");
     row(
         &format!("memory of a manager, each of {tasks} tasks"),
-        &format!("{each} B"),
+        &format!("{} B", told.trim()),
+        "1024 B",
     );
+    let what = "of the leader, with what its loops know and used";
+    row(what, &format!("{of_leader} B"), "");
+}
+
+/// First argument of the process that is told of a swarm.
+const TOLD: &str = "told";
+
+/// Objects as followers get them: a byte for the kind, four for the length, the message.
+fn write_objects(view: &View, path: &Path) -> std::io::Result<()> {
+    let mut out = BufWriter::new(File::create(path)?);
+    let mut write = |kind: u8, bytes: Vec<u8>| {
+        let length = u32::try_from(bytes.len()).expect("no large objects");
+        out.write_all(&[kind])?;
+        out.write_all(&length.to_le_bytes())?;
+        out.write_all(&bytes)
+    };
+    for network in view.networks() {
+        write(0, network.encode_to_vec())?;
+    }
+    for service in view.services() {
+        write(1, service.encode_to_vec())?;
+    }
+    for task in view.tasks() {
+        write(2, task.encode_to_vec())?;
+    }
+    out.flush()
+}
+
+/// Reads a swarm's objects into a store, and prints what each task took.
+fn be_told(runtime: &tokio::runtime::Runtime, path: &str) -> std::io::Result<()> {
+    let mut input = BufReader::new(File::open(path)?);
+    let store = Store::in_memory();
+    let (mut head, mut bytes) = ([0; 5], Vec::new());
+    let mut before = None;
+    let mut more = true;
+    while more {
+        let mut batch = Vec::new();
+        while batch.len() < 200 {
+            if input.read_exact(&mut head).is_err() {
+                more = false;
+                break;
+            }
+            let length = u32::from_le_bytes([head[1], head[2], head[3], head[4]]);
+            bytes.resize(usize::try_from(length).expect("64 bits"), 0);
+            input.read_exact(&mut bytes)?;
+            if head[0] == 2 {
+                before.get_or_insert_with(resident_bytes);
+            }
+            batch.push((head[0], bytes.clone()));
+        }
+        write(runtime, &store, |tx| {
+            batch.iter().try_for_each(|(kind, bytes)| {
+                match kind {
+                    0 => drop(tx.create(Network::decode(&bytes[..]).expect("a network"))?),
+                    1 => drop(tx.create(Service::decode(&bytes[..]).expect("a service"))?),
+                    _ => drop(tx.create(Task::decode(&bytes[..]).expect("a task"))?),
+                }
+                Ok(())
+            })
+        });
+    }
+    let grown = resident_bytes().saturating_sub(before.unwrap_or(0));
+    println!("{}", grown / store.view().tasks().count().max(1));
+    Ok(())
 }
 
 fn resident_bytes() -> usize {
@@ -233,8 +333,8 @@ fn service(number: usize, replicas: u64) -> Service {
     }
 }
 
-/// A swarm whose services all run.
-fn filled(runtime: &tokio::runtime::Runtime, services: usize, replicas: u64) -> Store {
+/// A swarm whose services all run, and the loops that made it.
+fn filled(runtime: &tokio::runtime::Runtime, services: usize, replicas: u64) -> (Store, Stages) {
     let store = Store::in_memory();
     write(runtime, &store, |tx| {
         tx.create_cluster(Cluster {
@@ -267,7 +367,7 @@ fn filled(runtime: &tokio::runtime::Runtime, services: usize, replicas: u64) -> 
             ids.iter().try_for_each(|id| run(tx, id))
         });
     }
-    store
+    (store, stages)
 }
 
 fn run(tx: &mut Tx, task: &str) -> Result<(), TxError> {

@@ -72,8 +72,10 @@ impl TaskReaper {
         };
         let mode = Mode::of(&service);
         let tasks: Vec<Arc<Task>> = if mode.is_global() {
-            let all = pass.tx.tasks_by_service(service_id);
-            all.filter(|task| task.node_id == *node).cloned().collect()
+            let here = pass.tx.tasks_by_node(node);
+            here.filter(|task| task.service_id == *service_id)
+                .cloned()
+                .collect()
         } else {
             pass.tx
                 .tasks_by_slot(service_id, *number)

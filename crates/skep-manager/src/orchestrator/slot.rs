@@ -53,8 +53,9 @@ pub fn slots(view: &View, service: &str, mode: Mode) -> BTreeMap<SlotKey, Tasks>
 #[must_use]
 pub fn slot_of(view: &View, task: &Task, mode: Mode) -> Tasks {
     let mut tasks: Tasks = if mode.is_global() {
-        let all = view.tasks_by_service(&task.service_id);
-        all.filter(|other| other.node_id == task.node_id)
+        // A node has fewer tasks than a global service.
+        let here = view.tasks_by_node(&task.node_id);
+        here.filter(|other| other.service_id == task.service_id)
             .cloned()
             .collect()
     } else {

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use skep_objects::swarmkit::{
-    ServiceSpec, TaskState, UpdateConfig, UpdateStatus,
+    EndpointSpec, PortConfig, ServiceSpec, TaskState, UpdateConfig, UpdateStatus,
+    port_config::PublishMode,
     update_config::{FailureAction, UpdateOrder},
     update_status::UpdateState,
 };
@@ -237,6 +238,44 @@ fn start_first_gives_the_place_of_a_task_that_never_ran_to_the_new_one() {
     sim.advance(Duration::from_secs(20));
     assert_eq!(new_and_old(&sim, "nginx:2"), (1, 0));
     assert_eq!(sim.count_running("web"), 1);
+}
+
+#[test]
+fn start_first_waits_for_a_host_port_and_says_so() {
+    let mut sim = Sim::new(1);
+    let mut web = service("web", "nginx:1", 1);
+    let spec = web.spec.as_mut().unwrap();
+    spec.update = config(|update| update.set_order(UpdateOrder::StartFirst));
+    let port = PortConfig {
+        target_port: 80,
+        published_port: 8080,
+        publish_mode: PublishMode::Host.into(),
+        ..Default::default()
+    };
+    spec.endpoint = Some(EndpointSpec {
+        ports: vec![port],
+        ..Default::default()
+    });
+    sim.write(|tx| tx.create_service(web));
+    sim.settle();
+    sim.update_service("web", |spec| set_image(spec, "nginx:2"));
+    sim.advance(Duration::from_secs(120));
+    // As Docker: the old task runs on, the new one says what it waits for, the update goes on.
+    let mut tasks = sim.live("web").into_iter();
+    let new = tasks.find(|task| image(task) == "nginx:2").unwrap();
+    assert_eq!(new.observed_state(), TaskState::Pending);
+    assert_eq!(
+        new.status.as_ref().unwrap().err,
+        "no suitable node (host-mode port already in use on 1 node)"
+    );
+    assert_eq!(sim.count_running("web"), 1);
+    assert_eq!(status(&sim).state(), UpdateState::Updating);
+    // An update with the other order gets it out of there.
+    sim.update_service("web", |spec| spec.update = None);
+    sim.advance(Duration::from_secs(20));
+    assert_eq!(new_and_old(&sim, "nginx:2"), (1, 0));
+    assert_eq!(sim.count_running("web"), 1);
+    assert_eq!(status(&sim).state(), UpdateState::Completed);
 }
 
 #[test]

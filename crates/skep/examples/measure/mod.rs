@@ -3,6 +3,7 @@
 
 #![allow(dead_code, unused_imports)] // each bench uses its part
 
+pub mod lists;
 mod machine;
 mod table;
 

@@ -172,6 +172,31 @@ fn service_extras(given: &Given) -> Result<AllowedExtras, ConfigError> {
 
 /// `kind=value` pairs, several of them in one value separated by commas.
 fn generic_resources(given: &Given) -> Result<Vec<String>, ConfigError> {
+    let resources = generic_pairs(given)?;
+    let mut by_kind: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (kind, value) in resources.iter().filter_map(|pair| pair.split_once('=')) {
+        by_kind.entry(kind).or_default().push(value);
+    }
+    for (kind, values) in by_kind {
+        let counts: Vec<i64> = values
+            .iter()
+            .filter_map(|value| value.parse().ok())
+            .collect();
+        let reason = match (values.len(), counts.as_slice()) {
+            (1, [count]) if *count < 0 => format!("cannot ask for negative resource {kind}"),
+            (1, _) | (_, []) => continue,
+            _ => format!(
+                "mixed discrete and named resources in expression '{kind}=[{}]'",
+                values.join(" ")
+            ),
+        };
+        let reason = format!("could not parse GenericResource: {reason}");
+        return Err(wrong("node-generic-resource", reason));
+    }
+    Ok(resources)
+}
+
+fn generic_pairs(given: &Given) -> Result<Vec<String>, ConfigError> {
     let mut resources = Vec::new();
     for value in given.list("node-generic-resource") {
         for pair in value.split(',') {
@@ -464,6 +489,8 @@ mod tests {
             "--default-address-pool base=10.0.0.0/8",
             "--default-ulimit nofile=x",
             "--node-generic-resource gpu",
+            "--node-generic-resource gpu=-1",
+            "--node-generic-resource gpu=UUID1,gpu=2",
             "--service-extras magic",
             "--default-shm-size big",
         ] {

@@ -9,6 +9,7 @@ mod logs;
 pub mod lookup;
 pub mod networks;
 mod nodes;
+mod pin;
 mod rebalance;
 mod secrets;
 mod services;

@@ -11,7 +11,7 @@ use skep_engine::Filters;
 use skep_objects::api::service as api;
 use skep_objects::swarmkit as proto;
 
-use super::{Manager, ask, filters, logs, lookup, networks, rebalance};
+use super::{Manager, ask, filters, logs, lookup, networks, pin, rebalance};
 use crate::http::call::{self, Call, Response};
 use crate::http::convert::service;
 use crate::http::error::{ApiError, Result};
@@ -143,13 +143,14 @@ async fn create(mut call: Call) -> Result<Response> {
             registry_auth: auth,
         });
     }
+    let warnings = pin::pin(&call, &mut task.image).await;
     let request = proto::CreateServiceRequest { spec: Some(spec) };
     let created = ask!(manager, create_service, request)?
         .service
         .unwrap_or_default();
     let answer = api::ServiceCreateResponse {
         id: created.id,
-        warnings: None,
+        warnings: Some(warnings).filter(|warnings| !warnings.is_empty()),
     };
     call::json(StatusCode::CREATED, &answer)
 }
@@ -178,7 +179,9 @@ async fn update(mut call: Call, id: &str) -> Result<Response> {
             registry_auth: auth.to_owned(),
         })
     };
-    container(Some(&mut spec)).ok_or_else(none)?.pull_options = pull_options;
+    let task = container(Some(&mut spec)).ok_or_else(none)?;
+    task.pull_options = pull_options;
+    let warnings = pin::pin(&call, &mut task.image).await;
     let request = proto::UpdateServiceRequest {
         service_id: current.id,
         service_version: Some(proto::Version { index }),
@@ -186,7 +189,9 @@ async fn update(mut call: Call, id: &str) -> Result<Response> {
         rollback: rollback.into(),
     };
     ask!(manager, update_service, request)?;
-    call::ok(&api::ServiceUpdateResponse { warnings: None })
+    call::ok(&api::ServiceUpdateResponse {
+        warnings: Some(warnings).filter(|warnings| !warnings.is_empty()),
+    })
 }
 
 /// Credentials stay when an update brings none: those of the spec now, or of the one before.

@@ -1,0 +1,204 @@
+//! Where tasks go, as users see it: generic resources by name, what a task waits for, and images
+//! pinned for clients that leave it to the engine. One host.
+
+#![allow(clippy::unwrap_used)] // helpers of tests panic as tests do
+
+use serde_json::{Value, json};
+use skep_testkit::{Cluster, Host, Registry, eventually, images};
+
+#[test]
+fn resources_and_ports_are_given_out_once_and_images_are_pinned() {
+    let mut builder = Cluster::managers(1);
+    for flag in [
+        "--node-generic-resource=gpu=UUID1,gpu=UUID2",
+        "--node-generic-resource=ssd=3",
+        "--insecure-registry=198.18.0.0/24",
+    ] {
+        builder = builder.daemon_flag(flag);
+    }
+    let cluster = builder.start(env!("CARGO_BIN_EXE_skep")).unwrap();
+    let (client, address) = cluster.make_client().unwrap();
+    let registry = Registry::start(&client, &address.to_string(), cluster.dir()).unwrap();
+    let image = format!("{}/busybox:1", registry.name);
+    let host = &cluster.hosts[0];
+    let busybox = images::busybox().unwrap();
+    host.docker_with_input(&["import", "-", &image], &busybox)
+        .ok();
+    host.docker(&["push", "-q", &image]).ok();
+    generic_resources(host, &image);
+    a_host_port(host, &image);
+    pinned(host, &image);
+}
+
+fn create(host: &Host, name: &str, flags: &[&str], image: &str) {
+    let always = [
+        "service",
+        "create",
+        "-d",
+        "--no-resolve-image",
+        "--name",
+        name,
+    ];
+    let command = [image, "sleep", "10000"];
+    host.docker(&[&always, flags, &command].concat()).ok();
+}
+
+/// The current task of a service: its state and error.
+fn task(host: &Host, service: &str) -> Value {
+    let filters = format!("{{\"service\":[\"{service}\"],\"desired-state\":[\"running\"]}}");
+    let hex: String = filters.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    let tasks = host.api("GET", &format!("/tasks?filters={hex}"), None);
+    let mut tasks = tasks.unwrap().json().as_array().cloned().unwrap();
+    tasks.sort_by_key(|task| task["CreatedAt"].as_str().map(str::to_owned));
+    tasks.pop().unwrap_or_default()
+}
+
+fn await_state(host: &Host, service: &str, state: &str) -> Value {
+    eventually(&format!("{service} is {state}"), || {
+        let task = task(host, service);
+        if task["Status"]["State"] == state {
+            Ok(task)
+        } else {
+            Err(task["Status"].to_string())
+        }
+    })
+}
+
+/// Why the service's new task waits, as `docker service ps` shows it.
+fn await_refusal(host: &Host, service: &str, refusal: &str) {
+    eventually(&format!("{service} waits"), || {
+        let format = ["--no-trunc", "--format", "{{.CurrentState}} {{.Error}}"];
+        let shown = host.docker(&[&["service", "ps", service], &format[..]].concat());
+        let found = |line: &str| line.starts_with("Pending ") && line.ends_with(refusal);
+        if shown.stdout.lines().any(found) {
+            Ok(())
+        } else {
+            Err(shown.stdout)
+        }
+    });
+}
+
+fn generic_resources(host: &Host, image: &str) {
+    let shown = host.docker(&[
+        "node",
+        "inspect",
+        "self",
+        "-f",
+        "{{json .Description.Resources.GenericResources}}",
+    ]);
+    let shown: Value = serde_json::from_str(&shown.ok()).unwrap();
+    let named = |value: &str| json!({"NamedResourceSpec": {"Kind": "gpu", "Value": value}});
+    let expected = json!([
+        named("UUID1"),
+        named("UUID2"),
+        {"DiscreteResourceSpec": {"Kind": "ssd", "Value": 3}},
+    ]);
+    assert_eq!(shown, expected);
+    let by_name = [
+        "service",
+        "create",
+        "--generic-resource",
+        "gpu=UUID1",
+        image,
+    ];
+    let refused = host.docker(&by_name);
+    assert_eq!(
+        refused.stderr.trim_end(),
+        "invalid generic-resource request `gpu=UUID1`, Named Generic Resources is not supported for service create or update"
+    );
+    create(
+        host,
+        "both",
+        &["--generic-resource", "gpu=2", "--generic-resource", "ssd=1"],
+        image,
+    );
+    let both = await_state(host, "both", "running");
+    let container = both["Status"]["ContainerStatus"]["ContainerID"]
+        .as_str()
+        .unwrap();
+    let env = host.docker(&["exec", container, "env"]).ok();
+    for line in ["DOCKER_RESOURCE_GPU=UUID1,UUID2", "DOCKER_RESOURCE_SSD=1"] {
+        assert!(env.lines().any(|l| l == line), "{line}: {env}");
+    }
+    create(host, "one", &["--generic-resource", "gpu=1"], image);
+    let text = "no suitable node (insufficient resources on 1 node)";
+    await_refusal(host, "one", text);
+    host.docker(&["service", "rm", "both"]).ok();
+    let one = await_state(host, "one", "running");
+    assert_eq!(one["GenericResources"], json!([named("UUID1")]));
+    host.docker(&["service", "rm", "one"]).ok();
+}
+
+/// A start-first update waits for the port that the old task has: Docker does so too.
+fn a_host_port(host: &Host, image: &str) {
+    let flags = [
+        "-p",
+        "mode=host,published=8080,target=80",
+        "--update-order",
+        "start-first",
+    ];
+    create(host, "web", &flags, image);
+    let old = await_state(host, "web", "running");
+    host.docker(&["service", "update", "-d", "--env-add", "NEW=1", "web"])
+        .ok();
+    let text = "no suitable node (host-mode port already in use on 1 node)";
+    await_refusal(host, "web", text);
+    let shown = host.api("GET", "/services/web", None).unwrap().json();
+    assert_eq!(shown["UpdateStatus"]["State"], "updating");
+    let path = format!("/tasks/{}", old["ID"].as_str().unwrap());
+    let old = host.api("GET", &path, None).unwrap().json();
+    assert_eq!(old["Status"]["State"], "running");
+    host.docker(&[
+        "service",
+        "update",
+        "-d",
+        "--update-order",
+        "stop-first",
+        "web",
+    ])
+    .ok();
+    let new = await_state(host, "web", "running");
+    assert_eq!(new["Spec"]["ContainerSpec"]["Env"], json!(["NEW=1"]));
+    host.docker(&["service", "rm", "web"]).ok();
+}
+
+/// Clients from before API 1.30 leave it to the engine to pin an image.
+fn pinned(host: &Host, image: &str) {
+    let spec = |name: &str, image: &str| {
+        json!({
+            "Name": name,
+            "TaskTemplate": {"ContainerSpec": {"Image": image, "Command": ["sleep", "10000"]}},
+            "Mode": {"Replicated": {"Replicas": 0}},
+        })
+    };
+    let made = |version: &str, name: &str, image: &str| {
+        let path = format!("/{version}/services/create");
+        let answer = host.api("POST", &path, Some(&spec(name, image))).unwrap();
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        let shown = host
+            .api("GET", &format!("/services/{name}"), None)
+            .unwrap()
+            .json();
+        let container = &shown["Spec"]["TaskTemplate"]["ContainerSpec"];
+        (
+            answer.json()["Warnings"].clone(),
+            container["Image"].clone(),
+        )
+    };
+    let digest = host.docker(&["image", "inspect", "-f", "{{index .RepoDigests 0}}", image]);
+    let digest = digest.ok();
+    let digest = digest.trim().split_once('@').unwrap().1.to_owned();
+    let (warnings, name) = made("v1.29", "old", image);
+    assert_eq!(
+        (warnings, name),
+        (Value::Null, json!(format!("{image}@{digest}")))
+    );
+    let (warnings, name) = made("v1.30", "new", image);
+    assert_eq!((warnings, name), (Value::Null, json!(image)));
+    let none = format!("{image}-missing");
+    let (warnings, name) = made("v1.29", "none", &none);
+    assert_eq!(name, json!(none));
+    let warning = warnings[0].as_str().unwrap();
+    let first = format!("image {none} could not be accessed on a registry to record\nits digest.");
+    assert!(warning.starts_with(&first), "{warning}");
+}
