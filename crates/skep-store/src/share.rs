@@ -25,6 +25,7 @@ pub(crate) trait Share {
 
 impl Share for Task {
     fn share(&mut self, tables: &Tables) {
+        shrink(&mut self.networks);
         // Most writes change a status only: all else is the old version's already.
         if let Some(old) = tables.tasks.get(&self.id)
             && join_tasks(self, old)
@@ -59,6 +60,7 @@ pub(crate) struct Exemplars(BTreeMap<(String, u64), Arc<Task>>);
 impl Exemplars {
     /// The task, sharing with those of its service and version that came before.
     pub(crate) fn shared(&mut self, mut task: Task, tables: &Tables) -> Arc<Task> {
+        shrink(&mut task.networks);
         let version = task.spec_version.map_or(0, |version| version.index);
         let key = (task.service_id.clone(), version);
         if let Some(exemplar) = self.0.get(&key)
@@ -106,6 +108,15 @@ fn join_service(task: &mut Task, tables: &Tables) {
         let spec = service.spec.as_ref().and_then(|spec| spec.task.clone());
         join(&mut task.spec, &spec);
         join(&mut task.endpoint, &service.endpoint);
+    }
+}
+
+/// Gives back the room that lists were given to grow in: decoding makes room for four.
+fn shrink(attachments: &mut Vec<NetworkAttachment>) {
+    attachments.shrink_to_fit();
+    for attachment in attachments {
+        attachment.addresses.shrink_to_fit();
+        attachment.aliases.shrink_to_fit();
     }
 }
 

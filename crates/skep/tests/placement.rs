@@ -66,10 +66,11 @@ fn await_state(host: &Host, service: &str, state: &str) -> Value {
 
 /// Why the service's new task waits, as `docker service ps` shows it.
 fn await_refusal(host: &Host, service: &str, refusal: &str) {
+    let quoted = format!("\"{refusal}\"");
     eventually(&format!("{service} waits"), || {
         let format = ["--no-trunc", "--format", "{{.CurrentState}} {{.Error}}"];
         let shown = host.docker(&[&["service", "ps", service], &format[..]].concat());
-        let found = |line: &str| line.starts_with("Pending ") && line.ends_with(refusal);
+        let found = |line: &str| line.starts_with("Pending ") && line.ends_with(&quoted);
         if shown.stdout.lines().any(found) {
             Ok(())
         } else {

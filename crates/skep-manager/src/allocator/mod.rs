@@ -10,6 +10,7 @@ mod nodes;
 mod pools;
 pub mod ports;
 mod services;
+mod starved;
 mod subnet;
 mod tasks;
 mod vni;
@@ -23,6 +24,7 @@ use skep_store::{Event, Object, TxError, View};
 use self::networks::Networks;
 use self::pools::Pools;
 use self::ports::PortTable;
+use self::starved::Starved;
 use crate::clock::Now;
 use crate::pass::{Pass, Stage};
 
@@ -43,6 +45,8 @@ pub struct Allocator {
     pending: Pending,
     /// What could not be allocated; tried again when something is given back.
     blocked: Pending,
+    /// Tasks that only an address of a network helps: each address given back is for one of them.
+    starved: Starved,
 }
 
 /// Ids of objects to look at.
@@ -64,11 +68,21 @@ impl Default for Allocator {
             nodes: HashMap::new(),
             pending: Pending::default(),
             blocked: Pending::default(),
+            starved: Starved::default(),
         }
     }
 }
 
 impl Allocator {
+    fn is_blocked_task(&self, task: &str) -> bool {
+        self.blocked.tasks.contains(task) || self.starved.contains(task)
+    }
+
+    fn release_address(&mut self, network: &str, address: &str) {
+        self.networks.release_address(network, address);
+        self.pending.tasks.extend(self.starved.feed(network));
+    }
+
     fn retry_blocked(&mut self) {
         let Pending {
             networks,
@@ -87,7 +101,7 @@ impl Allocator {
             return;
         };
         for (network, address) in held {
-            self.networks.release_address(&network, &address);
+            self.release_address(&network, &address);
         }
         self.retry_blocked();
     }
@@ -108,6 +122,7 @@ impl Allocator {
                     let nodes = pass.tx.nodes().map(|node| node.id.clone());
                     self.pending.nodes.extend(nodes);
                 }
+                self.pending.tasks.extend(self.starved.feed_all(id));
                 self.retry_blocked();
             }
             Err(error) => {
@@ -123,6 +138,7 @@ impl Allocator {
             self.pending.networks.insert(id.to_owned());
         } else {
             self.networks.release(id);
+            self.pending.tasks.extend(self.starved.feed_all(id));
             self.retry_blocked();
         }
     }

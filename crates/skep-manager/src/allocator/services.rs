@@ -94,10 +94,11 @@ impl Allocator {
                 addresses = self.networks.take_addresses(&network_id, &[])?;
                 // Docker's clients know one address a network; the first is the IPv4 one.
                 let kept = if has_ipv6(view, &network_id) { 2 } else { 1 };
-                for surplus in addresses.drain(kept.min(addresses.len())..) {
-                    self.networks.release_address(&network_id, &surplus);
-                }
+                let surplus = addresses.split_off(kept.min(addresses.len()));
                 held.extend(addresses.iter().map(|a| (network_id.clone(), a.clone())));
+                for surplus in surplus {
+                    self.release_address(&network_id, &surplus);
+                }
             }
             virtual_ips.extend(addresses.into_iter().map(|addr| VirtualIp {
                 network_id: network_id.clone(),
@@ -152,6 +153,13 @@ pub(super) enum AllocateError {
     Port(#[from] ports::PortError),
     #[error(transparent)]
     Network(#[from] networks::NetworkError),
+    /// Every address of the network is taken.
+    #[error("{error}")]
+    Starved {
+        network: String,
+        #[source]
+        error: networks::NetworkError,
+    },
     #[error("service needs ingress network, but no ingress network is present")]
     NoIngress,
     #[error("waiting for the service to be allocated")]

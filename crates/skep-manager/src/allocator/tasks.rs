@@ -29,11 +29,12 @@ impl Allocator {
             let held = self.tasks.remove(&task.id);
             self.release(held);
             self.blocked.tasks.remove(&task.id);
+            self.starved.remove(&task.id);
             self.touch_node(&task.node_id);
             return;
         };
         match current.observed_state() {
-            TaskState::New if !self.blocked.tasks.contains(&task.id) => {
+            TaskState::New if !self.is_blocked_task(&task.id) => {
                 self.pending.tasks.insert(task.id.clone());
             }
             TaskState::Assigned => self.touch_node(&current.node_id),
@@ -54,19 +55,28 @@ impl Allocator {
     }
 
     pub(super) fn plan_task(&mut self, id: &str, pass: &mut Pass<'_>) -> Result<(), TxError> {
+        let took = self.try_task(id, pass)?;
+        self.pending.tasks.extend(self.starved.tried(id, took));
+        Ok(())
+    }
+
+    /// Gives a new task what it needs. Whether it was given all of it.
+    fn try_task(&mut self, id: &str, pass: &mut Pass<'_>) -> Result<bool, TxError> {
         let Some(task) = pass
             .tx
             .task(id)
             .filter(|task| task.observed_state() == TaskState::New)
         else {
-            return Ok(());
+            return Ok(false);
         };
         // A task that is not wanted any more needs no addresses.
         if task.wanted_state() > TaskState::Complete {
-            return Ok(());
+            return Ok(false);
         }
         let mut task = Task::clone(task);
-        match self.allocate_task(&mut task, pass.tx) {
+        let allocated = self.allocate_task(&mut task, pass.tx);
+        let took = allocated.is_ok();
+        match allocated {
             Ok(()) => {
                 transitions::advance(
                     &mut task,
@@ -77,18 +87,21 @@ impl Allocator {
                 );
             }
             Err(error) => {
-                self.blocked.tasks.insert(id.to_owned());
+                match &error {
+                    AllocateError::Starved { network, .. } => self.starved.insert(id, network),
+                    _ => drop(self.blocked.tasks.insert(id.to_owned())),
+                }
                 if matches!(error, AllocateError::ServicePending) {
-                    return Ok(());
+                    return Ok(false);
                 }
                 transitions::explain(&mut task, &error.to_string(), pass.now);
                 if pass.tx.task(id).is_some_and(|stored| **stored == task) {
-                    return Ok(());
+                    return Ok(false);
                 }
             }
         }
         pass.tx.update_task(task)?;
-        Ok(())
+        Ok(took)
     }
 
     fn allocate_task(&mut self, task: &mut Task, view: &View) -> Result<(), AllocateError> {
@@ -132,9 +145,16 @@ impl Allocator {
                 Ok(addresses) => attachment.addresses = addresses,
                 Err(error) => {
                     for (network, address) in held(&done) {
-                        self.networks.release_address(&network, &address);
+                        self.release_address(&network, &address);
                     }
-                    return Err(error.into());
+                    return Err(match error {
+                        // One that was asked for by number has to come back itself.
+                        networks::NetworkError::Address(_) if wished.is_empty() => {
+                            let network = network.id.clone();
+                            AllocateError::Starved { network, error }
+                        }
+                        other => other.into(),
+                    });
                 }
             }
             attachment.network = Some(network.into());

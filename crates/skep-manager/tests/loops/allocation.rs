@@ -225,6 +225,25 @@ fn a_service_waits_for_its_network() {
 }
 
 #[test]
+fn addresses_that_are_given_back_go_to_those_that_wait() {
+    let mut sim = Sim::new(1);
+    sim.write(|tx| {
+        tx.create_network(network("back", "10.10.19.0/28"))?;
+        tx.create_service(attached("b", 2, "back"))
+    });
+    sim.settle();
+    sim.write(|tx| tx.create_service(attached("a", 20, "back")));
+    sim.settle();
+    let running = sim.count_running("a");
+    assert!((1..20).contains(&running), "{running}");
+    sim.write(|tx| tx.remove_service("b"));
+    sim.advance(Duration::from_secs(10));
+    assert_eq!(sim.count_running("b"), 0);
+    // Those of two tasks and of their service.
+    assert_eq!(sim.count_running("a"), running + 3);
+}
+
+#[test]
 fn containers_attached_by_hand_get_an_address_too() {
     let mut sim = Sim::new(1);
     sim.write(|tx| tx.create_network(network("back", "10.10.19.0/24")));
