@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use skep_objects::skep_v1::EndpointsMessage;
 
@@ -43,6 +44,38 @@ pub(crate) struct Inner {
     pub forwarder: Arc<Forwarder>,
     pub has_ipv6: bool,
     state: Mutex<State>,
+    _key_minder: KeyMinder,
+}
+
+/// How often the age of the node's key is looked at, and so how long an old one is still answered
+/// to: longer than everybody takes to hear of the new one.
+const KEY_CHECK: Duration = Duration::from_secs(10 * 60);
+
+/// Replaces the node's key when it is old; it ends when dropped.
+#[derive(Debug)]
+struct KeyMinder(tokio::task::AbortHandle);
+
+impl KeyMinder {
+    fn spawn(inner: Weak<Inner>, runtime: &tokio::runtime::Handle) -> Self {
+        let mind = async move {
+            let mut tick = tokio::time::interval(KEY_CHECK);
+            tick.tick().await;
+            loop {
+                tick.tick().await;
+                let Some(inner) = inner.upgrade() else { return };
+                // It writes a file, and waits for the lock.
+                let mind = move || Net { inner }.mind_wireguard_key();
+                let _ = tokio::task::spawn_blocking(mind).await;
+            }
+        };
+        Self(runtime.spawn(mind).abort_handle())
+    }
+}
+
+impl Drop for KeyMinder {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// What is in the kernel, as far as this run of the daemon knows.
@@ -52,6 +85,7 @@ pub(crate) struct State {
     pub instance: String,
     pub runtime: tokio::runtime::Handle,
     pub node_key: NodeKey,
+    pub key_path: PathBuf,
     pub wireguard: Option<WireGuard>,
     /// Sockets of the host's namespace.
     pub route: RouteSocket,
@@ -130,12 +164,14 @@ impl Net {
         let runtime = tokio::runtime::Handle::try_current().map_err(no_runtime)?;
         let host = Netns::current()?;
         let (journal, said) = Journal::open(&config.exec_root);
+        let key_path = config.exec_root.join("wireguard.key");
         let tables = tables_of(&said);
         let state = State {
             host: host.clone(),
             instance: config.instance.clone(),
             runtime: runtime.clone(),
-            node_key: NodeKey::load_or_create(&config.exec_root.join("wireguard.key"))?,
+            node_key: NodeKey::load_or_create(&key_path)?,
+            key_path,
             wireguard: None,
             route,
             nft,
@@ -156,17 +192,16 @@ impl Net {
             forgetting: Vec::new(),
         };
         let forwarder = Arc::new(Forwarder::new(host.clone(), config.upstream_dns.clone()));
-        let inner = Inner {
+        let inner = Arc::new_cyclic(|inner| Inner {
             config,
             host,
+            _key_minder: KeyMinder::spawn(inner.clone(), &runtime),
             runtime,
             forwarder,
             has_ipv6: Path::new("/proc/sys/net/ipv6").exists(),
             state: Mutex::new(state),
-        };
-        Ok(Net {
-            inner: Arc::new(inner),
-        })
+        });
+        Ok(Net { inner })
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {

@@ -7,17 +7,20 @@ mod support;
 mod swarm;
 
 use std::collections::BTreeSet;
-use std::net::UdpSocket;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use skep_net::{
     BridgeSpec, BridgeSubnet, EndpointSpec, IngressSpec, OverlaySpec, SwarmSpec, Warning,
 };
 use skep_objects::swarmkit::PortConfig;
 use skep_objects::swarmkit::port_config::{Protocol, PublishMode};
+use socket2::{Domain, Socket, Type};
 use support::{
     PATIENCE, Server, Space, ask, ask_in_vain, ask_refused, ask_udp, ask_udp_in_vain, on_host,
-    open_in, shell,
+    open_in, refused_udp, shell,
 };
 use swarm::{Swarm, overlay};
 
@@ -160,6 +163,113 @@ fn one_client_port_may_come_by_one_node_after_another() {
             let (n, peer) = socket.recv_from(&mut buf).unwrap();
             assert!(buf[..n].ends_with(b" 192.0.2.50"));
             assert_eq!(peer.to_string(), node);
+        }
+    });
+}
+
+/// A connection from this port of the client.
+fn connect_from(port: u16, to: &str) -> TcpStream {
+    let to: SocketAddr = to.parse().unwrap();
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_reuse_address(true).unwrap();
+    let own: SocketAddr = ([0, 0, 0, 0], port).into();
+    socket.bind(&own.into()).unwrap();
+    socket.connect_timeout(&to.into(), PATIENCE).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.into()
+}
+
+fn say(stream: &mut TcpStream, word: &str) -> String {
+    stream.write_all(word.as_bytes()).unwrap();
+    let mut buf = [0; 64];
+    let n = stream.read(&mut buf).unwrap();
+    String::from_utf8_lossy(&buf[..n]).into_owned()
+}
+
+#[test]
+fn one_client_port_may_be_connected_by_several_nodes_at_once() {
+    on_host(|dir| {
+        let mut m = mesh(dir);
+        m.swarm.remove_task("ing", "t1");
+        m.swarm.apply();
+        drop(m.servers);
+        m.swarm.service("ing", "web", &["10.0.0.5"]).ports = vec![port(Protocol::Tcp, 8080, 81)];
+        m.swarm.apply();
+        let listener = m.tasks[0].run(|| TcpListener::bind("0.0.0.0:81"));
+        let listener = listener.unwrap();
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                std::thread::spawn(move || {
+                    let client = stream.peer_addr().unwrap().ip();
+                    let mut buf = [0; 64];
+                    while let Ok(n @ 1..) = stream.read(&mut buf) {
+                        let word = String::from_utf8_lossy(&buf[..n]).into_owned();
+                        let _ = stream.write_all(format!("{word} {client}").as_bytes());
+                    }
+                });
+            }
+        });
+        m.client.run(|| {
+            let node = |n: usize| format!("192.0.2.{}:8080", n + 1);
+            let mut open: Vec<_> = (0..3).map(|n| connect_from(40001, &node(n))).collect();
+            for word in ["one", "two"] {
+                for stream in &mut open {
+                    assert_eq!(say(stream, word), format!("{word} 192.0.2.50"));
+                }
+            }
+        });
+    });
+}
+
+#[test]
+fn a_client_port_is_not_slow_to_come_by_another_node() {
+    on_host(|dir| {
+        let mut m = mesh(dir);
+        m.swarm.remove_task("ing", "t1");
+        m.swarm.apply();
+        m.client.run(|| {
+            // The task ends each connection first, and remembers it for a minute.
+            for n in [1, 2, 3, 2, 1] {
+                let began = Instant::now();
+                let mut stream = connect_from(40002, &format!("192.0.2.{n}:8080"));
+                let mut text = String::new();
+                stream.read_to_string(&mut text).unwrap();
+                assert_eq!(text, "t0 192.0.2.50");
+                // A first packet that is misunderstood is sent again after a second.
+                assert!(
+                    began.elapsed() < Duration::from_millis(900),
+                    "{n}: {:?}",
+                    began.elapsed()
+                );
+            }
+        });
+    });
+}
+
+#[test]
+fn udp_without_a_task_is_refused_and_finds_the_next_one() {
+    on_host(|dir| {
+        let mut m = mesh(dir);
+        for task in ["t0", "t1"] {
+            m.swarm.set_rotation("ing", task, false);
+        }
+        m.swarm.apply();
+        let host = &m.swarm.nodes[2].host;
+        let socket = |space: &Space| {
+            let socket = space.run(|| UdpSocket::bind("0.0.0.0:0").unwrap());
+            socket.set_read_timeout(Some(PATIENCE)).unwrap();
+            socket.connect("192.0.2.3:8080").unwrap();
+            socket
+        };
+        let sockets = [socket(&m.client), socket(host)];
+        sockets.iter().for_each(refused_udp);
+        m.swarm.set_rotation("ing", "t1", true);
+        m.swarm.apply();
+        for (socket, seen) in sockets.iter().zip(["192.0.2.50", "10.0.0.4"]) {
+            let mut buf = [0; 64];
+            socket.send(b"?").unwrap();
+            let n = socket.recv(&mut buf).unwrap();
+            assert_eq!(String::from_utf8_lossy(&buf[..n]), format!("t1 {seen}"));
         }
     });
 }

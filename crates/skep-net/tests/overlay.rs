@@ -11,7 +11,8 @@ use std::net::UdpSocket;
 
 use skep_net::{SwarmSpec, Warning};
 use support::{
-    Server, Space, ask, ask_in_vain, ask_refused, ask_udp, ask_udp_in_vain, on_host, open_in, shell,
+    Server, Space, ask, ask_in_vain, ask_refused, ask_udp, ask_udp_in_vain, on_host, open_in,
+    refused_udp, shell,
 };
 use swarm::{Swarm, overlay};
 
@@ -147,6 +148,56 @@ fn an_active_udp_flow_leaves_a_removed_backend_at_once() {
             tally(5, ask).into_keys().next().unwrap(),
             format!("{other} 10.0.1.5")
         );
+    });
+}
+
+#[test]
+fn udp_to_a_service_without_tasks_is_refused_and_finds_the_next_one() {
+    on_host(|dir| {
+        let (mut swarm, [a, _b, c]) = web(dir);
+        let _a = Server::udp(&a, "0.0.0.0:80", "a");
+        for task in ["a", "b"] {
+            swarm.set_rotation("n1", task, false);
+        }
+        swarm.apply();
+        let socket = c.run(|| UdpSocket::bind("0.0.0.0:0").unwrap());
+        socket.set_read_timeout(Some(support::PATIENCE)).unwrap();
+        socket.connect("10.0.1.2:80").unwrap();
+        refused_udp(&socket);
+        refused_udp(&socket);
+        swarm.set_rotation("n1", "a", true);
+        swarm.apply();
+        let mut buf = [0; 64];
+        socket.send(b"?").unwrap();
+        let n = socket.recv(&mut buf).unwrap();
+        assert_eq!(&buf[..n], b"a 10.0.1.5");
+    });
+}
+
+#[test]
+fn an_address_that_comes_from_another_node_is_found_before_it_says_anything() {
+    on_host(|dir| {
+        let (mut swarm, [_a, b, c]) = web(dir);
+        let server = Server::tcp(&b, "0.0.0.0:80", "b");
+        // The bridge of the first node learns where the address is.
+        assert_eq!(ask(&c, "10.0.1.4:80"), "b 10.0.1.5");
+        drop(server);
+        swarm.nodes[1].net.remove_netns("b").unwrap();
+        swarm.task("n1", "web", "b", 0, &["10.0.1.4"]);
+        let moved = swarm.container(0, "b2", &[("n1", &["10.0.1.4/24"])]);
+        swarm.apply();
+        let _server = Server::tcp(&moved, "0.0.0.0:80", "moved");
+        // What the client knows is true still: the hardware address follows from the other.
+        let mac = "02:42:0a:00:01:04";
+        c.run(|| shell(&format!("ip neigh replace 10.0.1.4 lladdr {mac} dev eth0")));
+        assert_eq!(ask(&c, "10.0.1.4:80"), "moved 10.0.1.5");
+        // And back again, while the interface here may not be gone yet.
+        swarm.nodes[0].net.remove_netns("b2").unwrap();
+        swarm.task("n1", "web", "b", 1, &["10.0.1.4"]);
+        let back = swarm.container(1, "b3", &[("n1", &["10.0.1.4/24"])]);
+        swarm.apply();
+        let _server = Server::tcp(&back, "0.0.0.0:80", "back");
+        assert_eq!(ask(&c, "10.0.1.4:80"), "back 10.0.1.5");
     });
 }
 
@@ -380,6 +431,43 @@ fn an_encrypted_network_is_unreadable_between_hosts() {
         swarm.nodes[0].net.remove_netns("a").unwrap();
         assert_eq!(host.run(|| shell("ip -o link")).lines().count(), 2);
         assert!(!host.run(|| shell("nft list ruleset")).contains("wg"));
+    });
+}
+
+#[test]
+fn a_change_of_keys_loses_nothing() {
+    on_host(|dir| {
+        let (mut swarm, [a, b]) = encrypted(dir);
+        swarm.node_keys("n1");
+        swarm.apply();
+        let _servers = [
+            Server::udp(&a, "0.0.0.0:80", "a"),
+            Server::udp(&b, "0.0.0.0:80", "b"),
+        ];
+        let both = || {
+            assert_eq!(ask_udp(&a, "10.0.1.4:80"), "b 10.0.1.3");
+            assert_eq!(ask_udp(&b, "10.0.1.3:80"), "a 10.0.1.4");
+        };
+        both();
+        for node in &swarm.nodes {
+            let before = node.net.wireguard_public_key();
+            node.net.rotate_wireguard_key().unwrap();
+            assert_ne!(node.net.wireguard_public_key(), before);
+        }
+        // Nobody has heard of it.
+        both();
+        swarm.node_keys("n1");
+        swarm.apply();
+        // An unanswered packet is not sent again: each of these must arrive.
+        (0..50).for_each(|_| both());
+        let switched = std::time::Instant::now();
+        while switched.elapsed() < std::time::Duration::from_millis(800) {
+            both();
+        }
+        for node in &swarm.nodes {
+            node.net.retire_wireguard_keys();
+        }
+        (0..20).for_each(|_| both());
     });
 }
 

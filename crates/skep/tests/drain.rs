@@ -31,7 +31,8 @@ impl Site {
         let (client, address) = cluster.make_client().unwrap();
         let registry = Registry::start(&client, &address.to_string(), cluster.dir()).unwrap();
         let image = format!("{}/nginx:1", registry.name);
-        let import = ["import", "-c", "CMD [\"nginx\"]", "-", &image];
+        let changes = ["import", "-c", "CMD [\"nginx\"]", "-c", "EXPOSE 80"];
+        let import = [&changes[..], &["-", &image]].concat();
         let manager = &cluster.hosts[0];
         manager
             .docker_with_input(&import, &images::nginx().unwrap())
@@ -341,4 +342,22 @@ fn only_healthy_tasks_are_asked_and_without_any_the_connection_is_refused() {
     // What follows the name server's own address.
     let found = named.stdout.rsplit(":53").next().unwrap_or_default();
     assert!(!found.contains("Address"), "{}", named.stdout);
+    unpublished_tasks_run_when_they_listen(&site);
+}
+
+/// Its image exposes a port: until it listens there it does not count as running.
+fn unpublished_tasks_run_when_they_listen(site: &Site) {
+    let here = "--detach --constraint node.role==manager";
+    site.create("slow", here, "sh -c sleep~1;exec~nginx");
+    eventually("the slow task runs", || {
+        let listed = "service ps --format {{.CurrentState}} slow";
+        let state = site.docker(listed);
+        if state.starts_with("Running") {
+            Ok(())
+        } else {
+            Err(state)
+        }
+    });
+    let id = site.docker("ps -q --filter label=com.docker.swarm.service.name=slow");
+    site.docker(&format!("exec {id} wget -q -O /dev/null http://127.0.0.1/"));
 }

@@ -13,9 +13,11 @@ use nix::sched::{CloneFlags, setns};
 
 /// Between two requests of a thread.
 const PAUSE: Duration = Duration::from_millis(4);
-/// Longer than a connection takes whose first packets went to a node that was just lost.
-const CONNECT_LIMIT: Duration = Duration::from_secs(30);
-const READ_LIMIT: Duration = Duration::from_secs(10);
+/// Longer than a connection takes whose first packets went to a node that was just lost: its second
+/// try is after one second, the third after three.
+const CONNECT_LIMIT: Duration = Duration::from_secs(8);
+/// What hangs for so long never ends, and is told while it is known what happened around it.
+const READ_LIMIT: Duration = Duration::from_secs(4);
 
 /// A request that was not answered as it should be.
 #[derive(Debug, Clone)]
@@ -24,12 +26,14 @@ pub struct Failure {
     pub began: Instant,
     /// Whether the connection was made: the request was in flight.
     pub connected: bool,
-    /// Whom it asked, how long it took, and what came of it.
+    /// Whom it asked from where, when in the life of the load, how long it took, and what came of
+    /// it.
     pub text: String,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
+    born: Instant,
     stop: AtomicBool,
     answered: AtomicU64,
     failures: Mutex<Vec<Failure>>,
@@ -46,7 +50,12 @@ impl Load {
     /// Nobody asks yet.
     pub fn new() -> Self {
         Self {
-            shared: Arc::default(),
+            shared: Arc::new(Shared {
+                born: Instant::now(),
+                stop: AtomicBool::default(),
+                answered: AtomicU64::default(),
+                failures: Mutex::default(),
+            }),
             threads: Vec::new(),
         }
     }
@@ -108,25 +117,22 @@ impl Drop for Load {
 impl Shared {
     fn ask(&self, address: SocketAddr) {
         let began = Instant::now();
-        let mut connected = false;
-        let outcome = exchange(address, &mut connected);
-        match outcome {
+        let mut own = None;
+        let said = match exchange(address, &mut own) {
             Ok(answer) if answer.starts_with(b"HTTP/1.1 200") => {
                 self.answered.fetch_add(1, Ordering::Relaxed);
+                return;
             }
             Ok(answer) => {
                 let head = String::from_utf8_lossy(&answer[..answer.len().min(60)]).into_owned();
-                self.fail(began, connected, format!("{address}: answer {head:?}"));
+                format!("answer {head:?}")
             }
-            Err(error) => {
-                let took = began.elapsed();
-                self.fail(
-                    began,
-                    connected,
-                    format!("{address}: {error} after {took:?}"),
-                );
-            }
-        }
+            Err(error) => error.to_string(),
+        };
+        let (at, took) = (began.duration_since(self.born), began.elapsed());
+        let from = own.map_or("not connected".to_owned(), |own| format!("from {own}"));
+        let text = format!("{address} {from}: {said}; began at {at:.3?}, took {took:.3?}");
+        self.fail(began, own.is_some(), text);
     }
 
     fn fail(&self, began: Instant, connected: bool, text: String) {
@@ -140,9 +146,10 @@ impl Shared {
     }
 }
 
-fn exchange(address: SocketAddr, connected: &mut bool) -> std::io::Result<Vec<u8>> {
+/// Asks once; `own` becomes the connection's own address when it is made.
+fn exchange(address: SocketAddr, own: &mut Option<SocketAddr>) -> std::io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect_timeout(&address, CONNECT_LIMIT)?;
-    *connected = true;
+    *own = Some(stream.local_addr()?);
     stream.set_read_timeout(Some(READ_LIMIT))?;
     stream.write_all(b"GET / HTTP/1.1\r\nHost: load\r\nConnection: close\r\n\r\n")?;
     let mut answer = Vec::new();

@@ -86,18 +86,39 @@ impl EngineController {
     }
 
     /// Without a health check a task counts as running once it listens where it is published, if
-    /// it does so soon: connections before that would be refused.
+    /// it does so soon: connections before that would be refused. One that is not published but
+    /// has a service address listens on some port that its image exposes.
     async fn begin_listening(&self, status: &EngineStatus) {
         let ports = published_tcp(&self.task());
-        if ports.is_empty() {
+        let exposed = if ports.is_empty() {
+            self.exposed_tcp().await
+        } else {
+            BTreeSet::new()
+        };
+        if ports.is_empty() && exposed.is_empty() {
             return;
         }
         let Ok(mut ended) = self.watch() else { return };
-        let listens = sockets::wait_until(status.pid, LISTEN_LIMIT, |s| s.listen_on(&ports));
+        let listens = sockets::wait_until(status.pid, LISTEN_LIMIT, |s| {
+            s.listen_on(&ports) && (exposed.is_empty() || s.listen_on_some(&exposed))
+        });
         tokio::select! {
             () = listens => {}
             _ = ended.wait_for(has_ended) => {}
         }
+    }
+
+    /// The TCP ports that the image exposes, of a task that others may send to by a service's
+    /// address. A job's tasks serve nobody.
+    async fn exposed_tcp(&self) -> BTreeSet<u16> {
+        let task = self.task();
+        if !takes_traffic(&task) || task.job_iteration.is_some() {
+            return BTreeSet::new();
+        }
+        let inspected = self.host.engine.inspect(&self.name, false).await;
+        let exposed = inspected.ok().and_then(|c| c.config.exposed_ports);
+        let ports = exposed.into_iter().flatten().map(|(port, _)| port);
+        ports.filter_map(|port| tcp_port(&port)).collect()
     }
 
     /// The task takes no new connections; those that it has may end, if they do so soon.
@@ -141,6 +162,12 @@ fn published_tcp(task: &Task) -> BTreeSet<u16> {
         .filter(|p| p.protocol() == port_config::Protocol::Tcp)
         .filter_map(|p| u16::try_from(p.target_port).ok())
         .collect()
+}
+
+/// `80/tcp`, or `80`, which is the same.
+fn tcp_port(exposed: &str) -> Option<u16> {
+    let port = exposed.strip_suffix("/tcp").unwrap_or(exposed);
+    port.parse().ok()
 }
 
 fn fatal(error: EngineError) -> TaskError {
@@ -306,6 +333,10 @@ impl Controller for EngineController {
                 .wait_for(|is_created| *is_created)
                 .await
                 .map_err(gone)?;
+            // The log of one that has not started yet ends at once.
+            let mut status = self.watch()?;
+            let has_begun = |s: &EngineStatus| s.starts > 0 || has_ended(s);
+            status.wait_for(has_begun).await.map_err(gone)?;
         }
         let log = self
             .host

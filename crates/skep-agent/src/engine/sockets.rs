@@ -47,6 +47,11 @@ impl Sockets {
         ports.is_subset(&self.listening)
     }
 
+    /// Whether one of these ports is listened on.
+    pub fn listen_on_some(&self, ports: &BTreeSet<u16>) -> bool {
+        !ports.is_disjoint(&self.listening)
+    }
+
     /// Whether a connection to one of the listeners is open.
     pub fn serve(&self) -> bool {
         self.connected
@@ -111,6 +116,7 @@ mod tests {
         assert!(sockets.serve() && sockets.listen_on(&[80].into()));
         sockets.connected.remove(0);
         assert!(!sockets.serve() && !sockets.listen_on(&[80, 81].into()));
+        assert!(sockets.listen_on_some(&[80, 81].into()) && !sockets.listen_on_some(&[81].into()));
     }
 
     #[cfg(target_endian = "little")]

@@ -8,7 +8,8 @@ use std::{
 use skep_objects::{
     ids::new_id,
     swarmkit::{
-        LogContext, LogSelector, LogSubscriptionOptions, SubscribeLogsMessage, SubscriptionMessage,
+        LogContext, LogSelector, LogSubscriptionOptions, Node, SubscribeLogsMessage,
+        SubscriptionMessage, node_status,
     },
 };
 use skep_store::{Event, Object, Store, View, Watch};
@@ -64,14 +65,17 @@ struct State {
 }
 
 impl LogBroker {
-    /// A broker with nobody to serve yet.
+    /// A broker with nobody to serve yet, which minds the nodes until it is stopped.
     pub fn new(store: Store) -> Arc<Self> {
-        Arc::new(Self {
+        let (_, watch) = store.watch();
+        let broker = Arc::new(Self {
             store,
             state: Mutex::default(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
-        })
+        });
+        broker.tasks.spawn(broker.clone().mind_nodes(watch));
+        broker
     }
 
     /// Ends all subscriptions.
@@ -111,9 +115,15 @@ impl LogBroker {
     }
 
     /// A node listens for subscriptions: those that concern it already, and those to come.
-    pub fn listen(&self, node: &str) -> (u64, mpsc::UnboundedReceiver<SubscriptionMessage>) {
+    pub fn listen(
+        &self,
+        node: &str,
+    ) -> Result<(u64, mpsc::UnboundedReceiver<SubscriptionMessage>), Status> {
         let (sender, receiver) = mpsc::unbounded_channel();
         let mut state = self.state();
+        if self.store.view().node(node).is_none() {
+            return Err(Status::not_found("node not registered"));
+        }
         state.last_listener += 1;
         let number = state.last_listener;
         for subscription in state.subscriptions.values() {
@@ -122,7 +132,7 @@ impl LogBroker {
             }
         }
         state.listeners.insert(node.to_owned(), (number, sender));
-        (number, receiver)
+        Ok((number, receiver))
     }
 
     /// A node does not listen any more: what it was asked for will not come.
@@ -180,6 +190,37 @@ impl LogBroker {
         }
     }
 
+    /// Nodes that are lost or removed are waited for no longer.
+    async fn mind_nodes(self: Arc<Self>, mut watch: Watch) {
+        let events = async {
+            while let Some(event) = watch.recv().await {
+                match event {
+                    Event::Removed(Object::Node(node)) => {
+                        self.give_up(&node.id);
+                        // Its stream ends with the sender.
+                        self.state().listeners.remove(&node.id);
+                    }
+                    Event::Updated {
+                        new: Object::Node(node),
+                        ..
+                    } if is_down(&node) => self.give_up(&node.id),
+                    _ => {}
+                }
+            }
+        };
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = events => {}
+        }
+    }
+
+    fn give_up(&self, node: &str) {
+        let state = self.state();
+        for subscription in state.subscriptions.values() {
+            subscription.done(node, Some(not_available(node)));
+        }
+    }
+
     /// Asks every node that gets a task that is followed.
     async fn follow(&self, subscription: &Subscription, mut watch: Watch) {
         while let Some(event) = watch.recv().await {
@@ -197,21 +238,22 @@ impl LogBroker {
     }
 
     fn ask(&self, subscription: &Subscription, node: &str) {
-        // A node that was removed may still be connected; it is told nothing more.
-        let is_member = self.store.view().node(node).is_some();
+        // Under this lock nodes are given up, too: none is waited for that was before.
         let state = self.state();
+        // One that was lost may seem to be connected for a while.
+        let is_there = self.store.view().node(node).is_some_and(|n| !is_down(n));
         if !subscription.progress().asked.insert(node.to_owned()) {
             return;
         }
         let asked = state
             .listeners
             .get(node)
-            .filter(|_| is_member)
+            .filter(|_| is_there)
             .is_some_and(|(_, listener)| listener.send(subscription.message(false)).is_ok());
         if asked {
             subscription.progress().waiting.insert(node.to_owned());
         } else if !subscription.options.follow {
-            subscription.problem(format!("node {node} is not available"));
+            subscription.problem(not_available(node));
         }
     }
 
@@ -228,6 +270,15 @@ impl LogBroker {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn is_down(node: &Node) -> bool {
+    let status = node.status.as_ref();
+    status.is_some_and(|status| status.state() == node_status::State::Down)
+}
+
+fn not_available(node: &str) -> String {
+    format!("node {node} is not available")
 }
 
 impl Subscription {

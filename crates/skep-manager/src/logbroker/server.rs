@@ -97,7 +97,7 @@ impl log_broker_server::LogBroker for LogBrokerServer {
     ) -> Result<Response<Self::ListenSubscriptionsStream>, Status> {
         let broker = self.0.get()?;
         let node = caller_of(&request)?.node_id;
-        let (number, messages) = broker.listen(&node);
+        let (number, messages) = broker.listen(&node)?;
         let messages = UnboundedReceiverStream::new(messages);
         Ok(Response::new(Box::pin(Listening {
             broker,

@@ -1,6 +1,6 @@
 use skep_objects::swarmkit::{
     LogContext, LogMessage, LogSelector, LogSubscriptionOptions, Node, SubscribeLogsMessage, Task,
-    TaskState, TaskStatus,
+    TaskState, TaskStatus, node_status,
 };
 use skep_store::Store;
 
@@ -99,8 +99,8 @@ async fn a_subscription_ends_when_all_its_nodes_have_said_all() {
     ])
     .await;
     let broker = LogBroker::new(store);
-    let (_, mut one) = broker.listen("n1");
-    let (_, mut two) = broker.listen("n2");
+    let (_, mut one) = broker.listen("n1").unwrap();
+    let (_, mut two) = broker.listen("n2").unwrap();
     let mut logs = broker
         .subscribe(service(), LogSubscriptionOptions::default())
         .unwrap();
@@ -138,7 +138,7 @@ async fn nodes_and_tasks_that_cannot_be_asked_are_named() {
 #[tokio::test]
 async fn a_node_that_goes_away_does_not_hold_up_the_others() {
     let broker = LogBroker::new(store(vec![task("t1", "n1", TaskState::Running)]).await);
-    let (number, mut one) = broker.listen("n1");
+    let (number, mut one) = broker.listen("n1").unwrap();
     let mut logs = broker
         .subscribe(service(), LogSubscriptionOptions::default())
         .unwrap();
@@ -157,9 +157,9 @@ async fn a_node_that_goes_away_does_not_hold_up_the_others() {
 async fn followers_hear_of_new_tasks_and_of_nodes_that_come_back() {
     let store = store(vec![]).await;
     let broker = LogBroker::new(store.clone());
-    let (number, mut one) = broker.listen("n1");
+    let (number, mut one) = broker.listen("n1").unwrap();
     let logs = broker.subscribe(service(), FOLLOW).unwrap();
-    let (_, mut other) = broker.listen("n2");
+    let (_, mut other) = broker.listen("n2").unwrap();
     tokio::task::yield_now().await;
     store
         .update(|tx| tx.create_task(task("t1", "n1", TaskState::Assigned)))
@@ -167,7 +167,7 @@ async fn followers_hear_of_new_tasks_and_of_nodes_that_come_back() {
         .unwrap();
     let asked = one.recv().await.unwrap();
     broker.unlisten("n1", number);
-    let (_, mut again) = broker.listen("n1");
+    let (_, mut again) = broker.listen("n1").unwrap();
     assert_eq!(again.recv().await.unwrap().id, asked.id);
     drop(logs);
     assert!(again.recv().await.unwrap().close);
@@ -182,4 +182,60 @@ async fn nothing_selected_is_refused() {
         .subscribe(LogSelector::default(), FOLLOW)
         .unwrap_err();
     assert_eq!(error.message(), "log selector must be provided");
+}
+
+async fn go_down(store: &Store, node: &str) {
+    let down = |node: &mut Node| {
+        node.status.get_or_insert_default().state = node_status::State::Down.into();
+    };
+    store.update(|tx| tx.edit_node(node, down)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_lost_node_is_named_though_it_seems_to_be_connected() {
+    let tasks = vec![
+        task("t1", "n1", TaskState::Running),
+        task("t2", "n2", TaskState::Running),
+    ];
+    let store = store(tasks).await;
+    let broker = LogBroker::new(store.clone());
+    let (_, mut one) = broker.listen("n1").unwrap();
+    let (_, _two) = broker.listen("n2").unwrap();
+    let options = LogSubscriptionOptions::default;
+    // Asked already when it is lost.
+    let mut logs = broker.subscribe(service(), options()).unwrap();
+    let asked = one.recv().await.unwrap().id;
+    broker.find(&asked, "n1").unwrap().done("n1", None);
+    go_down(&store, "n2").await;
+    let problem = logs.recv().await.unwrap().unwrap_err();
+    let expect = "node n2 is not available";
+    assert!(problem.message().ends_with(expect), "{problem}");
+    // Lost before it could be asked; the other's lines come all the same.
+    let mut logs = broker.subscribe(service(), options()).unwrap();
+    let asked = loop {
+        let message = one.recv().await.unwrap();
+        if !message.close {
+            break message.id;
+        }
+    };
+    let subscription = broker.find(&asked, "n1").unwrap();
+    subscription.deliver(line("n1", "hello")).await.unwrap();
+    subscription.done("n1", None);
+    drop(subscription);
+    assert_eq!(logs.recv().await.unwrap().unwrap(), line("n1", "hello"));
+    let problem = logs.recv().await.unwrap().unwrap_err();
+    assert!(problem.message().ends_with(expect), "{problem}");
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn a_removed_node_hears_no_more() {
+    let store = store(vec![]).await;
+    let broker = LogBroker::new(store.clone());
+    let (_, mut one) = broker.listen("n1").unwrap();
+    store.update(|tx| tx.remove_node("n1")).await.unwrap();
+    assert!(one.recv().await.is_none());
+    let refused = broker.listen("n1").unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::NotFound);
+    broker.stop().await;
 }

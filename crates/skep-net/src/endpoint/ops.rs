@@ -122,6 +122,13 @@ impl State {
             }
         }
         let mut errors = Vec::new();
+        if let Some(space) = self
+            .overlays
+            .get_mut(network)
+            .and_then(|o| o.space.as_mut())
+        {
+            errors.extend(space.part(&attached.endpoint).err());
+        }
         errors.extend(remove(self, &attached).err());
         errors.extend(self.set_default_routes(&netns).err());
         self.sync_zone(&netns);

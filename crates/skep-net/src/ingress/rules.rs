@@ -281,12 +281,17 @@ impl MeshTable {
             }
         }
         // A UDP flow keeps its backend, or its lack of one, until it is forgotten.
-        let is_new = |port: &&MeshPort| self.applied.is_none() || !had.contains_key(port);
-        let udp = wanted.keys().filter(|p| p.protocol == Protocol::Udp);
+        let is_new = |(port, target): &(&MeshPort, &Target)| {
+            let old = had.get(port).filter(|_| self.applied.is_some());
+            old.is_none_or(|old| target.service.wakes(&old.service))
+        };
+        let udp = wanted.iter().filter(|(p, _)| p.protocol == Protocol::Udp);
         let new_udp: BTreeMap<u16, BTreeSet<IpAddr>> = udp
             .filter(is_new)
-            .filter_map(|port| Some((port.published, wanted.get(port)?)))
-            .map(|(port, target)| (port, target.service.backends.iter().copied().collect()))
+            .map(|(port, target)| {
+                let backends = target.service.backends.iter().copied().collect();
+                (port.published, backends)
+            })
             .collect();
         if ends.is_empty() && new_udp.is_empty() {
             return None;

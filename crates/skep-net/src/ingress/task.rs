@@ -27,7 +27,9 @@ pub(crate) const LAST_RESORT: u32 = 65000;
 /// How long a UDP flow is known without packets, and how many at once.
 const FLOW_MS: u64 = 180_000;
 const FLOW_COUNT: u32 = 65535;
+const TCP: u8 = 6;
 const UDP: u8 = 17;
+const SCTP: u8 = 132;
 const ICMPV6: u8 = 58;
 
 /// The rules inside one task's namespace.
@@ -134,11 +136,32 @@ impl TaskRules {
         if self.ports.as_ref() == Some(&wanted) {
             return Ok(());
         }
+        let outcome = nft.commit(self.change(ifname, addresses, &wanted, true));
+        if self.ports.is_none() && outcome.is_err() {
+            // A kernel without zones: two connections that look alike are one, as anywhere.
+            nft.commit(self.change(ifname, addresses, &wanted, false))?;
+        } else {
+            outcome?;
+        }
+        self.ports = Some(wanted);
+        Ok(())
+    }
+
+    fn change(
+        &self,
+        ifname: &str,
+        addresses: &[Cidr],
+        wanted: &BTreeSet<(Protocol, u16)>,
+        zones: bool,
+    ) -> Transaction {
         let mut tx = Transaction::new();
         for address in addresses {
             let t = table(*address);
             if self.ports.is_none() {
                 write_frame(&mut tx, &t, ifname, *address);
+                if zones {
+                    write_zones(&mut tx, &t, ifname);
+                }
             }
             tx.flush_set(&t, PORTS);
             let key = |(protocol, port): &(Protocol, u16)| {
@@ -158,9 +181,7 @@ impl TaskRules {
                 .destination_mac_from_mark();
             tx.set_chain(&t, &Chain::base("egress", Hook::egress(ifname)), [answer]);
         }
-        nft.commit(tx)?;
-        self.ports = Some(wanted);
-        Ok(())
+        tx
     }
 }
 
@@ -226,6 +247,19 @@ fn write_frame(tx: &mut Transaction, t: &Table, ifname: &str, own: Cidr) {
     }
     input.push(from().drop());
     tx.set_chain(t, &Chain::base("input", Hook::INPUT), input);
+}
+
+/// A client that asks two nodes from one port of its own, as any client may, looks to the task as
+/// if it asked twice on one connection. So what comes by each node is a zone of its own; where two
+/// look alike, the later one is shown with another port.
+fn write_zones(tx: &mut Transaction, t: &Table, ifname: &str) {
+    let by_node = |protocol| {
+        let arrives = t.rule().iifname(true, ifname).l4proto(protocol);
+        arrives.ct_zone_from_source_mac()
+    };
+    tx.set_chain(t, &Chain::base("raw", Hook::RAW), [TCP, SCTP].map(by_node));
+    // Empty: it is there for its hook, which tells them apart.
+    tx.set_chain(t, &Chain::base("alike", Hook::SNAT_INPUT), []);
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The kernel behind a typed wrapper one thin layer high: rtnetlink, nf_tables and conntrack over
+//! The kernel behind a typed wrapper one thin layer high: rtnetlink, nf_tables, conntrack and WireGuard over
 //! raw netlink sockets, without any program or C library.
 
 pub mod conntrack;
@@ -7,6 +7,7 @@ pub mod nft;
 pub mod route;
 mod socket;
 mod wire;
+pub mod wireguard;
 
 pub use error::NetlinkError;
 pub use socket::{Socket, Subsystem};

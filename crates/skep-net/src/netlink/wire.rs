@@ -269,6 +269,11 @@ impl<'a> Attr<'a> {
         Attrs::new(self.value)
     }
 
+    /// 16 bits in host order.
+    pub fn u16(&self) -> Option<u16> {
+        Some(u16::from_ne_bytes(self.value.try_into().ok()?))
+    }
+
     /// 32 bits in host order.
     pub fn u32(&self) -> Option<u32> {
         Some(u32::from_ne_bytes(self.value.get(0..4)?.try_into().ok()?))

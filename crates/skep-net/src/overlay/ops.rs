@@ -164,7 +164,7 @@ impl State {
         let given = spec.underlay_mtu;
         let underlay = if given == 0 { self.underlay_mtu } else { given };
         Ok(if spec.encrypted {
-            wireguard::tunnel(swarm, &self.node_key, underlay)
+            wireguard::tunnel(swarm, underlay)
         } else {
             Tunnel::plain(swarm, underlay)
         })
@@ -193,7 +193,9 @@ impl State {
             isolated: false,
             hairpin: false,
         };
-        attach(net.instance(), spec, sandbox, &mut port)
+        let attached = attach(net.instance(), spec, sandbox, &mut port)?;
+        space.welcome(&attached.endpoint)?;
+        Ok(attached)
     }
 
     /// MTU of an overlay network's interfaces.
@@ -393,7 +395,7 @@ impl State {
             return Ok(());
         };
         let outer = |node: &str, addr| match &keys {
-            Some(keys) => keys.get(node).map(|(_, address, _)| *address),
+            Some(keys) => keys.get(node).map(|(_, address, _)| (*address).into()),
             None => Some(addr),
         };
         let (neighbours, fdb) = table.peers(&swarm.node_id, &local, outer);

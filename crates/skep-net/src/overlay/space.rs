@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::{OverlaySpec, SwarmSpec, Warning};
 use crate::addr::Cidr;
+use crate::endpoint::Endpoint;
 use crate::error::NetError;
 use crate::netlink::NetlinkError;
 use crate::netlink::route::{FdbEntry, LinkKind, Neighbour, NewLink, RouteSocket, Vxlan};
@@ -146,6 +147,32 @@ impl Space {
         let of = |a: &Cidr| self.segments.iter().find(|s| s.has(a.addr));
         let found = addresses.iter().find_map(of).or(self.segments.first());
         found.map(|s| s.bridge)
+    }
+
+    /// An endpoint is here from now on, whatever the bridge has learned of its address while that
+    /// was another node's.
+    pub fn welcome(&mut self, endpoint: &Endpoint) -> Result<(), NetError> {
+        let name = &endpoint.peer_ifname;
+        let failed = || NetError::netlink(format!("set the place of {name}"));
+        let Some(port) = self.route.link(name).map_err(failed())? else {
+            return Ok(());
+        };
+        self.route
+            .pin_to_port(port.index, endpoint.mac)
+            .map_err(failed())
+    }
+
+    /// An endpoint is not here any more: its address may be another node's before the kernel has
+    /// taken the interface away.
+    pub fn part(&mut self, endpoint: &Endpoint) -> Result<(), NetError> {
+        let name = &endpoint.peer_ifname;
+        let failed = || NetError::netlink(format!("forget the place of {name}"));
+        let Some(port) = self.route.link(name).map_err(failed())? else {
+            return Ok(());
+        };
+        self.route
+            .unpin_from_port(port.index, endpoint.mac)
+            .map_err(failed())
     }
 
     /// Makes the VXLAN devices that are missing. What stands in the way is a warning: the network

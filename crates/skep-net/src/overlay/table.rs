@@ -44,6 +44,13 @@ pub(crate) struct Balanced {
     pub lost: BTreeSet<IpAddr>,
 }
 
+impl Balanced {
+    /// Whether somebody takes the traffic that nobody took before.
+    pub fn wakes(&self, before: &Balanced) -> bool {
+        before.backends.is_empty() && !self.backends.is_empty()
+    }
+}
+
 /// The parsed addresses; texts that are none are skipped.
 pub(crate) fn parse_ips(texts: &[String]) -> impl Iterator<Item = IpAddr> + '_ {
     texts

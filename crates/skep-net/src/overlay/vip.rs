@@ -4,14 +4,14 @@
 //! table ip skep {
 //!   map vips { ip daddr : jump svc-ID }
 //!   chain svc-ID { dnat to numgen inc mod N map { 0 : backend, ... } }
-//!   chain svc-IDLE { meta l4proto tcp reject with tcp reset; reject with icmp port-unreachable }
+//!   chain svc-IDLE { meta l4proto tcp reject with tcp reset; meta l4proto udp redirect to :0 }
 //!   chain output { type nat hook output; ip daddr vmap @vips; ct direction reply return }
 //! }
 //! ```
 //! A service changes in one transaction. Connections keep their backend until it is gone.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use super::table::Balanced;
@@ -215,12 +215,29 @@ impl Gone {
     }
 }
 
+/// Where packets go while a service has no backends.
+fn nobody(vip: IpAddr) -> IpAddr {
+    if vip.is_ipv4() {
+        Ipv4Addr::LOCALHOST.into()
+    } else {
+        Ipv6Addr::LOCALHOST.into()
+    }
+}
+
 fn gone(had: &Services, wanted: &Services) -> Vec<Gone> {
     let mut out = Vec::new();
     for (chain, old) in had {
         for (backend, end) in ended(old, wanted.get(chain).map(Arc::as_ref)) {
             let vips = old.vips.iter().copied();
             out.extend(vips.map(|vip| Gone { vip, backend, end }));
+        }
+        if wanted.get(chain).is_some_and(|new| new.wakes(old)) {
+            let end = End::Dead;
+            out.extend(old.vips.iter().map(|vip| Gone {
+                vip: *vip,
+                backend: nobody(*vip),
+                end,
+            }));
         }
     }
     out
@@ -264,6 +281,14 @@ mod tests {
             [(ip(4), End::Dead)]
         );
         assert_eq!(gone_of((&[3], &[3, 4]), (&[3], &[3])), [(ip(4), End::Dead)]);
+    }
+
+    #[test]
+    fn a_service_that_wakes_forgets_that_it_slept() {
+        assert_eq!(
+            gone_of((&[], &[3]), (&[3], &[3])),
+            [([127, 0, 0, 1].into(), End::Dead)]
+        );
     }
 
     #[test]

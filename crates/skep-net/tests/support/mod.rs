@@ -241,6 +241,13 @@ pub fn ask_udp_in_vain(space: &Space, to: &str) {
     assert!(answer.starts_with("error"), "{to} answered {answer}");
 }
 
+/// What a connected socket sends is refused, and that is no error of sending it.
+pub fn refused_udp(socket: &UdpSocket) {
+    socket.send(b"?").unwrap();
+    let error = socket.recv(&mut [0; 8]).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
+}
+
 fn ask_udp_for(space: &Space, to: &str, patience: Duration) -> String {
     let to: SocketAddr = to.parse().unwrap();
     space.run(|| {

@@ -26,6 +26,7 @@ pub(super) const CT_STATE: u32 = 0;
 pub(super) const CT_DIRECTION: u32 = 1;
 pub(super) const CT_STATUS: u32 = 2;
 pub(super) const CT_MARK: u32 = 3;
+pub(super) const CT_ZONE: u32 = 17;
 /// `IPS_DST_NAT`.
 pub(super) const STATUS_DNAT: u32 = 1 << 5;
 /// Established and related.
@@ -51,6 +52,10 @@ pub(super) enum Expr {
         reg: u32,
     },
     SetCtMark {
+        reg: u32,
+    },
+    /// Of the original direction alone.
+    SetCtZone {
         reg: u32,
     },
     Payload {
@@ -96,6 +101,10 @@ pub(super) enum Expr {
         port: Option<u32>,
     },
     Masquerade,
+    /// To this host.
+    Redirect {
+        port: u32,
+    },
     /// With a TCP reset, or else with ICMP's "port unreachable" of the family.
     Reject {
         family: Family,
@@ -128,7 +137,7 @@ impl Expr {
     pub(super) fn name(&self) -> &'static str {
         match self {
             Expr::Meta { .. } | Expr::SetMark { .. } => "meta",
-            Expr::Ct { .. } | Expr::SetCtMark { .. } => "ct",
+            Expr::Ct { .. } | Expr::SetCtMark { .. } | Expr::SetCtZone { .. } => "ct",
             Expr::Payload { .. } | Expr::SetPayload { .. } => "payload",
             Expr::Cmp { .. } => "cmp",
             Expr::Bitwise { .. } => "bitwise",
@@ -137,6 +146,7 @@ impl Expr {
             Expr::Immediate { .. } | Expr::Verdict { .. } => "immediate",
             Expr::Dnat { .. } => "nat",
             Expr::Masquerade => "masq",
+            Expr::Redirect { .. } => "redir",
             Expr::Reject { .. } => "reject",
             Expr::FibType { .. } => "fib",
             Expr::DynSet { .. } => "dynset",
@@ -149,6 +159,11 @@ impl Expr {
             Expr::SetMark { reg } => numbers(m, &[(2, MARK), (3, *reg)]),
             Expr::Ct { key, reg } => numbers(m, &[(1, *reg), (2, *key)]),
             Expr::SetCtMark { reg } => numbers(m, &[(2, CT_MARK), (4, *reg)]),
+            Expr::SetCtZone { reg } => {
+                numbers(m, &[(2, CT_ZONE)]);
+                m.put_u8(3, 0);
+                numbers(m, &[(4, *reg)]);
+            }
             Expr::Payload {
                 base,
                 offset,
@@ -213,6 +228,7 @@ impl Expr {
                 }
             }
             Expr::Masquerade => {}
+            Expr::Redirect { port } => numbers(m, &[(1, *port)]),
             Expr::Reject { reset: true, .. } => numbers(m, &[(1, 1)]),
             Expr::Reject { family, .. } => {
                 // Type 0: ICMP unreachable, with the code of its family.

@@ -366,6 +366,16 @@ impl Rule {
         })
     }
 
+    /// `redirect to :0`: to this host itself, where nobody is.
+    #[must_use]
+    pub fn redirect_to_nobody(self) -> Rule {
+        self.with(Expr::Immediate {
+            reg: REG1,
+            value: vec![0; 2],
+        })
+        .with(Expr::Redirect { port: REG1 })
+    }
+
     /// `dnat to ADDR : PORT`.
     #[must_use]
     pub fn dnat_to(self, ip: IpAddr, port: u16) -> Rule {
@@ -422,6 +432,18 @@ impl Rule {
             reg: REG1,
         })
         .with(Expr::SetCtMark { reg: REG1 })
+    }
+
+    /// `ct original zone set` the last two bytes of the source hardware address, raw.
+    #[must_use]
+    pub fn ct_zone_from_source_mac(self) -> Rule {
+        self.with(Expr::Payload {
+            base: LINK,
+            offset: 10,
+            len: 2,
+            reg: REG1,
+        })
+        .with(Expr::SetCtZone { reg: REG1 })
     }
 
     /// `meta mark set ct mark`.

@@ -52,6 +52,7 @@ fn matches_read_as_written() {
             rule().ct_dnat().accept(),
             rule().ct_reply(false).ct_mark_from_source_mac(),
             rule().ct_reply(true).ct_marked().mark_from_ct(),
+            rule().l4proto(17).saddr_is_local().redirect_to_nobody(),
         ],
         &[
             "iifname != \"lo\" ip daddr 127.0.0.0/8 drop",
@@ -62,6 +63,7 @@ fn matches_read_as_written() {
             "ct status 0x20 accept",
             "ct direction 0 ct mark set @ll,64,32",
             "ct direction 1 ct mark != 0x00000000 meta mark set ct mark",
+            "meta l4proto 17 fib saddr type 2 redirect to :0",
         ],
     );
 }

@@ -10,6 +10,8 @@ use super::{
 };
 use crate::netlink::wire::{Message, flag};
 
+const UDP: u8 = 17;
+
 /// Elements in one message: an attribute is 64 KB at most.
 const CHUNK: usize = 500;
 
@@ -76,6 +78,8 @@ impl Hook {
     pub const DNAT: Hook = Hook::new("nat", PREROUTING, -100);
     /// `type nat hook output priority -100`.
     pub const DNAT_OUTPUT: Hook = Hook::new("nat", OUTPUT, -100);
+    /// `type nat hook input priority srcnat`.
+    pub const SNAT_INPUT: Hook = Hook::new("nat", INPUT, 100);
     /// `type nat hook postrouting priority srcnat`.
     pub const SNAT: Hook = Hook::new("nat", POSTROUTING, 100);
     /// `type filter hook prerouting priority raw`.
@@ -215,7 +219,9 @@ impl Transaction {
     }
 
     /// Makes a chain that leads to these backends in turn, on this port or the one that was asked
-    /// for. Without any, connections are refused at once.
+    /// for. Without any, connections are refused at once. A rejected packet of UDP would be an
+    /// error of the sender on this host: its own go to a port of the host that is never open, and
+    /// are told what a stranger is.
     pub fn set_balancer(
         &mut self,
         table: &Table,
@@ -229,7 +235,12 @@ impl Transaction {
             None => table.rule(),
         };
         let rules = if backends.is_empty() {
-            vec![table.rule().reset_tcp(), table.rule().unreachable()]
+            let own_udp = table.rule().l4proto(UDP).saddr_is_local();
+            vec![
+                table.rule().reset_tcp(),
+                own_udp.redirect_to_nobody(),
+                table.rule().unreachable(),
+            ]
         } else {
             vec![rule().dnat_round_robin(backends, port)]
         };

@@ -59,6 +59,8 @@ pub enum LinkKind<'a> {
     Bridge,
     /// A VXLAN device that learns nothing and answers ARP and ND from its neighbour table.
     Vxlan(Vxlan),
+    /// WireGuard in the kernel; its UDP socket is in the namespace that it is made from.
+    WireGuard,
     /// An interface on another's wire.
     Macvlan {
         /// Index of the other.
@@ -276,6 +278,7 @@ fn put_kind(m: &mut Message, new: &NewLink<'_>) {
                 m.put_u8(BR_SNOOPING, 0);
             });
         }
+        LinkKind::WireGuard => m.put_str(INFO_KIND, "wireguard"),
         LinkKind::Macvlan { mode, .. } => {
             m.put_str(INFO_KIND, "macvlan");
             m.nest(INFO_DATA, |m| m.put_u32(MACVLAN_MODE, *mode));

@@ -14,7 +14,9 @@ const GETNEIGH: u16 = 30;
 const DST: u16 = 1;
 const LLADDR: u16 = 2;
 const NUD_PERMANENT: u16 = 0x80;
+const NUD_NOARP: u16 = 0x40;
 const NTF_SELF: u8 = 0x02;
+const NTF_MASTER: u8 = 0x04;
 
 /// A permanent neighbour: who has an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,9 +37,13 @@ pub struct FdbEntry {
 }
 
 fn fixed(family: u8, index: u32, flags: u8) -> Vec<u8> {
+    fixed_as(NUD_PERMANENT, family, index, flags)
+}
+
+fn fixed_as(state: u16, family: u8, index: u32, flags: u8) -> Vec<u8> {
     let mut out = vec![family, 0, 0, 0];
     out.extend(index.to_ne_bytes());
-    out.extend(NUD_PERMANENT.to_ne_bytes());
+    out.extend(state.to_ne_bytes());
     out.extend([flags, 0]);
     out
 }
@@ -53,6 +59,13 @@ fn fdb(kind: u16, flags: u16, index: u32, entry: &FdbEntry) -> Message {
     let mut m = Message::new(kind, flags).fixed(&fixed(FAMILY_BRIDGE, index, NTF_SELF));
     m.put(LLADDR, &entry.mac.0);
     m.put_ip(DST, entry.node);
+    m
+}
+
+fn port_entry(kind: u16, flags: u16, port: u32, mac: Mac) -> Message {
+    let fixed = fixed_as(NUD_NOARP, FAMILY_BRIDGE, port, NTF_MASTER);
+    let mut m = Message::new(kind, flags).fixed(&fixed);
+    m.put(LLADDR, &mac.0);
     m
 }
 
@@ -118,6 +131,24 @@ impl RouteSocket {
     pub fn delete_fdb(&mut self, index: u32, entries: &[FdbEntry]) -> Result<(), NetlinkError> {
         let delete = |e| fdb(DELNEIGH, 0, index, e);
         all(self.socket.many(entries.iter().map(delete).collect()))
+    }
+
+    /// Says behind which port of its bridge a hardware address is, whatever the bridge has learned.
+    pub fn pin_to_port(&mut self, port: u32, mac: Mac) -> Result<(), NetlinkError> {
+        self.request(port_entry(
+            NEWNEIGH,
+            flag::CREATE | flag::REPLACE,
+            port,
+            mac,
+        ))
+    }
+
+    /// Forgets that a hardware address is behind a port of a bridge, said or learned.
+    pub fn unpin_from_port(&mut self, port: u32, mac: Mac) -> Result<(), NetlinkError> {
+        match self.request(port_entry(DELNEIGH, 0, port, mac)) {
+            Err(e) if e.missing() => Ok(()),
+            other => other,
+        }
     }
 
     /// The forwarding entries of a VXLAN device.

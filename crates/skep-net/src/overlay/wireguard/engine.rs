@@ -1,23 +1,23 @@
 //! WireGuard in userspace: packets between the tunnel device, the peers' sessions and the socket.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use boringtun::noise::handshake::parse_handshake_anon;
 use boringtun::noise::rate_limiter::RateLimiter;
 use boringtun::noise::{Packet, Tunn, TunnResult};
-use boringtun::x25519::PublicKey;
 use tokio::io::unix::AsyncFd;
 use tokio::net::UdpSocket;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
 use super::batch::{Batch, join_incoming, receive};
-use super::key::{NodeKey, address_of};
+use super::key::NodeKey;
+use super::peer::{NODES, Peer, number_of};
 
 /// How often sessions look at their timers.
 const TICK: Duration = Duration::from_millis(250);
@@ -26,28 +26,36 @@ const HANDSHAKES: u64 = 100;
 /// Room for a packet with WireGuard's overhead.
 const BUFFER: usize = 65536;
 
-/// A node that packets are exchanged with.
-struct Peer {
-    session: Mutex<Tunn>,
-    address: Ipv6Addr,
-    endpoint: SocketAddr,
-    index: u32,
-}
+/// A node by its tunnel address: its key, and where it is.
+pub(super) type Wanted = BTreeMap<Ipv6Addr, ([u8; 32], SocketAddr)>;
 
 #[derive(Default)]
 struct Peers {
-    by_key: BTreeMap<[u8; 32], Arc<Peer>>,
     by_address: BTreeMap<Ipv6Addr, Arc<Peer>>,
-    by_index: BTreeMap<u32, Arc<Peer>>,
-    next_index: u32,
+    by_key: BTreeMap<[u8; 32], Arc<Peer>>,
+    by_number: BTreeMap<u32, Arc<Peer>>,
+    next_number: u32,
+}
+
+/// A key of ours that others may ask for.
+struct Own {
+    key: NodeKey,
+    limiter: RateLimiter,
+}
+
+impl Own {
+    fn new(key: NodeKey) -> Arc<Own> {
+        let limiter = RateLimiter::new(&key.public, HANDSHAKES);
+        Arc::new(Own { key, limiter })
+    }
 }
 
 struct Shared {
-    key: NodeKey,
+    /// The newest last; there is always one.
+    own: RwLock<Vec<Arc<Own>>>,
     device: AsyncFd<OwnedFd>,
     socket: UdpSocket,
     peers: RwLock<Peers>,
-    limiter: RateLimiter,
 }
 
 /// A running tunnel; it ends when dropped.
@@ -71,7 +79,6 @@ impl Engine {
         socket: std::net::UdpSocket,
     ) -> io::Result<Engine> {
         let _guard = runtime.enter();
-        let limiter = RateLimiter::new(&key.public, HANDSHAKES);
         // Its successor is an unsafe function for the sake of types that change their descriptor,
         // which an `OwnedFd` does not.
         #[allow(deprecated, reason = "sound for an OwnedFd")]
@@ -79,11 +86,10 @@ impl Engine {
         let socket = UdpSocket::from_std(socket)?;
         join_incoming(&socket);
         let shared = Arc::new(Shared {
-            key,
+            own: RwLock::new(vec![Own::new(key)]),
             device,
             socket,
             peers: RwLock::default(),
-            limiter,
         });
         let tasks = vec![
             runtime.spawn(shared.clone().outbound()).abort_handle(),
@@ -94,48 +100,86 @@ impl Engine {
     }
 
     /// Exchanges packets with exactly these nodes; sessions with those that remain go on.
-    pub fn set_peers(&self, wanted: &BTreeMap<[u8; 32], SocketAddr>) {
-        let mut peers = self
-            .shared
-            .peers
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        peers
-            .by_key
-            .retain(|key, peer| wanted.get(key) == Some(&peer.endpoint));
-        for (key, endpoint) in wanted {
-            if peers.by_key.contains_key(key) {
+    pub fn set_peers(&self, wanted: &Wanted) {
+        let Some(own) = self.shared.newest() else {
+            return;
+        };
+        let peers = self.shared.peers.write();
+        let mut peers = peers.unwrap_or_else(PoisonError::into_inner);
+        peers.by_address.retain(|address, peer| {
+            let wanted = wanted.get(address);
+            wanted.is_some_and(|(_, endpoint)| *endpoint == peer.endpoint)
+        });
+        for (address, (theirs, endpoint)) in wanted {
+            if let Some(peer) = peers.by_address.get(address) {
+                peer.learn(&own.key, *theirs);
                 continue;
             }
-            // A session's index has 24 bits.
-            peers.next_index = (peers.next_index + 1) & 0x00ff_ffff;
-            let index = peers.next_index;
-            let secret = self.shared.key.secret.clone();
-            let session = Tunn::new(secret, PublicKey::from(*key), None, None, index, None);
-            let peer = Peer {
-                session: Mutex::new(session),
-                address: address_of(key),
-                endpoint: *endpoint,
-                index,
-            };
-            peers.by_key.insert(*key, Arc::new(peer));
+            let number = peers.free_number();
+            let peer = Peer::new(number, *address, *endpoint, &own.key, *theirs);
+            peers.by_address.insert(*address, Arc::new(peer));
         }
-        peers.by_address = peers
-            .by_key
+        peers.index();
+    }
+
+    /// Others may ask for this key from now on, and for those before.
+    pub fn add_key(&self, key: NodeKey) {
+        let own = self.shared.own.write();
+        own.unwrap_or_else(PoisonError::into_inner)
+            .push(Own::new(key));
+    }
+
+    /// Nobody may ask for keys before the newest any more.
+    pub fn retire_keys(&self) {
+        let kept = {
+            let own = self.shared.own.write();
+            let mut own = own.unwrap_or_else(PoisonError::into_inner);
+            let older = own.len().saturating_sub(1);
+            own.drain(..older);
+            own.iter()
+                .map(|own| *own.key.public.as_bytes())
+                .collect::<Vec<_>>()
+        };
+        let peers = self.shared.peers.read();
+        let peers = peers.unwrap_or_else(PoisonError::into_inner);
+        peers
+            .by_address
             .values()
-            .map(|p| (p.address, p.clone()))
-            .collect();
-        peers.by_index = peers
-            .by_key
-            .values()
-            .map(|p| (p.index, p.clone()))
-            .collect();
+            .for_each(|peer| peer.retain(&kept));
     }
 }
+
+impl Peers {
+    fn free_number(&mut self) -> u32 {
+        let taken: BTreeSet<u32> = self.by_address.values().map(|p| p.number).collect();
+        loop {
+            self.next_number = (self.next_number + 1) % NODES;
+            if !taken.contains(&self.next_number) {
+                return self.next_number;
+            }
+        }
+    }
+
+    fn index(&mut self) {
+        let all = || self.by_address.values();
+        let keys = all().flat_map(|p| p.keys().into_iter().map(|key| (key, p.clone())));
+        let by_key = keys.collect();
+        self.by_number = all().map(|p| (p.number, p.clone())).collect();
+        self.by_key = by_key;
+    }
+}
+
+/// A peer, and the session a packet of its is of.
+type Sender = (Arc<Peer>, u32);
 
 impl Shared {
     fn find(&self, f: impl FnOnce(&Peers) -> Option<&Arc<Peer>>) -> Option<Arc<Peer>> {
         f(&self.peers.read().unwrap_or_else(PoisonError::into_inner)).cloned()
+    }
+
+    fn newest(&self) -> Option<Arc<Own>> {
+        let own = self.own.read().unwrap_or_else(PoisonError::into_inner);
+        own.last().cloned()
     }
 
     /// Packets of the device are taken as long as there are any, and sent together.
@@ -167,11 +211,10 @@ impl Shared {
         let Some(IpAddr::V6(to)) = Tunn::dst_address(packet) else {
             return;
         };
-        let Some(peer) = self.find(|p| p.by_address.get(&to)) else {
+        let (Some(peer), Some(own)) = (self.find(|p| p.by_address.get(&to)), self.newest()) else {
             return;
         };
-        let mut session = peer.session.lock().unwrap_or_else(PoisonError::into_inner);
-        if let TunnResult::WriteToNetwork(bytes) = session.encapsulate(packet, out) {
+        if let Some(bytes) = peer.encapsulate(&own.key, packet, out) {
             batch.push(peer.endpoint, bytes);
         }
     }
@@ -196,12 +239,12 @@ impl Shared {
     }
 
     async fn take(&self, datagram: &[u8], from: SocketAddr, out: &mut [u8]) {
-        let (peer, cookie) = self.sender_of(datagram, from, out);
+        let (sender, cookie) = self.sender_of(datagram, from, out);
         self.send(cookie, from).await;
-        let Some(peer) = peer else { return };
+        let Some((peer, index)) = sender else { return };
         let mut input = datagram;
         // Once the packet is taken, the session may have queued ones to send.
-        while let Some(bytes) = self.decapsulate(&peer, from, input, out) {
+        while let Some(bytes) = self.decapsulate(&peer, index, from, input, out) {
             self.send(Some(bytes), peer.endpoint).await;
             input = &[];
         }
@@ -213,35 +256,52 @@ impl Shared {
         packet: &[u8],
         from: SocketAddr,
         out: &mut [u8],
-    ) -> (Option<Arc<Peer>>, Option<Vec<u8>>) {
-        let parsed = match self.limiter.verify_packet(Some(from.ip()), packet, out) {
-            Ok(parsed) => parsed,
-            Err(answer) => return (None, to_network(answer)),
+    ) -> (Option<Sender>, Option<Vec<u8>>) {
+        let own = self
+            .own
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        // A handshake names by its checksum the key that it is meant for.
+        for own in own.iter().rev() {
+            match own.limiter.verify_packet(Some(from.ip()), packet, out) {
+                Ok(parsed) => return (self.sender_of_parsed(&own.key, parsed), None),
+                Err(TunnResult::WriteToNetwork(cookie)) => return (None, Some(cookie.to_vec())),
+                Err(_) => {}
+            }
+        }
+        (None, None)
+    }
+
+    fn sender_of_parsed(&self, own: &NodeKey, parsed: Packet<'_>) -> Option<Sender> {
+        let by_index = |receiver: u32| {
+            let peer = self.find(|p| p.by_number.get(&number_of(receiver)))?;
+            Some((peer, receiver >> 8))
         };
-        let by_index = |index: u32| self.find(|p| p.by_index.get(&(index >> 8)));
-        let peer = match parsed {
+        match parsed {
             Packet::HandshakeInit(init) => {
-                let half = parse_handshake_anon(&self.key.secret, &self.key.public, &init);
-                half.ok()
-                    .and_then(|h| self.find(|p| p.by_key.get(&h.peer_static_public)))
+                let half = parse_handshake_anon(&own.secret, &own.public, &init).ok()?;
+                let theirs = half.peer_static_public;
+                let peer = self.find(|p| p.by_key.get(&theirs))?;
+                let index = peer.session_for(own, theirs);
+                Some((peer, index))
             }
             Packet::HandshakeResponse(p) => by_index(p.receiver_idx),
             Packet::PacketCookieReply(p) => by_index(p.receiver_idx),
             Packet::PacketData(p) => by_index(p.receiver_idx),
-        };
-        (peer, None)
+        }
     }
 
     /// Takes a packet; answers bytes to be sent, after which it is to be called again.
     fn decapsulate(
         &self,
         peer: &Peer,
+        index: u32,
         from: SocketAddr,
         input: &[u8],
         out: &mut [u8],
     ) -> Option<Vec<u8>> {
-        let mut session = peer.session.lock().unwrap_or_else(PoisonError::into_inner);
-        match session.decapsulate(Some(from.ip()), input, out) {
+        match peer.decapsulate(index, from.ip(), input, out) {
             TunnResult::WriteToNetwork(bytes) => Some(bytes.to_vec()),
             TunnResult::WriteToTunnelV6(bytes, source) => {
                 // A node speaks for its own address only. A device that is full drops.
@@ -259,28 +319,21 @@ impl Shared {
         let mut out = vec![0; 2048];
         loop {
             tick.tick().await;
-            self.limiter.reset_count();
+            {
+                let own = self.own.read().unwrap_or_else(PoisonError::into_inner);
+                own.iter().for_each(|own| own.limiter.reset_count());
+            }
             let peers: Vec<Arc<Peer>> = {
                 let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner);
-                peers.by_key.values().cloned().collect()
+                peers.by_address.values().cloned().collect()
             };
+            let mut sent = Vec::new();
             for peer in peers {
-                let sent = {
-                    let mut session = peer.session.lock().unwrap_or_else(PoisonError::into_inner);
-                    to_network(session.update_timers(&mut out))
-                };
-                self.send(sent, peer.endpoint).await;
+                peer.tick(&mut out, |bytes| sent.push((bytes, peer.endpoint)));
+            }
+            for (bytes, to) in sent {
+                self.send(Some(bytes), to).await;
             }
         }
-    }
-}
-
-fn to_network(result: TunnResult<'_>) -> Option<Vec<u8>> {
-    match result {
-        TunnResult::WriteToNetwork(bytes) => Some(bytes.to_vec()),
-        TunnResult::Done
-        | TunnResult::Err(_)
-        | TunnResult::WriteToTunnelV4(..)
-        | TunnResult::WriteToTunnelV6(..) => None,
     }
 }

@@ -1,4 +1,5 @@
-//! The mesh that carries encrypted networks: WireGuard between nodes, in userspace.
+//! The mesh that carries encrypted networks: WireGuard between nodes, in the kernel where it has
+//! that, in userspace elsewhere. Nodes of both kinds speak to each other.
 //!
 //! ```text
 //! container -> bridge -> vxlan (local = own tunnel address, port data path + 2)
@@ -9,19 +10,22 @@
 
 mod batch;
 mod engine;
+mod kernel;
 mod key;
+mod peer;
 mod sync;
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::os::fd::AsFd;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 
 use tokio::runtime::Handle;
 use tun_rs::DeviceBuilder;
 
 use self::engine::Engine;
+use self::kernel::KernelTunnel;
 use self::key::network;
 pub(crate) use self::key::{NodeKey, address_of};
+use self::sync::Keys;
 use super::SwarmSpec;
 use super::space::Tunnel;
 use crate::addr::Cidr;
@@ -36,9 +40,15 @@ const OVERHEAD_V6: u32 = 80;
 const VXLAN_OVERHEAD: u32 = 70;
 const UDP: u8 = 17;
 
+/// Who wraps packets up.
+enum Carrier {
+    Kernel(KernelTunnel),
+    Userspace(Engine),
+}
+
 /// This node's tunnel.
 pub(crate) struct WireGuard {
-    engine: Engine,
+    carrier: Carrier,
     swarm: SwarmSpec,
     interface: String,
 }
@@ -66,10 +76,10 @@ fn tunnel_mtu(swarm: &SwarmSpec, underlay: u32) -> u32 {
 }
 
 /// Where an encrypted network's VXLAN tunnels start.
-pub(crate) fn tunnel(swarm: &SwarmSpec, key: &NodeKey, underlay: u32) -> Tunnel {
+pub(crate) fn tunnel(swarm: &SwarmSpec, underlay: u32) -> Tunnel {
     let mtu = tunnel_mtu(swarm, underlay).saturating_sub(VXLAN_OVERHEAD);
     Tunnel {
-        local: key.address().into(),
+        local: address_of(&swarm.node_id).into(),
         port: vxlan_port(swarm),
         mtu,
     }
@@ -126,25 +136,11 @@ impl WireGuard {
         let (route, nft) = sockets;
         let interface = format!("wg-{instance}");
         guard(instance, &interface, vxlan_port(swarm), nft)?;
-        let failed = |attempt: String| move |source| NetError::Socket { attempt, source };
-        let failed_device = failed(format!("make tunnel device {interface}"));
-        let address = SocketAddr::new(swarm.data_path_addr, wireguard_port(swarm));
-        let failed_socket = failed(format!("bind {address}/udp"));
-        let (device, socket) = host.run(|| {
-            let socket = std::net::UdpSocket::bind(address).map_err(failed_socket)?;
-            let make = || {
-                socket.set_nonblocking(true)?;
-                let device = DeviceBuilder::new()
-                    .name(&interface)
-                    .enable(false)
-                    .build_sync()?;
-                // The device lives as long as a descriptor of it.
-                let device = device.as_fd().try_clone_to_owned()?;
-                set_nonblocking(device.as_fd())?;
-                Ok(device)
-            };
-            Ok((make().map_err(failed_device)?, socket))
-        })?;
+        let carrier = match KernelTunnel::open(&interface, key, wireguard_port(swarm), host, route)?
+        {
+            Some(tunnel) => Carrier::Kernel(tunnel),
+            None => Carrier::Userspace(userspace(&interface, runtime, key, swarm, host)?),
+        };
         let failed = || NetError::netlink(format!("set up tunnel device {interface}"));
         let index = route
             .link(&interface)
@@ -154,7 +150,7 @@ impl WireGuard {
             .set_mtu(index, tunnel_mtu(swarm, 1500))
             .map_err(failed())?;
         route.set_up_without_ipv6(index).map_err(failed())?;
-        let own = Cidr::host(key.address().into());
+        let own = Cidr::host(address_of(&swarm.node_id).into());
         route.add_address(index, own).map_err(failed())?;
         let to = network();
         let all = Route {
@@ -167,11 +163,8 @@ impl WireGuard {
             local: false,
         };
         route.set_route(&all).map_err(failed())?;
-        let engine = Engine::start(runtime, key.clone(), device, socket);
-        let attempt = format!("serve tunnel device {interface}");
-        let engine = engine.map_err(|source| NetError::Socket { attempt, source })?;
         Ok(WireGuard {
-            engine,
+            carrier,
             swarm: swarm.clone(),
             interface,
         })
@@ -182,12 +175,63 @@ impl WireGuard {
         self.swarm == *swarm
     }
 
-    /// Exchanges packets with nodes of these keys and data path addresses.
-    pub fn set_peers(&self, nodes: &BTreeMap<[u8; 32], IpAddr>) {
+    /// Exchanges packets with these nodes.
+    pub fn set_peers(&mut self, nodes: &Keys) -> Result<(), NetError> {
         let port = wireguard_port(&self.swarm);
-        let at = |(key, addr): (&[u8; 32], &IpAddr)| (*key, SocketAddr::new(*addr, port));
-        self.engine.set_peers(&nodes.iter().map(at).collect());
+        let at = |(key, address, outer): &([u8; 32], _, _)| {
+            (*address, (*key, SocketAddr::new(*outer, port)))
+        };
+        let wanted = nodes.values().map(at).collect();
+        match &mut self.carrier {
+            Carrier::Kernel(tunnel) => tunnel.set_peers(wanted),
+            Carrier::Userspace(engine) => {
+                engine.set_peers(&wanted);
+                Ok(())
+            }
+        }
     }
+
+    /// Where keys can be replaced while packets pass: in the kernel a device has one.
+    fn engine(&self) -> Option<&Engine> {
+        match &self.carrier {
+            Carrier::Kernel(_) => None,
+            Carrier::Userspace(engine) => Some(engine),
+        }
+    }
+}
+
+/// A device of our own, and those who serve it.
+fn userspace(
+    interface: &str,
+    runtime: &Handle,
+    key: &NodeKey,
+    swarm: &SwarmSpec,
+    host: &Netns,
+) -> Result<Engine, NetError> {
+    let failed = |attempt: String| move |source| NetError::Socket { attempt, source };
+    let address = SocketAddr::new(swarm.data_path_addr, wireguard_port(swarm));
+    let (device, socket) = host.run(|| {
+        let socket = std::net::UdpSocket::bind(address);
+        let socket = socket.map_err(failed(format!("bind {address}/udp")))?;
+        let device = socket
+            .set_nonblocking(true)
+            .and_then(|()| device(interface))
+            .map_err(failed(format!("make tunnel device {interface}")))?;
+        Ok((device, socket))
+    })?;
+    Engine::start(runtime, key.clone(), device, socket)
+        .map_err(failed(format!("serve tunnel device {interface}")))
+}
+
+/// The device lives as long as a descriptor of it.
+fn device(interface: &str) -> std::io::Result<OwnedFd> {
+    let device = DeviceBuilder::new()
+        .name(interface)
+        .enable(false)
+        .build_sync()?;
+    let device = device.as_fd().try_clone_to_owned()?;
+    set_nonblocking(device.as_fd())?;
+    Ok(device)
 }
 
 fn set_nonblocking(fd: std::os::fd::BorrowedFd<'_>) -> std::io::Result<()> {
@@ -196,10 +240,4 @@ fn set_nonblocking(fd: std::os::fd::BorrowedFd<'_>) -> std::io::Result<()> {
         fd,
         flags | rustix::fs::OFlags::NONBLOCK,
     )?)
-}
-
-/// The tunnel address of a node with this key, if it is one.
-pub(crate) fn tunnel_address(key: &[u8]) -> Option<([u8; 32], Ipv6Addr)> {
-    let key: [u8; 32] = key.try_into().ok()?;
-    Some((key, address_of(&key)))
 }

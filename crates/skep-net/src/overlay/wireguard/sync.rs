@@ -1,16 +1,40 @@
 //! Keeping the tunnel as encrypted networks and the managers' tables want it.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
-use super::{NodeKey, WireGuard, remove_guard, tunnel_address};
+use super::{NodeKey, WireGuard, address_of, remove_guard};
 use crate::error::NetError;
-use crate::net::State;
+use crate::net::{Net, State};
 use crate::overlay::table::NetworkTable;
 use crate::overlay::{SwarmSpec, Warning};
 
 /// Nodes by id: public key, tunnel address, data path address.
-pub(crate) type Keys = BTreeMap<String, ([u8; 32], IpAddr, IpAddr)>;
+pub(crate) type Keys = BTreeMap<String, ([u8; 32], Ipv6Addr, IpAddr)>;
+
+impl Net {
+    /// Makes a new key for the tunnel between nodes, which is then to be told
+    /// ([`Net::wireguard_public_key`]). Nothing is lost by it.
+    pub fn rotate_wireguard_key(&self) -> Result<(), NetError> {
+        self.state().rotate_wireguard_key()
+    }
+
+    /// Forgets the keys before this one: everybody has been told.
+    pub fn retire_wireguard_keys(&self) {
+        self.state().retire_wireguard_keys();
+    }
+
+    /// Replaces old keys, and forgets them when everybody has had the time to hear of it.
+    pub(crate) fn mind_wireguard_key(&self) {
+        let mut state = self.state();
+        state.retire_wireguard_keys();
+        if state.node_key.is_old()
+            && let Err(error) = state.rotate_wireguard_key()
+        {
+            tracing::warn!(%error, "key of encrypted networks cannot be replaced");
+        }
+    }
+}
 
 impl State {
     /// Every node whose key is known, but this one.
@@ -18,9 +42,10 @@ impl State {
         let nodes = self.tables.values().flat_map(NetworkTable::nodes);
         let others = nodes.filter(|n| n.node_id != own);
         let known = others.filter_map(|n| {
-            let (key, address) = tunnel_address(&n.wireguard_public_key)?;
+            let key = n.wireguard_public_key.as_slice().try_into().ok()?;
             let outer = n.node_addr.parse().ok()?;
-            Some((n.node_id.clone(), (key, address.into(), outer)))
+            let address = address_of(&n.node_id);
+            Some((n.node_id.clone(), (key, address, outer)))
         });
         known.collect()
     }
@@ -43,14 +68,29 @@ impl State {
             self.wireguard = Some(open?);
         }
         let keys = self.node_keys(&swarm.node_id);
-        if let Some(wireguard) = &self.wireguard {
-            let peers = keys
-                .values()
-                .map(|(key, _, outer)| (*key, *outer))
-                .collect();
-            wireguard.set_peers(&peers);
+        if let Some(wireguard) = &mut self.wireguard {
+            wireguard.set_peers(&keys)?;
         }
         Ok(keys)
+    }
+
+    /// Replaces this node's key where packets are sealed by it. Those who have not heard of the
+    /// new one go on with the old until it is retired.
+    fn rotate_wireguard_key(&mut self) -> Result<(), NetError> {
+        let Some(wireguard) = &self.wireguard else {
+            return Ok(());
+        };
+        if let Some(engine) = wireguard.engine() {
+            self.node_key = NodeKey::create(&self.key_path)?;
+            engine.add_key(self.node_key.clone());
+        }
+        Ok(())
+    }
+
+    fn retire_wireguard_keys(&self) {
+        if let Some(engine) = self.wireguard.as_ref().and_then(WireGuard::engine) {
+            engine.retire_keys();
+        }
     }
 
     /// Closes the tunnel when no encrypted network is in the kernel.
