@@ -9,7 +9,7 @@ use crate::host::{PUBLISH, PUBLISH_ANY};
 use crate::net::{Net, State};
 use crate::netlink::nft::{Element, Transaction};
 use crate::netns::Netns;
-use crate::overlay::{Space, remove_guard};
+use crate::overlay::{Space, remove_guard, sweep_wireguard};
 
 impl Net {
     /// Removes what an earlier run of this daemon left and nobody ensured, attached or published
@@ -25,6 +25,7 @@ impl Net {
             errors.extend(mesh.map_err(NetError::netlink("sweep the mesh")).err());
         }
         if state.wireguard.is_none() {
+            errors.extend(sweep_wireguard(self.instance(), &mut state.route).err());
             errors.extend(remove_guard(self.instance(), &mut state.nft).err());
         }
         NetError::collect(errors)

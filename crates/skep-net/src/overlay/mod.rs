@@ -13,4 +13,4 @@ pub(crate) use ops::{ETHERNET, Overlay};
 pub(crate) use space::Space;
 pub use spec::{OverlaySpec, OverlaySubnet, SwarmSpec, Warning};
 pub(crate) use vip::{End, Stale, VipTable, ended};
-pub(crate) use wireguard::{NodeKey, WireGuard, remove_guard};
+pub(crate) use wireguard::{NodeKey, WireGuard, remove_guard, sweep as sweep_wireguard};

@@ -10,11 +10,10 @@ use crate::netlink::route::{LinkKind, NewLink, RouteSocket};
 use crate::netlink::wireguard::{Peer, WireGuardSocket};
 use crate::netns::Netns;
 
-/// A device of the kernel; it goes when dropped.
+/// A device of the kernel. It serves on without a daemon, until it is removed.
 pub(super) struct KernelTunnel {
     interface: String,
     socket: WireGuardSocket,
-    host: Netns,
     /// What the kernel has.
     peers: Wanted,
 }
@@ -41,29 +40,24 @@ impl KernelTunnel {
             Err(e) if e.is(libc::EOPNOTSUPP) => return Ok(None),
             made => made.map_err(failed())?,
         }
-        let tunnel = |socket| Self {
-            interface: interface.to_owned(),
-            socket,
-            host: host.clone(),
-            peers: Wanted::new(),
-        };
         let set = socket.set_device(interface, &key.secret.to_bytes(), port);
         // The port is taken when the device is set up.
         let index = route
             .link(interface)
             .map_err(failed())?
             .map_or(0, |l| l.index);
-        let set = set.and_then(|()| route.set_up_without_ipv6(index));
-        match set {
-            Ok(()) => Ok(Some(tunnel(socket))),
-            Err(e) => {
-                drop(tunnel(socket));
-                if e.is(libc::EADDRINUSE) {
-                    return Ok(None);
-                }
-                Err(failed()(e))
+        if let Err(e) = set.and_then(|()| route.set_up_without_ipv6(index)) {
+            route.delete_link(interface).map_err(failed())?;
+            if e.is(libc::EADDRINUSE) {
+                return Ok(None);
             }
+            return Err(failed()(e));
         }
+        Ok(Some(Self {
+            interface: interface.to_owned(),
+            socket,
+            peers: Wanted::new(),
+        }))
     }
 
     /// Exchanges packets with exactly these nodes.
@@ -78,20 +72,6 @@ impl KernelTunnel {
             .map_err(failed)?;
         self.peers = wanted;
         Ok(())
-    }
-}
-
-impl Drop for KernelTunnel {
-    fn drop(&mut self) {
-        let remove = || {
-            let mut route =
-                RouteSocket::open().map_err(NetError::netlink("open rtnetlink socket"))?;
-            let failed = NetError::netlink("remove tunnel device");
-            route.delete_link(&self.interface).map_err(failed)
-        };
-        if let Err(error) = self.host.run(remove) {
-            tracing::warn!(%error, "tunnel device is left behind");
-        }
     }
 }
 

@@ -134,7 +134,7 @@ impl WireGuard {
         sockets: (&mut RouteSocket, &mut NftSocket),
     ) -> Result<WireGuard, NetError> {
         let (route, nft) = sockets;
-        let interface = format!("wg-{instance}");
+        let interface = interface_of(instance);
         guard(instance, &interface, vxlan_port(swarm), nft)?;
         let carrier = match KernelTunnel::open(&interface, key, wireguard_port(swarm), host, route)?
         {
@@ -191,6 +191,15 @@ impl WireGuard {
         }
     }
 
+    /// Takes the tunnel away.
+    pub fn close(self, route: &mut RouteSocket) -> Result<(), NetError> {
+        match self.carrier {
+            // Its device goes with it.
+            Carrier::Userspace(_) => Ok(()),
+            Carrier::Kernel(_) => remove_device(&self.interface, route),
+        }
+    }
+
     /// Where keys can be replaced while packets pass: in the kernel a device has one.
     fn engine(&self) -> Option<&Engine> {
         match &self.carrier {
@@ -198,6 +207,21 @@ impl WireGuard {
             Carrier::Userspace(engine) => Some(engine),
         }
     }
+}
+
+/// Removes the kernel's device of this name, if there is one.
+fn remove_device(interface: &str, route: &mut RouteSocket) -> Result<(), NetError> {
+    let failed = NetError::netlink(format!("remove tunnel device {interface}"));
+    route.delete_link(interface).map_err(failed)
+}
+
+/// Removes a device that a daemon before this left behind.
+pub(crate) fn sweep(instance: &str, route: &mut RouteSocket) -> Result<(), NetError> {
+    remove_device(&interface_of(instance), route)
+}
+
+fn interface_of(instance: &str) -> String {
+    format!("wg-{instance}")
 }
 
 /// A device of our own, and those who serve it.

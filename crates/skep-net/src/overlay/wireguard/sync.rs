@@ -99,9 +99,13 @@ impl State {
             .overlays
             .values()
             .any(|o| o.spec.encrypted && o.space.is_some());
-        if used || self.wireguard.take().is_none() {
+        if used {
             return Ok(());
         }
+        let Some(wireguard) = self.wireguard.take() else {
+            return Ok(());
+        };
+        wireguard.close(&mut self.route)?;
         remove_guard(&self.instance, &mut self.nft)
     }
 
