@@ -42,7 +42,7 @@ impl Site {
         let site = Self { cluster };
         site.docker(&["network", "create", "-d", "overlay", "inner"]);
         let (replicas, publish) = (REPLICAS.to_string(), format!("{PORT}:80"));
-        let flags = ["--quiet", "--no-resolve-image", "--network", "inner"];
+        let flags = ["--detach", "--no-resolve-image", "--network", "inner"];
         let mut create = vec![
             "service",
             "create",
