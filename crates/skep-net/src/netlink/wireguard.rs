@@ -230,9 +230,9 @@ mod tests {
             &[
                 "01010000",
                 "0900 0200 77672d61 00 000000",
-                // Peers, the first of them: 36 + 8 + 20 + 40 bytes, and headers of four.
-                "7000 0880",
-                "6c00 0080",
+                // Peers, the first of them: 36 + 8 + 20 + 44 bytes, and headers of four.
+                "7400 0880",
+                "7000 0080",
                 "2400 0100",
                 &"bb".repeat(32),
                 "0800 0300 02000000",
