@@ -17,8 +17,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::identity::NodeIdentity;
 use crate::identity::certificate::ou_of_role;
+use crate::identity::{NodeIdentity, RootBundle};
+use crate::tls;
 
 /// How long one certificate may take.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -125,10 +126,24 @@ struct Problem {
     message: String,
 }
 
-/// Asks for one certificate; answers PEM.
+/// Whether somebody is there whose certificate leads to `trust`, PEM, or to this node's own roots.
+pub async fn reach(url: &str, identity: &NodeIdentity, trust: &[u8]) -> Result<(), CfsslError> {
+    let uri: Uri = url.parse().map_err(|_| CfsslError::Url {
+        url: url.to_owned(),
+    })?;
+    let connected = tokio::time::timeout(DEADLINE, connect(&uri, identity, trust)).await;
+    let connected = connected.map_err(|_| CfsslError::Deadline(url.to_owned()))?;
+    connected.map(drop).map_err(|source| CfsslError::Connect {
+        url: url.to_owned(),
+        source,
+    })
+}
+
+/// Asks for one certificate; answers PEM. `trust` is the root that it signs for, PEM.
 pub async fn sign(
     url: &str,
     identity: &NodeIdentity,
+    trust: &[u8],
     request: &SignRequest<'_>,
 ) -> Result<Vec<u8>, CfsslError> {
     let ou = ou_of_role(request.role);
@@ -155,7 +170,7 @@ pub async fn sign(
         label: "",
     };
     let body = serde_json::to_vec(&body).unwrap_or_default();
-    let answered = tokio::time::timeout(DEADLINE, post(url, identity, body)).await;
+    let answered = tokio::time::timeout(DEADLINE, post(url, identity, trust, body)).await;
     let bytes = answered.map_err(|_| CfsslError::Deadline(url.to_owned()))??;
     let http = |text: String| CfsslError::Http {
         url: url.to_owned(),
@@ -181,7 +196,12 @@ pub async fn sign(
 trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
-async fn post(url: &str, identity: &NodeIdentity, body: Vec<u8>) -> Result<Bytes, CfsslError> {
+async fn post(
+    url: &str,
+    identity: &NodeIdentity,
+    trust: &[u8],
+    body: Vec<u8>,
+) -> Result<Bytes, CfsslError> {
     let invalid = || CfsslError::Url {
         url: url.to_owned(),
     };
@@ -191,7 +211,7 @@ async fn post(url: &str, identity: &NodeIdentity, body: Vec<u8>) -> Result<Bytes
     };
     let uri: Uri = url.parse().map_err(|_| invalid())?;
     let host = uri.host().ok_or_else(invalid)?.to_owned();
-    let io = connect(&uri, &host, identity)
+    let io = connect(&uri, identity, trust)
         .await
         .map_err(|source| CfsslError::Connect {
             url: url.to_owned(),
@@ -215,7 +235,21 @@ async fn post(url: &str, identity: &NodeIdentity, body: Vec<u8>) -> Result<Bytes
     Ok(collected.map_err(|e| http(e.to_string()))?.to_bytes())
 }
 
-async fn connect(uri: &Uri, host: &str, identity: &NodeIdentity) -> io::Result<Box<dyn Io>> {
+/// Its certificate may be of the root that it signs for, which nodes do not trust yet while they
+/// change over to that.
+fn tls_config(identity: &NodeIdentity, trust: &[u8]) -> io::Result<ClientConfig> {
+    let current = identity.current();
+    let all = [current.roots().pem(), b"\n", trust].concat();
+    let roots = RootBundle::from_pem(&all).map_err(io::Error::other)?;
+    let config = tls::client_config(current.key(), current.certificate(), &roots);
+    let mut config = config.map_err(io::Error::other)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+async fn connect(uri: &Uri, identity: &NodeIdentity, trust: &[u8]) -> io::Result<Box<dyn Io>> {
+    let missing = || io::Error::new(io::ErrorKind::InvalidInput, "its URL names no host");
+    let host = uri.host().ok_or_else(missing)?;
     let is_tls = match uri.scheme_str() {
         Some("https") => true,
         Some("http") => false,
@@ -230,8 +264,7 @@ async fn connect(uri: &Uri, host: &str, identity: &NodeIdentity) -> io::Result<B
     if !is_tls {
         return Ok(Box::new(stream));
     }
-    let mut config = ClientConfig::clone(&identity.current().client_config());
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let config = tls_config(identity, trust)?;
     let name = ServerName::try_from(bare.to_owned())
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
     let stream = TlsConnector::from(Arc::new(config))

@@ -1,4 +1,5 @@
-//! `swarm doctor` and `debug dump`: what is wrong, and what somebody needs who looks into it.
+//! `swarm doctor`, `debug dump` and `swarm move`: what is wrong, what somebody needs who looks into it,
+//! and the way on for a host that has other addresses now.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -7,7 +8,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use futures::StreamExt as _;
 use http::Method;
 use http_body_util::BodyStream;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::objects::text;
 use crate::client::empty;
@@ -28,6 +29,16 @@ pub(super) const COMMANDS: &[Command] = &[
         run: |context, matches| Box::pin(doctor(context, matches)),
     },
     Command {
+        path: "swarm move",
+        aliases: &[],
+        usage: "[OPTIONS]",
+        about: "Give this node other addresses, after its host was moved",
+        arity: Arity::None,
+        stops_at_argument: false,
+        flags: "--advertise-addr string\n--data-path-addr string\n--listen-addr string",
+        run: |context, matches| Box::pin(move_node(context, matches)),
+    },
+    Command {
         path: "debug dump",
         aliases: &[],
         usage: "FILE",
@@ -38,6 +49,17 @@ pub(super) const COMMANDS: &[Command] = &[
         run: |context, matches| Box::pin(dump(context, matches)),
     },
 ];
+
+async fn move_node(context: &Context, matches: &Matches) -> Result<(), CliError> {
+    let addresses = json!({
+        "AdvertiseAddr": matches.text("advertise-addr"),
+        "DataPathAddr": matches.text("data-path-addr"),
+        "ListenAddr": matches.text("listen-addr"),
+    });
+    context.client.post("/swarm/move", &addresses).await?;
+    println!("This node has moved.");
+    Ok(())
+}
 
 async fn doctor(context: &Context, matches: &Matches) -> Result<(), CliError> {
     let found = context.client.get("/swarm/doctor").await?;

@@ -31,13 +31,19 @@ pub enum RotationError {
     SameKey,
     /// Nobody could sign.
     #[error(
-        "there must be at least one valid, reachable external CA corresponding to the desired CA \
+        "there must be at least one valid, reachable external CA corresponding to the {0} CA \
          certificate"
     )]
-    NoSigner,
+    NoSigner(&'static str),
     /// The old root's key is elsewhere: nothing can be cross-signed here.
     #[error("rotating from one external CA to a different external CA is not supported")]
     ExternalToExternal,
+    /// The same, with a new root whose key is here.
+    #[error(
+        "the key of the current root CA is held by an external CA, so that it cannot vouch for another \
+         root: give that key first, with --ca-cert and --ca-key of the current root"
+    )]
+    KeyElsewhere,
     /// Certificate or key are unusable.
     #[error(transparent)]
     Root(#[from] RootError),
@@ -104,7 +110,7 @@ fn validate_desired(
             .iter()
             .any(|ca| same_pem(&ca.ca_cert, &config.signing_ca_cert))
     {
-        return Err(RotationError::NoSigner);
+        return Err(RotationError::NoSigner("desired"));
     }
     let current = RootBundle::from_pem(&root.ca_cert)?;
     let key = |bundle: &RootBundle| bundle.first_as_issuer().map(|issuer| issuer.public_key);
@@ -122,7 +128,11 @@ fn current_target<'a>(root: &'a mut RootCa, cert: &[u8]) -> Option<&'a mut RootR
 
 fn start(root: &mut RootCa, cert: &[u8], key: &[u8]) -> Result<(), RotationError> {
     if root.ca_key.is_empty() {
-        return Err(RotationError::ExternalToExternal);
+        return Err(if key.is_empty() {
+            RotationError::ExternalToExternal
+        } else {
+            RotationError::KeyElsewhere
+        });
     }
     let old = SigningRoot::new(&root.ca_cert, &root.ca_key, &[])?;
     root.root_rotation = Some(RootRotation {
@@ -275,7 +285,7 @@ mod tests {
         };
         assert_eq!(
             plan(&mut cluster, config),
-            RotationError::NoSigner.to_string()
+            RotationError::NoSigner("desired").to_string()
         );
         let ancient =
             SigningRoot::create(date_time(&now()) - Duration::days(20 * 365 - 100)).unwrap();

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use skep_objects::swarmkit::*;
-use skep_rpc::swarmkit::control_server::Control;
+use skep_rpc::{NodeIdentity, swarmkit::control_server::Control};
 use skep_store::Tx;
 use tonic::{Request, Response, Status};
 
@@ -11,13 +11,15 @@ use super::{
     cluster, config, error::ControlError, extension, members::Members, network, node, secret,
     service, task, volume,
 };
-use crate::slot::LateStore;
+use crate::{ca, slot::LateStore};
 
 /// Serves the control API of the leader.
 #[derive(Clone)]
 pub struct ControlServer {
     store: LateStore,
     members: Arc<dyn Members>,
+    /// What external CAs are asked with; none where there are none, in tests.
+    identity: Option<NodeIdentity>,
 }
 
 impl fmt::Debug for ControlServer {
@@ -34,7 +36,28 @@ impl ControlServer {
         Self {
             store: store.into(),
             members,
+            identity: None,
         }
+    }
+
+    /// Looks whether external CAs can be reached, as this node.
+    #[must_use]
+    pub fn with_identity(mut self, identity: NodeIdentity) -> Self {
+        self.identity = Some(identity);
+        self
+    }
+
+    async fn check_external_cas(&self, asked: &UpdateClusterRequest) -> Result<(), Status> {
+        let config = asked.spec.as_ref().and_then(|s| s.ca_config.as_ref());
+        let (Some(config), Some(identity)) = (config, &self.identity) else {
+            return Ok(());
+        };
+        let view = self.store.get()?.view();
+        let Some(cluster) = view.cluster(&asked.cluster_id) else {
+            return Ok(());
+        };
+        let checked = ca::external::check_settings(cluster, config, identity).await;
+        Ok(checked.map_err(ControlError::from)?)
     }
 
     async fn write<T>(
@@ -112,7 +135,10 @@ control_api! {
     list_clusters(ListClustersRequest) -> ListClustersResponse =
         |s, asked| answer(cluster::list(&s.store.get()?.view(), asked));
     update_cluster(UpdateClusterRequest) -> UpdateClusterResponse =
-        |s, asked| s.write(|tx| cluster::update(tx, asked)).await;
+        |s, asked| {
+            s.check_external_cas(&asked).await?;
+            s.write(|tx| cluster::update(tx, asked)).await
+        };
 
     get_secret(GetSecretRequest) -> GetSecretResponse =
         |s, asked| answer(secret::get(&s.store.get()?.view(), &asked));

@@ -94,6 +94,13 @@ impl Dispatcher {
     }
 }
 
+impl Dispatcher {
+    /// The session of a node, whichever it is.
+    pub fn current_session(&self, node: &str) -> Result<Session, Status> {
+        Ok(self.sessions().current(node)?)
+    }
+}
+
 /// Nothing is written when the store says all of it already, as after a change of leader.
 pub fn mark_ready(
     tx: &mut Tx,

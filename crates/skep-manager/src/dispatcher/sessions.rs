@@ -169,6 +169,13 @@ impl Sessions {
         }
     }
 
+    /// The node's session, whichever it is.
+    pub fn current(&self, node: &str) -> Result<Session, SessionError> {
+        let entry = self.nodes.get(node);
+        let current = entry.and_then(|entry| entry.session.as_ref());
+        current.cloned().ok_or(SessionError::NotRegistered)
+    }
+
     /// Whether the node was silent for its grace and has not come back.
     pub fn is_down(&self, node: &str) -> bool {
         self.nodes

@@ -164,7 +164,9 @@ impl LogBroker {
             // The task may have been deleted since it wrote that.
             task.is_none_or(|task| task.node_id == node && task.service_id == context.service_id)
         };
-        context.node_id == node && is_its_task(&self.store.view())
+        let view = self.store.view();
+        // A node that was removed may still be connected.
+        context.node_id == node && view.node(node).is_some() && is_its_task(&view)
     }
 
     /// Sees a subscription through.

@@ -19,7 +19,7 @@ use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::broker::{LogBroker, Subscription};
-use crate::slot::Slot;
+use crate::{dispatcher::Dispatcher, slot::Slot};
 
 type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -29,7 +29,10 @@ pub struct LogsServer(Slot<LogBroker>);
 
 /// Serves the nodes that have them.
 #[derive(Debug, Clone)]
-pub struct LogBrokerServer(Slot<LogBroker>);
+pub struct LogBrokerServer {
+    broker: Slot<LogBroker>,
+    dispatcher: Slot<Dispatcher>,
+}
 
 impl LogsServer {
     /// A server of the broker in this slot.
@@ -39,9 +42,9 @@ impl LogsServer {
 }
 
 impl LogBrokerServer {
-    /// A server of the broker in this slot.
-    pub fn new(broker: Slot<LogBroker>) -> Self {
-        Self(broker)
+    /// A server of the broker in this slot, for nodes with a session of the dispatcher in the other.
+    pub fn new(broker: Slot<LogBroker>, dispatcher: Slot<Dispatcher>) -> Self {
+        Self { broker, dispatcher }
     }
 }
 
@@ -95,23 +98,26 @@ impl log_broker_server::LogBroker for LogBrokerServer {
         &self,
         request: Request<ListenSubscriptionsRequest>,
     ) -> Result<Response<Self::ListenSubscriptionsStream>, Status> {
-        let broker = self.0.get()?;
+        let broker = self.broker.get()?;
         let node = caller_of(&request)?.node_id;
+        let session = self.dispatcher.get()?.current_session(&node)?;
         let (number, messages) = broker.listen(&node)?;
         let messages = UnboundedReceiverStream::new(messages);
-        Ok(Response::new(Box::pin(Listening {
+        let listening = Listening {
             broker,
             node,
             number,
             messages,
-        })))
+        };
+        let ended = session.ended.cancelled_owned();
+        Ok(Response::new(Box::pin(listening.take_until(ended))))
     }
 
     async fn publish_logs(
         &self,
         request: Request<Streaming<PublishLogsMessage>>,
     ) -> Result<Response<PublishLogsResponse>, Status> {
-        let broker = self.0.get()?;
+        let broker = self.broker.get()?;
         let node = caller_of(&request)?.node_id;
         let mut messages = request.into_inner();
         let mut subscription: Option<Arc<Subscription>> = None;

@@ -140,7 +140,8 @@ impl Manager {
         let dialer = listener.local_dialer();
         let quorum = Quorum::new(config.identity.clone(), Health::default());
         let (late, slots) = (LateStore::default(), Slots::default());
-        let control = ControlServer::new(late.clone(), Arc::new(quorum.clone()));
+        let control = ControlServer::new(late.clone(), Arc::new(quorum.clone()))
+            .with_identity(config.identity.clone());
         let (stop_serving, tasks) = (CancellationToken::new(), TaskTracker::new());
         let services = server::Services {
             identity: config.identity.clone(),

@@ -84,11 +84,14 @@ pub async fn serve(listener: Listener, services: Services, stop: CancellationTok
         )))
         .add_service(ProbesGrpc::new(ProbesServer::new(
             slots.probes,
-            slots.dispatcher,
+            slots.dispatcher.clone(),
         )))
         .add_service(ResourceGrpc::new(ResourceServer::new(store.clone())))
         .add_service(LogsGrpc::new(LogsServer::new(slots.logs.clone())))
-        .add_service(LogBrokerGrpc::new(LogBrokerServer::new(slots.logs)))
+        .add_service(LogBrokerGrpc::new(LogBrokerServer::new(
+            slots.logs,
+            slots.dispatcher,
+        )))
         .add_service(WatchGrpc::new(WatchServer::new(store)))
         .add_service(ControlGrpc::new(control).max_decoding_message_size(MAX_MESSAGE_BYTES))
         .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());

@@ -1,6 +1,7 @@
 //! Who may call what. [`AuthorizeLayer`] stands before every service of a manager's server: it
 //! refuses calls that [`methods`] does not allow, and leaves a [`Caller`] in the request.
 
+mod guard;
 pub mod methods;
 
 use std::future::Future;
@@ -222,8 +223,19 @@ where
             .unwrap_or_default();
         match authorize(request.uri().path(), &peer, request.headers(), &*self.trust) {
             Ok(caller) => {
+                let is_known = !caller.is_local && !caller.node_id.is_empty();
+                let guard = is_known.then(|| (Arc::clone(&self.trust), caller.node_id.clone()));
                 request.extensions_mut().insert(caller);
-                Box::pin(self.inner.call(request))
+                let answer = self.inner.call(request);
+                Box::pin(async move {
+                    let answer = answer.await?;
+                    Ok(match guard {
+                        Some((trust, node)) => {
+                            answer.map(|body| guard::Guarded::body(body, trust, node))
+                        }
+                        None => answer,
+                    })
+                })
             }
             Err(status) => Box::pin(std::future::ready(Ok(status.into_http()))),
         }

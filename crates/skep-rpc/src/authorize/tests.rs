@@ -131,3 +131,56 @@ fn a_removed_node_is_nobody_to_the_ca() {
     let caller = authorize(path, &peer, &HeaderMap::new(), &Trust).unwrap();
     assert_eq!((caller.node_id.as_str(), caller.role), ("", None));
 }
+
+/// Withdraws the certificate of `w` when told to.
+#[derive(Default)]
+struct Changing(std::sync::atomic::AtomicBool);
+
+impl ClusterTrust for Changing {
+    fn cluster_id(&self) -> String {
+        "c1".into()
+    }
+    fn node_id(&self) -> String {
+        "me".into()
+    }
+    fn is_blacklisted(&self, node_id: &str) -> bool {
+        node_id == "w" && self.0.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+#[tokio::test]
+async fn a_stream_of_a_node_that_is_removed_gives_nothing_more() {
+    use http_body_util::{BodyExt as _, StreamBody};
+    use hyper::body::Frame;
+    use tower::ServiceExt as _;
+
+    let (frames, stream) = tokio::sync::mpsc::channel(4);
+    let stream = std::sync::Mutex::new(Some(stream));
+    let serve = tower::service_fn(move |_: Request<()>| {
+        let stream = stream.lock().unwrap().take().unwrap();
+        let stream = tokio_stream::wrappers::ReceiverStream::new(stream);
+        let body = Body::new(StreamBody::new(stream));
+        std::future::ready(Ok::<_, Status>(Response::new(body)))
+    });
+    let trust = Arc::new(Changing::default());
+    let service = AuthorizeLayer::new(trust.clone()).layer(serve);
+    let mut request = Request::new(());
+    *request.uri_mut() = "/docker.swarmkit.v1.Dispatcher/Session".parse().unwrap();
+    request
+        .extensions_mut()
+        .insert(node("w", NodeRole::Worker, "c1"));
+    let mut body = service.oneshot(request).await.unwrap().into_body();
+    let send = |text: &'static str| {
+        let frame = Frame::data(bytes::Bytes::from_static(text.as_bytes()));
+        frames.try_send(Ok::<_, Status>(frame)).unwrap();
+    };
+    send("one");
+    let first = body.frame().await.unwrap().unwrap();
+    assert_eq!(first.into_data().unwrap(), "one");
+    trust.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    send("two");
+    let last = body.frame().await.unwrap().unwrap();
+    let status = Status::from_header_map(&last.into_trailers().unwrap()).unwrap();
+    assert_eq!(status.code(), tonic::Code::PermissionDenied);
+    assert!(body.frame().await.is_none());
+}

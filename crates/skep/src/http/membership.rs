@@ -20,6 +20,11 @@ pub trait Membership: std::fmt::Debug + Send + Sync + 'static {
     async fn join(&self, request: JoinRequest) -> Result<()>;
     /// Leaves the swarm; a manager only by `force`.
     async fn leave(&self, force: bool) -> Result<()>;
+    /// Gives this node other addresses: those of the request that are not empty.
+    async fn move_to(&self, request: InitRequest) -> Result<()> {
+        let _ = request;
+        Err(not_a_member())
+    }
     /// Unlocks a manager that was started with autolock on.
     async fn unlock(&self, key: &str) -> Result<()>;
     /// What unlocks the managers of this swarm; empty without autolock.

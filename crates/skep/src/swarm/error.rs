@@ -48,6 +48,19 @@ pub enum SwarmError {
          expired, run `docker swarm init --force-new-cluster` on one of them first."
     )]
     CertificatesExpired,
+    /// The host was moved to a network where its interfaces do not tell the new address.
+    #[error(
+        "this host has lost the address {addr}, which it {what}, and there is no telling the new one: \
+         give it back, or run `skep swarm move {flag} ADDR`"
+    )]
+    AddressLost {
+        /// The address it had.
+        addr: std::net::IpAddr,
+        /// What for.
+        what: &'static str,
+        /// What tells the new one.
+        flag: &'static str,
+    },
     /// A question for managers, asked of a node outside any swarm.
     #[error(
         "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to \
@@ -116,6 +129,7 @@ impl SwarmError {
             | Self::JoinTimeout
             | Self::Locked
             | Self::CertificatesExpired
+            | Self::AddressLost { .. }
             | Self::NoSwarm
             | Self::Worker
             | Self::ManagerNotReady

@@ -38,6 +38,10 @@ impl Membership for SwarmNode {
         Ok(SwarmNode::leave(self, force).await?)
     }
 
+    async fn move_to(&self, request: InitRequest) -> Result<()> {
+        Ok(SwarmNode::move_to(self, request).await?)
+    }
+
     async fn unlock(&self, key: &str) -> Result<()> {
         Ok(SwarmNode::unlock(self, key).await?)
     }

@@ -26,6 +26,7 @@ mod leave;
 pub mod manager;
 mod member;
 mod membership;
+mod moving;
 mod objects;
 mod probe;
 mod renew;
@@ -172,8 +173,8 @@ impl SwarmNode {
         if !request.advertise_addr.is_empty() {
             let listen = settings.listen_addr;
             settings.advertise_addr = addresses.advertise(&request.advertise_addr, None, listen)?;
-            settings.advertise_interface = addresses.interface_of(settings.advertise_addr.ip());
         }
+        moving::note_interfaces(&mut settings, &addresses);
         if let Standing::Locked = &*self.standing() {
             return Err(SwarmError::Locked);
         }
@@ -412,12 +413,15 @@ fn resume(
             return Standing::Broken(settings, Arc::new(error.into()));
         }
     };
-    if let Some(now) = request::moved(config, &settings) {
-        info!(before = %settings.advertise_addr, %now, "this host has moved");
-        settings.advertise_addr = now;
-        if let Err(error) = dir.save_settings(&settings) {
-            return Standing::Broken(settings, Arc::new(error.into()));
+    match moving::follow(config, &settings) {
+        Ok(now) if now == settings => {}
+        Ok(now) => {
+            settings = now;
+            if let Err(error) = dir.save_settings(&settings) {
+                return Standing::Broken(settings, Arc::new(error.into()));
+            }
         }
+        Err(error) => return Standing::Broken(settings, Arc::new(error)),
     }
     let entry = match NodeFiles::new(&config.state_dir).load(kek.as_ref()) {
         Ok(credentials) => {

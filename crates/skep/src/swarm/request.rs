@@ -13,12 +13,12 @@ use skep_rpc::identity::{
     RootBundle, SigningRoot,
 };
 use time::{Duration, OffsetDateTime};
-use tracing::warn;
 
 use super::SwarmConfig;
 use super::address::{Addresses, host_addresses, with_default_port};
 use super::error::SwarmError;
 use super::manager::Founding;
+use super::moving;
 use super::state::{Joining, Settings};
 use crate::http::convert::{node, swarm};
 
@@ -38,23 +38,6 @@ pub(super) fn addresses(config: &SwarmConfig) -> Result<Addresses, SwarmError> {
     Ok(Addresses::new(all))
 }
 
-/// Where a node is that was started again: its host may have another address by now. When there is
-/// no telling which, it keeps the one it had.
-pub(super) fn moved(config: &SwarmConfig, settings: &Settings) -> Option<SocketAddr> {
-    let before = settings.advertise_addr;
-    let interface = settings.advertise_interface.as_deref()?;
-    let default = config.default_advertise_addr.as_deref();
-    let found =
-        addresses(config).and_then(|addresses| Ok(addresses.moved(before, interface, default)?));
-    match found {
-        Ok(now) => (now != before).then_some(now),
-        Err(error) => {
-            warn!(%before, %error, "this host has lost its address, and there is no telling the new one");
-            None
-        }
-    }
-}
-
 /// A swarm to be made.
 pub(super) struct Init {
     pub(super) settings: Settings,
@@ -70,8 +53,8 @@ pub(super) fn init(config: &SwarmConfig, request: &InitRequest) -> Result<Init, 
     let default = config.default_advertise_addr.as_deref();
     let advertise = addresses.advertise(&request.advertise_addr, default, listen)?;
     let mut settings = Settings::new(listen, advertise);
-    settings.advertise_interface = addresses.interface_of(advertise.ip());
     settings.data_path_addr = addresses.data_path(&request.data_path_addr)?;
+    moving::note_interfaces(&mut settings, &addresses);
     if request.data_path_port != 0 && !DATA_PATH_PORTS.contains(&request.data_path_port) {
         return Err(invalid(
             "Datapath port number is not in valid range (1024-49151)",
@@ -168,8 +151,8 @@ pub(super) fn join(config: &SwarmConfig, request: &JoinRequest) -> Result<Settin
         _ => addresses.advertise(told, default, listen)?,
     };
     let mut settings = Settings::new(listen, advertise);
-    settings.advertise_interface = addresses.interface_of(advertise.ip());
     settings.data_path_addr = addresses.data_path(&request.data_path_addr)?;
+    moving::note_interfaces(&mut settings, &addresses);
     settings.joining = Some(Joining {
         remotes,
         token: request.join_token.clone(),

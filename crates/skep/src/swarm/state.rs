@@ -51,8 +51,14 @@ pub struct Settings {
     /// none where somebody translates it.
     #[serde(default)]
     pub advertise_interface: Option<String>,
+    /// The same of the address that it listens on, where it is one.
+    #[serde(default)]
+    pub listen_interface: Option<String>,
     /// Where overlay traffic goes, if elsewhere.
     pub data_path_addr: Option<IpAddr>,
+    /// The interface that had that address.
+    #[serde(default)]
+    pub data_path_interface: Option<String>,
     /// A join that goes on.
     pub joining: Option<Joining>,
     /// The manager that this one was founded or joined with has not run yet; this is where to join.
@@ -67,7 +73,9 @@ impl Settings {
             listen_addr,
             advertise_addr,
             advertise_interface: None,
+            listen_interface: None,
             data_path_addr: None,
+            data_path_interface: None,
             joining: None,
             manager_join_addr: None,
         }
@@ -205,7 +213,9 @@ mod tests {
             listen_addr: "0.0.0.0:2377".parse().unwrap(),
             advertise_addr: "10.1.1.1:2377".parse().unwrap(),
             advertise_interface: Some("eth0".into()),
-            data_path_addr: None,
+            listen_interface: None,
+            data_path_addr: Some("10.1.1.1".parse().unwrap()),
+            data_path_interface: Some("eth0".into()),
             joining: Some(Joining {
                 remotes: vec!["10.1.1.2:2377".into()],
                 token: "t".into(),

@@ -358,6 +358,11 @@ async fn a_removed_node_is_refused_at_once_and_its_streams_end() {
         let mut worker = Worker::join(&world).await;
         let mut assignments = worker.assignments().await;
         assignments.message().await.unwrap().unwrap();
+        let mut logs = LogBrokerClient::new(worker.channel.clone())
+            .listen_subscriptions(ListenSubscriptionsRequest::default())
+            .await
+            .unwrap()
+            .into_inner();
         let request = RemoveNodeRequest {
             node_id: worker.id().to_owned(),
             force: true,
@@ -366,6 +371,7 @@ async fn a_removed_node_is_refused_at_once_and_its_streams_end() {
         control.remove_node(Request::new(request)).await.unwrap();
         while worker.messages.message().await.is_ok_and(|m| m.is_some()) {}
         while assignments.message().await.is_ok_and(|m| m.is_some()) {}
+        while logs.message().await.is_ok_and(|m| m.is_some()) {}
         let beat = HeartbeatRequest {
             session_id: worker.session.clone(),
         };

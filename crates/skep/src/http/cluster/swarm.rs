@@ -30,6 +30,11 @@ pub async fn route(mut call: Call, path: &[&str]) -> Result<Response> {
             node.leave(call.query.flag("force")).await?;
             Ok(call::empty(StatusCode::OK))
         }
+        ("POST", ["swarm", "move"]) => {
+            let request: InitRequest = call.json().await?;
+            node.move_to(request).await?;
+            Ok(call::empty(StatusCode::OK))
+        }
         ("POST", ["swarm", "update"]) => update(call).await,
         ("GET", ["swarm", "doctor"]) => call::ok(&node.doctor().await?),
         ("POST", ["swarm", "backup"]) => backup::make(call).await,

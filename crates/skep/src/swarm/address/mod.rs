@@ -106,6 +106,16 @@ impl Addresses {
         }
     }
 
+    /// The address in place of `before`, which `interface` had: itself while any interface has it, or
+    /// that of the interface. None where there is no telling.
+    pub fn instead_of(&self, before: IpAddr, interface: &str) -> Option<IpAddr> {
+        if self.interface_of(before).is_some() {
+            return Some(before);
+        }
+        let found = self.of_interface(interface).ok()?;
+        (found.is_ipv4() == before.is_ipv4()).then_some(found)
+    }
+
     /// Where a manager listens: `0.0.0.0:2377`, an address or an interface.
     pub fn listen(&self, text: &str) -> Result<SocketAddr, AddressError> {
         if text.is_empty() {
