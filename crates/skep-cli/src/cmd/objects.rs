@@ -105,11 +105,12 @@ pub(super) fn hidden_line(question: &str) -> Result<String, CliError> {
     let stdin = std::io::stdin();
     let before = tcgetattr(&stdin).ok().filter(|_| stdin.is_terminal());
     if let Some(before) = &before {
-        print!("{question}");
-        std::io::stdout().flush()?;
+        // Before the question: whoever answers quickly shall not be echoed either.
         let mut silent = before.clone();
         silent.local_modes.remove(LocalModes::ECHO);
         tcsetattr(&stdin, OptionalActions::Now, &silent).map_err(std::io::Error::from)?;
+        print!("{question}");
+        std::io::stdout().flush()?;
     }
     let mut line = String::new();
     let read = stdin.read_line(&mut line);

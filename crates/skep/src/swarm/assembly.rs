@@ -22,7 +22,7 @@ use tokio::task::AbortHandle;
 use tracing::{error, warn};
 
 use super::manager::{Founding, ManagerError, ManagerStart, Managers, RunningManager, UnlockKey};
-use super::{CONNECT_TIMEOUT, EngineHost, SwarmConfig, SwarmNode};
+use super::{CLOCK_CHECK, CONNECT_TIMEOUT, EngineHost, SwarmConfig, SwarmNode};
 use crate::http::cluster::events::event;
 
 /// What a daemon says about its swarm node.
@@ -58,6 +58,7 @@ impl Assembly {
             }),
             drain_deadline: DRAIN_DEADLINE,
             connect_timeout: CONNECT_TIMEOUT,
+            clock_check: CLOCK_CHECK,
         })
         .await
     }

@@ -62,6 +62,8 @@ use supervise::First;
 
 /// How long init and join wait for the node to be active.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+/// How often a node whose certificate has expired by its clock looks whether the clock was set right.
+pub const CLOCK_CHECK: Duration = Duration::from_secs(30);
 
 /// What a node's membership is made from.
 pub struct SwarmConfig {
@@ -81,6 +83,8 @@ pub struct SwarmConfig {
     pub drain_deadline: Duration,
     /// How long init and join wait for the node to be active.
     pub connect_timeout: Duration,
+    /// How often a node whose certificate has expired looks whether its clock was set right.
+    pub clock_check: Duration,
 }
 
 impl std::fmt::Debug for SwarmConfig {
@@ -138,9 +142,13 @@ impl SwarmNode {
             change: Mutex::default(),
             standing: RwLock::new(standing),
         };
-        Self {
+        let node = Self {
             inner: Arc::new(inner),
+        };
+        if node.is_expired() {
+            tokio::spawn(await_clock(Arc::downgrade(&node.inner)));
         }
+        node
     }
 
     fn standing(&self) -> RwLockReadGuard<'_, Standing> {
@@ -389,6 +397,29 @@ impl SwarmNode {
     pub async fn shutdown(&self) {
         let _one = self.inner.change.lock().await;
         self.replace(Standing::Inactive).await;
+    }
+}
+
+/// A host may be started with its clock far ahead, and have it set right later: then its certificate
+/// is as good as before. Ends when that is so, or the node has become something else.
+async fn await_clock(node: std::sync::Weak<Inner>) {
+    while let Some(inner) = node.upgrade() {
+        let node = SwarmNode { inner };
+        let one = node.inner.change.lock().await;
+        if !node.is_expired() {
+            return;
+        }
+        let config = &node.inner.config;
+        let standing = resume(config, &node.inner.dir, None, false);
+        if !matches!(&standing, Standing::Broken(..)) {
+            info!("this node's certificate is valid by its clock after all");
+            node.replace(standing).await;
+            return;
+        }
+        let pause = config.clock_check;
+        drop(one);
+        drop(node);
+        tokio::time::sleep(pause).await;
     }
 }
 

@@ -121,6 +121,7 @@ impl Bench {
             managers: self.managers.clone(),
             drain_deadline: Duration::from_millis(10),
             connect_timeout: self.connect_timeout,
+            clock_check: Duration::from_millis(20),
         })
         .await
     }
@@ -274,6 +275,23 @@ async fn a_node_whose_certificate_has_expired_says_so() {
     assert!(info.error.starts_with("Swarm certificates have expired."));
     node.leave(false).await.unwrap();
     assert_eq!(node.header(), "inactive");
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_right_makes_a_certificate_valid_again() {
+    let bench = Bench::new(None);
+    bench.write_member(None, OffsetDateTime::now_utc() - time::Duration::hours(5));
+    let node = bench.open().await;
+    assert_eq!(node.header(), "error");
+    // As good as setting the clock.
+    bench.write_member(None, OffsetDateTime::now_utc());
+    let mut waited = 0;
+    while node.header() != "active/manager" {
+        waited += 1;
+        assert!(waited < 1000, "{}", node.header());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    node.shutdown().await;
 }
 
 #[tokio::test]

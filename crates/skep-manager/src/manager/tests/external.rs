@@ -39,7 +39,10 @@ async fn answer(mut stream: TcpStream, root: &SigningRoot, asked: &Mutex<Vec<Val
     let mut bytes = Vec::new();
     let body = loop {
         let mut part = [0; 4096];
-        let read = stream.read(&mut part).await.unwrap();
+        let read = stream.read(&mut part).await.unwrap_or(0);
+        if read == 0 {
+            return; // It was only looked whether somebody is there.
+        }
         bytes.extend_from_slice(&part[..read]);
         let text = String::from_utf8_lossy(&bytes);
         if let Some((_, body)) = text.split_once("\r\n\r\n")
