@@ -65,20 +65,26 @@ fn roots_change_under_a_running_swarm() {
 
 fn own_root(lab: &Lab) {
     let host = &lab.hosts[0];
-    let (before, tokens) = (host.docker(&["swarm", "ca"]).ok(), swarm(host)["JoinTokens"].clone());
+    let (before, tokens) = (
+        host.docker(&["swarm", "ca"]).ok(),
+        swarm(host)["JoinTokens"].clone(),
+    );
     let new = rotate(host, "");
     assert_ne!(new, before);
     assert_eq!(host.docker(&["swarm", "ca"]).ok(), new);
     assert_eq!(host.skep(&["swarm", "ca"]).ok(), new);
     assert_ne!(swarm(host)["JoinTokens"], tokens, "tokens name the root");
     for other in &lab.hosts {
-        let path = other.data_root().join("swarm/certificates/swarm-root-ca.crt");
-        eventually("every node trusts the new root only", || {
-            match fs::read_to_string(&path) {
+        let path = other
+            .data_root()
+            .join("swarm/certificates/swarm-root-ca.crt");
+        eventually(
+            "every node trusts the new root only",
+            || match fs::read_to_string(&path) {
                 Ok(pem) if pem.trim_end() == new => Ok(()),
                 other => Err(format!("{other:?}")),
-            }
-        });
+            },
+        );
     }
 }
 
@@ -97,7 +103,11 @@ fn a_node_that_is_down(lab: &mut Lab) {
         }
     });
     assert_eq!(swarm(manager)["RootRotationInProgress"], true);
-    assert_eq!(manager.docker(&["swarm", "ca"]).ok(), old, "the old one is trusted still");
+    assert_eq!(
+        manager.docker(&["swarm", "ca"]).ok(),
+        old,
+        "the old one is trusted still"
+    );
     lab.hosts[2].start().unwrap();
     let manager = &lab.hosts[0];
     eventually("the rotation ends when the node is back", || {
@@ -131,7 +141,10 @@ fn given_root(lab: &Lab) -> SigningRoot {
     let options = format!("--ca-cert {} --ca-key {}", cert.display(), key.display());
     let new = rotate(host, &options);
     assert_eq!(new.as_bytes(), root.cert_pem().trim_ascii_end());
-    let alone = host.docker(&words(&format!("swarm ca --rotate --ca-key {}", key.display())));
+    let alone = host.docker(&words(&format!(
+        "swarm ca --rotate --ca-key {}",
+        key.display()
+    )));
     assert_ne!(alone.code, 0, "a key alone signs nothing");
     root
 }
@@ -159,7 +172,10 @@ fn certificates_run_out(lab: &mut Lab, root: &SigningRoot) {
         .docker(&words("swarm update --cert-expiry 2h"))
         .ok();
     let refused = lab.hosts[0].docker(&words("swarm update --cert-expiry 59m"));
-    contains(&refused.refused(), "minimum certificate expiry time is: 1h0m0s");
+    contains(
+        &refused.refused(),
+        "minimum certificate expiry time is: 1h0m0s",
+    );
     lab.hosts[2].stop();
     let now = OffsetDateTime::now_utc();
     // Beyond four fifths of its life, and valid still.
@@ -169,10 +185,17 @@ fn certificates_run_out(lab: &mut Lab, root: &SigningRoot) {
     lab.hosts[2].start().unwrap();
     let until = eventually("the certificate is renewed", || {
         let until = certificate(&lab.hosts[2]).not_after();
-        if until > stale { Ok(until) } else { Err(until.to_string()) }
+        if until > stale {
+            Ok(until)
+        } else {
+            Err(until.to_string())
+        }
     });
     let life = until - OffsetDateTime::now_utc();
-    assert!(life > Duration::minutes(110) && life <= Duration::hours(2), "{life}");
+    assert!(
+        life > Duration::minutes(110) && life <= Duration::hours(2),
+        "{life}"
+    );
 
     lab.hosts[2].stop();
     replace_certificate(&lab.hosts[2], root, now - Duration::hours(3));
@@ -191,7 +214,9 @@ fn certificates_run_out(lab: &mut Lab, root: &SigningRoot) {
     let old = nodes.lines().find_map(|line| line.strip_suffix("|Down"));
     let old = old.map_or_else(
         || {
-            let own = worker.docker(&words("info --format {{.Swarm.NodeID}}")).ok();
+            let own = worker
+                .docker(&words("info --format {{.Swarm.NodeID}}"))
+                .ok();
             let other = nodes.lines().find(|line| !line.starts_with(&own)).unwrap();
             other.split('|').next().unwrap().to_owned()
         },
@@ -236,8 +261,13 @@ fn external_signer(lab: &Lab) {
         trusted.validate(&certificate(host), now).unwrap();
     }
     // The key is elsewhere: without a signer nothing can be changed to.
-    let lost = host.docker(&words("swarm update --external-ca protocol=cfssl,url=https://127.0.0.1:1/"));
-    contains(&lost.refused(), "corresponding to the current CA certificate");
+    let lost = host.docker(&words(
+        "swarm update --external-ca protocol=cfssl,url=https://127.0.0.1:1/",
+    ));
+    contains(
+        &lost.refused(),
+        "corresponding to the current CA certificate",
+    );
 }
 
 /// Runs something on a thread in the host's network namespace; sockets made there stay there.
@@ -316,7 +346,10 @@ fn sign_one(stream: TcpStream, tls: &Arc<ServerConfig>, root: &SigningRoot) {
         "errors": [],
     });
     let text = text.to_string();
-    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len());
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}",
+        text.len()
+    );
     let stream = reader.get_mut();
     let _ = stream.write_all(answer.as_bytes());
     stream.conn.send_close_notify();
@@ -335,7 +368,9 @@ fn keys_and_tokens_open_what_they_are_for_and_no_longer() {
 }
 
 fn locked_managers(lab: &mut Lab) {
-    let said = lab.hosts[0].docker(&words("swarm update --autolock=true")).ok();
+    let said = lab.hosts[0]
+        .docker(&words("swarm update --autolock=true"))
+        .ok();
     let key = said
         .split_whitespace()
         .find(|word| word.starts_with("SWMKEY-1-"))
@@ -348,14 +383,21 @@ fn locked_managers(lab: &mut Lab) {
         lab.hosts[0].kill();
         lab.hosts[0].start().unwrap();
         let refused = lab.hosts[0].docker(&words("node ls")).refused();
-        contains(&refused, "Swarm is encrypted and needs to be unlocked before it can be used.");
+        contains(
+            &refused,
+            "Swarm is encrypted and needs to be unlocked before it can be used.",
+        );
     };
     let unlock = |host: &Host, key: &str| {
         host.docker_with_input(&["swarm", "unlock"], format!("{key}\n").as_bytes())
     };
     restart(lab);
     contains(
-        &unlock(&lab.hosts[0], "SWMKEY-1-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA").refused(),
+        &unlock(
+            &lab.hosts[0],
+            "SWMKEY-1-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        )
+        .refused(),
         "swarm could not be unlocked: invalid key provided",
     );
     unlock(&lab.hosts[0], &key).ok();
@@ -365,7 +407,9 @@ fn locked_managers(lab: &mut Lab) {
         "swarm is not locked",
     );
 
-    let said = lab.hosts[0].docker(&words("swarm unlock-key --rotate -q")).ok();
+    let said = lab.hosts[0]
+        .docker(&words("swarm unlock-key --rotate -q"))
+        .ok();
     let new = said.trim().to_owned();
     assert_ne!(new, key);
     sealed_with(&lab.hosts[0], &new);
@@ -385,7 +429,9 @@ fn locked_managers(lab: &mut Lab) {
         assert_eq!(said.contains("invalid key provided"), !is_right, "{said}");
     }
     is_ready(&lab.hosts[0], "host2");
-    lab.hosts[0].docker(&words("swarm update --autolock=false")).ok();
+    lab.hosts[0]
+        .docker(&words("swarm update --autolock=false"))
+        .ok();
     eventually("the key file is open", || {
         NodeFiles::new(&lab.hosts[0].data_root().join("swarm"))
             .load(None)
@@ -448,20 +494,26 @@ fn tokens(lab: &Lab) {
     let token = |host: &Host| host.docker(&words("swarm join-token -q worker")).ok();
     let old = token(manager);
     let as_manager = manager.docker(&words("swarm join-token -q manager")).ok();
-    let new = manager.docker(&words("swarm join-token --rotate -q worker")).ok();
+    let new = manager
+        .docker(&words("swarm join-token --rotate -q worker"))
+        .ok();
     assert_eq!(token(manager), new);
     assert_ne!(new, old);
     let kept = manager.docker(&words("swarm join-token -q manager")).ok();
     assert_eq!(kept, as_manager, "the other one stays");
     worker.docker(&words("swarm leave")).ok();
-    let join = |token: &str, to: &str| worker.docker(&words(&format!("swarm join --token {token} {to}")));
+    let join =
+        |token: &str, to: &str| worker.docker(&words(&format!("swarm join --token {token} {to}")));
     let remote = format!("{}:2377", manager.address);
     contains(
         &join(&old, &remote).refused(),
         "rpc error: code = InvalidArgument desc = A valid join token is necessary to join this \
          cluster",
     );
-    contains(&join("SWMTKN-2-no-token", &remote).refused(), "invalid join token");
+    contains(
+        &join("SWMTKN-2-no-token", &remote).refused(),
+        "invalid join token",
+    );
     // Itself, where no manager listens.
     let own = format!("{}:2377", worker.address);
     contains(
@@ -479,7 +531,9 @@ fn tokens(lab: &Lab) {
 
 fn removed_nodes(lab: &Lab) {
     let (manager, worker) = (&lab.hosts[0], &lab.hosts[1]);
-    let id = worker.docker(&words("info --format {{.Swarm.NodeID}}")).ok();
+    let id = worker
+        .docker(&words("info --format {{.Swarm.NodeID}}"))
+        .ok();
     contains(
         &manager.docker(&["node", "rm", &id]).refused(),
         "is not down and can't be removed",
@@ -493,14 +547,18 @@ fn removed_nodes(lab: &Lab) {
             Err(error)
         }
     });
-    let nodes = manager.docker(&words("node ls --format {{.Hostname}}")).ok();
+    let nodes = manager
+        .docker(&words("node ls --format {{.Hostname}}"))
+        .ok();
     assert!(!nodes.contains("host2"), "{nodes}");
     // It comes back as another node.
     worker.docker(&words("swarm leave --force")).ok();
     let token = manager.docker(&words("swarm join-token -q worker")).ok();
     let join = format!("swarm join --token {token} {}:2377", manager.address);
     worker.docker(&words(&join)).ok();
-    let again = worker.docker(&words("info --format {{.Swarm.NodeID}}")).ok();
+    let again = worker
+        .docker(&words("info --format {{.Swarm.NodeID}}"))
+        .ok();
     assert_ne!(again, id);
     is_ready(manager, "host2");
 }

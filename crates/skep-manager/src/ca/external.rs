@@ -1,8 +1,6 @@
 //! Certificates from an external CA, in place of the key in the store.
 
-use skep_objects::swarmkit::{
-    CaConfig, Cluster, Node, NodeRole, RootCa, external_ca::CaProtocol,
-};
+use skep_objects::swarmkit::{CaConfig, Cluster, Node, NodeRole, RootCa, external_ca::CaProtocol};
 use skep_rpc::NodeIdentity;
 use skep_rpc::cfssl::{self, SignRequest};
 use skep_rpc::identity::{NodeCertificate, RootBundle};

@@ -33,7 +33,11 @@ pub(super) fn follow(config: &SwarmConfig, settings: &Settings) -> Result<Settin
             return Ok(settings.clone());
         }
     };
-    let now = moved(settings, &addresses, config.default_advertise_addr.as_deref())?;
+    let now = moved(
+        settings,
+        &addresses,
+        config.default_advertise_addr.as_deref(),
+    )?;
     if now != *settings {
         info!(before = %settings.advertise_addr, now = %now.advertise_addr, "this host has moved");
     }
@@ -69,11 +73,13 @@ fn moved(
         let found = found.ok_or_else(|| lost(listen.ip(), "listens on", "--listen-addr"))?;
         now.listen_addr = SocketAddr::new(found, listen.port());
     }
-    if let (Some(ip), Some(interface)) =
-        (settings.data_path_addr, settings.data_path_interface.as_deref())
-    {
+    if let (Some(ip), Some(interface)) = (
+        settings.data_path_addr,
+        settings.data_path_interface.as_deref(),
+    ) {
         let found = instead(ip, interface);
-        let found = found.ok_or_else(|| lost(ip, "takes overlay traffic at", "--data-path-addr"))?;
+        let found =
+            found.ok_or_else(|| lost(ip, "takes overlay traffic at", "--data-path-addr"))?;
         now.data_path_addr = Some(found);
     }
     Ok(now)
@@ -98,9 +104,14 @@ impl SwarmNode {
         };
         let config = &self.inner.config;
         let addresses = request::addresses(config)?;
-        let told = [&asked.listen_addr, &asked.advertise_addr, &asked.data_path_addr];
+        let told = [
+            &asked.listen_addr,
+            &asked.advertise_addr,
+            &asked.data_path_addr,
+        ];
         if told.iter().all(|addr| addr.is_empty()) {
-            let text = "at least one of --advertise-addr, --listen-addr and --data-path-addr is needed";
+            let text =
+                "at least one of --advertise-addr, --listen-addr and --data-path-addr is needed";
             return Err(SwarmError::Invalid(text.to_owned()));
         }
         if !asked.listen_addr.is_empty() {
