@@ -59,6 +59,11 @@ struct Manager {
 
 impl Manager {
     async fn serve(root: &SigningRoot, node_id: &str) -> Self {
+        Self::serve_in(root, node_id, tempfile::tempdir().unwrap()).await
+    }
+
+    /// One with a past.
+    async fn serve_in(root: &SigningRoot, node_id: &str, dir: tempfile::TempDir) -> Self {
         let identity = NodeIdentity::new(credentials(root, node_id));
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap())
             .await
@@ -75,7 +80,6 @@ impl Manager {
             .add_service(quorum.membership_service())
             .add_service(quorum.health_service());
         tokio::spawn(router.serve_with_incoming(incoming));
-        let dir = tempfile::tempdir().unwrap();
         Manager {
             quorum,
             identity,
@@ -182,6 +186,33 @@ async fn managers_join_through_any_member_and_outlive_the_leader() {
     has(&store3, "c").await;
     second.quorum.stop().await;
     third.quorum.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_manager_that_was_away_finds_a_leader_that_it_never_heard_of() {
+    let root = SigningRoot::create(OffsetDateTime::now_utc()).unwrap();
+    let first = Manager::serve(&root, "m1").await;
+    let second = Manager::serve(&root, "m2").await;
+    let third = Manager::serve(&root, "m3").await;
+    let (store, node) = first.begin(None).await;
+    leads(&node).await;
+    second.begin(Some(&first.addr)).await;
+    third.begin(Some(&first.addr)).await;
+    third.quorum.stop().await;
+    let Manager { dir, .. } = third;
+    let fourth = Manager::serve(&root, "m4").await;
+    let (_, newest) = fourth.begin(Some(&first.addr)).await;
+    create(&store, "meanwhile", 10).await.unwrap();
+    let id = newest.status().borrow().raft_id;
+    node.transfer_leadership(Some(id)).await.unwrap();
+    leads(&newest).await;
+    // Back at another address, so that it is heard of by the new leader as well.
+    let third = Manager::serve_in(&root, "m3", dir).await;
+    let (copy, _) = third.begin(None).await;
+    has(&copy, "meanwhile").await;
+    for manager in [&first, &second, &third, &fourth] {
+        manager.quorum.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

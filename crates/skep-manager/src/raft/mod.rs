@@ -5,7 +5,7 @@
 //!   since a joiner must answer the leader's health check first.
 //! - `peers`: a queue and a task (`carry`) for each other member, which carry raft's messages;
 //!   `pieces`: snapshots.
-//! - `announce`: a manager whose address changed. `settings`: what the cluster's spec says.
+//! - `announce`: a manager whose address changed. `resolve`: where a member is that is new to this one. `settings`: what the cluster's spec says.
 //! - `service`, `stream`: messages from the others. `membership`: Join and Leave. `health`: what serves.
 //! - [`keys`]: the key that the log is sealed with, in the headers of the node's key file.
 //!
@@ -22,6 +22,7 @@ mod missing;
 mod peers;
 mod pieces;
 mod quorum;
+mod resolve;
 mod service;
 mod settings;
 mod stream;

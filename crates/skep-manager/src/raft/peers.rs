@@ -1,7 +1,7 @@
 //! Raft's messages to the other members: a queue and a task for each ([`super::carry`]). Snapshots
 //! go out beside the queue, in pieces ([`super::pieces`]), so that heartbeats do not wait behind them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use skep_objects::raftpb::{Message, MessageType};
@@ -18,6 +18,7 @@ use super::REMOVED;
 use super::carry::Carrier;
 use super::missing::Missing;
 use super::pieces::send_snapshot;
+use super::resolve::resolve;
 
 /// Messages that may wait for one member.
 const QUEUE: usize = 4096;
@@ -35,9 +36,12 @@ pub(super) struct Peers {
 #[derive(Debug, Default)]
 struct State {
     own_id: u64,
-    /// Members that the leader named when this one joined, before the log says so itself.
+    /// Members that the leader named when this one joined, or others when they were asked, before the
+    /// log says so itself.
     named: BTreeMap<u64, String>,
     peers: BTreeMap<u64, Peer>,
+    /// Whose addresses are being asked for.
+    sought: BTreeSet<u64>,
     is_stopped: bool,
 }
 
@@ -98,6 +102,27 @@ impl Peers {
         Reports(Arc::downgrade(self))
     }
 
+    /// Asks the others where a member is that this one does not know.
+    fn seek(self: &Arc<Self>, state: &mut State, raft_id: u64) {
+        let node = self.node.get();
+        let is_removed = node.is_some_and(|node| node.membership().borrow().is_removed(raft_id));
+        if is_removed || state.peers.is_empty() || !state.sought.insert(raft_id) {
+            return;
+        }
+        let others = state.peers.values().map(|peer| peer.client.clone());
+        let seeking = resolve(Arc::downgrade(self), raft_id, others.collect());
+        self.runtime.spawn(seeking);
+    }
+
+    /// What came of it.
+    pub(super) fn found(&self, raft_id: u64, addr: Option<String>) {
+        let mut state = self.state();
+        state.sought.remove(&raft_id);
+        if let Some(addr) = addr {
+            state.named.insert(raft_id, addr);
+        }
+    }
+
     fn peer(self: &Arc<Self>, raft_id: u64, addr: &str) -> Option<Peer> {
         // Raft's thread calls this, and is no thread of the runtime.
         let _entered = self.runtime.enter();
@@ -136,7 +161,10 @@ impl Transport for PeerTransport {
         if !state.peers.contains_key(&to) {
             // A joiner hears of members by name before the log tells it.
             let made = state.named.get(&to).and_then(|addr| peers.peer(to, addr));
-            let Some(made) = made else { return };
+            let Some(made) = made else {
+                peers.seek(&mut state, to);
+                return;
+            };
             state.peers.insert(to, made);
         }
         let Some(peer) = state.peers.get(&to) else {
@@ -165,6 +193,7 @@ impl Transport for PeerTransport {
             peers: open,
             own_id,
             is_stopped,
+            sought: _,
         } = &mut *state;
         if *is_stopped {
             return;
