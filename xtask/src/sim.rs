@@ -7,6 +7,15 @@ use anyhow::{Context, Result, bail};
 
 use crate::run as run_command;
 
+/// What `cargo xtask test` builds too: raft and the like are optimised in it.
+const ARTEFACTS: [&str; 5] = [
+    "--workspace",
+    "--features",
+    "skep-agent/testing,skep-store/testing",
+    "--test",
+    "sim",
+];
+
 /// Runs so many new seeds; a failing one is named by the test, with how to run it again.
 pub fn run(args: &[String]) -> Result<()> {
     let count: u64 = match args.first() {
@@ -15,8 +24,7 @@ pub fn run(args: &[String]) -> Result<()> {
     };
     let cargo = |verb: &[&str]| {
         let mut command = Command::new("cargo");
-        command.args(verb).args(["--package", "skep-store"]);
-        command.args(["--features", "testing", "--profile", "lab", "--test", "sim"]);
+        command.args(verb).args(ARTEFACTS);
         command
     };
     run_command(&mut cargo(&["test", "--no-run"]))?;
@@ -36,7 +44,8 @@ pub fn run(args: &[String]) -> Result<()> {
     for status in ended {
         if !status?.success() {
             bail!(
-                "a seed failed: SKEP_SEED=<seed> cargo test -p skep-store --features testing --test sim everything_at_once"
+                "a seed failed: SKEP_SEED=<seed> cargo test --workspace --features {} --test sim everything_at_once",
+                ARTEFACTS[2]
             );
         }
     }
