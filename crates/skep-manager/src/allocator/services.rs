@@ -44,7 +44,11 @@ impl Allocator {
         };
         match self.endpoint(&service, pass.tx) {
             Ok(endpoint) => {
-                if service.endpoint.as_deref() != Some(&endpoint) {
+                // One that needs nothing stays without, as SwarmKit's: a write less for each service.
+                let is_nothing = service.endpoint.is_none()
+                    && endpoint.ports.is_empty()
+                    && endpoint.virtual_ips.is_empty();
+                if !is_nothing && service.endpoint.as_deref() != Some(&endpoint) {
                     pass.tx
                         .edit_service(id, |service| service.endpoint = Some(endpoint.into()))?;
                 }

@@ -111,8 +111,8 @@ impl Allocator {
         {
             return Err(AllocateError::ServicePending);
         }
-        if let Some(service) = service {
-            task.endpoint.clone_from(&service.endpoint);
+        if let Some(endpoint) = service.and_then(|service| service.endpoint.as_ref()) {
+            task.endpoint = Some(endpoint.clone());
         }
         let mut attachments = Vec::new();
         let published = task.endpoint.iter().flat_map(|endpoint| &endpoint.ports);

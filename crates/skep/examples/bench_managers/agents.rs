@@ -1,6 +1,7 @@
 //! A thousand agents that only beat, on one manager: what that costs it, and whether it ever takes
 //! one of them for dead.
 
+use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -41,16 +42,10 @@ pub fn run(program: &PathBuf) -> Result<()> {
     let lab = founded(program, 1, Some(SUBNET), Maker::Skep)?;
     let host = &lab.hosts[0];
     let pid = host.pid().context("no daemon")?;
-    // Each agent is two descriptors: one at either end.
-    for process in [pid, std::process::id()] {
-        let raised = Command::new("prlimit")
-            .args([&format!("--pid={process}"), "--nofile=65536:65536"])
-            .status();
-        if !raised.is_ok_and(|status| status.success()) {
-            bail!("prlimit (Debian: util-linux) cannot raise the limit of open files");
-        }
-    }
     let agents = sized(AGENTS, FEW_AGENTS);
+    for process in [pid, std::process::id()] {
+        allow_files(process, 2 * agents + 500)?;
+    }
     let idle = pss_mb(pid)?;
     let runtime = tokio::runtime::Runtime::new()?;
     let counts = Arc::new(Counts::default());
@@ -91,6 +86,25 @@ pub fn run(program: &PathBuf) -> Result<()> {
         &format!("slowest answer {slowest:.0?}"),
     );
     runtime.shutdown_background();
+    Ok(())
+}
+
+/// Each agent is two descriptors: one at either end.
+fn allow_files(process: u32, wanted: u64) -> Result<()> {
+    let limits = fs::read_to_string(format!("/proc/{process}/limits"))?;
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"));
+    let allowed = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    if allowed.is_some_and(|allowed| allowed >= wanted) {
+        return Ok(());
+    }
+    let raised = Command::new("prlimit")
+        .args([&format!("--pid={process}"), "--nofile=65536:65536"])
+        .status();
+    if !raised.is_ok_and(|status| status.success()) {
+        bail!("prlimit (Debian: util-linux) cannot raise the limit of open files to {wanted}");
+    }
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use serde_json::{Value, json};
+use serde_json::json;
 use skep_testkit::{Host, eventually};
 
 use crate::client::Client;
@@ -81,22 +81,23 @@ fn fill(host: &Host, tasks: u64) -> Result<()> {
             bail!("create: {} {}", made.status, made.text());
         }
     }
-    eventually("all tasks are made", || {
-        let services = host
-            .api("GET", "/services?status=true", None)
-            .map_err(|error| error.to_string())?;
-        let services = services.json();
-        let counts = services.as_array().into_iter().flatten();
-        let made: u64 = counts
-            .filter_map(|one: &Value| one["ServiceStatus"]["DesiredTasks"].as_u64())
-            .sum();
-        if made >= tasks {
-            Ok(())
-        } else {
-            Err(format!("{made} of {tasks}"))
-        }
-    });
+    for number in 0..tasks / replicas {
+        eventually("all tasks are made", || made(host, number, replicas));
+    }
     Ok(())
+}
+
+fn made(host: &Host, number: u64, replicas: u64) -> Result<(), String> {
+    let path = format!("/tasks?filters=%7B%22service%22%3A%5B%22full{number}%22%5D%7D");
+    let listed = host
+        .api("GET", &path, None)
+        .map_err(|error| error.to_string())?;
+    let count = listed.json().as_array().map_or(0, Vec::len) as u64;
+    if count >= replicas {
+        Ok(())
+    } else {
+        Err(format!("{count} of {replicas}"))
+    }
 }
 
 /// Creates services one after the other for as long as something else takes; how long each took.
