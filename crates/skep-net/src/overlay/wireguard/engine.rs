@@ -283,7 +283,7 @@ impl Shared {
                 let half = parse_handshake_anon(&own.secret, &own.public, &init).ok()?;
                 let theirs = half.peer_static_public;
                 let peer = self.find(|p| p.by_key.get(&theirs))?;
-                let index = peer.session_for(own, theirs);
+                let index = peer.session_for(own, theirs)?;
                 Some((peer, index))
             }
             Packet::HandshakeResponse(p) => by_index(p.receiver_idx),

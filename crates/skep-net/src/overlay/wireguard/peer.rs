@@ -62,6 +62,12 @@ impl Session {
     fn age(&self) -> Option<Duration> {
         self.tunnel.time_since_last_handshake()
     }
+
+    /// Whether the other side sends by it, and so needs none before it.
+    fn is_settled(&self) -> bool {
+        let (age, _, received, ..) = self.tunnel.stats();
+        received > 0 && age.is_some_and(|age| age > SETTLED && age < LIFE)
+    }
 }
 
 impl Peer {
@@ -108,14 +114,15 @@ impl Peer {
     }
 
     /// Somebody who has one of the node's keys begins a session with this one of ours; answers its
-    /// index.
-    pub fn session_for(&self, own: &NodeKey, theirs: [u8; 32]) -> u32 {
+    /// index. A key that was replaced, and is in no session any more, is nobody's.
+    pub fn session_for(&self, own: &NodeKey, theirs: [u8; 32]) -> Option<u32> {
         let mut sessions = self.sessions();
         let same = |s: &&Session| s.own == *own.public.as_bytes() && s.theirs == theirs;
         if let Some(session) = sessions.all.iter().find(same) {
-            return session.index;
+            return Some(session.index);
         }
-        sessions.add(self.number, own, theirs, false)
+        let is_known = sessions.told == theirs || sessions.all.iter().any(|s| s.theirs == theirs);
+        is_known.then(|| sessions.add(self.number, own, theirs, false))
     }
 
     /// Drops the sessions with keys of ours that are not among these.
@@ -172,8 +179,7 @@ impl Peer {
                 send(bytes.to_vec());
             }
         }
-        let newest = sessions.all.last().and_then(Session::age);
-        if sessions.all.len() > 1 && newest.is_some_and(|age| age > SETTLED && age < LIFE) {
+        if sessions.all.last().is_some_and(Session::is_settled) {
             let older = sessions.all.len() - 1;
             sessions.all.drain(..older);
         }
