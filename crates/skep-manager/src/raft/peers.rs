@@ -94,6 +94,20 @@ impl Peers {
         state.peers.clear();
     }
 
+    /// Sends to a member at another address than the log has, until the log changes: its host has
+    /// moved, and there may be no quorum to write that down without it.
+    pub(super) fn redirect(self: &Arc<Self>, raft_id: u64, addr: &str) {
+        let mut state = self.state();
+        let is_there = state.peers.get(&raft_id).is_some_and(|peer| peer.addr == addr);
+        if is_there || state.is_stopped {
+            return;
+        }
+        if let Some(peer) = self.peer(raft_id, addr) {
+            info!(raft.id = raft_id, addr, "manager has moved");
+            state.peers.insert(raft_id, peer);
+        }
+    }
+
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -8,7 +8,6 @@ use std::time::Duration;
 use rand::RngCore;
 use skep_objects::swarmkit::raft_member_status::Reachability;
 use skep_objects::swarmkit::{self, HealthCheckRequest, JoinRequest, health_check_response};
-use skep_rpc::NodeIdentity;
 use skep_rpc::client::ConnectError;
 use skep_rpc::skep_v1::quorum_server::QuorumServer;
 use skep_rpc::swarmkit::health_client::HealthClient;
@@ -16,6 +15,7 @@ use skep_rpc::swarmkit::health_server::HealthServer;
 use skep_rpc::swarmkit::raft_membership_client::RaftMembershipClient;
 use skep_rpc::swarmkit::raft_membership_server::RaftMembershipServer;
 use skep_rpc::swarmkit::raft_server::RaftServer;
+use skep_rpc::{Caller, NodeIdentity};
 use skep_store::disk::DirDisk;
 use skep_store::raft::{
     ConfError, Member as RaftMember, Membership, RaftConfig, RaftNode, RaftStatus, Start,
@@ -363,6 +363,26 @@ impl Quorum {
 
     pub(super) fn set_leaderless(&self, is: bool) {
         self.inner.leaderless.store(is, Ordering::Relaxed);
+    }
+
+    /// Notes where a member sends from. One that does not take messages at the address it is known by,
+    /// and sends from another, is answered there.
+    pub(super) fn note_sender(&self, raft_id: u64, caller: &Caller) {
+        let Some(node) = self.node().filter(|_| self.missing_since(raft_id).is_some()) else {
+            return;
+        };
+        let membership = node.membership();
+        let membership = membership.borrow();
+        let Some(member) = membership.get(raft_id) else {
+            return;
+        };
+        let seen = caller.remote_addr.as_deref().and_then(|a| a.rsplit_once(':'));
+        let (Some((seen, _)), Some((known, port))) = (seen, member.addr.rsplit_once(':')) else {
+            return;
+        };
+        if member.node_id == caller.node_id && seen != known {
+            self.inner.peers.redirect(raft_id, &format!("{seen}:{port}"));
+        }
     }
 
     /// Since when a member has taken no message of this one; none if it took the last.

@@ -6,6 +6,7 @@ use skep_objects::swarmkit::{
     ResolveAddressResponse, StreamRaftMessageRequest, StreamRaftMessageResponse,
 };
 use skep_rpc::swarmkit::raft_server::Raft;
+use skep_rpc::{Caller, caller_of};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{Quorum, REMOVED};
@@ -19,8 +20,9 @@ pub(super) struct RaftService(pub(super) Quorum);
 
 impl RaftService {
     /// Takes a whole message.
-    pub(super) fn take(&self, message: Option<Message>) -> Result<(), Status> {
+    pub(super) fn take(&self, message: Option<Message>, caller: &Caller) -> Result<(), Status> {
         let message = message.ok_or_else(no_message)?;
+        self.0.note_sender(message.from(), caller);
         let node = self
             .0
             .node()
@@ -48,7 +50,8 @@ impl Raft for RaftService {
         &self,
         request: Request<ProcessRaftMessageRequest>,
     ) -> Result<Response<ProcessRaftMessageResponse>, Status> {
-        self.take(request.into_inner().message)?;
+        let caller = caller_of(&request)?;
+        self.take(request.into_inner().message, &caller)?;
         Ok(Response::new(ProcessRaftMessageResponse {}))
     }
 
@@ -56,13 +59,14 @@ impl Raft for RaftService {
         &self,
         request: Request<Streaming<StreamRaftMessageRequest>>,
     ) -> Result<Response<StreamRaftMessageResponse>, Status> {
+        let caller = caller_of(&request)?;
         let mut pieces = request.into_inner();
         let first = pieces.message().await?.and_then(|piece| piece.message);
         let mut whole = Assembly::new(first.ok_or_else(no_message)?);
         while let Some(piece) = pieces.message().await? {
             whole.add(piece.message.ok_or_else(no_message)?)?;
         }
-        self.take(Some(whole.finish()))?;
+        self.take(Some(whole.finish()), &caller)?;
         Ok(Response::new(StreamRaftMessageResponse {}))
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use skep_objects::swarmkit::{StreamRaftMessageRequest, StreamRaftMessageResponse};
 use skep_rpc::skep_v1::quorum_server::Quorum as QuorumApi;
+use skep_rpc::{Caller, caller_of};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
@@ -28,7 +29,9 @@ impl QuorumApi for RaftService {
     ) -> Result<Response<Self::MessagesStream>, Status> {
         let (words, stream) = mpsc::channel(4);
         let stop = self.0.stopping();
-        tokio::spawn(take(self.clone(), request.into_inner(), words, stop));
+        let caller = caller_of(&request)?;
+        let messages = request.into_inner();
+        tokio::spawn(take(self.clone(), caller, messages, words, stop));
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 }
@@ -36,6 +39,7 @@ impl QuorumApi for RaftService {
 /// Takes messages until either end stops.
 async fn take(
     service: RaftService,
+    caller: Caller,
     mut messages: Streaming<StreamRaftMessageRequest>,
     words: mpsc::Sender<Word>,
     stop: CancellationToken,
@@ -45,7 +49,7 @@ async fn take(
         tokio::select! {
             message = messages.message() => {
                 let Ok(Some(message)) = message else { return };
-                if let Err(status) = service.take(message.message) {
+                if let Err(status) = service.take(message.message, &caller) {
                     // Who sent it may be gone.
                     let _ = words.send(Err(status)).await;
                     return;
