@@ -33,14 +33,34 @@ fn nodes_are_where_they_are_told_to_be_and_may_be_moved() {
 fn told(lab: &Lab) {
     let (first, second) = (&lab.hosts[0], &lab.hosts[1]);
     for (options, text) in [
-        ("--advertise-addr nosuch0", "advertise address must be a non-zero IP address or network interface"),
-        ("--listen-addr nosuch0", "listen address must be an IP address or network interface (with optional port number)"),
-        ("--data-path-addr 0.0.0.0", "data path address must be a non-zero IP address or network interface (without a port number)"),
-        ("--data-path-port 80", "Datapath port number is not in valid range (1024-49151)"),
-        ("--default-addr-pool 10.77.0.0/16 --default-addr-pool-mask-length 30", "subnet size is out of range: 30"),
-        ("--default-addr-pool 10.77.0.0/28", "Subnet size is too small for pool: 24"),
+        (
+            "--advertise-addr nosuch0",
+            "advertise address must be a non-zero IP address or network interface",
+        ),
+        (
+            "--listen-addr nosuch0",
+            "listen address must be an IP address or network interface (with optional port number)",
+        ),
+        (
+            "--data-path-addr 0.0.0.0",
+            "data path address must be a non-zero IP address or network interface (without a port number)",
+        ),
+        (
+            "--data-path-port 80",
+            "Datapath port number is not in valid range (1024-49151)",
+        ),
+        (
+            "--default-addr-pool 10.77.0.0/16 --default-addr-pool-mask-length 30",
+            "subnet size is out of range: 30",
+        ),
+        (
+            "--default-addr-pool 10.77.0.0/28",
+            "Subnet size is too small for pool: 24",
+        ),
     ] {
-        let said = first.docker(&words(&format!("swarm init {options}"))).refused();
+        let said = first
+            .docker(&words(&format!("swarm init {options}")))
+            .refused();
         assert!(said.contains(text), "{options}: {said}");
         assert_eq!(info(first)["LocalNodeState"], "inactive");
     }
@@ -53,14 +73,25 @@ fn told(lab: &Lab) {
     let swarm = info(first);
     let address = first.address.to_string();
     assert_eq!(swarm["NodeAddr"], address.as_str());
-    assert_eq!(swarm["RemoteManagers"][0]["Addr"], format!("{address}:2399"));
+    assert_eq!(
+        swarm["RemoteManagers"][0]["Addr"],
+        format!("{address}:2399")
+    );
     assert_eq!(swarm["Cluster"]["DataPathPort"], 5789);
-    assert_eq!(swarm["Cluster"]["DefaultAddrPool"], serde_json::json!(["10.77.0.0/16"]));
+    assert_eq!(
+        swarm["Cluster"]["DefaultAddrPool"],
+        serde_json::json!(["10.77.0.0/16"])
+    );
     assert_eq!(swarm["Cluster"]["SubnetSize"], 26);
     first.docker(&words("network create -d overlay mesh")).ok();
     let format = "{{(index .IPAM.Config 0).Subnet}}";
-    let subnet = first.docker(&["network", "inspect", "mesh", "--format", format]).ok();
-    assert!(subnet.starts_with("10.77.") && subnet.ends_with("/26"), "{subnet}");
+    let subnet = first
+        .docker(&["network", "inspect", "mesh", "--format", format])
+        .ok();
+    assert!(
+        subnet.starts_with("10.77.") && subnet.ends_with("/26"),
+        "{subnet}"
+    );
 
     // A data path of its own, on another interface.
     ip(second, "link add dp0 type veth peer name dp1");
@@ -99,7 +130,10 @@ fn moved(lab: &mut Lab) {
     lab.hosts[1].stop();
     ip(&lab.hosts[1], &format!("addr del {before}/24 dev eth0"));
     ip(&lab.hosts[1], &format!("addr add {now}/24 dev eth0"));
-    ip(&lab.hosts[1], &format!("route replace default via {a}.{b}.{c}.1"));
+    ip(
+        &lab.hosts[1],
+        &format!("route replace default via {a}.{b}.{c}.1"),
+    );
     lab.hosts[1].address = now;
     lab.hosts[1].start().unwrap();
     is_at(&lab.hosts[0], &format!("{now}:2398"));
@@ -119,11 +153,16 @@ fn lost(lab: &mut Lab) {
          telling the new one: give it back, or run `skep swarm move --data-path-addr ADDR`"
     );
     let nothing = second.skep(&words("swarm move")).refused();
-    assert!(nothing.contains("at least one of --advertise-addr"), "{nothing}");
+    assert!(
+        nothing.contains("at least one of --advertise-addr"),
+        "{nothing}"
+    );
     second.skep(&words("swarm move --data-path-addr eth0")).ok();
     assert_eq!(info(second)["LocalNodeState"], "active");
     is_at(&lab.hosts[0], &format!("{}:2398", second.address));
     let format = "{{json .Description.Engine.Labels}}";
-    let labels = lab.hosts[0].docker(&["node", "inspect", "host2", "--format", format]).ok();
+    let labels = lab.hosts[0]
+        .docker(&["node", "inspect", "host2", "--format", format])
+        .ok();
     assert!(!labels.contains("10.55.0.1"), "{labels}");
 }

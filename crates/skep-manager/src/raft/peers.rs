@@ -98,7 +98,10 @@ impl Peers {
     /// moved, and there may be no quorum to write that down without it.
     pub(super) fn redirect(self: &Arc<Self>, raft_id: u64, addr: &str) {
         let mut state = self.state();
-        let is_there = state.peers.get(&raft_id).is_some_and(|peer| peer.addr == addr);
+        let is_there = state
+            .peers
+            .get(&raft_id)
+            .is_some_and(|peer| peer.addr == addr);
         if is_there || state.is_stopped {
             return;
         }

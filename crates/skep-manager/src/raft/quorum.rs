@@ -368,7 +368,10 @@ impl Quorum {
     /// Notes where a member sends from. One that does not take messages at the address it is known by,
     /// and sends from another, is answered there.
     pub(super) fn note_sender(&self, raft_id: u64, caller: &Caller) {
-        let Some(node) = self.node().filter(|_| self.missing_since(raft_id).is_some()) else {
+        let Some(node) = self
+            .node()
+            .filter(|_| self.missing_since(raft_id).is_some())
+        else {
             return;
         };
         let membership = node.membership();
@@ -376,12 +379,17 @@ impl Quorum {
         let Some(member) = membership.get(raft_id) else {
             return;
         };
-        let seen = caller.remote_addr.as_deref().and_then(|a| a.rsplit_once(':'));
+        let seen = caller
+            .remote_addr
+            .as_deref()
+            .and_then(|a| a.rsplit_once(':'));
         let (Some((seen, _)), Some((known, port))) = (seen, member.addr.rsplit_once(':')) else {
             return;
         };
         if member.node_id == caller.node_id && seen != known {
-            self.inner.peers.redirect(raft_id, &format!("{seen}:{port}"));
+            self.inner
+                .peers
+                .redirect(raft_id, &format!("{seen}:{port}"));
         }
     }
 
