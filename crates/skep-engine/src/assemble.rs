@@ -16,7 +16,7 @@ use crate::engine::CommitOptions;
 use crate::error::{EngineError, Result};
 use crate::events::Events;
 use crate::image::{
-    Image, ImageEvent, ImageUser, ImageUsers, Images, ImportOptions, RegistryConfig, apply_change,
+    Image, ImageEvent, ImageUser, ImageUsers, Images, ImportOptions, apply_change,
 };
 use crate::image_source::{ImageInUse, ImageSource};
 
@@ -42,11 +42,7 @@ pub(crate) fn take_directories(config: &EngineConfig) -> Result<File> {
 
 /// Opens the image store; its events go among the others.
 pub(crate) fn open_images(config: &EngineConfig, events: &Events) -> Result<Images> {
-    let registry = RegistryConfig {
-        insecure: config.insecure_registries.clone(),
-        mirrors: config.registry_mirrors.clone(),
-    };
-    let images = Images::open(&config.data_root.join("image"), registry)
+    let images = Images::open(&config.data_root.join("image"), config.registries.clone())
         .map_err(|error| EngineError::refused(error.kind(), error.to_string()))?;
     let events = events.clone();
     images.set_events(move |event: ImageEvent| {
@@ -64,9 +60,14 @@ impl ImageSource for Images {
     }
 
     fn resolve_for(&self, name: &str, platform: &str) -> Result<ImageInUse> {
-        let image = Images::resolve_for(self, name, platform)
-            .map_err(|error| EngineError::refused(error.kind(), error.to_string()))?;
-        in_use(self, &image)
+        let refused = |error: crate::image::ImageError| {
+            EngineError::refused(error.kind(), error.to_string())
+        };
+        let image = Images::resolve_for(self, name, platform).map_err(refused)?;
+        let hold = self.hold(image.id()).map_err(refused)?;
+        let mut used = in_use(self, &image)?;
+        used.hold = Some(Arc::new(hold));
+        Ok(used)
     }
 
     fn by_id(&self, id: &str) -> Result<ImageInUse> {
@@ -93,6 +94,7 @@ fn in_use(images: &Images, image: &Image) -> Result<ImageInUse> {
         config,
         lower: images.lower_dirs(image),
         size_bytes: image.size_bytes(),
+        hold: None,
     })
 }
 

@@ -1,7 +1,10 @@
 //! How an engine is set up; composed by the daemon from flags and daemon.json.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
+
+use crate::image::RegistryConfig;
 
 /// Where networks without a subnet get theirs from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,6 +13,54 @@ pub struct AddressPool {
     pub base: String,
     /// Prefix length of each subnet.
     pub size: u8,
+}
+
+/// The network `bridge`, which containers are on that name none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DefaultBridge {
+    /// Its interface; `none` for who wants no such network.
+    pub name: String,
+    /// Its address and subnet; chosen when not given.
+    pub address: Option<String>,
+    /// The same in IPv6.
+    pub address_v6: Option<String>,
+    /// Whether it has IPv6.
+    pub ipv6: bool,
+    /// The part of the subnet that containers' addresses come from.
+    pub range: Option<String>,
+    /// The IPv6 subnet, or the part of it that containers' addresses come from.
+    pub range_v6: Option<String>,
+    /// Containers' way out, where it is not the bridge.
+    pub gateway: Option<IpAddr>,
+    /// The same in IPv6.
+    pub gateway_v6: Option<IpAddr>,
+    /// Its MTU; zero is 1500.
+    pub mtu: u32,
+    /// Whether its containers reach each other.
+    pub icc: bool,
+    /// Whether its containers show the host's address to the outside.
+    pub masquerade: bool,
+    /// Address that ports are published on where none is named; every address without it.
+    pub publish_address: Option<Ipv4Addr>,
+}
+
+impl Default for DefaultBridge {
+    fn default() -> Self {
+        Self {
+            name: "docker0".to_owned(),
+            address: None,
+            address_v6: None,
+            ipv6: false,
+            range: None,
+            range_v6: None,
+            gateway: None,
+            gateway_v6: None,
+            mtu: 0,
+            icc: true,
+            masquerade: true,
+            publish_address: None,
+        }
+    }
 }
 
 /// One host's engine.
@@ -25,22 +76,24 @@ pub struct EngineConfig {
     pub cgroup_parent: String,
     /// Pools for networks without a subnet; Docker's defaults when empty.
     pub default_address_pools: Vec<AddressPool>,
-    /// Address and subnet of the default bridge.
-    pub bip: Option<String>,
-    /// Name of the default bridge's interface.
-    pub bridge: String,
-    /// MTU of the default bridge; zero is 1500.
-    pub mtu: u32,
+    /// The network of containers that name none.
+    pub default_bridge: DefaultBridge,
+    /// Options of networks that do not say, by driver.
+    pub default_network_opts: BTreeMap<String, BTreeMap<String, String>>,
+    /// Whether the kernel is told to forward between networks.
+    pub ip_forward: bool,
+    /// Whether published ports are reached by the containers' own addresses too, from outside.
+    pub allow_direct_routing: bool,
+    /// What `host-gateway` stands for; the default bridge's address when empty.
+    pub host_gateway_ips: Vec<IpAddr>,
     /// Name servers for containers that name none.
     pub dns: Vec<String>,
     /// Resolver options for containers that name none.
     pub dns_options: Vec<String>,
     /// Search domains for containers that name none.
     pub dns_search: Vec<String>,
-    /// Registries spoken to over plain http or with any certificate.
-    pub insecure_registries: Vec<String>,
-    /// Mirrors of Docker Hub, asked first.
-    pub registry_mirrors: Vec<String>,
+    /// How registries are spoken to.
+    pub registries: RegistryConfig,
     /// Other OCI runtimes by name.
     pub runtimes: BTreeMap<String, PathBuf>,
     /// Where CDI specifications are, later directories over earlier.
@@ -70,10 +123,6 @@ pub struct EngineConfig {
     pub default_ipc_mode: String,
     /// `private` or `host` for containers that do not say; empty to go by the cgroup version.
     pub default_cgroupns_mode: String,
-    /// Address that ports are published on where none is named; every address without it.
-    pub publish_address: Option<std::net::Ipv4Addr>,
-    /// Whether containers on the default bridge reach each other.
-    pub icc: bool,
     /// Seconds between the stop signal and SIGKILL when the daemon stops containers.
     pub shutdown_timeout_seconds: u64,
 }
@@ -86,14 +135,15 @@ impl Default for EngineConfig {
             shim_program: PathBuf::from("/proc/self/exe"),
             cgroup_parent: "skep".to_owned(),
             default_address_pools: Vec::new(),
-            bip: None,
-            bridge: "docker0".to_owned(),
-            mtu: 0,
+            default_bridge: DefaultBridge::default(),
+            default_network_opts: BTreeMap::new(),
+            ip_forward: true,
+            allow_direct_routing: false,
+            host_gateway_ips: Vec::new(),
             dns: Vec::new(),
             dns_options: Vec::new(),
             dns_search: Vec::new(),
-            insecure_registries: Vec::new(),
-            registry_mirrors: Vec::new(),
+            registries: RegistryConfig::default(),
             runtimes: BTreeMap::new(),
             cdi_spec_dirs: vec![PathBuf::from("/etc/cdi"), PathBuf::from("/var/run/cdi")],
             default_runtime: "skep".to_owned(),
@@ -108,8 +158,6 @@ impl Default for EngineConfig {
             seccomp_profile: String::new(),
             default_ipc_mode: "private".to_owned(),
             default_cgroupns_mode: String::new(),
-            publish_address: None,
-            icc: true,
             shutdown_timeout_seconds: 15,
         }
     }

@@ -1,6 +1,6 @@
 //! The parts of one host's engine, which the operations are written on.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -14,7 +14,10 @@ use crate::volume::Volumes;
 
 /// Everything that an operation may need.
 pub(crate) struct Core {
+    /// As the daemon was started.
     pub config: Arc<EngineConfig>,
+    /// As it was read last.
+    settings: RwLock<Arc<EngineConfig>>,
     pub containers: Containers,
     pub execs: Execs,
     /// Secrets and configs of running tasks.
@@ -49,6 +52,7 @@ impl Core {
     ) -> Arc<Self> {
         let core = Arc::new(Self {
             files: MemoryFiles::new(&config.exec_root),
+            settings: RwLock::new(config.clone()),
             config,
             containers: Containers::default(),
             execs: Execs::default(),
@@ -62,6 +66,21 @@ impl Core {
         });
         core.networks.set_core(Arc::downgrade(&core));
         core
+    }
+
+    /// The configuration, of which a reload may have changed what new containers get.
+    pub(crate) fn settings(&self) -> Arc<EngineConfig> {
+        let settings = self.settings.read();
+        settings.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes over a configuration that was read again.
+    pub(crate) fn reload(&self, config: EngineConfig) {
+        let mut settings = self
+            .settings
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *settings = Arc::new(config);
     }
 
     /// Runs what blocks off the async threads.

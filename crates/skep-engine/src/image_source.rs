@@ -1,10 +1,12 @@
 //! What containers need of images.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use skep_objects::api::container::Config;
 
 use crate::error::Result;
+use crate::image::Hold;
 
 /// An image as a container uses it.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +19,8 @@ pub struct ImageInUse {
     pub lower: Vec<PathBuf>,
     /// Bytes of its layers' files.
     pub size_bytes: u64,
+    /// Keeps it from being removed before a container has it.
+    pub hold: Option<Arc<Hold>>,
 }
 
 /// Where containers find images; the image store, or a directory in tests.
@@ -27,7 +31,7 @@ pub trait ImageSource: Send + Sync {
     /// `No such image: x`.
     fn resolve(&self, name: &str) -> Result<ImageInUse>;
 
-    /// [`ImageSource::resolve`], for a platform: empty means any.
+    /// [`ImageSource::resolve`], for a platform: empty means any; held for a container to be made.
     ///
     /// # Errors
     /// `image with reference x was found but does not provide the specified platform (y)`.

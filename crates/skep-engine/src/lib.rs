@@ -19,7 +19,7 @@ mod node;
 mod timestamp;
 pub mod volume;
 
-pub use config::{AddressPool, EngineConfig};
+pub use config::{AddressPool, DefaultBridge, EngineConfig};
 pub use engine::{
     ArchivePutOptions, AttachOptions, Attached, BoxStream, CommitOptions, ContainerStatus,
     CreateContainer, Created, Engine, HealthState, InMemoryFile, ListOptions, LogOptions,

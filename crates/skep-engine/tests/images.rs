@@ -386,3 +386,109 @@ async fn an_unreachable_registry_is_named() {
         "{error}"
     );
 }
+
+/// What the engine does of an image, thousands of times at once: pull, make a container of it, remove
+/// it, prune.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nothing_in_use_goes_and_nothing_stays_while_all_is_done_at_once() {
+    let registry = Registry::start();
+    let target = |n: usize| name(&format!("127.0.0.1:{}/team/web:{n}", registry.port));
+    let there = tempfile::tempdir().unwrap();
+    {
+        // Two images above the same layer.
+        let images = open(there.path());
+        let base = images
+            .import(
+                Cursor::new(layer(&[("base", b"shared")])),
+                Some(&name("base")),
+                &ImportOptions::default(),
+            )
+            .unwrap();
+        for n in 0..2 {
+            let own = layer(&[("own", format!("{n}").as_bytes())]);
+            let options = ImportOptions::default();
+            let image = images.create(Some(&base), Cursor::new(own), &options);
+            images.tag(image.unwrap().id(), &target(n)).unwrap();
+            let auth = RegistryAuth::default();
+            images
+                .push(&target(n), &auth, &Progress::none())
+                .await
+                .unwrap();
+        }
+    }
+    let here = tempfile::tempdir().unwrap();
+    let images = open(here.path());
+    let mut tasks = tokio::task::JoinSet::new();
+    for n in 0..4 {
+        let (images, target) = (images.clone(), target(n % 2));
+        tasks.spawn(async move {
+            for _ in 0..25 {
+                let options = PullOptions::default();
+                let pulled = images.pull(&target, &options, &Progress::none()).await;
+                let id = pulled.unwrap().id;
+                // A removal may have been quicker.
+                let Ok(hold) = images.hold(&id) else {
+                    continue;
+                };
+                let image = images.by_id(&id).unwrap();
+                let lower = images.lower_dirs(&image);
+                for _ in 0..3 {
+                    let own = fs::read_to_string(lower[0].join("own")).unwrap();
+                    assert_eq!(own, target.tag().unwrap());
+                    assert_eq!(fs::read(lower[1].join("base")).unwrap(), b"shared");
+                    tokio::task::yield_now().await;
+                }
+                drop(hold);
+            }
+        });
+    }
+    for n in 0..2 {
+        let (images, target) = (images.clone(), target(n));
+        tasks.spawn(async move {
+            for _ in 0..60 {
+                match images.remove(&target.familiar(), true) {
+                    Ok(_) | Err(ImageError::NotFound(_)) => {}
+                    Err(error) => panic!("{error}"),
+                }
+                images.prune(n == 0, |_| false).unwrap();
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        });
+    }
+    let import = images.clone();
+    tasks.spawn_blocking(move || {
+        for _ in 0..40 {
+            let own = Cursor::new(layer(&[("base", b"shared")]));
+            let tag = name("imported");
+            let options = ImportOptions::default();
+            match import.import(own, Some(&tag), &options) {
+                // Removed before it could be looked at, which is as well.
+                Ok(_) | Err(ImageError::NotFound(_)) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+    });
+    while let Some(ended) = tasks.join_next().await {
+        ended.unwrap();
+    }
+    for image in images.list().unwrap() {
+        images.remove(image.id(), true).unwrap();
+    }
+    images.prune(true, |_| false).unwrap();
+    for below in ["blobs/sha256", "blobs/partial", "layers", "records"] {
+        assert_eq!(count(here.path(), below), 0, "{below}");
+    }
+}
+
+#[tokio::test]
+async fn a_prune_takes_what_broken_downloads_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let images = open(dir.path());
+    let partial = dir.path().join("blobs/partial").join("a".repeat(64));
+    fs::write(&partial, [0; 1000]).unwrap();
+    drop(images);
+    let images = open(dir.path());
+    assert!(partial.exists(), "it may be gone on with");
+    assert_eq!(images.prune(false, |_| false).unwrap().1, 1000);
+    assert!(!partial.exists());
+}

@@ -45,4 +45,4 @@ pub use ingress::IngressSpec;
 pub use macvlan::{MacvlanMode, MacvlanSpec};
 pub use net::Net;
 pub use overlay::{OverlaySpec, OverlaySubnet, SwarmSpec, Warning};
-pub use publish::{PortMapping, Protocol, PublishedPort};
+pub use publish::{OpenPort, PortMapping, Protocol, PublishedPort};

@@ -22,7 +22,7 @@ use crate::netlink::route::RouteSocket;
 use crate::netns::Netns;
 use crate::overlay::table::NetworkTable;
 use crate::overlay::{ETHERNET, Journal, NodeKey, Overlay, SwarmSpec, Warning, WireGuard};
-use crate::publish::Ports;
+use crate::publish::{OpenPort, Ports};
 use crate::sandbox::Sandbox;
 
 /// One daemon's hold on the kernel's network; cheap to clone.
@@ -96,6 +96,8 @@ pub(crate) struct State {
     pub sandboxes: BTreeMap<String, Sandbox>,
     pub endpoints: BTreeMap<String, Attached>,
     pub ports: Ports,
+    /// Ports that are reached by the containers' own addresses, by owner.
+    pub open: BTreeMap<String, Vec<OpenPort>>,
     pub swarm: Option<SwarmSpec>,
     /// MTU beneath overlay networks.
     pub underlay_mtu: u32,
@@ -181,6 +183,7 @@ impl Net {
             sandboxes: BTreeMap::new(),
             endpoints: BTreeMap::new(),
             ports: Ports::new(ephemeral_range()),
+            open: BTreeMap::new(),
             swarm: None,
             underlay_mtu: ETHERNET,
             ingress: None,

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::endpoint::alias;
 use crate::error::NetError;
-use crate::host::{PUBLISH, PUBLISH_ANY};
+use crate::host::{OPEN, PUBLISH, PUBLISH_ANY};
 use crate::net::{Net, State};
 use crate::netlink::nft::{Element, Transaction};
 use crate::netns::Netns;
@@ -108,15 +108,16 @@ impl State {
 
     fn sweep_ports(&mut self) -> Result<(), NetError> {
         let failed = || NetError::netlink("sweep published ports");
-        let wanted: BTreeSet<_> = self
-            .ports
-            .published()
+        let published = self.ports.published();
+        let mut wanted: BTreeSet<_> = published
             .map(|p| (p.host_ip.is_ipv4(), p.key()))
             .collect();
+        let open = self.open.values().flatten();
+        wanted.extend(open.map(|p| (p.container_ip.is_ipv4(), (OPEN, p.key()))));
         let mut tx = Transaction::new();
         for v4 in [true, false] {
             let table = self.rules.table(v4).clone();
-            for map in [PUBLISH, PUBLISH_ANY] {
+            for map in [PUBLISH, PUBLISH_ANY, OPEN] {
                 let have = match self.nft.elements(&table, map) {
                     Err(e) if e.missing() => continue,
                     other => other.map_err(failed())?,

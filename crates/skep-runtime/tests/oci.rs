@@ -5,81 +5,11 @@ mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
+use support::runtime::{Runtime, silent};
 use support::{Bundle, harness, wait_until};
-
-/// A runtime's command line.
-struct Runtime {
-    program: PathBuf,
-    leading: Vec<String>,
-    root: PathBuf,
-}
-
-impl Runtime {
-    fn ours(bundle: &Bundle) -> Self {
-        Self {
-            program: harness(),
-            leading: vec!["oci".into()],
-            root: bundle.dir.join("root"),
-        }
-    }
-
-    fn runc(bundle: &Bundle) -> Self {
-        let program = ["/usr/sbin/runc", "/usr/bin/runc"]
-            .into_iter()
-            .map(PathBuf::from)
-            .find(|p| p.exists());
-        Self {
-            program: program.expect("install runc"),
-            leading: vec![],
-            root: bundle.dir.join("runc-root"),
-        }
-    }
-
-    fn call(&self, args: &[&str]) -> Output {
-        Command::new(&self.program)
-            .args(&self.leading)
-            .arg("--root")
-            .arg(&self.root)
-            .args(args)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap()
-    }
-
-    fn ok(&self, args: &[&str]) -> String {
-        let output = self.call(args);
-        assert!(
-            output.status.success(),
-            "{args:?}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    fn fails(&self, args: &[&str]) -> String {
-        let output = self.call(args);
-        assert!(!output.status.success(), "{args:?} succeeded");
-        String::from_utf8_lossy(&output.stderr).trim().to_owned()
-    }
-
-    fn run(&self, bundle: &Bundle) -> (i32, String, String) {
-        bundle.write();
-        let output = self.call(&["run", "--bundle", bundle.dir.to_str().unwrap(), &bundle.id]);
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        (
-            output.status.code().unwrap(),
-            text(&output.stdout),
-            text(&output.stderr),
-        )
-    }
-
-    fn status(&self, id: &str) -> Value {
-        serde_json::from_str(&self.ok(&["state", id])).unwrap()
-    }
-}
 
 /// Runs the same bundle with both runtimes and compares output and exit code.
 fn check(bundle: Bundle) {
@@ -365,20 +295,6 @@ fn the_life_cycle_follows_the_specification() {
     assert_eq!(fs::read_dir(&runtime.root).unwrap().count(), 0);
 }
 
-/// Created containers keep the caller's streams, so a pipe to us would not end.
-fn silent(runtime: &Runtime, args: &[&str]) {
-    let status = Command::new(&runtime.program)
-        .args(&runtime.leading)
-        .arg("--root")
-        .arg(&runtime.root)
-        .args(args)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    assert!(status.unwrap().success(), "{args:?}");
-}
-
 #[test]
 fn hooks_run_where_the_specification_puts_them() {
     let mut bundle = Bundle::shell("echo program >> /hooks");
@@ -489,10 +405,6 @@ fn bad_configurations_are_refused() {
         ),
         "error mounting \"/tmp\" to rootfs at \"/etc/passwd\": not a directory",
     );
-    refused(
-        Bundle::shell("true").set("/process/scheduler", json!({ "policy": "SCHED_IDLE" })),
-        "process.scheduler is not supported",
-    );
     refused(Bundle::new(&["/etc"]), "exec: \"/etc\": is a directory");
     refused(
         Bundle::new(&["/etc/passwd"]),
@@ -562,14 +474,6 @@ fn what_is_not_given_is_refused_by_name() {
         "syscalls": [{ "names": ["mkdir"], "action": "SCMP_ACT_NOTIFY" }],
     });
     refused(set("/linux/seccomp", notify), "SCMP_ACT_NOTIFY");
-    let map = json!([{ "containerID": 0, "hostID": 1000, "size": 1 }]);
-    refused(
-        Bundle::shell("true").add_mount(json!({
-            "destination": "/x", "type": "bind", "source": "/tmp", "options": ["bind"],
-            "uidMappings": map, "gidMappings": map,
-        })),
-        "a mount with uidMappings or gidMappings is not supported",
-    );
     refused(
         set(
             "/process/rlimits",

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use skep_engine::image::ImportOptions;
 use skep_engine::{
-    ArchivePutOptions, AttachOptions, CommitOptions, CreateContainer, Engine, EngineConfig,
+    ArchivePutOptions, AttachOptions, CommitOptions, CreateContainer, DefaultBridge, Engine, EngineConfig,
     ListOptions, LogOptions, Phase, RemoveOptions, StreamKind, WaitCondition,
 };
 use skep_objects::ErrorKind;
@@ -36,7 +36,10 @@ fn config(dir: &Path) -> EngineConfig {
                 .to_string_lossy()
                 .trim_start_matches('.')
         ),
-        bridge: "none".to_owned(),
+        default_bridge: DefaultBridge {
+            name: "none".to_owned(),
+            ..DefaultBridge::default()
+        },
         ..EngineConfig::default()
     }
 }

@@ -1,8 +1,7 @@
 //! Every parser of bytes from outside, as a function that must neither panic nor hang on any bytes.
 //!
 //! The tests feed each for a moment, so that CI runs them; `cargo xtask fuzz NAME [SECONDS]` runs one
-//! longer; `fuzz/` holds the same functions as targets of cargo-fuzz, which finds more by watching
-//! which code runs. Inputs come from a seed that is printed: `SKEP_SEED` replays it.
+//! longer. Inputs come from a seed that is printed: `SKEP_SEED` replays it.
 
 mod drive;
 mod mutate;

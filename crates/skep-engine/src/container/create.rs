@@ -42,8 +42,9 @@ impl Core {
         if config.network_disabled && matches!(host_config.network_mode.as_str(), "" | "default") {
             "none".clone_into(&mut host_config.network_mode);
         }
-        defaults::fill(&mut host_config, &self.config);
-        warnings.extend(validate::late(&config, &host_config, &self.config)?);
+        let settings = self.settings();
+        defaults::fill(&mut host_config, &settings);
+        warnings.extend(validate::late(&config, &host_config, &settings)?);
         let id = new_hex_id();
         self.settle_names(&mut config, &mut host_config, &id)?;
         let endpoints = wanted_endpoints(&host_config, &networking_config, managed.as_ref())?;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use skep_net::DnsSpec;
 use skep_objects::ErrorKind;
+use skep_objects::api::container::HostConfig;
 use skep_objects::api::network::EndpointSettings;
 
 use super::etc_files::Resolver;
@@ -14,7 +15,7 @@ use super::record::{Record, RunState};
 use super::{Container, ports};
 use crate::core::Core;
 use crate::error::{EngineError, Result};
-use crate::network::{GATEWAY_BRIDGE, Lease, Member, NetworkRecord};
+use crate::network::{GATEWAY_BRIDGE, Lease, Member, NetworkRecord, Publishing};
 
 /// The key, among a running container's endpoints, of its way out of swarm networks.
 pub(super) const GATEWAY_ENDPOINT: &str = "\u{0}gateway";
@@ -148,13 +149,13 @@ impl Core {
     ) -> Result<()> {
         state.netns.clone_from(&plan.own);
         let way_out = way_out(&plan.leases);
-        let (mut ips, mut host_ip) = (Vec::new(), None);
+        let (mut ips, mut publishing) = (Vec::new(), Publishing::default());
         for (name, lease) in plan.leases {
             let is_way_out = way_out.as_deref() == Some(name.as_str());
             // Ports are published of bridges only: elsewhere containers are reached as they are.
             let publishes = lease.network.driver == "bridge";
             if publishes && (is_way_out || (way_out.is_none() && ips.is_empty())) {
-                host_ip = self.networks.host_binding(&lease.network)?;
+                publishing = self.networks.publishing(&lease.network)?;
                 ips = lease.addresses.iter().map(|cidr| cidr.addr).collect();
             }
             let joined = self.networks.join(lease, &plan.member, is_way_out).await?;
@@ -163,7 +164,8 @@ impl Core {
         if plan.resolver == Resolver::Embedded {
             self.serve_names(record).await?;
         }
-        self.publish_ports(record, &ips, host_ip, state).await
+        self.publish_ports(record, &record.host_config, &ips, &publishing, state)
+            .await
     }
 
     pub(super) async fn serve_names(&self, record: &Record) -> Result<()> {
@@ -202,11 +204,12 @@ impl Core {
     async fn publish_ports(
         &self,
         record: &Record,
+        host: &HostConfig,
         ips: &[IpAddr],
-        host_ip: Option<IpAddr>,
+        publishing: &Publishing,
         state: &mut RunState,
     ) -> Result<()> {
-        let mappings = ports::mappings(&record.config, &record.host_config, ips, host_ip)?;
+        let mappings = ports::mappings(&record.config, host, ips, publishing)?;
         let published = if mappings.is_empty() {
             Vec::new()
         } else {
@@ -219,6 +222,13 @@ impl Core {
                 .kernel(&doing, move |net| net.publish(&owner, &mappings))
                 .await?
         };
+        let open = ports::open(&record.config, &record.host_config, ips, publishing)?;
+        if !open.is_empty() {
+            let owner = record.id.clone();
+            self.networks
+                .kernel("open ports", move |net| net.open_ports(&owner, &open))
+                .await?;
+        }
         state.ports = ports::port_map(&record.config, &published);
         Ok(())
     }
@@ -265,7 +275,7 @@ impl Core {
             })
             .await?;
         let mut embedded = false;
-        let mut ips = Vec::new();
+        let (mut ips, mut publishing) = (Vec::new(), Publishing::default());
         let best = best_way_out(&state.endpoints);
         for (name, settings) in &state.endpoints {
             // A swarm network is not known until the managers tell of it; then the agent asks again.
@@ -275,6 +285,7 @@ impl Core {
             embedded |= !network.is_default_bridge() && name != GATEWAY_ENDPOINT;
             let is_way_out = best.as_ref() == Some(name);
             if is_way_out && network.driver == "bridge" {
+                publishing = self.networks.publishing(&network)?;
                 ips.extend(settings.ip_address.parse::<IpAddr>().ok());
                 ips.extend(settings.global_ipv6_address.parse::<IpAddr>().ok());
             }
@@ -289,11 +300,9 @@ impl Core {
             ports: state.ports.clone(),
             ..RunState::default()
         };
-        let fixed = Record {
-            host_config: with_fixed_ports(&record, &state),
-            ..record
-        };
-        self.publish_ports(&fixed, &ips, None, &mut again).await
+        let fixed = with_fixed_ports(&record, &state);
+        self.publish_ports(&record, &fixed, &ips, &publishing, &mut again)
+            .await
     }
 
     /// Takes up, on a swarm network that has become known, the containers which ran before the daemon.
@@ -445,12 +454,12 @@ impl Core {
             hostname: record.config.hostname.clone(),
             netns: state.netns.clone(),
         };
-        let (mut ips, mut host_ip) = (Vec::new(), None);
+        let (mut ips, mut publishing) = (Vec::new(), Publishing::default());
         if let Some((name, settings)) = best.as_ref().and_then(|b| state.endpoints.get_key_value(b))
         {
             let network = self.network_of(name, settings)?;
             if network.driver == "bridge" {
-                host_ip = self.networks.host_binding(&network)?;
+                publishing = self.networks.publishing(&network)?;
                 let own = [&settings.ip_address, &settings.global_ipv6_address];
                 ips.extend(own.into_iter().filter_map(|ip| ip.parse::<IpAddr>().ok()));
             }
@@ -465,11 +474,8 @@ impl Core {
             })
             .await?;
         let mut again = RunState::default();
-        let fixed = Record {
-            host_config: with_fixed_ports(&record, &state),
-            ..record
-        };
-        self.publish_ports(&fixed, &ips, host_ip, &mut again)
+        let fixed = with_fixed_ports(&record, &state);
+        self.publish_ports(&record, &fixed, &ips, &publishing, &mut again)
             .await?;
         container.change_state(|state| state.ports = again.ports)?;
         Ok(())
@@ -562,7 +568,7 @@ pub(super) fn validate_endpoint(network: &str, wanted: &EndpointSettings) -> Res
 }
 
 /// The ports as they were chosen, so that taking them up again gives the same.
-fn with_fixed_ports(record: &Record, state: &RunState) -> skep_objects::api::container::HostConfig {
+fn with_fixed_ports(record: &Record, state: &RunState) -> HostConfig {
     let mut host = record.host_config.clone();
     host.publish_all_ports = false;
     let published: BTreeMap<_, _> = state

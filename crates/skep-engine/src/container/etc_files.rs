@@ -30,7 +30,7 @@ pub(crate) fn hosts(
     host: &HostConfig,
     own: &[IpAddr],
     links: &[(String, IpAddr)],
-    gateway: &str,
+    gateways: &[IpAddr],
 ) -> Result<String> {
     let mut text = if host.network_mode == "host" {
         std::fs::read_to_string("/etc/hosts").unwrap_or_else(|_| LOCAL.to_owned())
@@ -38,8 +38,10 @@ pub(crate) fn hosts(
         LOCAL.to_owned()
     };
     for entry in host.extra_hosts.iter().flatten() {
-        let (name, ip) = extra_host(entry, gateway)?;
-        writeln!(text, "{ip}\t{name}").expect("a string takes all");
+        let (name, ip) = extra_host(entry)?;
+        for ip in ip.iter().chain(gateways.iter().filter(|_| ip.is_none())) {
+            writeln!(text, "{ip}\t{name}").expect("a string takes all");
+        }
     }
     for (name, ip) in links {
         writeln!(text, "{ip}\t{name}").expect("a string takes all");
@@ -54,8 +56,8 @@ pub(crate) fn hosts(
     Ok(text)
 }
 
-/// `name:ip` or `name=ip`; `host-gateway` is the host as seen from the default bridge.
-pub(crate) fn extra_host(text: &str, gateway: &str) -> Result<(String, String)> {
+/// `name:ip` or `name=ip`; no address for `host-gateway`, the host as seen from the default bridge.
+pub(crate) fn extra_host(text: &str) -> Result<(String, Option<IpAddr>)> {
     let bad = || {
         EngineError::invalid(format!(
             "invalid IP address in add-host: \"{}\"",
@@ -72,10 +74,10 @@ pub(crate) fn extra_host(text: &str, gateway: &str) -> Result<(String, String)> 
     };
     let ip = ip.trim_start_matches('[').trim_end_matches(']');
     if ip == "host-gateway" {
-        return Ok((name.to_owned(), gateway.to_owned()));
+        return Ok((name.to_owned(), None));
     }
     ip.parse::<IpAddr>()
-        .map(|ip| (name.to_owned(), ip.to_string()))
+        .map(|ip| (name.to_owned(), Some(ip)))
         .map_err(|_| bad())
 }
 
@@ -145,7 +147,7 @@ mod tests {
             &host,
             &["172.17.0.2".parse().unwrap()],
             &[],
-            "172.17.0.1",
+            &["172.17.0.1".parse().unwrap()],
         )
         .unwrap();
         assert!(text.starts_with("127.0.0.1\tlocalhost\n"));
@@ -167,7 +169,7 @@ mod tests {
     #[test]
     fn bad_hosts_are_refused() {
         for bad in ["x", ":1.2.3.4", "a:b"] {
-            assert!(extra_host(bad, "").is_err(), "{bad}");
+            assert!(extra_host(bad).is_err(), "{bad}");
         }
     }
 }

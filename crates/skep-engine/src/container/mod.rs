@@ -165,7 +165,12 @@ impl Container {
     ) -> Result<T> {
         let (result, saved) = {
             let mut data = lock(&self.data);
+            let before = data.state.network();
             let result = change(&mut data.state);
+            if data.state.running && data.state.network() != before {
+                // What the shim cannot tell, should the state on the disk be damaged.
+                data.state.save_copy(&self.bundle);
+            }
             (result, data.state.save(&self.dir))
         };
         then();

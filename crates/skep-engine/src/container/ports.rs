@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use skep_net::{PortMapping, Protocol, PublishedPort};
+use skep_net::{OpenPort, PortMapping, Protocol, PublishedPort};
 use skep_objects::api::container::{Config, HostConfig, Nothing, Port, PortBinding, PortMap};
 
 use crate::error::{EngineError, Result};
+use crate::network::Publishing;
 
 /// `80/tcp` as number and protocol.
 pub(crate) fn parse(text: &str) -> Result<(u16, Protocol)> {
@@ -78,16 +79,8 @@ pub(crate) fn expose_published(config: &mut Config, host: &HostConfig) {
     }
 }
 
-/// What skep-net is to publish for a container with these addresses.
-pub(crate) fn mappings(
-    config: &Config,
-    host: &HostConfig,
-    container_ips: &[IpAddr],
-    default_ip: Option<IpAddr>,
-) -> Result<Vec<PortMapping>> {
-    if container_ips.is_empty() {
-        return Ok(Vec::new());
-    }
+/// The ports that are to be published, with where.
+fn wanted(config: &Config, host: &HostConfig) -> Vec<(String, PortBinding)> {
     let mut wanted: Vec<(String, PortBinding)> = Vec::new();
     for (port, bindings) in host.port_bindings.iter().flatten() {
         match bindings.as_deref() {
@@ -109,7 +102,55 @@ pub(crate) fn mappings(
         );
     }
     wanted
+}
+
+/// The ports that are reached by the container's own addresses.
+pub(crate) fn open(
+    config: &Config,
+    host: &HostConfig,
+    container_ips: &[IpAddr],
+    publishing: &Publishing,
+) -> Result<Vec<OpenPort>> {
+    let mut open = Vec::new();
+    for (port, _) in wanted(config, host) {
+        let (container_port, protocol) = parse(&port)?;
+        let ips = container_ips.iter().copied();
+        for container_ip in ips.filter(|ip| publishing.direct || publishing.is_routed(*ip)) {
+            open.push(OpenPort {
+                protocol,
+                container_ip,
+                container_port,
+            });
+        }
+    }
+    open.sort_unstable();
+    open.dedup();
+    Ok(open)
+}
+
+/// What skep-net is to publish for a container with these addresses.
+pub(crate) fn mappings(
+    config: &Config,
+    host: &HostConfig,
+    container_ips: &[IpAddr],
+    publishing: &Publishing,
+) -> Result<Vec<PortMapping>> {
+    let translated: Vec<IpAddr> = container_ips
+        .iter()
+        .copied()
+        .filter(|ip| !publishing.is_routed(*ip))
+        .collect();
+    if translated.is_empty() {
+        return Ok(Vec::new());
+    }
+    // Who asks for an address of a family that is routed gets the port there as it is.
+    let is_routed = |binding: &PortBinding| {
+        let ip: Option<IpAddr> = binding.host_ip.parse().ok();
+        ip.is_some_and(|ip| publishing.is_routed(ip))
+    };
+    wanted(config, host)
         .into_iter()
+        .filter(|(_, binding)| !is_routed(binding))
         .map(|(port, binding)| {
             let (container_port, protocol) = parse(&port)?;
             let (host_port, host_port_end) = range(&binding.host_port)?;
@@ -120,14 +161,14 @@ pub(crate) fn mappings(
                 .filter(|ip| !ip.is_unspecified() || ip.is_ipv6());
             // 0.0.0.0 is not every address: it is every IPv4 address.
             let host_ip = if binding.host_ip.is_empty() {
-                default_ip
+                publishing.host_ip
             } else if binding.host_ip == "0.0.0.0" {
                 binding.host_ip.parse().ok()
             } else {
                 host_ip
             };
             if let Some(ip) = host_ip.filter(|ip| {
-                container_ips
+                translated
                     .iter()
                     .all(|own| own.is_ipv4() != ip.is_ipv4())
             }) {
@@ -141,7 +182,7 @@ pub(crate) fn mappings(
                 host_ip,
                 host_port,
                 host_port_end,
-                container_ips: container_ips.to_vec(),
+                container_ips: translated.clone(),
                 container_port,
             })
         })
@@ -227,11 +268,20 @@ mod tests {
             ..HostConfig::default()
         };
         let ip = "172.17.0.2".parse().unwrap();
-        let mappings = mappings(&config, &host, &[ip], None).unwrap();
+        let mappings = mappings(&config, &host, &[ip], &Publishing::default()).unwrap();
         let ports: Vec<_> = mappings
             .iter()
             .map(|m| (m.container_port, m.host_port, m.host_port_end))
             .collect();
         assert_eq!(ports, [(80, 8000, 8010), (81, 0, 0)]);
+        // Where containers are routed to, nothing of the host is bound.
+        let routed = Publishing {
+            routed: [true, false],
+            ..Publishing::default()
+        };
+        assert_eq!(super::mappings(&config, &host, &[ip], &routed).unwrap(), []);
+        let open = open(&config, &host, &[ip], &routed).unwrap();
+        let open: Vec<_> = open.iter().map(|port| port.container_port).collect();
+        assert_eq!(open, [80, 81]);
     }
 }

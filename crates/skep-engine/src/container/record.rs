@@ -169,17 +169,42 @@ impl Record {
     }
 }
 
+/// Name of the copy of a running container's state in its bundle's directory.
+const COPY: &str = "engine.json";
+
 impl RunState {
-    /// An unreadable state is that of a machine which lost power: nothing runs.
-    pub(crate) fn load(dir: &Path) -> Self {
+    /// A state that cannot be read is taken from the copy beside the shim, which a machine that went
+    /// down has not: then nothing runs.
+    pub(crate) fn load(dir: &Path, bundle: &Path) -> Self {
         match load_json(&dir.join("state.json")) {
             Ok(state) => state,
-            Err(error) => {
-                if !error.is_missing_file() {
-                    tracing::warn!(%error, "state of a container cannot be read, it counts as not running");
+            Err(error) if error.is_missing_file() => Self::default(),
+            Err(error) => match load_json(&bundle.join(COPY)) {
+                Ok(state) => {
+                    tracing::warn!(%error, "state of a container cannot be read; that of its start is used");
+                    state
                 }
-                Self::default()
-            }
+                Err(_) => {
+                    tracing::warn!(%error, "state of a container cannot be read, it counts as not running");
+                    Self::default()
+                }
+            },
+        }
+    }
+
+    /// What a running container has of networks.
+    pub(super) fn network(&self) -> (String, BTreeMap<String, EndpointSettings>, PortMap) {
+        (
+            self.netns.clone(),
+            self.endpoints.clone(),
+            self.ports.clone(),
+        )
+    }
+
+    /// Keeps a copy beside the shim; without it a damaged state costs the container its network.
+    pub(super) fn save_copy(&self, bundle: &Path) {
+        if let Err(error) = save_json(&bundle.join(COPY), self, false) {
+            tracing::debug!(%error, "no copy of a container's state");
         }
     }
 
@@ -278,6 +303,6 @@ mod tests {
     fn a_torn_state_reads_as_not_running() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("state.json"), b"{\"running\":tr").unwrap();
-        assert!(!RunState::load(dir.path()).running);
+        assert!(!RunState::load(dir.path(), dir.path()).running);
     }
 }

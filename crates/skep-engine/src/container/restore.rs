@@ -62,11 +62,11 @@ impl Core {
         {
             self.volumes.hold(&mount.point.name, &record.id);
         }
-        let mut state = RunState::load(dir);
+        let bundle = bundles.join(&record.id);
+        let mut state = RunState::load(dir, &bundle);
         if let Some(damage) = &record.damage {
             (state.dead, state.error) = (!state.running, damage.clone());
         }
-        let bundle = bundles.join(&record.id);
         self.containers.insert(Arc::new(Container::new(
             dir.to_owned(),
             bundle,

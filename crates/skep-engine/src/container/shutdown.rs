@@ -25,7 +25,7 @@ impl Core {
                     let _ = container.change_state(|state| state.manually_stopped = by_user);
                 }
             };
-            let patience = Duration::from_secs(self.config.shutdown_timeout_seconds);
+            let patience = Duration::from_secs(self.settings().shutdown_timeout_seconds);
             let _ =
                 tokio::time::timeout(patience, futures::future::join_all(running.map(stop))).await;
         }

@@ -342,11 +342,24 @@ struct Preparation {
     resolver: etc_files::Resolver,
 }
 
+impl Core {
+    /// What `host-gateway` stands for.
+    fn host_gateways(&self) -> Result<Vec<IpAddr>> {
+        let given = &self.config.host_gateway_ips;
+        if !given.is_empty() {
+            return Ok(given.clone());
+        }
+        let bridge = self.networks.find("bridge")?;
+        let subnets = bridge.subnets();
+        Ok(subnets.iter().filter_map(|subnet| subnet.gateway).collect())
+    }
+}
+
 impl Preparation {
     fn write(self) -> Result<()> {
         let (record, dir, bundle) = (&self.record, &self.container.dir, &self.container.bundle);
         let host = &record.host_config;
-        let config = &self.core.config;
+        let config = &*self.core.settings();
         let lower = self.core.images.by_id(&record.image_id)?.lower;
         fresh_bundle(bundle)?;
         self.check_binds()?;
@@ -447,21 +460,12 @@ impl Preparation {
     fn etc(&self, links: &[super::links::Link]) -> Result<Vec<oci::BindFile>> {
         let (record, dir) = (&self.record, &self.container.dir);
         let host = &record.host_config;
-        let mut gateway = String::new();
-        if host
-            .extra_hosts
-            .iter()
-            .flatten()
-            .any(|entry| entry.ends_with("host-gateway"))
-        {
-            let bridge = self.core.networks.find("bridge")?;
-            gateway = bridge
-                .subnets()
-                .first()
-                .and_then(|subnet| subnet.gateway)
-                .map(|ip| ip.to_string())
-                .unwrap_or_default();
-        }
+        let asks = |entry: &String| entry.ends_with("host-gateway");
+        let gateways = if host.extra_hosts.iter().flatten().any(asks) {
+            self.core.host_gateways()?
+        } else {
+            Vec::new()
+        };
         let names: Vec<(String, IpAddr)> =
             links.iter().map(|link| (link.names(), link.ip)).collect();
         let mut source = dir.clone();
@@ -469,7 +473,7 @@ impl Preparation {
             // The files of whoever has the network, so that both see the same names.
             source.clone_from(&self.core.containers.find(other)?.dir);
         } else {
-            let hosts = etc_files::hosts(&record.config, host, &self.addresses, &names, &gateway)?;
+            let hosts = etc_files::hosts(&record.config, host, &self.addresses, &names, &gateways)?;
             etc_files::write(&dir.join("hosts"), &hosts)?;
             etc_files::write(
                 &dir.join("resolv.conf"),

@@ -270,7 +270,7 @@ pub(crate) fn late(
         ));
     }
     for text in host.extra_hosts.iter().flatten() {
-        super::etc_files::extra_host(text, "0.0.0.0")?;
+        super::etc_files::extra_host(text)?;
     }
     for ip in host.dns.iter().flatten() {
         if ip.parse::<std::net::IpAddr>().is_err() {

@@ -13,7 +13,7 @@ use tar::{Archive, EntryType};
 use super::blobs::{MAX_DOCUMENT_BYTES, digest_of, verify};
 use super::header_guard::HeaderGuard;
 use super::layers::decompress;
-use super::registry::choose;
+use super::manifest::choose;
 use super::store::{Images, set_tag};
 use super::{ImageConfig, ImageError, Progress};
 
@@ -160,8 +160,8 @@ impl Images {
         let mut layers = Vec::new();
         let mut pins = Vec::new();
         for (file, diff_id) in files.iter().zip(diff_ids) {
-            let layer = self.keep_layer(Some(diff_id), staged.open(file)?)?;
-            pins.push(self.pin([layer.blob.clone()]));
+            let (layer, pin) = self.keep_layer(Some(diff_id), staged.open(file)?)?;
+            pins.push(pin);
             layers.push(layer);
         }
         self.record(config, layers, None).map(|_| ())

@@ -3,11 +3,14 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
 use super::ImageError;
 
+/// A download that is not gone on with for so long is begun anew.
+const ABANDONED_AFTER: Duration = Duration::from_secs(24 * 3600);
 /// How names begin that nobody goes on with after a crash.
 const UNFINISHED: &[u8] = b"new-";
 /// Manifests and configs larger than this are refused.
@@ -46,6 +49,33 @@ impl Blobs {
                 };
             }
         }
+    }
+
+    /// Removes downloads that nobody has gone on with for a day.
+    pub fn remove_old_partials(&self) {
+        for entry in fs::read_dir(&self.partial).into_iter().flatten().flatten() {
+            let age = entry.metadata().and_then(|meta| meta.modified());
+            let age = age.ok().and_then(|then| then.elapsed().ok());
+            if age.is_some_and(|age| age > ABANDONED_AFTER) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+
+    /// Removes downloads that broke off, but those that somebody goes on with; gives their bytes.
+    pub fn remove_partials(&self, is_needed: impl Fn(&str) -> bool) -> u64 {
+        let mut won_bytes = 0;
+        for entry in fs::read_dir(&self.partial).into_iter().flatten().flatten() {
+            let digest = format!("sha256:{}", entry.file_name().to_string_lossy());
+            if !skep_objects::reference::is_digest(&digest) || is_needed(&digest) {
+                continue;
+            }
+            let bytes = entry.metadata().map_or(0, |meta| meta.len());
+            if fs::remove_file(entry.path()).is_ok() {
+                won_bytes += bytes;
+            }
+        }
+        won_bytes
     }
 
     /// A directory for the files of an archive that is being read.
@@ -165,6 +195,11 @@ pub(super) struct BlobWriter<'a> {
 }
 
 impl BlobWriter<'_> {
+    /// What the digest will be, if nothing more is written.
+    pub fn digest(&self) -> String {
+        format!("sha256:{}", hex::encode(self.hash.clone().finalize()))
+    }
+
     /// Gives digest and size; refuses content that has not the expected digest.
     pub fn finish(self, expected: Option<&str>) -> Result<(String, u64), ImageError> {
         let digest = format!("sha256:{}", hex::encode(self.hash.finalize()));

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use oci_spec::image::{ImageIndex, ImageManifest};
 
-use super::registry::choose;
+use super::manifest::choose;
 use super::{ImageConfig, Images, Progress, unpack};
 
 /// A layer's tar stream, unpacked below `root`.

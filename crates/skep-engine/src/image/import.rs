@@ -5,10 +5,11 @@ use std::io::Read;
 use serde_json::{Map, Value, json};
 use skep_objects::reference::Reference;
 
+use super::blobs::digest_of;
 use super::config::{HistoryEntry, host_architecture};
 use super::index::{LayerRecord, Record};
-use super::registry::MANIFEST_TYPES;
-use super::store::{Image, Images, now, set_tag};
+use super::manifest::MANIFEST_TYPES;
+use super::store::{Image, Images, Pins, now, set_tag};
 use super::{ImageConfig, ImageError, RootFs};
 
 pub(super) const CONFIG_TYPE: &str = "application/vnd.oci.image.config.v1+json";
@@ -58,8 +59,8 @@ impl Images {
         stream: impl Read,
         options: &ImportOptions,
     ) -> Result<Image, ImageError> {
-        let layer = self.keep_layer(None, stream)?;
-        let _pins = self.pin([layer.diff_id.clone(), layer.blob.clone()]);
+        let _hold = parent.map(|parent| self.hold(parent.id())).transpose()?;
+        let (layer, _pins) = self.keep_layer(None, stream)?;
         let created = now();
         let platform = options
             .platform
@@ -102,45 +103,53 @@ impl Images {
         self.record(&config, layers, parent.map(|parent| parent.id().to_owned()))
     }
 
-    /// Stores a layer as it comes, and unpacks it.
+    /// Stores a layer as it comes, and unpacks it. While the guard lives neither is removed.
     pub(super) fn keep_layer(
         &self,
         diff_id: Option<&str>,
         stream: impl Read,
-    ) -> Result<LayerRecord, ImageError> {
+    ) -> Result<(LayerRecord, [Pins; 2]), ImageError> {
         let mut writer = self.0.blobs.writer()?;
         std::io::copy(&mut { stream }, &mut writer).map_err(|source| ImageError::Stream {
             what: "read layer",
             source,
         })?;
+        let blob_pin = self.pin([writer.digest()]);
         let (blob, blob_bytes) = writer.finish(None)?;
-        let unpacked = match diff_id {
-            Some(diff_id) if self.0.layers.has(diff_id) => {
-                Ok((diff_id.to_owned(), self.0.layers.size(diff_id)))
-            }
-            _ => self
-                .0
-                .blobs
-                .open_blob(&blob)
-                .and_then(|file| self.0.layers.unpack(diff_id, file)),
-        };
-        match unpacked {
+        let diff_pin = self.pin(diff_id.map(str::to_owned));
+        match self.unpacked(diff_id, &blob) {
             Ok((diff_id, size_bytes)) => {
+                let diff_pin = diff_pin.and(self.pin([diff_id.clone()]));
+                if !self.0.layers.has(&diff_id) {
+                    // Another image's removal took it before it was pinned.
+                    self.unpacked(Some(&diff_id), &blob)?;
+                }
                 let media_type = media_type_of(&mut self.0.blobs.open_blob(&blob)?).to_owned();
-                Ok(LayerRecord {
+                let layer = LayerRecord {
                     diff_id,
                     blob,
                     media_type,
                     blob_bytes,
                     size_bytes,
-                })
+                };
+                Ok((layer, [blob_pin, diff_pin]))
             }
             Err(error) => {
-                let (_, used) = self.index().in_use();
-                if !used.contains(&blob) {
-                    self.0.blobs.remove(&blob)?;
-                }
+                drop(blob_pin);
+                self.remove_unnamed(&blob)?;
                 Err(error)
+            }
+        }
+    }
+
+    fn unpacked(&self, diff_id: Option<&str>, blob: &str) -> Result<(String, u64), ImageError> {
+        match diff_id {
+            Some(diff_id) if self.0.layers.has(diff_id) => {
+                Ok((diff_id.to_owned(), self.0.layers.size(diff_id)))
+            }
+            _ => {
+                let file = self.0.blobs.open_blob(blob)?;
+                self.0.layers.unpack(diff_id, file)
             }
         }
     }
@@ -152,8 +161,10 @@ impl Images {
         layers: Vec<LayerRecord>,
         parent: Option<String>,
     ) -> Result<Image, ImageError> {
-        let id = self.0.blobs.put(config)?;
+        let id = digest_of(config);
         let manifest = manifest_of(&id, config.len() as u64, &layers);
+        let _pins = self.pin([id.clone(), digest_of(&manifest)]);
+        self.0.blobs.put(config)?;
         let manifest = self.0.blobs.put(&manifest)?;
         let manifest_type = MANIFEST_TYPES[0].to_owned();
         let mut index = self.index();

@@ -1,30 +1,27 @@
 //! Signing in at a registry: what `/v2/` asks for, password or token, is what it is given.
 
-use http::{StatusCode, header};
+use http::StatusCode;
 
+use super::credentials::RegistryAuth;
 use super::error::ImageError;
-use super::registry::{HUB, RegistryAuth, is_insecure};
-use super::web::{self, Answer, escaped};
-
-/// What a registry asks for in `WWW-Authenticate`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Challenge {
-    /// User and password.
-    Basic,
-    /// A token that another address gives for user and password.
-    Bearer { realm: String, service: String },
-}
+use super::insecure::is_insecure;
+use super::registry::HUB;
+use super::token::{self, Challenge};
+use super::web::{Answer, Web};
 
 impl super::Images {
     /// Tries credentials at a registry: `https://index.docker.io/v1/`, or `host[:port]`. Where
-    /// http is allowed, https comes first.
-    pub async fn login(&self, server: &str, auth: &RegistryAuth) -> Result<(), ImageError> {
+    /// http is allowed, https comes first. Gives the token to keep in place of the password, where
+    /// the registry has such.
+    pub async fn login(&self, server: &str, auth: &RegistryAuth) -> Result<String, ImageError> {
         let host = host_of(server);
-        let unchecked = is_insecure(&host, &self.0.registry.config().insecure);
-        let secure = sign_in(&format!("https://{host}/v2/"), auth, unchecked).await;
+        let config = self.0.registry.config();
+        let unchecked = is_insecure(&host, &config.insecure);
+        let web = Web::new(&config.proxies, unchecked)?;
+        let secure = sign_in(&web, &format!("https://{host}/v2/"), auth).await;
         match secure {
             Err(error) if unchecked && error.is_unreachable() => {
-                sign_in(&format!("http://{host}/v2/"), auth, unchecked).await
+                sign_in(&web, &format!("http://{host}/v2/"), auth).await
             }
             result => result,
         }
@@ -40,7 +37,7 @@ fn host_of(server: &str) -> String {
     }
 }
 
-async fn sign_in(url: &str, auth: &RegistryAuth, unchecked: bool) -> Result<(), ImageError> {
+async fn sign_in(web: &Web, url: &str, auth: &RegistryAuth) -> Result<String, ImageError> {
     let refused = |answer: &Answer| match answer.status {
         StatusCode::UNAUTHORIZED => {
             ImageError::LoginRefused(format!("Get {url:?}: {}", answer.complaint()))
@@ -50,117 +47,36 @@ async fn sign_in(url: &str, auth: &RegistryAuth, unchecked: bool) -> Result<(), 
             answer.status
         )),
     };
-    let first = web::get(url, None, unchecked).await?;
+    let first = web.get(url, None).await?;
     if first.status.is_success() {
-        return Ok(());
+        return Ok(String::new());
     }
     if first.status != StatusCode::UNAUTHORIZED {
         return Err(refused(&first));
     }
-    let Some(basic) = auth.basic() else {
-        return Err(refused(&first));
-    };
-    let proof = match challenge(&first) {
-        Some(Challenge::Bearer { realm, service }) => {
-            let path = token_url(&realm, &service, &auth.username);
-            let answer = web::get(&path, Some(&basic), unchecked).await?;
-            if !answer.status.is_success() {
-                return Err(refused(&answer));
+    let basic = auth.basic();
+    let (proof, identity) = match Challenge::of(&first) {
+        Some(Challenge::Bearer { realm, service })
+            if basic.is_some() || !auth.identitytoken.is_empty() =>
+        {
+            let place = (realm.as_str(), service.as_str());
+            match token::fetch(web, place, None, auth).await? {
+                Ok(token) => (format!("Bearer {}", token.access), token.refresh),
+                Err(answer) => return Err(refused(&answer)),
             }
-            format!("Bearer {}", token_of(&answer)?)
         }
-        Some(Challenge::Basic) | None => basic,
+        _ => (basic.ok_or_else(|| refused(&first))?, String::new()),
     };
-    let second = web::get(url, Some(&proof), unchecked).await?;
+    let second = web.get(url, Some(&proof)).await?;
     match second.status.is_success() {
-        true => Ok(()),
+        true => Ok(identity),
         false => Err(refused(&second)),
     }
-}
-
-fn challenge(answer: &Answer) -> Option<Challenge> {
-    answer
-        .headers
-        .get_all(header::WWW_AUTHENTICATE)
-        .iter()
-        .filter_map(|value| parse(value.to_str().ok()?))
-        .next()
-}
-
-/// Reads `Bearer realm="...",service="..."`, or `Basic ...`.
-fn parse(text: &str) -> Option<Challenge> {
-    let (scheme, rest) = text.split_once(' ').unwrap_or((text, ""));
-    if scheme.eq_ignore_ascii_case("basic") {
-        return Some(Challenge::Basic);
-    }
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return None;
-    }
-    let (mut realm, mut service) = (None, String::new());
-    let mut rest = rest.trim_start();
-    while let Some((name, after)) = rest.split_once('=') {
-        let (value, next) = match after.strip_prefix('"') {
-            Some(quoted) => quoted.split_once('"')?,
-            None => after.split_once(',').unwrap_or((after, "")),
-        };
-        match name.trim().to_ascii_lowercase().as_str() {
-            "realm" => realm = Some(value.to_owned()),
-            "service" => service = value.to_owned(),
-            _ => {}
-        }
-        rest = next.trim_start_matches([',', ' ']);
-    }
-    Some(Challenge::Bearer {
-        realm: realm?,
-        service,
-    })
-}
-
-fn token_url(realm: &str, service: &str, account: &str) -> String {
-    let mark = if realm.contains('?') { '&' } else { '?' };
-    format!(
-        "{realm}{mark}account={}&client_id=docker&service={}",
-        escaped(account),
-        escaped(service)
-    )
-}
-
-fn token_of(answer: &Answer) -> Result<String, ImageError> {
-    let body: serde_json::Value = serde_json::from_slice(&answer.body)
-        .map_err(|error| ImageError::invalid("token", error))?;
-    ["token", "access_token"]
-        .into_iter()
-        .find_map(|name| body[name].as_str().filter(|token| !token.is_empty()))
-        .map(str::to_owned)
-        .ok_or_else(|| {
-            ImageError::Registry(
-                "authorization server did not include a token in the response".to_owned(),
-            )
-        })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn challenges_name_where_tokens_come_from() {
-        assert_eq!(
-            parse(
-                r#"Bearer realm="https://auth.example/token",service="registry.example",scope="a,b""#
-            ),
-            Some(Challenge::Bearer {
-                realm: "https://auth.example/token".to_owned(),
-                service: "registry.example".to_owned(),
-            })
-        );
-        assert_eq!(parse(r#"Basic realm="x""#), Some(Challenge::Basic));
-        assert_eq!(parse("Negotiate"), None);
-        assert_eq!(
-            token_url("http://a/t", "s t", "me"),
-            "http://a/t?account=me&client_id=docker&service=s%20t"
-        );
-    }
 
     #[test]
     fn the_hub_has_several_names() {

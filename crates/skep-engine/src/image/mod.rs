@@ -4,7 +4,8 @@
 //!
 //! ```text
 //! blobs/sha256/<hex>     manifests, configs and layers as they travelled; content-addressed
-//! blobs/partial/<hex>    downloads under way; resumed, or redone when they do not verify
+//! blobs/partial/<hex>    downloads under way; resumed, redone when they do not verify, and removed
+//!                        by a prune or after a day when nobody goes on with them
 //! layers/<26 hex>/diff   an unpacked layer, as an overlayfs lower directory; named by its diff id
 //! layers/new-*           layers being unpacked; removed at start
 //! records/<hex>.json     one image: its config, its manifest, its layers
@@ -19,22 +20,28 @@ mod archive;
 mod blobs;
 mod changes;
 mod config;
+mod credentials;
 mod error;
 #[doc(hidden)]
 pub mod fuzz;
 mod header_guard;
 mod import;
 mod index;
+mod insecure;
 mod layers;
 mod login;
+mod manifest;
 mod progress;
+mod proxies;
 mod pull;
 mod push;
 mod registry;
 mod remove;
 mod save;
 mod search;
+mod session;
 mod store;
+mod token;
 mod unpack;
 mod web;
 
@@ -45,7 +52,9 @@ pub use import::ImportOptions;
 pub use index::{LayerRecord, Record};
 pub use progress::{Progress, ProgressMessage};
 pub use pull::{PullOptions, Pulled};
-pub use registry::{Distribution, RegistryAuth, RegistryConfig};
+pub use credentials::RegistryAuth;
+pub use proxies::Proxies;
+pub use registry::{Distribution, RegistryConfig};
 pub use remove::{ImageUser, ImageUsers, Removed};
 pub use search::SearchResult;
-pub use store::{Image, ImageEvent, Images};
+pub use store::{Hold, Image, ImageEvent, Images};

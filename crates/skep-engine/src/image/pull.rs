@@ -12,13 +12,11 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::blobs::verify;
 use super::index::{LayerRecord, Record};
-use super::registry::{Fetched, Parsed, Session, choose, parse};
+use super::manifest::{Fetched, Parsed, choose, parse};
+use super::session::Session;
 use super::store::{Images, now};
 use super::{ImageConfig, ImageError, Progress, RegistryAuth};
 
-/// As many as Docker's `max-concurrent-downloads`.
-const PARALLEL_LAYERS: usize = 3;
-const DOWNLOAD_TRIES: usize = 5;
 const PROGRESS_EVERY_BYTES: u64 = 512 << 10;
 
 /// How to pull.
@@ -61,11 +59,16 @@ impl Images {
             .iter()
             .map(|layer| layer.digest().to_string());
         let _pins = self.pin(needed.chain([id.clone(), fetched.digest.clone()]));
-        if self.by_id(&id).is_err() {
-            self.fetch_image(&session, &fetched, &manifest, progress)
-                .await?;
-        }
-        let is_new = self.name(&reference, &top_digest, &id)?;
+        // It may be removed between being found and being named: then it is brought after all.
+        let is_new = loop {
+            if self.by_id(&id).is_err() {
+                self.fetch_image(&session, &fetched, &manifest, progress)
+                    .await?;
+            }
+            if let Some(is_new) = self.name(&reference, &top_digest, &id)? {
+                break is_new;
+            }
+        };
         progress.status(format!("Digest: {top_digest}"));
         let what = if is_new {
             "Downloaded newer image for"
@@ -81,16 +84,25 @@ impl Images {
         })
     }
 
-    /// Gives the image its tag and digest; tells whether that changed anything.
-    fn name(&self, reference: &Reference, digest: &str, id: &str) -> Result<bool, ImageError> {
+    /// Gives the image its tag and digest; tells whether that changed anything, or nothing when the
+    /// image is gone.
+    fn name(
+        &self,
+        reference: &Reference,
+        digest: &str,
+        id: &str,
+    ) -> Result<Option<bool>, ImageError> {
         let mut index = self.index();
+        let Some(record) = index.records.get(id).cloned() else {
+            return Ok(None);
+        };
         let by_digest = reference.with_digest(digest)?.to_string();
         let by_tag = reference.digest().is_none().then(|| reference.to_string());
         let is_new = match &by_tag {
             Some(tag) => index.names.tags.get(tag).is_none_or(|old| old != id),
             None => !index.names.digests.contains_key(&by_digest),
         };
-        if is_new && let Some(record) = index.records.get(id).cloned() {
+        if is_new {
             index.put(Record {
                 last_tagged: Some(now()),
                 ..record
@@ -102,7 +114,7 @@ impl Images {
                 names.tags.insert(tag, id.to_owned());
             }
         })?;
-        Ok(is_new)
+        Ok(Some(is_new))
     }
 
     async fn fetch_image(
@@ -134,7 +146,7 @@ impl Images {
             fetches.push(self.layer(session, layer, diff_id, progress).boxed());
         }
         let layers: Vec<LayerRecord> = stream::iter(fetches)
-            .buffered(PARALLEL_LAYERS)
+            .buffered(manifest.layers().len().max(1))
             .try_collect()
             .await?;
         let record = Record {
@@ -171,6 +183,15 @@ impl Images {
         if self.0.blobs.has(&digest) && self.0.layers.has(diff_id) {
             progress.about(&name, "Already exists");
         } else {
+            let turns = self.0.registry.downloads();
+            let waits = turns.available_permits() == 0;
+            if waits {
+                progress.step(&name, "Waiting");
+            }
+            let _turn = turns
+                .acquire()
+                .await
+                .map_err(|_| ImageError::Interrupted)?;
             if !self.0.blobs.has(&digest) {
                 self.download(session, layer, &name, progress).await?;
             }
@@ -237,9 +258,11 @@ impl Images {
         let digest = layer.digest().to_string();
         let partial = self.0.blobs.partial_path(&digest);
         let mut backoff = std::time::Duration::from_millis(200);
+        let tries = self.0.registry.config().download_attempts;
         for attempt in 1.. {
+            let session = session.fresh().await?;
             match self
-                .download_once(session, layer, &partial, name, progress)
+                .download_once(&session, layer, &partial, name, progress)
                 .await
             {
                 Ok(()) => break,
@@ -250,7 +273,7 @@ impl Images {
                 }
                 // The stream broke: what has come is kept, and the rest asked for.
                 Err(ImageError::Stream { .. } | ImageError::Unreachable(_))
-                    if attempt < DOWNLOAD_TRIES =>
+                    if attempt < tries =>
                 {
                     progress.step(name, "Retrying");
                     tokio::time::sleep(backoff).await;

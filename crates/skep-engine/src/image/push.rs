@@ -12,16 +12,25 @@ use serde_json::json;
 use skep_objects::reference::Reference;
 use tokio_util::io::ReaderStream;
 
+use super::blobs::digest_of;
 use super::import::{LAYER_GZIP, LAYER_TAR, manifest_of};
 use super::index::{LayerRecord, Record};
 use super::pull::short;
-use super::registry::Session;
+use super::session::Session;
 use super::store::{Image, Images};
 use super::{ImageError, Progress, RegistryAuth};
 
-/// As many as Docker's `max-concurrent-uploads`.
-const PARALLEL_LAYERS: usize = 5;
 const CHUNK_BYTES: usize = 1 << 20;
+
+/// What a registry says against a push.
+fn refusal(session: &Session, error: OciDistributionError) -> ImageError {
+    match session.explain(error) {
+        ImageError::PullDenied(_) => {
+            ImageError::Registry("denied: requested access to the resource is denied".to_owned())
+        }
+        error => error,
+    }
+}
 
 impl Images {
     /// Pushes what a tag leads to. Progress goes out as Docker's does.
@@ -53,11 +62,12 @@ impl Images {
             .map(|layer| self.push_blob(&session, &layer.blob, short(&layer.diff_id), progress))
             .collect();
         stream::iter(pushes)
-            .buffer_unordered(PARALLEL_LAYERS)
+            .buffer_unordered(image.record.layers.len().max(1))
             .try_collect::<Vec<_>>()
             .await?;
         self.push_blob(&session, image.id(), String::new(), &Progress::none())
             .await?;
+        let session = session.fresh().await?;
         let manifest = self.0.blobs.document(&image.record.manifest)?;
         let size = manifest.len();
         let content_type = HeaderValue::from_str(&image.record.manifest_type)
@@ -66,7 +76,7 @@ impl Images {
             .client
             .push_manifest_raw(&session.address, Bytes::from(manifest), content_type)
             .await
-            .map_err(|error| session.explain(error))?;
+            .map_err(|error| refusal(&session, error))?;
         self.name_pushed(&reference, &image)?;
         let tag = reference.tag().unwrap_or("latest");
         let digest = &image.record.manifest;
@@ -90,7 +100,13 @@ impl Images {
         name: String,
         progress: &Progress,
     ) -> Result<(), ImageError> {
-        let explain = |error: OciDistributionError| session.explain(error);
+        let turns = self.0.registry.uploads();
+        let _turn = turns
+            .acquire()
+            .await
+            .map_err(|_| ImageError::Interrupted)?;
+        let session = session.fresh().await?;
+        let explain = |error: OciDistributionError| refusal(&session, error);
         if session
             .client
             .blob_exists(&session.address, digest)
@@ -140,7 +156,7 @@ impl Images {
     }
 
     fn compress(&self, image: &Image) -> Result<Image, ImageError> {
-        let mut layers = Vec::new();
+        let (mut layers, mut pins) = (Vec::new(), Vec::new());
         for layer in &image.record.layers {
             if layer.media_type != LAYER_TAR {
                 layers.push(layer.clone());
@@ -155,6 +171,7 @@ impl Images {
                     what: "compress layer",
                     source,
                 })?;
+            pins.push(self.pin([writer.digest()]));
             let (blob, blob_bytes) = writer.finish(None)?;
             layers.push(LayerRecord {
                 blob,
@@ -163,11 +180,9 @@ impl Images {
                 ..layer.clone()
             });
         }
-        let manifest = self.0.blobs.put(&manifest_of(
-            image.id(),
-            self.0.blobs.size(image.id())?,
-            &layers,
-        ))?;
+        let manifest = manifest_of(image.id(), self.0.blobs.size(image.id())?, &layers);
+        pins.push(self.pin([digest_of(&manifest)]));
+        let manifest = self.0.blobs.put(&manifest)?;
         let old = image.record.clone();
         self.index().put(Record {
             layers,
@@ -180,21 +195,9 @@ impl Images {
 
     /// Removes blobs of an older form of an image that nothing names any more.
     fn remove_blobs_of(&self, old: &Record) -> Result<(), ImageError> {
-        let index = self.index();
-        let (_, used) = index.in_use();
-        let pins = self
-            .0
-            .pins
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
-        let blobs = old
-            .layers
-            .iter()
-            .map(|layer| &layer.blob)
-            .chain([&old.manifest]);
-        for blob in blobs.filter(|blob| !used.contains(*blob) && !pins.contains_key(*blob)) {
-            self.0.blobs.remove(blob)?;
-        }
-        Ok(())
+        let layers = old.layers.iter().map(|layer| &layer.blob);
+        layers
+            .chain([&old.manifest])
+            .try_for_each(|blob| self.remove_unnamed(blob))
     }
 }

@@ -1,6 +1,7 @@
 //! Removing images, and what nothing names any more.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 
 use skep_objects::reference::Reference;
 
@@ -119,10 +120,21 @@ impl Images {
             }
             {
                 let mut index = self.index();
+                // Looked at again: a container may have come since, or a name.
+                let named = !index.names.of(image.id()).0.is_empty();
+                if self.is_used(image.id()) || (named && !all) {
+                    continue;
+                }
                 self.drop_names(&mut index, image.id(), &mut removed)?;
             }
             won_bytes += self.delete(image.id(), &mut removed)?;
         }
+        {
+            let pins = self.pins();
+            let needed = |digest: &str| pins.contains_key(digest);
+            won_bytes += self.0.blobs.remove_partials(needed);
+        }
+        self.sweep()?;
         Ok((removed, won_bytes))
     }
 
@@ -162,10 +174,18 @@ impl Images {
         })
     }
 
-    /// Removes the record, then what only it named.
+    /// Whether a container is made of an image, or is being made.
+    fn is_used(&self, id: &str) -> bool {
+        self.held().contains_key(id) || !self.users_of(id).is_empty()
+    }
+
+    /// Removes the record, then what only it named. An image that a container took meanwhile stays.
     fn delete(&self, id: &str, removed: &mut Vec<Removed>) -> Result<u64, ImageError> {
         let record = {
             let mut index = self.index();
+            if self.is_used(id) {
+                return Ok(0);
+            }
             let Some(record) = index.records.get(id).cloned() else {
                 return Ok(0);
             };
@@ -181,17 +201,15 @@ impl Images {
     fn collect(&self, record: &Record, removed: &mut Vec<Removed>) -> Result<u64, ImageError> {
         // Held throughout: nobody may begin to use a layer between the look and the removal.
         let index = self.index();
-        let pins = self
-            .0
-            .pins
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let pins = self.pins();
         let (diffs, blobs) = index.in_use();
         let free = |digest: &String| {
-            index.is_whole
-                && !diffs.contains(digest)
-                && !blobs.contains(digest)
-                && !pins.contains_key(digest)
+            let unnamed = index.is_whole && !diffs.contains(digest) && !blobs.contains(digest);
+            if unnamed && pins.contains_key(digest) {
+                self.0.owes_sweep.store(true, Ordering::Relaxed);
+                return false;
+            }
+            unnamed
         };
         let mut won_bytes = 0;
         for layer in record.layers.iter().rev() {
@@ -212,20 +230,34 @@ impl Images {
         Ok(won_bytes)
     }
 
-    /// Removes blobs and layers that no record names: what a crash between two steps left.
+    /// Removes a blob that no record and no operation under way names.
+    pub(super) fn remove_unnamed(&self, blob: &String) -> Result<(), ImageError> {
+        let index = self.index();
+        let pins = self.pins();
+        let (_, used) = index.in_use();
+        if used.contains(blob) || pins.contains_key(blob) {
+            return Ok(());
+        }
+        self.0.blobs.remove(blob)
+    }
+
+    /// Removes blobs and layers that no record and no operation under way names: what a crash, or a
+    /// failed pull, left.
     pub(super) fn sweep(&self) -> Result<(), ImageError> {
         let index = self.index();
         if !index.is_whole {
             return Ok(());
         }
+        let pins = self.pins();
         let (diffs, blobs) = index.in_use();
         for blob in self.0.blobs.list()? {
-            if !blobs.contains(&blob) {
+            if !blobs.contains(&blob) && !pins.contains_key(&blob) {
                 self.0.blobs.remove(&blob)?;
             }
         }
         for name in self.0.layers.list()? {
-            if !diffs.iter().any(|diff_id| Layers::is_named(&name, diff_id)) {
+            let mut needed = diffs.iter().chain(pins.keys());
+            if !needed.any(|diff_id| Layers::is_named(&name, diff_id)) {
                 self.0.layers.remove(&name)?;
             }
         }

@@ -4,8 +4,9 @@ use serde::Deserialize;
 use skep_objects::reference::Reference;
 
 use super::error::ImageError;
-use super::registry::{RegistryAuth, is_insecure};
-use super::web::{self, escaped};
+use super::credentials::RegistryAuth;
+use super::insecure::is_insecure;
+use super::web::{Web, escaped};
 
 /// Where Docker Hub is searched.
 const HUB_INDEX: &str = "index.docker.io";
@@ -62,13 +63,15 @@ impl super::Images {
             ));
         }
         let (host, term) = place(term);
-        let unchecked = is_insecure(&host, &self.0.registry.config().insecure);
+        let config = self.0.registry.config();
+        let unchecked = is_insecure(&host, &config.insecure);
+        let web = Web::new(&config.proxies, unchecked)?;
         let path = format!("{host}/v1/search?q={}&n={limit}", escaped(&term));
         let authorization = auth.basic();
         let ask = |scheme: &str| {
             let url = format!("{scheme}://{path}");
-            let authorization = authorization.clone();
-            async move { web::get(&url, authorization.as_deref(), unchecked).await }
+            let (web, authorization) = (web.clone(), authorization.clone());
+            async move { web.get(&url, authorization.as_deref()).await }
         };
         let answer = match ask("https").await {
             Err(error) if unchecked && error.is_unreachable() => ask("http").await?,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use skep_objects::reference::{Reference, is_hex_id};
@@ -99,6 +100,10 @@ pub(super) struct Inner {
     pub registry: Registry,
     /// Layers and blobs that operations under way need, with a count.
     pub pins: Mutex<BTreeMap<String, usize>>,
+    /// Images that containers are being made of, with a count.
+    pub held: Mutex<BTreeMap<String, usize>>,
+    /// Something that was to be removed was pinned: look again when nothing is.
+    pub owes_sweep: AtomicBool,
     /// One download and one unpacking of a layer at a time.
     pub layer_locks: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
     pub users: OnceLock<Arc<dyn ImageUsers>>,
@@ -122,10 +127,13 @@ impl Images {
             index: Mutex::new(Index::open(root)?),
             registry: Registry::new(registry),
             pins: Mutex::default(),
+            held: Mutex::default(),
+            owes_sweep: AtomicBool::new(false),
             layer_locks: Mutex::default(),
             users: OnceLock::new(),
             events: OnceLock::new(),
         }));
+        images.0.blobs.remove_old_partials();
         images.sweep()?;
         Ok(images)
     }
@@ -231,42 +239,97 @@ impl Images {
     /// Keeps layers and blobs from being removed while the guard lives.
     pub(super) fn pin(&self, digests: impl IntoIterator<Item = String>) -> Pins {
         let digests: Vec<_> = digests.into_iter().collect();
-        let mut pins = self
-            .0
-            .pins
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut pins = self.pins();
         for digest in &digests {
             *pins.entry(digest.clone()).or_default() += 1;
         }
+        drop(pins);
         Pins {
-            inner: self.0.clone(),
+            images: self.clone(),
             digests,
         }
+    }
+
+    pub(super) fn pins(&self) -> MutexGuard<'_, BTreeMap<String, usize>> {
+        self.0
+            .pins
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
 /// See [`Images::pin`].
 pub(super) struct Pins {
-    inner: Arc<Inner>,
+    images: Images,
     digests: Vec<String>,
+}
+
+impl Pins {
+    /// Both in one.
+    pub fn and(mut self, mut other: Self) -> Self {
+        self.digests.append(&mut other.digests);
+        self
+    }
 }
 
 impl Drop for Pins {
     fn drop(&mut self) {
-        let mut pins = self
-            .inner
-            .pins
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
-        for digest in &self.digests {
-            if let Some(count) = pins.get_mut(digest) {
-                *count -= 1;
-                if *count == 0 {
-                    pins.remove(digest);
-                }
-            }
+        let mut pins = self.images.pins();
+        self.digests
+            .iter()
+            .for_each(|digest| count_down(&mut pins, digest));
+        let last = pins.is_empty();
+        drop(pins);
+        if last
+            && self.images.0.owes_sweep.swap(false, Ordering::Relaxed)
+            && let Err(error) = self.images.sweep()
+        {
+            tracing::warn!(%error, "leftovers of images stay until the next prune");
         }
+    }
+}
+
+fn count_down(counts: &mut BTreeMap<String, usize>, key: &str) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
+        }
+    }
+}
+
+impl Images {
+    /// Keeps an image from being removed while the guard lives: a container is being made of it.
+    pub fn hold(&self, id: &str) -> Result<Hold, ImageError> {
+        let index = self.index();
+        if !index.records.contains_key(id) {
+            return Err(ImageError::NotFound(id.to_owned()));
+        }
+        *self.held().entry(id.to_owned()).or_default() += 1;
+        Ok(Hold {
+            images: self.clone(),
+            id: id.to_owned(),
+        })
+    }
+
+    pub(super) fn held(&self) -> MutexGuard<'_, BTreeMap<String, usize>> {
+        self.0
+            .held
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// See [`Images::hold`].
+#[derive(Debug)]
+pub struct Hold {
+    images: Images,
+    id: String,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        count_down(&mut self.images.held(), &self.id);
     }
 }
 

@@ -1,16 +1,13 @@
 //! Plain requests to registries, beside what the client of images does: signing in and searching.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, StatusCode, header};
-use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper_rustls::{ConfigBuilderExt as _, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
+use http::{HeaderMap, StatusCode, header};
+use reqwest::{Certificate, Client, NoProxy, Proxy, RequestBuilder};
 
 use super::error::ImageError;
+use super::proxies::Proxies;
 
 /// A registry that says nothing for so long does not answer.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -55,47 +52,83 @@ impl Answer {
     }
 }
 
-/// GETs; `unchecked` leaves the server's certificate aside.
-pub(super) async fn get(
-    url: &str,
-    authorization: Option<&str>,
-    unchecked: bool,
-) -> Result<Answer, ImageError> {
-    let failed = |why: String| ImageError::Unreachable(format!("Get {url:?}: {why}"));
-    let connector = HttpsConnectorBuilder::new()
-        .with_tls_config(tls(unchecked).map_err(&failed)?)
-        .https_or_http()
-        .enable_http1()
-        .build();
-    let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build(connector);
-    let mut request = Request::builder().method(Method::GET).uri(url).header(
-        header::USER_AGENT,
-        concat!("skep/", env!("CARGO_PKG_VERSION")),
-    );
-    if let Some(value) = authorization {
-        request = request.header(header::AUTHORIZATION, value);
+/// Asks web servers; the way there may lead through a proxy.
+#[derive(Debug, Clone)]
+pub(super) struct Web(Client);
+
+impl Web {
+    /// `unchecked` leaves servers' certificates aside.
+    pub fn new(proxies: &Proxies, unchecked: bool) -> Result<Self, ImageError> {
+        let bad = |error: reqwest::Error| ImageError::Registry(innermost(&error));
+        let mut client = Client::builder()
+            .tls_danger_accept_invalid_certs(unchecked)
+            .tls_certs_only(system_roots().iter().filter_map(|der| Certificate::from_der(der).ok()))
+            .user_agent(USER_AGENT)
+            .timeout(DEADLINE)
+            .no_proxy();
+        let around = NoProxy::from_string(&proxies.around());
+        if let Some(proxy) = proxies.for_http() {
+            client = client.proxy(Proxy::http(proxy).map_err(bad)?.no_proxy(around.clone()));
+        }
+        if let Some(proxy) = proxies.for_https() {
+            client = client.proxy(Proxy::https(proxy).map_err(bad)?.no_proxy(around));
+        }
+        client.build().map(Self).map_err(bad)
     }
-    let request = request
-        .body(Empty::new())
-        .map_err(|error| failed(error.to_string()))?;
-    let exchange = async {
-        let answer = client
-            .request(request)
-            .await
-            .map_err(|error| failed(innermost(&error)))?;
-        let (head, body) = answer.into_parts();
-        let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
-        let body = body.map_err(|error| failed(error.to_string()))?.to_bytes();
-        Ok(Answer {
-            status: head.status,
-            headers: head.headers,
-            body,
-        })
+
+    /// GETs.
+    pub async fn get(&self, url: &str, authorization: Option<&str>) -> Result<Answer, ImageError> {
+        let mut request = self.0.get(url);
+        if let Some(value) = authorization {
+            request = request.header(header::AUTHORIZATION, value);
+        }
+        send("Get", url, request).await
+    }
+
+    /// POSTs a form.
+    pub async fn post(&self, url: &str, fields: &[(&str, &str)]) -> Result<Answer, ImageError> {
+        let pairs: Vec<String> = fields
+            .iter()
+            .map(|(name, value)| format!("{name}={}", escaped(value)))
+            .collect();
+        let form = "application/x-www-form-urlencoded";
+        let request = self.0.post(url).header(header::CONTENT_TYPE, form);
+        send("Post", url, request.body(pairs.join("&"))).await
+    }
+}
+
+async fn send(verb: &str, url: &str, request: RequestBuilder) -> Result<Answer, ImageError> {
+    let failed = |error: reqwest::Error| {
+        let why = match error.is_timeout() {
+            true => "context deadline exceeded".to_owned(),
+            false => innermost(&error),
+        };
+        ImageError::Unreachable(format!("{verb} {url:?}: {why}"))
     };
-    let late = || failed("context deadline exceeded".to_owned());
-    tokio::time::timeout(DEADLINE, exchange)
-        .await
-        .map_err(|_| late())?
+    let mut answer = request.send().await.map_err(failed)?;
+    let (status, headers) = (answer.status(), answer.headers().clone());
+    let mut body = Vec::new();
+    while let Some(part) = answer.chunk().await.map_err(failed)? {
+        body.extend_from_slice(&part);
+        if body.len() > MAX_ANSWER_BYTES {
+            return Err(ImageError::invalid("answer of the registry", "it is too large"));
+        }
+    }
+    Ok(Answer {
+        status,
+        headers,
+        body: body.into(),
+    })
+}
+
+/// How skep presents itself.
+pub(super) const USER_AGENT: &str = concat!("skep/", env!("CARGO_PKG_VERSION"));
+
+/// The system's roots, in DER. Without any, https registries fail with a certificate error; http
+/// ones work.
+pub(super) fn system_roots() -> Vec<Vec<u8>> {
+    let found = rustls_native_certs::load_native_certs();
+    found.certs.iter().map(|cert| cert.to_vec()).collect()
 }
 
 /// Percent-encodes all but what is safe anywhere in a URL.
@@ -111,80 +144,10 @@ pub(super) fn escaped(text: &str) -> String {
 }
 
 /// The cause of a cause, which says most.
-fn innermost(error: &dyn std::error::Error) -> String {
+pub(super) fn innermost(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(next) = cause.source() {
         cause = next;
     }
     cause.to_string()
-}
-
-fn tls(unchecked: bool) -> Result<rustls::ClientConfig, String> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
-    if unchecked {
-        let verifier = Arc::new(Unchecked(provider));
-        let builder = builder
-            .dangerous()
-            .with_custom_certificate_verifier(verifier);
-        return Ok(builder.with_no_client_auth());
-    }
-    // Without any roots https fails with a certificate error, and http works.
-    match builder.clone().with_native_roots() {
-        Ok(builder) => Ok(builder.with_no_client_auth()),
-        Err(_) => Ok(builder
-            .with_root_certificates(rustls::RootCertStore::empty())
-            .with_no_client_auth()),
-    }
-}
-
-/// The user named the registry insecure.
-#[derive(Debug)]
-struct Unchecked(Arc<rustls::crypto::CryptoProvider>);
-
-impl rustls::client::danger::ServerCertVerifier for Unchecked {
-    fn verify_server_cert(
-        &self,
-        _: &rustls_pki_types::CertificateDer<'_>,
-        _: &[rustls_pki_types::CertificateDer<'_>],
-        _: &rustls_pki_types::ServerName<'_>,
-        _: &[u8],
-        _: rustls_pki_types::UnixTime,
-    ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
-        Ok(rustls::client::danger::ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &rustls_pki_types::CertificateDer<'_>,
-        signature: &rustls::DigitallySignedStruct,
-    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(
-            message,
-            cert,
-            signature,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &rustls_pki_types::CertificateDer<'_>,
-        signature: &rustls::DigitallySignedStruct,
-    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(
-            message,
-            cert,
-            signature,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

@@ -103,6 +103,7 @@ mod tests {
             range: range.map(|r| r.parse().unwrap()),
             gateway: first_host(subnet),
             reserved: vec![],
+            way_out: None,
         }
     }
 

@@ -162,18 +162,7 @@ impl Networks {
                 self.add(record).await?;
             }
         }
-        // `--bridge none` is for who wants no default network.
-        if !self.has("bridge") && self.0.config.bridge != "none" {
-            match self.default_bridge() {
-                Ok(record) => {
-                    record.save(&self.0.dir)?;
-                    let mut state = self.state();
-                    state.by_id.insert(record.id.clone(), Arc::new(record));
-                }
-                Err(error) => tracing::warn!(%error, "no default bridge"),
-            }
-        }
-        self.follow_flags()?;
+        self.make_default_bridge();
         let local: Vec<Arc<NetworkRecord>> = self
             .state()
             .by_id
@@ -187,29 +176,6 @@ impl Networks {
                 tracing::warn!(network.name = %network.name, %error, "network is not in the kernel");
             }
         }
-        Ok(())
-    }
-
-    /// The default bridge is kept from run to run; `--icc` and `--ip` may be others in this one.
-    fn follow_flags(&self) -> Result<()> {
-        let config = &self.0.config;
-        let wanted = [
-            ("enable_icc", config.icc.to_string()),
-            ("host_binding_ipv4", host_binding(config)),
-        ]
-        .map(|(key, value)| (format!("com.docker.network.bridge.{key}"), value));
-        let found = self.state().by_id.values().find_map(|network| {
-            let same = |(key, value): &(String, String)| network.option(key) == Some(value);
-            let differs = network.is_default_bridge() && !wanted.iter().all(same);
-            differs.then(|| NetworkRecord::clone(network))
-        });
-        let Some(mut record) = found else {
-            return Ok(());
-        };
-        record.options.get_or_insert_default().extend(wanted);
-        record.save(&self.0.dir)?;
-        let mut state = self.state();
-        state.by_id.insert(record.id.clone(), Arc::new(record));
         Ok(())
     }
 
@@ -249,52 +215,6 @@ impl Networks {
             }
             result => result,
         }
-    }
-
-    fn default_bridge(&self) -> Result<NetworkRecord> {
-        let config = &self.0.config;
-        let ipam = match &config.bip {
-            Some(bip) => {
-                let gateway: Cidr = bip
-                    .parse()
-                    .map_err(|_| EngineError::invalid(format!("invalid bip: {bip}")))?;
-                api::IpamConfig {
-                    subnet: gateway.network().to_string(),
-                    gateway: gateway.addr.to_string(),
-                    ..api::IpamConfig::default()
-                }
-            }
-            None => {
-                let mut hidden = self.subnets_taken();
-                hidden.extend(pools::host_routes());
-                with_gateway(pools::choose(&config.default_address_pools, &hidden)?)
-            }
-        };
-        let mtu = if config.mtu == 0 { 1500 } else { config.mtu };
-        let options = [
-            ("default_bridge", "true"),
-            ("enable_icc", if config.icc { "true" } else { "false" }),
-            ("enable_ip_masquerade", "true"),
-            ("host_binding_ipv4", &host_binding(config)),
-            ("name", &config.bridge),
-        ]
-        .map(|(key, value)| (format!("com.docker.network.bridge.{key}"), value.to_owned()));
-        let mut options: BTreeMap<String, String> = options.into_iter().collect();
-        options.insert("com.docker.network.driver.mtu".to_owned(), mtu.to_string());
-        Ok(NetworkRecord {
-            id: new_hex_id(),
-            name: "bridge".to_owned(),
-            created: timestamp::text(SystemTime::now()),
-            driver: "bridge".to_owned(),
-            ipam: api::Ipam {
-                driver: "default".to_owned(),
-                options: None,
-                config: Some(vec![ipam]),
-            },
-            options: Some(options),
-            bridge: config.bridge.clone(),
-            ..NetworkRecord::default()
-        })
     }
 
     /// Makes the network through which containers on swarm networks reach the outside.
@@ -338,11 +258,4 @@ pub(super) fn with_gateway(subnet: Cidr) -> api::IpamConfig {
             .unwrap_or_default(),
         ..api::IpamConfig::default()
     }
-}
-
-/// Where `--publish` without an address publishes ports of the default bridge.
-fn host_binding(config: &crate::config::EngineConfig) -> String {
-    config
-        .publish_address
-        .map_or_else(|| "0.0.0.0".to_owned(), |ip| ip.to_string())
 }

@@ -107,7 +107,7 @@ impl Networks {
             network
                 .subnets()
                 .iter()
-                .filter_map(|subnet| subnet.gateway)
+                .filter_map(|subnet| subnet.way_out.or(subnet.gateway))
                 .collect()
         };
         Ok(Lease {

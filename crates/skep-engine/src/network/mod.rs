@@ -7,6 +7,7 @@
 mod addresses;
 mod connect;
 mod create;
+mod default_bridge;
 mod lease;
 mod options;
 mod plan;
@@ -17,7 +18,6 @@ mod swarm;
 mod view;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
@@ -34,6 +34,7 @@ use crate::events::Events;
 use crate::filters::Filters;
 use addresses::Addresses;
 pub(crate) use lease::{Lease, Member};
+pub(crate) use options::Publishing;
 pub(crate) use record::NetworkRecord;
 
 /// The network that gives containers on swarm networks their way out.
@@ -91,12 +92,14 @@ impl Networks {
                     by_id.insert(record.id.clone(), Arc::new(record));
                 }
                 Err(error) => {
-                    tracing::warn!(network.file = %path.display(), %error, "network left out")
+                    tracing::error!(network.file = %path.display(), %error, "record of a network cannot be read; the network is gone, and may be made again by its name");
+                    let _ = std::fs::rename(&path, path.with_extension("json.damaged"));
                 }
             }
         }
         let mut net = NetConfig::new(&config.exec_root, instance(&config)?);
         net.upstream_dns = config.dns.iter().filter_map(|ip| ip.parse().ok()).collect();
+        net.ip_forward = config.ip_forward;
         let net = Net::open(net).map_err(|error| refused("open the network", &error))?;
         let networks = Self(Arc::new(Inner {
             dir,
@@ -235,9 +238,12 @@ impl Networks {
             .is_some_and(|members| !members.is_empty())
     }
 
-    /// The host's address that a network's ports are published on when `--publish` names none.
-    pub(crate) fn host_binding(&self, network: &NetworkRecord) -> Result<Option<IpAddr>> {
-        Ok(options::host_binding(network)?.map(IpAddr::V4))
+    /// How ports of containers on a network are published.
+    pub(crate) fn publishing(&self, network: &NetworkRecord) -> Result<Publishing> {
+        Ok(Publishing {
+            direct: self.0.config.allow_direct_routing,
+            ..Publishing::of(network)?
+        })
     }
 
     /// Puts a local network in the kernel.

@@ -1,7 +1,7 @@
 //! Driver options of local networks (`--opt`): which are known, and what they say.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use skep_net::{GatewayMode, MacvlanMode};
 
@@ -76,7 +76,7 @@ fn gateway_mode(record: &NetworkRecord, key: &str) -> Result<GatewayMode> {
         "isolated" => Err(EngineError::invalid(
             "gateway mode 'isolated' can only be used for an internal network",
         )),
-        "routed" => Err(EngineError::NotSupported(format!("{PREFIX}{key}=routed"))),
+        "routed" => Ok(GatewayMode::Routed),
         other => Err(EngineError::invalid(format!(
             "unknown gateway mode {other}"
         ))),
@@ -109,6 +109,34 @@ pub(super) fn host_binding(record: &NetworkRecord) -> Result<Option<Ipv4Addr>> {
                 "failed to parse {key} value: {text:?}"
             ))),
         },
+    }
+}
+
+/// How ports of containers on a network are published.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Publishing {
+    /// The host's address where `--publish` names none.
+    pub host_ip: Option<IpAddr>,
+    /// Families, IPv4 and IPv6, in which containers are reached by their own addresses only.
+    pub routed: [bool; 2],
+    /// Containers are reached by their own addresses too.
+    pub direct: bool,
+}
+
+impl Publishing {
+    /// What the network's options say.
+    pub(super) fn of(record: &NetworkRecord) -> Result<Self> {
+        let modes = BridgeOptions::parse(record)?.gateway_modes;
+        Ok(Self {
+            host_ip: host_binding(record)?.map(IpAddr::V4),
+            routed: modes.map(|mode| mode == GatewayMode::Routed),
+            direct: false,
+        })
+    }
+
+    /// Whether an address is reached as it is, and not by the host's.
+    pub(crate) fn is_routed(&self, ip: IpAddr) -> bool {
+        self.routed[usize::from(ip.is_ipv6())]
     }
 }
 
@@ -187,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn gateway_modes_are_read_or_refused_by_name() {
+    fn gateway_modes_are_read_or_refused() {
         let key = "com.docker.network.bridge.gateway_mode_ipv4";
         let check = |internal: bool, value: &str| {
             BridgeOptions::parse(&record(internal, &[(key, value)]))
@@ -200,9 +228,10 @@ mod tests {
             check(false, "isolated").unwrap_err(),
             "gateway mode 'isolated' can only be used for an internal network"
         );
+        assert_eq!(check(false, "routed"), Ok(GatewayMode::Routed));
         assert_eq!(
-            check(false, "routed").unwrap_err(),
-            "com.docker.network.bridge.gateway_mode_ipv4=routed is not supported"
+            check(false, "sideways").unwrap_err(),
+            "unknown gateway mode sideways"
         );
     }
 

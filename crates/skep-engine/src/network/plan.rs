@@ -56,7 +56,15 @@ impl Networks {
             }
         }
         let id = new_hex_id();
-        let options = request.options.unwrap_or_default();
+        let mut options = request.options.unwrap_or_default();
+        let defaults = self.0.config.default_network_opts.get(&driver);
+        // A configuration that others take is left as it was given.
+        let from = request.config_from.as_ref();
+        if !request.config_only && from.is_none_or(|from| from.network.is_empty()) {
+            for (key, value) in defaults.into_iter().flatten() {
+                options.entry(key.clone()).or_insert_with(|| value.clone());
+            }
+        }
         let bridge = options.get("com.docker.network.bridge.name").cloned();
         let record = NetworkRecord {
             bridge: bridge.unwrap_or_else(|| format!("br-{}", &id[..12])),

@@ -35,6 +35,9 @@ pub(crate) struct NetworkRecord {
     pub labels: Option<StringMap>,
     /// The bridge's interface.
     pub bridge: String,
+    /// The daemon's flags that the default bridge was made for.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub made_for: String,
     /// Comes from the managers and is not on disk.
     #[serde(skip)]
     pub swarm: bool,
@@ -79,7 +82,17 @@ impl NetworkRecord {
     pub(crate) fn subnets(&self) -> Vec<Subnet> {
         let parse = |config: &skep_objects::api::network::IpamConfig| {
             let subnet: Cidr = config.subnet.parse().ok()?;
+            let named = |name: &str| {
+                let mut all = config.aux_address.iter().flatten();
+                all.find(|(key, _)| *key == name)
+                    .and_then(|(_, ip)| ip.parse().ok())
+            };
+            let way_out = match subnet.is_ipv4() {
+                true => named("DefaultGatewayIPv4"),
+                false => named("DefaultGatewayIPv6"),
+            };
             Some(Subnet {
+                way_out,
                 subnet: subnet.network(),
                 range: config.ip_range.parse().ok(),
                 gateway: config
@@ -137,4 +150,6 @@ pub(crate) struct Subnet {
     pub range: Option<Cidr>,
     pub gateway: Option<IpAddr>,
     pub reserved: Vec<IpAddr>,
+    /// Where containers send what is for the outside, when that is not the gateway.
+    pub way_out: Option<IpAddr>,
 }

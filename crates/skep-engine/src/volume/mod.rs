@@ -80,7 +80,14 @@ impl Volumes {
                     let _ = std::fs::remove_dir(&dir);
                 }
                 Err(error) => {
-                    tracing::warn!(volume.dir = %dir.display(), %error, "volume left out")
+                    let Some(record) = VolumeRecord::rebuilt(&dir) else {
+                        tracing::error!(volume.dir = %dir.display(), %error, "volume left out");
+                        continue;
+                    };
+                    tracing::error!(volume.name = %record.name, %error, "record of a volume cannot be read; the volume is there without its labels and options");
+                    let name = record.name.clone();
+                    let users = BTreeSet::new();
+                    known.insert(name, Entry { record, users });
                 }
             }
         }

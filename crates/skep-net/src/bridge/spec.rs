@@ -17,6 +17,9 @@ pub enum GatewayMode {
     Nat,
     /// Their router, which hides them and lets in everything.
     NatUnprotected,
+    /// Their router, which shows them as they are and lets in what is published, by their own
+    /// addresses.
+    Routed,
     /// None: the host has no address on the network.
     Isolated,
 }

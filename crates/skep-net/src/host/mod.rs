@@ -20,4 +20,4 @@ mod foreign;
 mod rules;
 
 pub(crate) use foreign::admit;
-pub(crate) use rules::{HostRules, PUBLISH, PUBLISH_ANY};
+pub(crate) use rules::{HostRules, OPEN, PUBLISH, PUBLISH_ANY};

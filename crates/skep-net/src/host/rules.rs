@@ -9,10 +9,17 @@ use crate::netlink::nft::{
     Chain, Element, Family, Field, Hook, NftSocket, Rule, Set, Table, Transaction, Value,
 };
 
+/// Numbers of protocols.
+const ICMP: u8 = 1;
+const ICMPV6: u8 = 58;
+
 /// Map of ports published on one address.
 pub(crate) const PUBLISH: &str = "publish";
 /// Map of ports published on every address.
 pub(crate) const PUBLISH_ANY: &str = "publish-any";
+
+/// Set of ports that are reached by the container's own address.
+pub(crate) const OPEN: &str = "open";
 
 /// The host's tables of one daemon.
 #[derive(Debug)]
@@ -116,6 +123,10 @@ impl TableRules<'_> {
             &Set::map(PUBLISH, &[Field::Proto, addr, Field::Port], &to),
         );
         tx.add_set(t, &Set::map(PUBLISH_ANY, &[Field::Proto, Field::Port], &to));
+        tx.add_set(
+            t,
+            &Set::plain(OPEN, &[Field::Proto, addr, Field::Port]),
+        );
         for name in ["from", "to"] {
             tx.add_set(t, &Set::vmap(name, &[Field::Ifname]))
                 .flush_set(t, name);
@@ -167,7 +178,8 @@ impl TableRules<'_> {
                 // frames pass these hooks the frame is bridged and has no input interface here.)
                 let hairpin = self.rule().oifname(true, bridge).saddr(true, net);
                 rules.push(hairpin.ct_dnat().masquerade());
-                if spec.masquerade && !spec.internal {
+                let routed = spec.gateway_mode(self.v4) == GatewayMode::Routed;
+                if spec.masquerade && !spec.internal && !routed {
                     rules.push(
                         self.rule()
                             .saddr(true, net)
@@ -225,6 +237,12 @@ impl TableRules<'_> {
         if !spec.internal {
             // Published ports only, and answers.
             rules.extend([self.rule().ct_known().ret(), self.rule().ct_dnat().ret()]);
+            rules.push(self.rule().service_at(OPEN).ret());
+            if spec.gateway_mode(self.v4) == GatewayMode::Routed {
+                // Who routes wants to know whether anybody is there.
+                let icmp = if self.v4 { ICMP } else { ICMPV6 };
+                rules.push(self.rule().l4proto(icmp).ret());
+            }
         }
         rules.push(self.rule().drop());
         rules

@@ -4,6 +4,7 @@
 //! the port from other processes (and other daemons): the socket never sees a packet.
 
 mod hold;
+mod open;
 mod ops;
 mod ports;
 mod spec;
@@ -12,4 +13,5 @@ mod tests;
 
 pub(crate) use hold::{Held, hold};
 pub(crate) use ports::{Ports, change};
+pub use open::OpenPort;
 pub use spec::{PortMapping, Protocol, PublishedPort};

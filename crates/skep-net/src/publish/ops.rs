@@ -65,6 +65,7 @@ impl State {
     }
 
     pub(crate) fn unpublish(&mut self, owner: &str) -> Result<(), NetError> {
+        self.close_ports(owner)?;
         let ports = self.ports.remove(owner);
         let mut tx = Transaction::new();
         for v4 in [true, false] {

@@ -1,12 +1,14 @@
 //! The rarer properties of a process, and the refusal of what this runtime cannot give.
 
-use oci_spec::runtime::{IOPriorityClass, Linux, LinuxPersonalityDomain, Process, Spec};
+use oci_spec::runtime::{
+    IOPriorityClass, Linux, LinuxPersonalityDomain, LinuxSchedulerFlag, LinuxSchedulerPolicy,
+    Process,
+};
 
 use super::error::{Context, CreateError, on};
 
 /// Asked for and silently not given would be a lie.
 pub(super) fn refuse_unsupported(
-    spec: &Spec,
     process: &Process,
     linux: &Linux,
 ) -> Result<(), CreateError> {
@@ -20,16 +22,12 @@ pub(super) fn refuse_unsupported(
     if linux.net_devices().as_ref().is_some_and(|d| !d.is_empty()) {
         return refuse("linux.netDevices");
     }
-    if process.scheduler().is_some() {
-        return refuse("process.scheduler");
+    let labelled = linux.mount_label().as_ref().is_some_and(|l| !l.is_empty());
+    if labelled && !std::path::Path::new("/sys/fs/selinux/enforce").exists() {
+        return refuse("linux.mountLabel on a kernel without SELinux");
     }
     if process.exec_cpu_affinity().is_some() {
         return refuse("process.execCPUAffinity");
-    }
-    let has_id_map =
-        |m: &oci_spec::runtime::Mount| m.uid_mappings().is_some() || m.gid_mappings().is_some();
-    if spec.mounts().iter().flatten().any(has_id_map) {
-        return refuse("a mount with uidMappings or gidMappings");
     }
     Ok(())
 }
@@ -77,6 +75,59 @@ pub(super) fn set_io_priority(process: &Process) -> Result<(), CreateError> {
     match unsafe { libc::syscall(libc::SYS_ioprio_set, WHO_PROCESS, 0, value) } {
         0 => Ok(()),
         _ => Err(std::io::Error::last_os_error()).context(|| "set the I/O priority".into()),
+    }
+}
+
+/// How the kernel gives the process its turns: `sched_setattr(2)`.
+pub(super) fn set_scheduler(process: &Process) -> Result<(), CreateError> {
+    /// The kernel's `struct sched_attr`.
+    #[repr(C)]
+    #[derive(Default)]
+    struct Attr {
+        size: u32,
+        policy: u32,
+        flags: u64,
+        nice: i32,
+        priority: u32,
+        runtime: u64,
+        deadline: u64,
+        period: u64,
+    }
+    let Some(asked) = process.scheduler() else {
+        return Ok(());
+    };
+    let policy = match asked.policy() {
+        LinuxSchedulerPolicy::SchedOther => 0,
+        LinuxSchedulerPolicy::SchedFifo => 1,
+        LinuxSchedulerPolicy::SchedRr => 2,
+        LinuxSchedulerPolicy::SchedBatch => 3,
+        LinuxSchedulerPolicy::SchedIso => 4,
+        LinuxSchedulerPolicy::SchedIdle => 5,
+        LinuxSchedulerPolicy::SchedDeadline => 6,
+    };
+    let flags = asked.flags().iter().flatten().map(|flag| match flag {
+        LinuxSchedulerFlag::SchedResetOnFork => 1,
+        LinuxSchedulerFlag::SchedFlagReclaim => 2,
+        LinuxSchedulerFlag::SchedFlagDLOverrun => 4,
+        LinuxSchedulerFlag::SchedFlagKeepPolicy => 8,
+        LinuxSchedulerFlag::SchedFlagKeepParams => 16,
+        LinuxSchedulerFlag::SchedFlagUtilClampMin => 32,
+        LinuxSchedulerFlag::SchedFlagUtilClampMax => 64,
+    });
+    let attr = Attr {
+        size: u32::try_from(size_of::<Attr>()).unwrap_or(0),
+        policy,
+        flags: flags.fold(0, |all, flag: u64| all | flag),
+        nice: asked.nice().unwrap_or(0),
+        priority: u32::try_from(asked.priority().unwrap_or(0)).unwrap_or(0),
+        runtime: asked.runtime().unwrap_or(0),
+        deadline: asked.deadline().unwrap_or(0),
+        period: asked.period().unwrap_or(0),
+    };
+    // SAFETY: attr is as long as it says, and of this process (0).
+    match unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attr, 0) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()).context(|| "set the scheduler".into()),
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use oci_spec::runtime::{Linux, Spec};
 
-use super::attributes;
+use super::{attributes, idmap};
 use super::error::{Context, CreateError};
 use super::init::{self, Init};
 use super::namespaces::{Namespaces, write_id_maps};
@@ -82,7 +82,8 @@ pub(crate) fn create(creation: &Creation<'_>) -> Result<(i32, CgroupPaths), Crea
     let process = validate(creation.spec)?;
     let default_linux = Linux::default();
     let linux = creation.spec.linux().as_ref().unwrap_or(&default_linux);
-    attributes::refuse_unsupported(creation.spec, process, linux)?;
+    attributes::refuse_unsupported(process, linux)?;
+    idmap::check(creation.spec)?;
     let namespaces = Namespaces::plan(linux)?;
     let filter = seccomp::load(creation.seccomp_filter, linux.seccomp().as_ref(), process)?;
     let cgroups_path = match linux.cgroups_path() {
@@ -178,6 +179,12 @@ fn settle(
         write_id_maps(pid, user)?;
     }
     cgroup.add(pid)?;
+    let mounts = creation.spec.mounts().iter().flatten();
+    for mount in mounts.filter(|mount| idmap::is_mapped(mount)) {
+        let tree = idmap::tree(mount, creation.spec, creation.bundle)?;
+        socket::send(init.as_fd(), b"tree", Some(tree.as_fd()))
+            .context(|| "pass a mount to the init".into())?;
+    }
     socket::send(init.as_fd(), b"go", None).context(|| "let the init go".into())?;
     let Some(hooks) = creation.spec.hooks() else {
         return Ok(());

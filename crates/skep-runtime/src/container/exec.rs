@@ -124,7 +124,13 @@ fn set_up<'a>(
         pipes: entry.stdio,
         console,
     };
-    init::prepare_process(entry.process, stdio, filter, !has_user_namespace, entry.id)
+    init::prepare_process(
+        entry.process,
+        stdio,
+        filter,
+        init::may_set_groups(),
+        entry.id,
+    )
 }
 
 fn same_user_namespace(pid: i32) -> bool {

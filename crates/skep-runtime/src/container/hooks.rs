@@ -26,6 +26,23 @@ pub(crate) fn run(
     Ok(())
 }
 
+/// The same, but a hook that fails is told of and the others run all the same.
+pub(crate) fn run_all(
+    stage: &'static str,
+    hooks: Option<&[Hook]>,
+    state: &str,
+) -> Vec<CreateError> {
+    let failed = |(index, hook): (usize, &Hook)| {
+        run_one(hook, state).err().map(|reason| CreateError::Hook {
+            stage,
+            index,
+            reason,
+        })
+    };
+    let hooks = hooks.unwrap_or_default().iter().enumerate();
+    hooks.filter_map(failed).collect()
+}
+
 fn run_one(hook: &Hook, state: &str) -> Result<(), String> {
     if !hook.path().is_absolute() {
         return Err(format!("path {} is not absolute", hook.path().display()));

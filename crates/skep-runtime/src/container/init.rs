@@ -1,5 +1,6 @@
 //! The init process, from its birth to the user's program.
 
+use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -15,7 +16,7 @@ use super::mounts::{self, MountContext};
 use super::namespaces::{Namespaces, UserNamespace};
 use super::paths::Root;
 use super::report::{self, Report};
-use super::{devices, program, rootfs};
+use super::{devices, idmap, program, rootfs};
 use crate::cgroup::CgroupPaths;
 use crate::sys::clone;
 use crate::sys::privilege::{self, Instruction};
@@ -50,11 +51,12 @@ pub(super) fn run(init: &Init<'_>) -> ! {
 
 fn set_up<'a>(init: &Init<'a>) -> Result<Ready<'a>, CreateError> {
     let creation = init.creation;
-    wait_for_creator(init)?;
+    let mut mapped = receive_mapped(init)?;
     // Another process in a shared pid namespace must not look into this one, which is still ours.
     privilege::prctl(libc::PR_SET_DUMPABLE, 0).context(|| "prctl".into())?;
     rustix::process::umask(Mode::empty());
     enter_user_namespace(init)?;
+    let may_set_groups = may_set_groups();
     if init.namespaces.new_cgroup {
         privilege::unshare(libc::CLONE_NEWCGROUP).context(|| "unshare cgroup namespace".into())?;
     }
@@ -64,7 +66,7 @@ fn set_up<'a>(init: &Init<'a>) -> Result<Ready<'a>, CreateError> {
         .process()
         .as_ref()
         .expect("validated by the creator");
-    let deferred = build_root(init)?;
+    let deferred = build_root(init, &mut mapped)?;
     let console = match process.terminal() {
         Some(true) => Some(open_console(
             creation.report,
@@ -84,7 +86,7 @@ fn set_up<'a>(init: &Init<'a>) -> Result<Ready<'a>, CreateError> {
         process,
         stdio,
         init.filter,
-        init.namespaces.user.is_none(),
+        may_set_groups,
         creation.id,
     )?;
     if let Some(hooks) = creation
@@ -93,7 +95,7 @@ fn set_up<'a>(init: &Init<'a>) -> Result<Ready<'a>, CreateError> {
         .as_ref()
         .and_then(|h| h.start_container().clone())
     {
-        ready.start_hooks = Some((hooks, creation.state("created", 1)));
+        ready.start_hooks = Some((hooks, creation.state("created", own_pid())));
     }
     ready.dies_with_parent = creation.is_sibling;
     Ok(ready)
@@ -105,6 +107,22 @@ fn wait_for_creator(init: &Init<'_>) -> Result<(), CreateError> {
         // It has failed, and told why.
         (0, _) => clone::exit_now(1),
         _ => Ok(()),
+    }
+}
+
+/// Waits for the creator to let this process go; before that come the sources of mounts whose ids
+/// are mapped, which only the creator may make.
+fn receive_mapped(init: &Init<'_>) -> Result<VecDeque<OwnedFd>, CreateError> {
+    let mut trees = VecDeque::new();
+    loop {
+        let mut buffer = [0; 16];
+        let context = || "wait for the creator".into();
+        match socket::receive(&init.creator, &mut buffer).context(context)? {
+            // It has failed, and told why.
+            (0, _) => clone::exit_now(1),
+            (_, Some(tree)) => trees.push_back(tree),
+            (_, None) => return Ok(trees),
+        }
     }
 }
 
@@ -122,7 +140,20 @@ fn enter_user_namespace(init: &Init<'_>) -> Result<(), CreateError> {
     privilege::set_ids(0, 0, None).context(|| "become root of the user namespace".into())
 }
 
-fn build_root(init: &Init<'_>) -> Result<Vec<mounts::Deferred>, CreateError> {
+/// The process as the container sees it: 1, but where it shares another's pid namespace.
+fn own_pid() -> i32 {
+    i32::try_from(std::process::id()).unwrap_or(0)
+}
+
+/// Whether this user namespace lets groups be set: one that an unprivileged user made does not.
+pub(super) fn may_set_groups() -> bool {
+    !std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "deny")
+}
+
+fn build_root(
+    init: &Init<'_>,
+    mapped: &mut VecDeque<OwnedFd>,
+) -> Result<Vec<mounts::Deferred>, CreateError> {
     let creation = init.creation;
     let root_spec = creation
         .spec
@@ -143,10 +174,19 @@ fn build_root(init: &Init<'_>) -> Result<Vec<mounts::Deferred>, CreateError> {
         bundle: creation.bundle,
         cgroup: init.cgroup,
         has_cgroup_namespace: init.namespaces.new_cgroup,
+        label: init
+            .linux
+            .mount_label()
+            .as_deref()
+            .filter(|label| !label.is_empty()),
     };
     let mut deferred = Vec::new();
     for mount in creation.spec.mounts().iter().flatten() {
-        deferred.extend(mounts::make(&root, mount, &context)?);
+        let tree = match idmap::is_mapped(mount) {
+            true => mapped.pop_front(),
+            false => None,
+        };
+        deferred.extend(mounts::make(&root, mount, tree, &context)?);
     }
     let listed = init.linux.devices().as_deref().unwrap_or_default();
     devices::make(&root, listed, init.namespaces.user.is_some())?;
@@ -156,7 +196,7 @@ fn build_root(init: &Init<'_>) -> Result<Vec<mounts::Deferred>, CreateError> {
         wait_for_creator(init)?;
     }
     if let Some(hooks) = creation.spec.hooks() {
-        let state = creation.state("creating", 1);
+        let state = creation.state("creating", own_pid());
         super::hooks::run(
             "createContainer",
             hooks.create_container().as_deref(),
@@ -261,6 +301,7 @@ pub(super) fn prepare_process<'a>(
     }
     attributes::set_labels(process)?;
     attributes::set_io_priority(process)?;
+    attributes::set_scheduler(process)?;
     credentials::set_rlimits(process.rlimits().as_deref().unwrap_or_default())?;
     let capabilities = Capabilities::resolve(process.capabilities().as_ref());
     let has_no_new_privileges = process.no_new_privileges() == Some(true);
@@ -378,7 +419,7 @@ pub(super) fn launch(
     if let Some((hooks, state)) = &ready.start_hooks
         && let Err(e) = super::hooks::run("startContainer", Some(hooks), state)
     {
-        give_up(report_to, &e.to_string());
+        give_up(report_to, gate, &e.to_string());
     }
     if ready.dies_with_parent {
         // Without its shim a container has no log, no exit code and no owner.
@@ -391,6 +432,7 @@ pub(super) fn launch(
     let error = program::execute(&ready.program, args, env);
     give_up(
         report_to,
+        gate,
         &format!(
             "exec {}: {}",
             ready.program.display(),
@@ -399,13 +441,15 @@ pub(super) fn launch(
     )
 }
 
-/// Too late for an error of the runtime: the container runs, and ends. Its log says why.
-fn give_up(report_to: BorrowedFd<'_>, text: &str) -> ! {
+/// Too late for an error of the creation: the container ends, its log says why, and so does whoever
+/// opened the gate, where the gate leads both ways.
+fn give_up(report_to: BorrowedFd<'_>, gate: BorrowedFd<'_>, text: &str) -> ! {
     let line = format!("{text}\n");
     // SAFETY: descriptor 2 is the container's standard error.
     let stderr = unsafe { BorrowedFd::borrow_raw(libc::STDERR_FILENO) };
     let _ = rustix::io::write(stderr, line.as_bytes());
     let _ = report::send(report_to, &Report::NotExecuted(text.into()), None);
+    let _ = rustix::io::write(gate, text.as_bytes());
     debug_assert!(report_to.as_raw_fd() > 2);
     clone::exit_now(255)
 }

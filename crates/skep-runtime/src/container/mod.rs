@@ -20,6 +20,7 @@ mod devices;
 mod error;
 mod exec;
 mod hooks;
+mod idmap;
 mod init;
 mod mount_options;
 mod mounts;
@@ -34,7 +35,7 @@ pub(crate) use create::{Creation, create};
 pub use credentials::available_capabilities;
 pub use error::CreateError;
 pub(crate) use exec::{Entry, enter};
-pub(crate) use hooks::run as run_hooks;
+pub(crate) use hooks::run_all as run_all_hooks;
 pub(crate) use mount_options::{FLAG_WORDS, MountOptions, PROPAGATION_WORDS};
 
 /// Mounts a root file system in this process's mount namespace, which must be its own.

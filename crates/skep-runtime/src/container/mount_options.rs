@@ -36,7 +36,8 @@ impl MountOptions {
 
     fn add(&mut self, option: &str) {
         match option {
-            "" | "defaults" => {}
+            // The last two are told by `idmap`.
+            "" | "defaults" | "idmap" | "ridmap" => {}
             "bind" => self.is_bind = true,
             "rbind" => (self.is_bind, self.is_recursive) = (true, true),
             "tmpcopyup" => self.copies_up = true,

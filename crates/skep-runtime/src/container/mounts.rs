@@ -22,26 +22,43 @@ pub(crate) struct MountContext<'a> {
     pub cgroup: &'a CgroupPaths,
     /// The container has a cgroup namespace of its own.
     pub has_cgroup_namespace: bool,
+    /// SELinux label of what file systems in memory hold.
+    pub label: Option<&'a str>,
 }
 
 /// A mount that becomes read-only once everything is in it.
 pub(crate) type Deferred = PathBuf;
 
-/// Makes one mount below `root`.
+/// Makes one mount below `root`. A bind whose ids are mapped comes as the tree that was made of it.
 pub(crate) fn make(
     root: &Root,
     entry: &Mount,
+    mapped: Option<OwnedFd>,
     context: &MountContext<'_>,
 ) -> Result<Option<Deferred>, CreateError> {
-    let options = MountOptions::parse(entry.options().iter().flatten().map(String::as_str));
+    let mut options = MountOptions::parse(entry.options().iter().flatten().map(String::as_str));
     let fs_type = entry.typ().as_deref().unwrap_or("none");
     let done = match fs_type {
-        _ if options.is_bind => bind(root, entry, &options, context).map(|()| None),
-        "bind" => bind(root, entry, &options, context).map(|()| None),
+        _ if options.is_bind || fs_type == "bind" => {
+            bind(root, entry, &options, mapped, context).map(|()| None)
+        }
         "cgroup" | "cgroup2" => cgroup(root, entry, &options, context).map(|()| None),
-        _ => file_system(root, entry, fs_type, &options),
+        _ => {
+            if let Some(label) = context.label
+                && matches!(fs_type, "tmpfs" | "mqueue")
+            {
+                options.data.push(format!("context=\"{label}\""));
+            }
+            file_system(root, entry, fs_type, &options)
+        }
     };
-    done.map_err(|source| match source.raw_os_error() {
+    done.map_err(|source| failed(entry, source))
+}
+
+/// Which mount, and why not.
+pub(super) fn failed(entry: &Mount, source: io::Error) -> CreateError {
+    let fs_type = entry.typ().as_deref().unwrap_or("none");
+    match source.raw_os_error() {
         None => CreateError::Config(source.to_string()),
         Some(_) => CreateError::Mount {
             origin: entry
@@ -51,7 +68,7 @@ pub(crate) fn make(
             target: entry.destination().display().to_string(),
             source,
         },
-    })
+    }
 }
 
 /// The place of a mount point, made when missing.
@@ -119,17 +136,18 @@ fn bind(
     root: &Root,
     entry: &Mount,
     options: &MountOptions,
+    mapped: Option<OwnedFd>,
     context: &MountContext<'_>,
 ) -> io::Result<()> {
-    let source = entry.source().clone().unwrap_or_default();
-    let source = context.bundle.join(source);
-    let from = host_path(&source)?;
-    let want = if is_directory(&from)? {
+    let tree = match mapped {
+        Some(tree) => tree,
+        None => source_tree(entry, options, context.bundle)?,
+    };
+    let want = if is_directory(&tree)? {
         Want::Directory
     } else {
         Want::File
     };
-    let tree = clone_tree(from.as_fd(), options.is_recursive)?;
     if let Some(attr) = options.tree_attributes() {
         set_attributes(tree.as_fd(), true, &attr)?;
     }
@@ -143,6 +161,17 @@ fn bind(
     attach(&tree, &at)?;
     // Only an attached mount belongs to a peer group that can be left.
     propagate(&tree, &options.propagation)
+}
+
+/// A detached copy of a bind's source.
+pub(super) fn source_tree(
+    entry: &Mount,
+    options: &MountOptions,
+    bundle: &Path,
+) -> io::Result<OwnedFd> {
+    let source = entry.source().clone().unwrap_or_default();
+    let from = host_path(&bundle.join(source))?;
+    clone_tree(from.as_fd(), options.is_recursive)
 }
 
 /// A detached copy of the mount (or the part of one) behind `from`.

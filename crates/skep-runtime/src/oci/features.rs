@@ -9,7 +9,15 @@ use super::{OciError, SPEC_VERSION};
 use crate::container::{FLAG_WORDS, PROPAGATION_WORDS, available_capabilities};
 
 /// Mount options beyond flags and propagation.
-const OTHER_WORDS: [&str; 5] = ["bind", "rbind", "defaults", "remount", "tmpcopyup"];
+const OTHER_WORDS: [&str; 7] = [
+    "bind",
+    "rbind",
+    "defaults",
+    "idmap",
+    "remount",
+    "ridmap",
+    "tmpcopyup",
+];
 
 pub(super) fn features(args: &[String]) -> Result<ExitCode, OciError> {
     let args = Args::parse(args, &[], &[], false)?;
@@ -55,7 +63,7 @@ fn document() -> serde_json::Value {
             "apparmor": {"enabled": true},
             "selinux": {"enabled": true},
             "intelRdt": {"enabled": false},
-            "mountExtensions": {"idmap": {"enabled": false}},
+            "mountExtensions": {"idmap": {"enabled": true}},
             "netDevices": {"enabled": false},
         },
         "potentiallyUnsafeConfigAnnotations": [],

@@ -9,7 +9,7 @@ use rustix::fs::{Mode, OFlags};
 use super::args::Args;
 use super::state::{Known, Place, ids};
 use super::{Global, OciError, on};
-use crate::container::run_hooks;
+use crate::container::run_all_hooks;
 use crate::sys::clone;
 
 pub(super) fn start(global: &Global, args: &[String]) -> Result<ExitCode, OciError> {
@@ -45,19 +45,35 @@ pub(super) fn start_known(known: &Known) -> Result<(), OciError> {
     std::fs::remove_file(&fifo).map_err(on("remove", &fifo))?;
     rustix::io::write(&gate, b"s").map_err(|e| on("write", &fifo)(e.into()))?;
     drop(gate);
+    // The init closes its end, the last one to write, as it executes the program; or it says why not.
+    let mut fds = [PollFd::new(&watch, PollFlags::empty())];
+    rustix::event::poll(&mut fds, None)
+        .map_err(|e| super::system("wait for the program")(e.into()))?;
+    let mut said = [0; 4096];
+    let count = rustix::io::read(&watch, &mut said).unwrap_or(0);
+    if count > 0 {
+        let why = String::from_utf8_lossy(&said[..count]).into_owned();
+        // It is about to end by itself.
+        let _ = clone::kill(known.state.pid, libc::SIGKILL);
+        return Err(OciError::Refused(why));
+    }
     let config = known.place.config()?;
     if let Some(hooks) = config.hooks().as_ref().filter(|h| h.poststart().is_some()) {
-        // The init closes its end, the last one to write, as it executes the program.
-        let mut fds = [PollFd::new(&watch, PollFlags::empty())];
-        rustix::event::poll(&mut fds, None)
-            .map_err(|e| super::system("wait for the program")(e.into()))?;
         let state = state_json(known, "running")?;
-        if let Err(e) = run_hooks("poststart", hooks.poststart().as_deref(), &state) {
-            // The container runs; the specification asks for a warning.
-            eprintln!("warning: {e}");
-        }
+        // The container runs; the specification asks for a warning.
+        warn_of(run_all_hooks(
+            "poststart",
+            hooks.poststart().as_deref(),
+            &state,
+        ));
     }
     Ok(())
+}
+
+fn warn_of(failed: Vec<crate::container::CreateError>) {
+    for error in failed {
+        eprintln!("warning: {error}");
+    }
 }
 
 fn state_json(known: &Known, status: &str) -> Result<String, OciError> {
@@ -190,10 +206,12 @@ pub(super) fn delete_known(known: &Known, is_forced: bool) -> Result<(), OciErro
     let config = known.place.config()?;
     let stopped = state_json(known, "stopped")?;
     known.place.remove()?;
-    if let Some(hooks) = config.hooks()
-        && let Err(e) = run_hooks("poststop", hooks.poststop().as_deref(), &stopped)
-    {
-        eprintln!("warning: {e}");
+    if let Some(hooks) = config.hooks() {
+        warn_of(run_all_hooks(
+            "poststop",
+            hooks.poststop().as_deref(),
+            &stopped,
+        ));
     }
     Ok(())
 }

@@ -28,6 +28,14 @@ pub(crate) fn attributes(set: u64, clear: u64, propagation: u64) -> MountAttr {
     }
 }
 
+/// Shows owners as the user namespace behind `mapping` maps them.
+pub(crate) fn map_ids(mapping: BorrowedFd<'_>) -> MountAttr {
+    MountAttr {
+        userns_fd: u64::try_from(mapping.as_raw_fd()).unwrap_or(0),
+        ..attributes(libc::MOUNT_ATTR_IDMAP, 0, 0)
+    }
+}
+
 /// Changes the mount behind `fd`, and all below it when `recursive`.
 pub(crate) fn set_attributes(
     fd: BorrowedFd<'_>,

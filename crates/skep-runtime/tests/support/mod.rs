@@ -1,6 +1,8 @@
 //! A bundle in a temporary directory, made from busybox, and checks that nothing of it stays.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub mod runtime;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -301,7 +303,7 @@ fn make_rootfs(root: &Path) {
         "sh", "true", "false", "cat", "echo", "sleep", "id", "ls", "mount", "mkdir", "mknod",
         "hostname", "stat", "tty", "stty", "pwd", "env", "kill", "head", "dd", "yes", "grep", "ps",
         "touch", "readlink", "ip", "dmesg", "unshare", "chroot", "wc", "sysctl", "umount", "rm",
-        "seq", "date", "test", "ulimit", "od", "tr", "sort",
+        "seq", "date", "test", "ulimit", "od", "tr", "sort", "cut", "uname", "ionice", "awk",
     ] {
         let _ = std::os::unix::fs::symlink("busybox", root.join("bin").join(name));
     }

@@ -1,13 +1,15 @@
 //! The daemon's configuration: flags over daemon.json over defaults, validated once.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
-use skep_engine::{AddressPool, EngineConfig};
+use skep_engine::image::{Proxies, RegistryConfig};
+use skep_engine::{AddressPool, DefaultBridge, EngineConfig};
 use skep_objects::extras::AllowedExtras;
 
 use super::file::{self, FileError};
-use super::flags::{FLAGS, Given};
+use super::flags::{Effect, FLAGS, Given};
 
 /// Where daemon.json is looked for when no flag says so.
 const DEFAULT_FILE: &str = "/etc/skep/daemon.json";
@@ -73,6 +75,12 @@ pub struct Config {
     pub debug: bool,
     /// Whether containers end with the daemon.
     pub stop_containers: bool,
+    /// Whether it says of itself that experimental features are on.
+    pub experimental: bool,
+    /// The daemon's own `oom_score_adj`, when it is to have one.
+    pub oom_score_adjust: Option<i32>,
+    /// `name=true` or `name=false`.
+    pub features: Vec<String>,
     /// The engine's part.
     pub engine: EngineConfig,
     /// Flags that were given and mean nothing here.
@@ -89,6 +97,7 @@ impl Config {
 
     fn build(given: &Given) -> Result<Self, ConfigError> {
         refuse_unsafe(given)?;
+        check_drivers(given)?;
         let path = |flag: &str, default: &str| {
             PathBuf::from(given.value(flag).unwrap_or_else(|| default.to_owned()))
         };
@@ -104,9 +113,11 @@ impl Config {
             (None, None) => None,
             (tls, _) => Some(verify || tls.unwrap_or(false)),
         };
-        let idle = given
-            .names()
-            .filter(|name| FLAGS.iter().any(|f| f.name == *name && !f.used));
+        let is_moot = |name: &&str| {
+            let mut flags = FLAGS.iter();
+            flags.any(|flag| flag.name == *name && flag.effect == Effect::Moot)
+        };
+        let idle = given.names().filter(is_moot);
         Ok(Self {
             hosts: given.list("host"),
             group: given.value("group"),
@@ -127,7 +138,10 @@ impl Config {
             log_level: log_level(given, debug)?,
             log_json: log_json(given)?,
             debug,
-            stop_containers: given.flag("stop-containers").unwrap_or(false),
+            stop_containers: stop_containers(given)?,
+            experimental: given.flag("experimental").unwrap_or(false),
+            oom_score_adjust: oom_score(given)?,
+            features: given.list("feature"),
             engine,
             idle: idle.collect(),
         })
@@ -220,7 +234,6 @@ fn generic_pairs(given: &Given) -> Result<Vec<String>, ConfigError> {
 fn container_defaults(given: &Given, config: &mut EngineConfig) -> Result<(), ConfigError> {
     config.init = given.flag("init").unwrap_or(false);
     config.no_new_privileges = given.flag("no-new-privileges").unwrap_or(false);
-    config.icc = given.flag("icc").unwrap_or(true);
     if let Some(mode) = given.value("default-ipc-mode") {
         if !matches!(mode.as_str(), "private" | "shareable") {
             let reason = format!("IPC mode \"{mode}\" is not supported as default value");
@@ -235,12 +248,6 @@ fn container_defaults(given: &Given, config: &mut EngineConfig) -> Result<(), Co
         }
         config.default_cgroupns_mode = mode;
     }
-    if let Some(ip) = given.value("ip") {
-        let address: std::net::Ipv4Addr = ip
-            .parse()
-            .map_err(|_| wrong("ip", format!("{ip} is not an IPv4 address")))?;
-        config.publish_address = Some(address).filter(|address| !address.is_unspecified());
-    }
     config.seccomp_profile = match given.value("seccomp-profile").as_deref() {
         None | Some("" | "builtin") => String::new(),
         Some("unconfined") => "unconfined".to_owned(),
@@ -250,20 +257,187 @@ fn container_defaults(given: &Given, config: &mut EngineConfig) -> Result<(), Co
     Ok(())
 }
 
-/// Flags that would be dangerous to ignore: who gives them counts on what they keep out.
+/// Flags that would be dangerous to ignore: who gives them counts on what they do.
 fn refuse_unsafe(given: &Given) -> Result<(), ConfigError> {
-    let refuse = |flag, reason: &str| Err(wrong(flag, reason));
-    if given
-        .value("userns-remap")
-        .is_some_and(|map| !map.is_empty())
+    for flag in FLAGS {
+        let Effect::Refused(harmless, reason) = flag.effect else {
+            continue;
+        };
+        let values = given.list(flag.name);
+        if let Some(value) = values.iter().find(|value| !harmless.contains(&value.as_str())) {
+            return Err(wrong(flag.name, format!("{value}: {reason}")));
+        }
+    }
+    Ok(())
+}
+
+/// The drivers that there are, and what was asked for.
+fn check_drivers(given: &Given) -> Result<(), ConfigError> {
+    if let Some(driver) = given.value("storage-driver")
+        && !matches!(driver.as_str(), "" | "overlay2" | "overlay" | "overlayfs")
     {
-        return refuse("userns-remap", "user namespaces are not supported");
+        let reason = format!("driver not supported: {driver}; images lie in overlay2");
+        return Err(wrong("storage-driver", reason));
     }
-    if !given.list("authorization-plugin").is_empty() {
-        return refuse("authorization-plugin", "plugins are not supported");
+    for option in given.list("exec-opt") {
+        match option.split_once('=') {
+            Some(("native.cgroupdriver", "cgroupfs")) => {}
+            Some(("native.cgroupdriver", other)) => {
+                let reason = format!("cgroup driver {other} is not supported: want cgroupfs");
+                return Err(wrong("exec-opt", reason));
+            }
+            _ => return Err(wrong("exec-opt", format!("invalid option: {option}"))),
+        }
     }
-    if given.flag("selinux-enabled") == Some(true) {
-        return refuse("selinux-enabled", "SELinux is not supported");
+    Ok(())
+}
+
+/// Containers outlive the daemon unless somebody says otherwise, by either flag.
+fn stop_containers(given: &Given) -> Result<bool, ConfigError> {
+    match (given.flag("stop-containers"), given.flag("live-restore")) {
+        (Some(true), Some(true)) => Err(wrong(
+            "live-restore",
+            "it is the opposite of --stop-containers",
+        )),
+        (Some(stop), _) => Ok(stop),
+        (None, Some(live)) => Ok(!live),
+        (None, None) => Ok(false),
+    }
+}
+
+fn oom_score(given: &Given) -> Result<Option<i32>, ConfigError> {
+    let score: Option<i32> = number(given, "oom-score-adjust")?;
+    match score {
+        Some(score) if !(-1000..=1000).contains(&score) => Err(wrong(
+            "oom-score-adjust",
+            format!("{score} is not from -1000 to 1000"),
+        )),
+        score => Ok(score),
+    }
+}
+
+/// How registries are spoken to.
+fn registries(given: &Given) -> Result<RegistryConfig, ConfigError> {
+    let count = |flag: &'static str, what: &str, default: usize| match number::<i64>(given, flag)? {
+        None | Some(0) => Ok(default),
+        Some(given) => usize::try_from(given)
+            .map_err(|_| wrong(flag, format!("invalid max {what}: {given}"))),
+    };
+    // As Go's programs: the flag, then the environment in capital and small letters.
+    let proxy = |flag: &str| {
+        let name = flag.replace('-', "_");
+        let of = |name: String| std::env::var(name).ok();
+        given
+            .value(flag)
+            .or_else(|| of(name.to_uppercase()))
+            .or_else(|| of(name))
+            .unwrap_or_default()
+    };
+    let default = RegistryConfig::default();
+    Ok(RegistryConfig {
+        insecure: given.list("insecure-registry"),
+        mirrors: given.list("registry-mirror"),
+        proxies: Proxies {
+            http: proxy("http-proxy"),
+            https: proxy("https-proxy"),
+            none_for: proxy("no-proxy"),
+        },
+        concurrent_downloads: count(
+            "max-concurrent-downloads",
+            "concurrent downloads",
+            default.concurrent_downloads,
+        )?,
+        concurrent_uploads: count(
+            "max-concurrent-uploads",
+            "concurrent uploads",
+            default.concurrent_uploads,
+        )?,
+        download_attempts: count(
+            "max-download-attempts",
+            "download attempts",
+            default.download_attempts,
+        )?,
+    })
+}
+
+fn parsed<T: std::str::FromStr>(
+    given: &Given,
+    flag: &'static str,
+    what: &str,
+) -> Result<Option<T>, ConfigError> {
+    let Some(text) = given.value(flag).filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    match text.parse() {
+        Ok(value) => Ok(Some(value)),
+        Err(_) => Err(wrong(flag, format!("{text} is not {what}"))),
+    }
+}
+
+/// The network of containers that name none.
+fn default_bridge(given: &Given) -> Result<DefaultBridge, ConfigError> {
+    // Kept as text: the engine tells by it whether something has changed.
+    let subnet = |flag: &'static str| {
+        let text = given.value(flag).filter(|text| !text.is_empty());
+        let good = |text: &String| {
+            let (ip, prefix) = text.split_once('/')?;
+            let ip: IpAddr = ip.parse().ok()?;
+            let most = if ip.is_ipv4() { 32 } else { 128 };
+            let prefix: u8 = prefix.parse().ok()?;
+            (prefix <= most && ip.is_ipv6() == flag.ends_with('6')).then_some(())
+        };
+        match &text {
+            Some(given) if good(given).is_none() => {
+                Err(wrong(flag, format!("invalid CIDR address: {given}")))
+            }
+            _ => Ok(text),
+        }
+    };
+    let address: Option<Ipv4Addr> = parsed(given, "ip", "an IPv4 address")?;
+    let gateway: Option<Ipv4Addr> = parsed(given, "default-gateway", "an IPv4 address")?;
+    let gateway_v6: Option<Ipv6Addr> = parsed(given, "default-gateway-v6", "an IPv6 address")?;
+    let default = DefaultBridge::default();
+    Ok(DefaultBridge {
+        name: given
+            .value("bridge")
+            .filter(|bridge| !bridge.is_empty())
+            .unwrap_or(default.name),
+        address: subnet("bip")?,
+        address_v6: subnet("bip6")?,
+        ipv6: given.flag("ipv6").unwrap_or(false),
+        range: subnet("fixed-cidr")?,
+        range_v6: subnet("fixed-cidr-v6")?,
+        gateway: gateway.map(IpAddr::V4),
+        gateway_v6: gateway_v6.map(IpAddr::V6),
+        mtu: number(given, "mtu")?.unwrap_or(default.mtu),
+        icc: given.flag("icc").unwrap_or(true),
+        masquerade: given.flag("ip-masq").unwrap_or(true),
+        publish_address: address.filter(|address| !address.is_unspecified()),
+    })
+}
+
+/// What networks and containers get of addresses.
+fn networking(given: &Given, config: &mut EngineConfig) -> Result<(), ConfigError> {
+    config.default_bridge = default_bridge(given)?;
+    config.ip_forward = given.flag("ip-forward").unwrap_or(true);
+    config.allow_direct_routing = given.flag("allow-direct-routing").unwrap_or(false);
+    for ip in given.list("host-gateway-ip") {
+        let ip = ip
+            .parse()
+            .map_err(|_| wrong("host-gateway-ip", format!("{ip} is not an ip address")))?;
+        config.host_gateway_ips.push(ip);
+    }
+    for option in given.list("default-network-opt") {
+        let mut words = option.splitn(3, '=');
+        let (Some(driver), Some(key), Some(value)) = (words.next(), words.next(), words.next())
+        else {
+            let reason = format!("{option:?} is not driver=key=value");
+            return Err(wrong("default-network-opt", reason));
+        };
+        let options = config.default_network_opts.entry(driver.to_owned());
+        options
+            .or_default()
+            .insert(key.to_owned(), value.to_owned());
     }
     Ok(())
 }
@@ -299,14 +473,10 @@ fn engine(given: &Given) -> Result<EngineConfig, ConfigError> {
     if let Some(parent) = given.value("cgroup-parent") {
         config.cgroup_parent = parent;
     }
-    if let Some(bridge) = given.value("bridge").filter(|bridge| !bridge.is_empty()) {
-        config.bridge = bridge;
-    }
     if let Ok(program) = std::env::current_exe() {
         config.shim_program = program;
     }
-    config.bip = given.value("bip").filter(|bip| !bip.is_empty());
-    config.mtu = number(given, "mtu")?.unwrap_or(config.mtu);
+    networking(given, &mut config)?;
     config.dns = given.list("dns");
     for server in &config.dns {
         let address: Result<std::net::IpAddr, _> = server.parse();
@@ -314,8 +484,7 @@ fn engine(given: &Given) -> Result<EngineConfig, ConfigError> {
     }
     config.dns_options = given.list("dns-opt");
     config.dns_search = given.list("dns-search");
-    config.insecure_registries = given.list("insecure-registry");
-    config.registry_mirrors = given.list("registry-mirror");
+    config.registries = registries(given)?;
     config.labels = labels(given)?;
     config.generic_resources = generic_resources(given)?;
     let runtimes = pairs(given, "add-runtime")?;
@@ -335,6 +504,7 @@ fn engine(given: &Given) -> Result<EngineConfig, ConfigError> {
             .map(PathBuf::from)
             .collect();
     }
+    features(given, &mut config)?;
     config.log_driver = given.value("log-driver").unwrap_or(config.log_driver);
     config.log_opts = pairs(given, "log-opt")?;
     container_defaults(given, &mut config)?;
@@ -351,6 +521,20 @@ fn engine(given: &Given) -> Result<EngineConfig, ConfigError> {
         config.default_address_pools.push(address_pool(&pool)?);
     }
     Ok(config)
+}
+
+/// Features that can be turned off; the others of dockerd's are on, or mean nothing here.
+fn features(given: &Given, config: &mut EngineConfig) -> Result<(), ConfigError> {
+    for feature in given.list("feature") {
+        let (name, value) = feature.split_once('=').unwrap_or((&feature, "true"));
+        let on: bool = value
+            .parse()
+            .map_err(|_| wrong("feature", format!("{feature:?} is not name=true or name=false")))?;
+        if name == "cdi" && !on {
+            config.cdi_spec_dirs.clear();
+        }
+    }
+    Ok(())
 }
 
 /// Labels of one key must agree, and each must be `key=value`.
@@ -454,12 +638,40 @@ mod tests {
         .expect("good");
         assert_eq!(config.engine.data_root, PathBuf::from("/d"));
         assert_eq!(config.pidfile, PathBuf::from("/e/skep.pid"));
-        assert_eq!(config.engine.bip.as_deref(), Some("10.9.0.1/24"));
-        assert_eq!(config.engine.mtu, 1400);
+        assert_eq!(config.engine.default_bridge.address.as_deref(), Some("10.9.0.1/24"));
+        assert_eq!(config.engine.default_bridge.mtu, 1400);
         assert_eq!(config.engine.default_shm_size, 128 << 20);
         assert_eq!(config.engine.default_ulimits["nofile"], (1, 2));
         assert_eq!(config.engine.default_address_pools[0].size, 24);
         assert_eq!(config.engine.runtimes["r"], PathBuf::from("/bin/r"));
+    }
+
+    #[test]
+    fn what_changes_nothing_is_not_refused() {
+        let line = "--iptables=true --ip6tables --rootless=false --exec-opt native.cgroupdriver=cgroupfs \
+                    --storage-driver overlay2 --feature containerd-snapshotter=true";
+        assert!(build(line).expect("good").idle.is_empty());
+        assert!(build("--live-restore=false").expect("good").stop_containers);
+        assert!(!build("--live-restore").expect("good").stop_containers);
+        assert!(build("--live-restore --stop-containers").is_err());
+    }
+
+    #[test]
+    fn registries_and_networks_are_set_up_as_said() {
+        let config = build(
+            "--max-concurrent-downloads 7 --https-proxy http://p:1 --no-proxy a,b --ipv6 \
+             --fixed-cidr-v6 fd00:1::/64 --default-network-opt bridge=com.docker.network.driver.mtu=1400 \
+             --feature cdi=false --host-gateway-ip 192.0.2.1",
+        );
+        let engine = config.expect("good").engine;
+        assert_eq!(engine.registries.concurrent_downloads, 7);
+        assert_eq!(engine.registries.concurrent_uploads, 5);
+        assert_eq!(engine.registries.proxies.https, "http://p:1");
+        assert_eq!(engine.registries.proxies.none_for, "a,b");
+        assert!(engine.default_bridge.ipv6 && engine.cdi_spec_dirs.is_empty());
+        let options = &engine.default_network_opts["bridge"];
+        assert_eq!(options["com.docker.network.driver.mtu"], "1400");
+        assert_eq!(engine.host_gateway_ips.len(), 1);
     }
 
     #[test]
@@ -473,8 +685,9 @@ mod tests {
 
     #[test]
     fn flags_without_meaning_are_told() {
-        let config = build("--storage-driver overlay2 --live-restore --debug").expect("good");
-        assert_eq!(config.idle, ["live-restore", "storage-driver"]);
+        let config = build("--containerd /x --userland-proxy=false --storage-driver overlay2 --debug");
+        let config = config.expect("good");
+        assert_eq!(config.idle, ["containerd", "userland-proxy"]);
         assert_eq!(config.log_level, "debug");
     }
 
@@ -493,9 +706,26 @@ mod tests {
             "--node-generic-resource gpu=UUID1,gpu=2",
             "--service-extras magic",
             "--default-shm-size big",
+            "--storage-driver zfs",
+            "--storage-opt overlay2.size=1G",
+            "--exec-opt native.cgroupdriver=systemd",
+            "--feature x=maybe",
+            "--iptables=false",
+            "--rootless",
+            "--init-path /x",
+            "--firewall-backend iptables",
+            "--oom-score-adjust 2000",
+            "--max-concurrent-downloads -1",
+            "--bip 10.9.0.1",
+            "--bip6 10.9.0.1/24",
+            "--fixed-cidr fd00::/64",
+            "--default-gateway ::1",
+            "--host-gateway-ip x",
+            "--default-network-opt bridge=x",
+            "--ip ::",
         ] {
             let refusal = build(line).expect_err(line).to_string();
-            let flag = line.split(' ').next().expect("a flag");
+            let flag = line.split([' ', '=']).next().expect("a flag");
             assert!(
                 refusal.starts_with(&format!("invalid value for {flag}: ")),
                 "{refusal}"

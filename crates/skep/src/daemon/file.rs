@@ -44,12 +44,10 @@ pub enum FileError {
 }
 
 /// Keys of dockerd's that are in the file only, and have no meaning here.
-const FILE_ONLY: [&str; 4] = [
-    "proxies",
-    "builder",
-    "deprecated-key-path",
-    "default-network-opts",
-];
+const FILE_ONLY: [&str; 2] = ["builder", "deprecated-key-path"];
+
+/// The object whose entries are flags of their own.
+const PROXIES: &str = "proxies";
 
 /// Lays the file at `path` under the flags. A missing file is an error only when it was asked for.
 pub fn merge(flags: &Given, path: &Path, asked_for: bool) -> Result<Given, FileError> {
@@ -81,7 +79,7 @@ fn merge_text(flags: &Given, path: &Path, text: &str) -> Result<Given, FileError
     let mut merged = flags.clone();
     let mut unknown = Vec::new();
     let mut conflicts = Vec::new();
-    for (key, value) in &object {
+    for (key, value) in flattened(&object) {
         let Some(flag) = FLAGS.iter().find(|flag| flag.json_key() == key) else {
             if !FILE_ONLY.contains(&key.as_str()) {
                 unknown.push(key.clone());
@@ -99,7 +97,7 @@ fn merge_text(flags: &Given, path: &Path, text: &str) -> Result<Given, FileError
             ));
             continue;
         }
-        merged.set(flag.name, values(flag, key, value).map_err(parse)?);
+        merged.set(flag.name, values(flag, &key, value).map_err(parse)?);
     }
     if !unknown.is_empty() {
         return Err(FileError::Unknown {
@@ -114,6 +112,22 @@ fn merge_text(flags: &Given, path: &Path, text: &str) -> Result<Given, FileError
         });
     }
     Ok(merged)
+}
+
+/// The settings of the file, with those of `proxies` among them.
+fn flattened(object: &Map<String, Value>) -> Vec<(String, &Value)> {
+    let mut settings = Vec::new();
+    for (key, value) in object {
+        match value {
+            Value::Object(proxies) if key == PROXIES => settings.extend(
+                proxies
+                    .iter()
+                    .map(|(name, value)| (name.clone(), value)),
+            ),
+            _ => settings.push((key.clone(), value)),
+        }
+    }
+    settings
 }
 
 /// A value as Go prints it in the conflict's text.
@@ -151,6 +165,17 @@ fn values(flag: &Flag, key: &str, value: &Value) -> Result<Vec<String>, String> 
             .iter()
             .map(|item| list_item(item).ok_or_else(wrong))
             .collect(),
+        (Kind::List, Value::Object(map)) if flag.name == "default-network-opt" => map
+            .iter()
+            .map(|(driver, options)| match options {
+                Value::Object(options) => Ok(options
+                    .iter()
+                    .map(|(key, value)| format!("{driver}={key}={}", shown(value)))
+                    .collect::<Vec<String>>()),
+                _ => Err(wrong()),
+            })
+            .collect::<Result<Vec<_>, _>>()
+            .map(|options| options.concat()),
         (Kind::List, Value::Object(map)) => map
             .iter()
             .map(|(name, item)| map_entry(name, item).ok_or_else(wrong))
@@ -214,7 +239,8 @@ mod tests {
     fn the_file_adds_to_the_flags() {
         let json = r#"{"debug":true,"labels":["a=b"],"mtu":1400,"log-opts":{"max-size":"1m"},
             "default-address-pools":[{"base":"10.1.0.0/16","size":24}],"runtimes":{"r":{"path":"/r"}},
-            "default-ulimits":{"nofile":{"Name":"nofile","Hard":2,"Soft":1}},"features":{"x":true}}"#;
+            "default-ulimits":{"nofile":{"Name":"nofile","Hard":2,"Soft":1}},"features":{"x":true},
+            "proxies":{"https-proxy":"http://p:1"},"default-network-opts":{"bridge":{"a":"b","c":"d"}}}"#;
         let given = merge_line("--data-root /d", json).expect("good");
         assert_eq!(given.value("data-root").as_deref(), Some("/d"));
         assert_eq!(given.flag("debug"), Some(true));
@@ -227,6 +253,10 @@ mod tests {
         );
         assert_eq!(given.list("add-runtime"), ["r=/r"]);
         assert_eq!(given.list("default-ulimit"), ["nofile=1:2"]);
+        assert_eq!(given.list("feature"), ["x=true"]);
+        assert_eq!(given.value("https-proxy").as_deref(), Some("http://p:1"));
+        let options = given.list("default-network-opt");
+        assert_eq!(options, ["bridge=a=b", "bridge=c=d"]);
     }
 
     #[test]

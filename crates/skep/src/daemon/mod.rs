@@ -97,6 +97,10 @@ fn run(flags: &Given) -> Result<(), StartError> {
         tracing::info!("flag --{flag} has no meaning here and is ignored");
     }
     tracing::debug!(?config, "configuration");
+    if let Some(score) = config.oom_score_adjust {
+        std::fs::write("/proc/self/oom_score_adj", score.to_string())
+            .map_err(|err| StartError::System("set oom_score_adj", err))?;
+    }
     let _data = DirLock::take(&config.engine.data_root)?;
     let _exec = match config.engine.exec_root == config.engine.data_root {
         true => None,
@@ -152,7 +156,8 @@ async fn daemon(
         // It has heard `stop` and holds nothing that is lost.
         removals.abort();
         swarm.shutdown().await;
-        engine.shutdown(config.stop_containers).await;
+        let stop = api.facts.config().stop_containers;
+        engine.shutdown(stop).await;
         if let Some(metrics) = metrics {
             metrics.abort();
         }
@@ -169,11 +174,7 @@ fn reload(flags: &Given, api: &Api, logging: &logging::Logging) {
     match Config::load(flags) {
         Ok(config) => {
             logging.set(&config);
-            api.images()
-                .set_registry_config(skep_engine::image::RegistryConfig {
-                    insecure: config.engine.insecure_registries.clone(),
-                    mirrors: config.engine.registry_mirrors.clone(),
-                });
+            api.engine.reload(&config.engine);
             let attributes = api.facts.reload(&config);
             api.engine
                 .events()

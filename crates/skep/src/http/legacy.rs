@@ -12,10 +12,11 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 /// The longest request head that is looked at.
-const MAX_HEAD: usize = 64 * 1024;
+pub(super) const MAX_HEAD: usize = 64 * 1024;
 /// What the client waits for.
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/vnd.docker.raw-stream\r\n\r\n";
-const END: &[u8] = b"\r\n\r\n";
+/// The end of a head.
+pub(super) const END: &[u8] = b"\r\n\r\n";
 
 /// A connection whose first request was looked at.
 #[derive(Debug)]
@@ -97,12 +98,13 @@ impl<I: AsyncWrite + Unpin> Client<I> {
     }
 }
 
-fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
+/// Where `what` begins in `bytes`.
+pub(super) fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|window| window == what)
 }
 
 /// Whether a request head is a hijack that does not say so.
-fn hijacks_without_upgrade(head: &[u8]) -> bool {
+pub(super) fn hijacks_without_upgrade(head: &[u8]) -> bool {
     let Ok(head) = std::str::from_utf8(head) else {
         return false;
     };

@@ -16,6 +16,7 @@ pub mod membership;
 pub mod query;
 pub mod server;
 pub mod system;
+mod targets;
 pub mod upload;
 pub mod version;
 
@@ -52,6 +53,10 @@ pub struct Api {
 
 /// Answers one request.
 pub async fn serve(api: Arc<Api>, request: Request<upload::Upload>) -> Response {
+    let experimental = match api.facts.config().experimental {
+        true => HeaderValue::from_static("true"),
+        false => HeaderValue::from_static("false"),
+    };
     let path = request.uri().path().to_owned();
     let query = query::Query::parse(request.uri().query().unwrap_or_default());
     if request.method() == Method::OPTIONS {
@@ -82,7 +87,7 @@ pub async fn serve(api: Arc<Api>, request: Request<upload::Upload>) -> Response 
         Err(error) => call::refusal(&error),
     };
     let headers = response.headers_mut();
-    headers.insert("docker-experimental", HeaderValue::from_static("false"));
+    headers.insert("docker-experimental", experimental);
     headers.insert("ostype", HeaderValue::from_static("linux"));
     headers.insert("server", HeaderValue::from_static(system::SERVER));
     response

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::call::{self, Response};
 use super::error::ApiError;
 use super::upload::Upload;
+use super::targets::Targets;
 use super::{Api, legacy};
 
 /// How long an answer under way may take once the daemon ends. Streams have no end of their own.
@@ -55,7 +56,7 @@ pub async fn connection<I>(
 ) where
     I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let io = match legacy::Client::greet(io).await {
+    let io = match legacy::Client::greet(Targets::new(io)).await {
         Ok(Some(io)) => io,
         // The client hung up without a word.
         Ok(None) | Err(_) => return,

@@ -70,11 +70,12 @@ pub(super) fn shown_version(api: &super::Api) -> serde_json::Result<serde_json::
 
 /// `GET /version`. The command line prints the details of the component `Engine` only.
 fn version(facts: &Facts) -> api::Version {
+    let experimental = facts.config().experimental;
     let details = [
         ("ApiVersion", version::MAX.to_string()),
         ("Arch", facts::go_arch().to_owned()),
         ("BuildTime", String::new()),
-        ("Experimental", "false".to_owned()),
+        ("Experimental", experimental.to_string()),
         ("GitCommit", COMMIT.to_owned()),
         ("GoVersion", "none (rust)".to_owned()),
         ("KernelVersion", facts.kernel.clone()),
@@ -106,7 +107,7 @@ fn version(facts: &Facts) -> api::Version {
         os: "linux".to_owned(),
         arch: facts::go_arch().to_owned(),
         kernel_version: facts.kernel.clone(),
-        experimental: false,
+        experimental,
         build_time: String::new(),
     }
 }
@@ -121,9 +122,9 @@ async fn login(call: &Call, auth: api::AuthConfig) -> Result<Response> {
         registrytoken: auth.registrytoken,
     };
     let images = call.api.images();
-    images.login(&auth.serveraddress, &credentials).await?;
+    let identity_token = images.login(&auth.serveraddress, &credentials).await?;
     call::ok(&api::AuthResponse {
-        identity_token: String::new(),
+        identity_token,
         status: "Login Succeeded".to_owned(),
     })
 }

@@ -22,7 +22,7 @@ pub struct EngineHost {
 impl EngineHost {
     /// For the engine that tasks run in.
     pub fn new(engine: Engine) -> Self {
-        let bridge = engine.config().bridge.clone();
+        let bridge = engine.config().default_bridge.name.clone();
         Self { engine, bridge }
     }
 }

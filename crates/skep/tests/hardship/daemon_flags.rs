@@ -86,6 +86,12 @@ fn what_starts_dockerd_starts_skep_and_what_is_unknown_does_not() {
         "--userns-remap=default",
         "--authorization-plugin=opa",
         "--selinux-enabled",
+        "--iptables=false",
+        "--storage-driver=zfs",
+        "--storage-opt=overlay2.size=1G",
+        "--exec-opt=native.cgroupdriver=systemd",
+        "--rootless",
+        "--init-path=/bin/tini",
     ] {
         let refused = daemon(&[&roots[..], &[unsafe_to_ignore]].concat());
         assert_eq!(refused.0, Some(1), "{}", refused.1);
@@ -95,8 +101,6 @@ fn what_starts_dockerd_starts_skep_and_what_is_unknown_does_not() {
 
     let mut lab = hosts(1);
     let idle = [
-        "--storage-driver",
-        "overlay2",
         "--userland-proxy=false",
         "--containerd",
         "/x/y.sock",
@@ -104,12 +108,8 @@ fn what_starts_dockerd_starts_skep_and_what_is_unknown_does_not() {
         "n",
         "--containerd-plugins-namespace",
         "p",
-        "--live-restore",
-        "--iptables=false",
-        "--ip6tables=false",
-        "--experimental",
-        "--exec-opt",
-        "native.cgroupdriver=cgroupfs",
+        "--ip-forward-no-drop",
+        "--raw-logs",
     ];
     lab.hosts[0].start_with(&idle).unwrap();
     let log = fs::read_to_string(lab.hosts[0].dir.join("daemon.log")).unwrap();
@@ -199,7 +199,9 @@ fn sighup_reloads_and_says_so_and_the_end_is_as_asked() {
         .to_owned();
     fs::write(
         &file,
-        r#"{"labels": ["a=2"], "debug": true, "insecure-registries": ["r.test:5000"]}"#,
+        r#"{"labels": ["a=2"], "debug": true, "insecure-registries": ["r.test:5000"],
+            "max-concurrent-downloads": 9, "shutdown-timeout": 7, "features": {"cdi": true},
+            "runtimes": {"other": {"path": "/usr/sbin/runc"}}}"#,
     )
     .unwrap();
     host.signal(Signal::SIGHUP);
@@ -217,13 +219,21 @@ fn sighup_reloads_and_says_so_and_the_end_is_as_asked() {
     eventually("an event tells of it", || {
         let until = ["events", "--since", &begin, "--until", "0s"];
         let said = host.docker(&[&until[..], &["--filter", "type=daemon"]].concat());
-        let told = said.stdout.contains("daemon reload");
+        let told = said.stdout.contains("daemon reload")
+            && said.stdout.contains("max-concurrent-downloads=9")
+            && said.stdout.contains("shutdown-timeout=7")
+            && said.stdout.contains("features={\"cdi\":true}");
         if told {
             Ok(())
         } else {
             Err(said.stdout + &said.stderr)
         }
     });
+    let info = ask(host, "GET", "/info", None, 200);
+    assert_eq!(info["Runtimes"]["other"]["path"], "/usr/sbin/runc");
+    let body = json!({"Image": crate::IMAGE, "HostConfig": {"Runtime": "other"}});
+    ask(host, "POST", "/containers/create?name=o", Some(body), 201);
+    ask(host, "DELETE", "/containers/o", None, 204);
     // A file that cannot be used changes nothing.
     fs::write(&file, r#"{"no-such-key": 1}"#).unwrap();
     host.signal(Signal::SIGHUP);

@@ -170,6 +170,7 @@ fn damaged_records_are_named_and_their_containers_can_be_removed() {
     fs::write(record(&ids[1], "container.json"), "").unwrap();
     fs::write(record(&ids[2], "state.json"), "{\"running\":tr").unwrap();
     fs::write(record(&ids[3], "container.json"), "nonsense").unwrap();
+    fs::write(record(&ids[4], "state.json"), "{\"running\":true,").unwrap();
     // What a crash leaves before the record is written.
     fs::create_dir(lab.hosts[0].data_root().join("containers/half")).unwrap();
     lab.hosts[0].start().unwrap();
@@ -187,7 +188,13 @@ fn damaged_records_are_named_and_their_containers_can_be_removed() {
         );
     }
     assert!(!host.data_root().join("containers/half").exists());
+    // What runs keeps its network, though the record of its state is gone.
     assert_eq!(state(host, "fine")["Status"], "running");
+    let shown = ask(host, "GET", "/containers/fine/json", None, 200);
+    let gateway = shown["NetworkSettings"]["Networks"]["bridge"]["Gateway"].clone();
+    let gateway = gateway.as_str().unwrap().to_owned();
+    let ping = host.docker(&["exec", "fine", "ping", "-c1", "-w5", &gateway]);
+    assert!(ping.ok().contains("1 packets received"));
     assert_eq!(state(host, &ids[0])["Status"], "dead");
     assert_eq!(
         state(host, &ids[3])["Status"],
@@ -216,6 +223,10 @@ fn damaged_images_networks_and_volumes_do_not_keep_the_daemon_down() {
     let mut lab = one_host();
     let host = &lab.hosts[0];
     run(host, "user", json!({}));
+    run(host, "keeper", json!({"Binds": ["vol2:/data"]}));
+    host.docker(&["exec", "keeper", "sh", "-c", "echo kept > /data/file"])
+        .ok();
+    ask(host, "DELETE", "/containers/keeper?force=1", None, 204);
     let saved = host
         .api("GET", &format!("/images/{IMAGE}/get"), None)
         .unwrap()
@@ -247,8 +258,13 @@ fn damaged_images_networks_and_volumes_do_not_keep_the_daemon_down() {
     };
     let mut damaged = find("*/image/records/*.json");
     damaged.extend(find("*/image/names.json"));
-    damaged.extend(find("*/volumes/vol1/volume.json"));
-    assert_eq!(damaged.len(), 3, "{damaged:?}");
+    damaged.extend(find("*/volumes/vol?/volume.json"));
+    for path in find("*/networks/*.json") {
+        if fs::read_to_string(&path).unwrap().contains("\"net1\"") {
+            damaged.push(path);
+        }
+    }
+    assert_eq!(damaged.len(), 5, "{damaged:?}");
     for path in &damaged {
         fs::write(path, "{\"half\":").unwrap();
     }
@@ -277,6 +293,16 @@ fn damaged_images_networks_and_volumes_do_not_keep_the_daemon_down() {
             204,
         );
     }
+    // A volume is what lies in its directory; a network can be made again.
+    run(host, "reader", json!({"Binds": ["vol2:/data"]}));
+    let read = host.docker(&["exec", "reader", "cat", "/data/file"]);
+    assert_eq!(read.ok(), "kept");
+    ask(host, "DELETE", "/containers/reader?force=1", None, 204);
+    for volume in ["vol1", "vol2"] {
+        ask(host, "DELETE", &format!("/volumes/{volume}"), None, 204);
+    }
+    let again = json!({"Name": "net1"});
+    ask(host, "POST", "/networks/create", Some(again), 201);
     ask(host, "DELETE", "/networks/net1", None, 204);
     ask(host, "DELETE", &format!("/images/{IMAGE}"), None, 200);
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)] // helpers of tests panic as tests do
 
 mod bad_input;
+mod bridge_flags;
 mod daemon_flags;
 mod damage;
 mod full_disk;

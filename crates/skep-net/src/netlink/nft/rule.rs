@@ -284,6 +284,25 @@ impl Rule {
         self.service(set, None)
     }
 
+    /// `meta l4proto . ip daddr . th dport @SET`.
+    #[must_use]
+    pub fn service_at(self, set: &str) -> Rule {
+        let words = self.words();
+        let rule = self.with(Expr::Meta {
+            key: L4PROTO,
+            reg: REG32,
+        });
+        let load = rule.addr_expr(false, REG32 + 1);
+        rule.with(load)
+            .with(Self::port_expr(false, REG32 + 1 + words))
+            .with(Expr::Lookup {
+                set: set.into(),
+                id: None,
+                map_reg: None,
+                reg: REG32,
+            })
+    }
+
     fn service(self, set: &str, map_reg: Option<u32>) -> Rule {
         self.with(Expr::Meta {
             key: L4PROTO,

@@ -76,24 +76,69 @@ impl Facts {
         let mut next = Config::clone(&self.config());
         next.debug = config.debug;
         next.log_level.clone_from(&config.log_level);
-        next.engine.labels.clone_from(&config.engine.labels);
-        next.engine
-            .insecure_registries
-            .clone_from(&config.engine.insecure_registries);
-        next.engine
-            .registry_mirrors
-            .clone_from(&config.engine.registry_mirrors);
+        next.stop_containers = config.stop_containers;
+        next.features.clone_from(&config.features);
+        let engine = &config.engine;
+        next.engine.labels.clone_from(&engine.labels);
+        next.engine.registries.clone_from(&engine.registries);
+        next.engine.runtimes.clone_from(&engine.runtimes);
+        next.engine.default_runtime.clone_from(&engine.default_runtime);
+        next.engine.default_ipc_mode.clone_from(&engine.default_ipc_mode);
+        next.engine.default_shm_size = engine.default_shm_size;
+        next.engine.shutdown_timeout_seconds = engine.shutdown_timeout_seconds;
         self.config.store(Arc::new(next));
+        self.reloaded(config)
+    }
+
+    /// The attributes that dockerd's event has.
+    fn reloaded(&self, config: &Config) -> BTreeMap<String, String> {
         let list = |items: &[String]| serde_json::to_string(items).unwrap_or_default();
         let engine = &config.engine;
+        let registries = &engine.registries;
+        let features: BTreeMap<&str, bool> = config
+            .features
+            .iter()
+            .map(|feature| match feature.split_once('=') {
+                Some((name, value)) => (name, value == "true"),
+                None => (feature.as_str(), true),
+            })
+            .collect();
+        let features = match features.is_empty() {
+            true => "{}".to_owned(),
+            false => serde_json::to_string(&features).unwrap_or_default(),
+        };
+        let runtimes = engine.runtimes.keys().cloned();
+        let mut runtimes: Vec<String> = runtimes.chain(["skep".to_owned()]).collect();
+        runtimes.sort();
         [
             ("name", self.name()),
+            ("allow-nondistributable-artifacts", "[]".to_owned()),
             ("debug", config.debug.to_string()),
+            ("default-ipc-mode", engine.default_ipc_mode.clone()),
             ("default-runtime", engine.default_runtime.clone()),
-            ("insecure-registries", list(&engine.insecure_registries)),
+            ("default-shm-size", engine.default_shm_size.to_string()),
+            ("features", features),
+            ("insecure-registries", list(&registries.insecure)),
             ("labels", list(&engine.labels)),
             ("live-restore", (!config.stop_containers).to_string()),
-            ("registry-mirrors", list(&engine.registry_mirrors)),
+            (
+                "max-concurrent-downloads",
+                registries.concurrent_downloads.to_string(),
+            ),
+            (
+                "max-concurrent-uploads",
+                registries.concurrent_uploads.to_string(),
+            ),
+            (
+                "max-download-attempts",
+                registries.download_attempts.to_string(),
+            ),
+            ("registry-mirrors", list(&registries.mirrors)),
+            ("runtimes", runtimes.join(" ")),
+            (
+                "shutdown-timeout",
+                engine.shutdown_timeout_seconds.to_string(),
+            ),
         ]
         .into_iter()
         .map(|(key, value)| (key.to_owned(), value))

@@ -114,14 +114,14 @@ pub async fn info(api: &Api) -> api::Info {
         os_type: "linux".to_owned(),
         architecture: std::env::consts::ARCH.to_owned(),
         index_server_address: "https://index.docker.io/v1/".to_owned(),
-        registry_config: registries(&engine.insecure_registries, &engine.registry_mirrors),
+        registry_config: registries(&engine.registries.insecure, &engine.registries.mirrors),
         ncpu: facts.cpus,
         mem_total: facts.memory,
         generic_resources: generic_resources(&config.node_generic_resources),
         docker_root_dir: engine.data_root.display().to_string(),
-        http_proxy: std::env::var("HTTP_PROXY").unwrap_or_default(),
-        https_proxy: std::env::var("HTTPS_PROXY").unwrap_or_default(),
-        no_proxy: std::env::var("NO_PROXY").unwrap_or_default(),
+        http_proxy: masked(&engine.registries.proxies.http),
+        https_proxy: masked(&engine.registries.proxies.https),
+        no_proxy: engine.registries.proxies.none_for.clone(),
         name: facts.name(),
         labels: engine.labels.clone(),
         server_version: ENGINE_VERSION.to_owned(),
@@ -193,6 +193,18 @@ fn runtimes(facts: &Facts) -> BTreeMap<String, api::Runtime> {
         )
     });
     others.chain([own]).collect()
+}
+
+/// A proxy's address without the password for it.
+fn masked(proxy: &str) -> String {
+    let (scheme, rest) = match proxy.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => (String::new(), proxy),
+    };
+    match rest.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}xxxxx:xxxxx@{host}"),
+        None => proxy.to_owned(),
+    }
 }
 
 /// Registries that need no verified TLS, and Docker Hub with its mirrors.

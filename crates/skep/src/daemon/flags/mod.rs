@@ -1,9 +1,14 @@
 //! dockerd's command line: which flags there are, and how they are read.
 //!
 //! Flags that have no meaning in skep are accepted, so that what starts dockerd starts skep; each
-//! is logged once. An unknown flag is an error.
+//! is logged once. Those that would be dangerous to ignore are refused, as is an unknown one.
+
+mod table;
 
 use std::collections::BTreeMap;
+
+use Kind::{Bool, List, Value};
+pub use table::{Effect, FLAGS, Flag};
 
 /// What a flag takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,282 +20,6 @@ pub enum Kind {
     /// A value each time it is given.
     List,
 }
-
-/// One flag of dockerd's.
-#[derive(Debug)]
-pub struct Flag {
-    /// After two dashes.
-    pub name: &'static str,
-    /// After one dash.
-    pub short: Option<char>,
-    /// What it takes.
-    pub kind: Kind,
-    /// The key in daemon.json, where it is another word.
-    pub key: Option<&'static str>,
-    /// Whether skep does anything with it.
-    pub used: bool,
-    /// One line of help; empty for what is not used.
-    pub help: &'static str,
-}
-
-const fn used(name: &'static str, kind: Kind, help: &'static str) -> Flag {
-    Flag {
-        name,
-        short: None,
-        kind,
-        key: None,
-        used: true,
-        help,
-    }
-}
-
-const fn idle(name: &'static str, kind: Kind) -> Flag {
-    Flag {
-        name,
-        short: None,
-        kind,
-        key: None,
-        used: false,
-        help: "",
-    }
-}
-
-impl Flag {
-    const fn short(mut self, letter: char) -> Self {
-        self.short = Some(letter);
-        self
-    }
-
-    const fn key(mut self, key: &'static str) -> Self {
-        self.key = Some(key);
-        self
-    }
-
-    /// The key in daemon.json.
-    pub fn json_key(&self) -> &'static str {
-        self.key.unwrap_or(self.name)
-    }
-}
-
-use Kind::{Bool, List, Value};
-
-/// Every flag that is accepted.
-pub const FLAGS: &[Flag] = &[
-    used(
-        "add-runtime",
-        List,
-        "Register an additional OCI compatible runtime",
-    )
-    .key("runtimes"),
-    used("bip", Value, "Address and subnet of the default bridge"),
-    used("bridge", Value, "Name of the default bridge").short('b'),
-    used("cgroup-parent", Value, "Parent cgroup of all containers"),
-    used(
-        "config-file",
-        Value,
-        "Daemon configuration file (default \"/etc/skep/daemon.json\")",
-    ),
-    used(
-        "data-root",
-        Value,
-        "Root directory of persistent state (default \"/var/lib/skep\")",
-    ),
-    used("debug", Bool, "Enable debug mode").short('D'),
-    used(
-        "default-address-pool",
-        List,
-        "Default address pools for local networks",
-    )
-    .key("default-address-pools"),
-    used(
-        "default-runtime",
-        Value,
-        "Default OCI runtime for containers",
-    ),
-    used(
-        "default-shm-size",
-        Value,
-        "Default shm size for containers (default 64MiB)",
-    ),
-    used("default-ulimit", List, "Default ulimits for containers").key("default-ulimits"),
-    used("dns", List, "DNS server to use"),
-    used("dns-opt", List, "DNS options to use").key("dns-opts"),
-    used("dns-search", List, "DNS search domains to use"),
-    used(
-        "exec-root",
-        Value,
-        "Root directory of execution state (default \"/run/skep\")",
-    ),
-    used(
-        "group",
-        Value,
-        "Group of the unix socket (default \"docker\")",
-    )
-    .short('G'),
-    used("help", Bool, "Print usage").short('h'),
-    used("host", List, "Daemon socket(s) to listen on")
-        .short('H')
-        .key("hosts"),
-    used(
-        "insecure-registry",
-        List,
-        "Registry to speak to without verified TLS",
-    )
-    .key("insecure-registries"),
-    used("label", List, "Key=value labels of the daemon").key("labels"),
-    used(
-        "log-driver",
-        Value,
-        "Default driver for container logs (default \"json-file\")",
-    ),
-    used(
-        "log-format",
-        Value,
-        "Format of the daemon's own log (\"text\"|\"json\")",
-    ),
-    used(
-        "log-level",
-        Value,
-        "Logging level (\"debug\"|\"info\"|\"warn\"|\"error\"|\"fatal\")",
-    )
-    .short('l'),
-    used("cdi-spec-dir", List, "CDI specification directories to use").key("cdi-spec-dirs"),
-    used("log-opt", List, "Default log driver options for containers").key("log-opts"),
-    used(
-        "metrics-addr",
-        Value,
-        "Address and port to serve the metrics on",
-    ),
-    used("mtu", Value, "MTU of the default bridge (default 1500)"),
-    used(
-        "node-generic-resource",
-        List,
-        "Advertise a user-defined resource",
-    )
-    .key("node-generic-resources"),
-    used(
-        "pidfile",
-        Value,
-        "File with the daemon's process id (default \"<exec-root>/skep.pid\")",
-    )
-    .short('p'),
-    used("registry-mirror", List, "Preferred registry mirror").key("registry-mirrors"),
-    used(
-        "shutdown-timeout",
-        Value,
-        "Seconds to wait when stopping containers (default 15)",
-    ),
-    used(
-        "stop-containers",
-        Bool,
-        "Stop containers when the daemon ends, as dockerd does by default",
-    ),
-    used(
-        "swarm-default-advertise-addr",
-        Value,
-        "Default address or interface to advertise in a swarm",
-    ),
-    used(
-        "tls",
-        Bool,
-        "Use TLS; implied by --tlsverify; --tls=false serves tcp in the clear",
-    ),
-    used(
-        "tlscacert",
-        Value,
-        "Trust certificates signed only by this CA",
-    ),
-    used("tlscert", Value, "TLS certificate file"),
-    used("tlskey", Value, "TLS key file"),
-    used("tlsverify", Bool, "Use TLS and verify the client"),
-    used(
-        "service-extras",
-        Value,
-        "What services may have here beyond Docker's API: all, none, or a list (default all)",
-    ),
-    used(
-        "default-cgroupns-mode",
-        Value,
-        "Default cgroup namespace of containers (\"host\"|\"private\")",
-    ),
-    used(
-        "default-ipc-mode",
-        Value,
-        "Default IPC mode of containers (\"shareable\"|\"private\")",
-    ),
-    used(
-        "icc",
-        Bool,
-        "Containers on the default bridge reach each other (default true)",
-    ),
-    used("init", Bool, "Run an init in containers that do not say"),
-    used(
-        "ip",
-        Value,
-        "Address that ports are published on by default (default 0.0.0.0)",
-    ),
-    used(
-        "no-new-privileges",
-        Bool,
-        "Set no-new-privileges for containers that do not say",
-    ),
-    used(
-        "seccomp-profile",
-        Value,
-        "Seccomp profile of containers that name none: a file, \"builtin\" or \"unconfined\"",
-    ),
-    // Refused by name: who gives them counts on them.
-    used("authorization-plugin", List, "").key("authorization-plugins"),
-    used("selinux-enabled", Bool, ""),
-    used("userns-remap", Value, ""),
-    used("validate", Bool, "Validate the configuration and exit"),
-    used("version", Bool, "Print version information and quit").short('v'),
-    idle("allow-direct-routing", Bool),
-    idle("allow-nondistributable-artifacts", List),
-    idle("api-cors-header", Value),
-    idle("bridge-accept-fwmark", Value),
-    idle("cluster-advertise", Value),
-    idle("cluster-store", Value),
-    idle("cluster-store-opt", List),
-    idle("containerd", Value),
-    idle("containerd-namespace", Value),
-    idle("containerd-plugins-namespace", Value),
-    idle("cpu-rt-period", Value),
-    idle("cpu-rt-runtime", Value),
-    idle("cri-containerd", Bool),
-    idle("default-gateway", Value),
-    idle("default-gateway-v6", Value),
-    idle("default-network-opt", List).key("default-network-opts"),
-    idle("exec-opt", List).key("exec-opts"),
-    idle("experimental", Bool),
-    idle("feature", List).key("features"),
-    idle("firewall-backend", Value),
-    idle("fixed-cidr", Value),
-    idle("fixed-cidr-v6", Value),
-    idle("host-gateway-ip", List).key("host-gateway-ips"),
-    idle("http-proxy", Value),
-    idle("https-proxy", Value),
-    idle("init-path", Value),
-    idle("ip-forward", Bool),
-    idle("ip-forward-no-drop", Bool),
-    idle("ip-masq", Bool),
-    idle("ip6tables", Bool),
-    idle("iptables", Bool),
-    idle("ipv6", Bool),
-    idle("live-restore", Bool),
-    idle("max-concurrent-downloads", Value),
-    idle("max-concurrent-uploads", Value),
-    idle("max-download-attempts", Value),
-    idle("network-control-plane-mtu", Value),
-    idle("no-proxy", Value),
-    idle("oom-score-adjust", Value),
-    idle("raw-logs", Bool),
-    idle("rootless", Bool),
-    idle("storage-driver", Value).short('s'),
-    idle("storage-opt", List).key("storage-opts"),
-    idle("userland-proxy", Bool),
-    idle("userland-proxy-path", Value),
-];
 
 /// Why a command line is refused.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -436,7 +165,7 @@ pub fn usage() -> String {
         "Usage:  skep daemon [OPTIONS]\n\nA container engine and swarm node.\n\nOptions:\n",
     );
     let shown = FLAGS.iter();
-    for flag in shown.filter(|flag| flag.used && !flag.help.is_empty()) {
+    for flag in shown.filter(|flag| !flag.help.is_empty()) {
         let short = flag
             .short
             .map_or("    ".to_owned(), |letter| format!("-{letter}, "));
@@ -448,7 +177,9 @@ pub fn usage() -> String {
         let name = format!("--{}{kind}", flag.name);
         text.push_str(&format!("  {short}{name:<37} {}\n", flag.help));
     }
-    text.push_str("\nOther flags of dockerd are accepted and have no effect.\n");
+    text.push_str(
+        "\nFlags of dockerd that mean nothing here are accepted; those that cannot be heeded are refused.\n",
+    );
     text
 }
 

@@ -2,18 +2,17 @@
 //!
 //! [`Engine`] is a cheap clone. Each method names a container by full id, name or unique id prefix.
 
-use std::pin::Pin;
-use std::sync::Arc;
-use std::time::SystemTime;
+mod requests;
+mod status;
+mod streams;
 
-use bytes::Bytes;
-use futures::Stream;
+use std::sync::Arc;
+
 use futures::future::BoxFuture;
 use skep_objects::api::container as api;
 use skep_objects::api::exec::{ExecCreate, ExecInspect, ExecStart};
 use skep_objects::api::stats::Stats;
 use skep_objects::swarmkit;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
 use crate::assemble;
@@ -25,317 +24,9 @@ use crate::filters::Filters;
 use crate::image::Images;
 use crate::network::Networks;
 use crate::volume::Volumes;
-
-/// A stream that can be boxed and sent.
-pub type BoxStream<T> = Pin<Box<dyn Stream<Item = T> + Send>>;
-/// A body that is read.
-pub type Reader = Box<dyn AsyncRead + Send + Unpin>;
-/// A body that is written.
-pub type Writer = Box<dyn AsyncWrite + Send + Unpin>;
-
-/// What a container is made from.
-#[derive(Debug, Clone, Default)]
-pub struct CreateContainer {
-    /// Without leading slash; empty chooses one.
-    pub name: String,
-    /// The portable part.
-    pub config: api::Config,
-    /// The part that concerns this host.
-    pub host_config: api::HostConfig,
-    /// Endpoints by network name or id.
-    pub networking_config: api::NetworkingConfig,
-    /// `os/arch[/variant]` or empty.
-    pub platform: String,
-    /// What a swarm task has beyond an ordinary container.
-    pub managed: Option<ManagedContainer>,
-}
-
-/// What a swarm task's container has beyond an ordinary one.
-#[derive(Debug, Clone, Default)]
-pub struct ManagedContainer {
-    /// The task.
-    pub task_id: String,
-    /// Its service; empty for a network attachment.
-    pub service_id: String,
-    /// The service's name.
-    pub service_name: String,
-    /// Overlay networks, already ensured, with the addresses that the allocator gave.
-    pub networks: Vec<OverlayAttachment>,
-    /// Secrets and configs.
-    pub files: Vec<InMemoryFile>,
-    /// Ports published on this host only (`mode=host`).
-    pub host_ports: Vec<swarmkit::PortConfig>,
-}
-
-/// One overlay network of a task.
-#[derive(Debug, Clone, Default)]
-pub struct OverlayAttachment {
-    /// The network, as assigned.
-    pub network: swarmkit::Network,
-    /// Addresses with prefix length, one an address family.
-    pub addresses: Vec<String>,
-    /// Further names on this network.
-    pub aliases: Vec<String>,
-    /// `--network driver-opt`.
-    pub driver_opts: std::collections::BTreeMap<String, String>,
-}
-
-/// A file that is put into a container from memory: a secret or a config.
-#[derive(Clone, Default)]
-pub struct InMemoryFile {
-    /// Absolute, inside the container.
-    pub path: String,
-    /// Owner, numeric.
-    pub uid: u32,
-    /// Group, numeric.
-    pub gid: u32,
-    /// Permission bits.
-    pub mode: u32,
-    /// Content.
-    pub bytes: Bytes,
-}
-
-impl std::fmt::Debug for InMemoryFile {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("InMemoryFile")
-            .field("path", &self.path)
-            .field("mode", &self.mode)
-            .finish_non_exhaustive()
-    }
-}
-
-/// A container that was made.
-#[derive(Debug, Clone, Default)]
-pub struct Created {
-    /// 64 hexadecimal digits.
-    pub id: String,
-    /// What the user should know.
-    pub warnings: Vec<String>,
-}
-
-/// How `rm` goes about it.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct RemoveOptions {
-    /// Kill it first when it runs.
-    pub force: bool,
-    /// Anonymous volumes too.
-    pub volumes: bool,
-    /// Remove the link named, not the container.
-    pub link: bool,
-}
-
-/// What `wait` waits for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum WaitCondition {
-    /// Not running now or later.
-    #[default]
-    NotRunning,
-    /// The next exit.
-    NextExit,
-    /// Removed.
-    Removed,
-}
-
-/// Which rows and columns `ps` wants.
-#[derive(Debug, Clone, Default)]
-pub struct ListOptions {
-    /// Stopped ones too.
-    pub all: bool,
-    /// The newest so many, stopped ones too; 0 is no limit.
-    pub limit: usize,
-    /// Measure sizes.
-    pub size: bool,
-    /// Docker's filters.
-    pub filters: Filters,
-}
-
-/// Where bytes came from or go to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum StreamKind {
-    /// Standard input, only in framing.
-    Stdin,
-    /// Standard output; everything of a tty.
-    Stdout,
-    /// Standard error.
-    Stderr,
-}
-
-/// One line of a container's log.
-#[derive(Debug, Clone)]
-pub struct LogRecord {
-    /// Which stream wrote it.
-    pub stream: StreamKind,
-    /// When.
-    pub time: SystemTime,
-    /// With its line feed, when it had one.
-    pub bytes: Bytes,
-    /// Labels and environment asked for by `--log-opt labels,env`, for `details`.
-    pub attributes: Vec<(String, String)>,
-}
-
-/// Which part of the log.
-#[derive(Debug, Clone, Default)]
-pub struct LogOptions {
-    /// Standard output.
-    pub stdout: bool,
-    /// Standard error.
-    pub stderr: bool,
-    /// Not before.
-    pub since: Option<SystemTime>,
-    /// Not after.
-    pub until: Option<SystemTime>,
-    /// Only the last so many lines; none is all.
-    pub tail: Option<usize>,
-    /// Wait for more while the container runs.
-    pub follow: bool,
-}
-
-/// A log being read.
-pub struct Logs {
-    /// Whether the container has a tty, which decides the framing.
-    pub tty: bool,
-    /// Lines, oldest first.
-    pub records: BoxStream<Result<LogRecord>>,
-}
-
-/// Which streams to attach.
-#[derive(Debug, Clone, Default)]
-pub struct AttachOptions {
-    /// What was written before, from the log.
-    pub logs: bool,
-    /// What is written from now on.
-    pub stream: bool,
-    /// Standard input.
-    pub stdin: bool,
-    /// Standard output.
-    pub stdout: bool,
-    /// Standard error.
-    pub stderr: bool,
-    /// For example `ctrl-p,ctrl-q`; empty is that.
-    pub detach_keys: String,
-}
-
-/// An attached container or exec.
-pub struct Attached {
-    /// Whether there is a tty, which decides the framing.
-    pub tty: bool,
-    /// Shutting it down closes the process's standard input when `StdinOnce`, or always for an exec.
-    pub input: Option<Writer>,
-    /// Ends when the process has or the detach keys were typed.
-    pub output: BoxStream<(StreamKind, Bytes)>,
-}
-
-impl std::fmt::Debug for Logs {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Logs")
-            .field("tty", &self.tty)
-            .finish_non_exhaustive()
-    }
-}
-
-impl std::fmt::Debug for Attached {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Attached")
-            .field("tty", &self.tty)
-            .finish_non_exhaustive()
-    }
-}
-
-/// How `docker cp` into a container treats what is there.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct ArchivePutOptions {
-    /// Refuse to replace a directory by something else and the reverse.
-    pub no_overwrite_dir_non_dir: bool,
-    /// Give the files to the container's user.
-    pub copy_uid_gid: bool,
-}
-
-/// What `docker commit` makes.
-#[derive(Debug, Clone, Default)]
-pub struct CommitOptions {
-    /// Name of the image or empty.
-    pub repo: String,
-    /// Its tag or empty.
-    pub tag: String,
-    /// Comment.
-    pub comment: String,
-    /// Author.
-    pub author: String,
-    /// Pause meanwhile.
-    pub pause: bool,
-    /// Dockerfile instructions.
-    pub changes: Vec<String>,
-    /// Configuration to lay over the container's.
-    pub config: Option<api::Config>,
-}
-
-/// Where a container is in its life; see [`Engine::watch_container`].
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Phase {
-    /// Never started.
-    #[default]
-    Created,
-    /// Its process runs.
-    Running,
-    /// Its process is frozen.
-    Paused,
-    /// Its process ended and the restart policy will start it again.
-    Restarting,
-    /// Its process ended.
-    Exited,
-    /// Being removed.
-    Removing,
-    /// Could not be removed whole.
-    Dead,
-    /// Gone.
-    Removed,
-}
-
-/// Health as the health check sees it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum HealthState {
-    /// No health check.
-    #[default]
-    None,
-    /// No verdict yet.
-    Starting,
-    /// The last probe succeeded.
-    Healthy,
-    /// As many probes in a row failed as `Retries` says.
-    Unhealthy,
-}
-
-/// What the agent follows of a container.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ContainerStatus {
-    /// Where it is in its life.
-    pub phase: Phase,
-    /// In the host's pid namespace; 0 when not running.
-    pub pid: i32,
-    /// Of the last run.
-    pub exit_code: i64,
-    /// Whether the last run ended for want of memory.
-    pub oom_killed: bool,
-    /// Why it could not start.
-    pub error: String,
-    /// Health check's verdict.
-    pub health: HealthState,
-    /// How often it was started.
-    pub starts: u64,
-    /// How often it ended.
-    pub exits: u64,
-}
-
-/// What this engine must know when its host is a member of a swarm.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct SwarmInfo {
-    /// This node.
-    pub node_id: String,
-    /// Address that the other nodes send overlay traffic to.
-    pub data_path_addr: String,
-    /// VXLAN port; 0 is 4789.
-    pub data_path_port: u16,
-}
+pub use requests::{ArchivePutOptions, AttachOptions, CommitOptions, CreateContainer, Created, InMemoryFile, ListOptions, LogOptions, ManagedContainer, OverlayAttachment, RemoveOptions, WaitCondition};
+pub use streams::{Attached, BoxStream, LogRecord, Logs, Reader, StreamKind, Writer};
+pub use status::{ContainerStatus, HealthState, Phase, SwarmInfo};
 
 /// One host's containers, images, volumes and networks.
 #[derive(Debug, Clone)]
@@ -385,6 +76,21 @@ impl Engine {
         &self.core.config
     }
 
+    /// Takes over settings that may change while the daemon runs: runtimes, defaults of new
+    /// containers, how registries are spoken to, how long containers have to stop.
+    pub fn reload(&self, config: &EngineConfig) {
+        self.images.set_registry_config(config.registries.clone());
+        let mut next = EngineConfig::clone(&self.core.settings());
+        next.registries.clone_from(&config.registries);
+        next.labels.clone_from(&config.labels);
+        next.runtimes.clone_from(&config.runtimes);
+        next.default_runtime.clone_from(&config.default_runtime);
+        next.default_ipc_mode.clone_from(&config.default_ipc_mode);
+        next.default_shm_size = config.default_shm_size;
+        next.shutdown_timeout_seconds = config.shutdown_timeout_seconds;
+        self.core.reload(next);
+    }
+
     /// Ends background work; containers go on unless `stop_containers`.
     pub async fn shutdown(&self, stop_containers: bool) {
         self.core.shutdown(stop_containers).await;
@@ -419,7 +125,7 @@ impl Engine {
     /// This host as a swarm node: host name, platform, resources, engine version, labels, plugins.
     #[must_use]
     pub fn describe(&self) -> swarmkit::NodeDescription {
-        let mut description = crate::node::describe(&self.core.config);
+        let mut description = crate::node::describe(&self.core.settings());
         if let Some(engine) = &mut description.engine {
             engine.labels.extend(self.core.networks.node_labels());
         }

@@ -1,0 +1,240 @@
+//! One registry that answered, for one operation.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use oci_client::client::{Certificate, CertificateEncoding, ClientConfig, ClientProtocol};
+use oci_client::errors::{OciDistributionError, OciErrorCode};
+use oci_client::{Client, Reference as Address, secrets};
+use skep_objects::reference::{DEFAULT_DOMAIN, Reference};
+
+use super::ImageError;
+use super::blobs::{MAX_DOCUMENT_BYTES, digest_of, verify};
+use super::manifest::{Fetched, MANIFEST_TYPES, fetched};
+use super::credentials::RegistryAuth;
+use super::proxies::Proxies;
+use super::registry::HUB;
+use super::token::{self, Challenge};
+use super::web::{USER_AGENT, Web, innermost, system_roots};
+
+const CONNECT_DEADLINE: Duration = Duration::from_secs(15);
+const READ_DEADLINE: Duration = Duration::from_secs(60);
+
+/// A registry's host, and how it may be spoken to.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub host: String,
+    /// Without TLS.
+    pub plain: bool,
+    /// With any certificate.
+    pub unchecked: bool,
+    pub proxies: Proxies,
+}
+
+/// One registry that answered, for one operation.
+#[derive(Clone)]
+pub(super) struct Session {
+    pub client: Client,
+    pub address: Address,
+    pub auth: Arc<secrets::RegistryAuth>,
+    /// What the user called it, for texts.
+    pub reference: Reference,
+    place: Arc<Place>,
+    identity: Option<Identity>,
+}
+
+/// Who signed in with a token in place of a password, and until when what it was exchanged for
+/// will do.
+#[derive(Clone)]
+struct Identity {
+    auth: Arc<RegistryAuth>,
+    action: &'static str,
+    renew_at: Instant,
+}
+
+impl Session {
+    /// Prepares to speak with a registry; nothing is sent yet.
+    pub fn new(
+        place: Arc<Place>,
+        reference: &Reference,
+        auth: &RegistryAuth,
+    ) -> Result<Self, ImageError> {
+        let host = place.host.clone();
+        let path = reference.path().to_owned();
+        let address = match (reference.digest(), reference.tag()) {
+            (Some(digest), _) => Address::with_digest(host, path, digest.to_owned()),
+            (None, tag) => Address::with_tag(host, path, tag.unwrap_or("latest").to_owned()),
+        };
+        Ok(Self {
+            client: client(&place)?,
+            address,
+            auth: Arc::new(auth.secret()),
+            reference: reference.clone(),
+            place,
+            identity: None,
+        })
+    }
+
+    /// Exchanges an identity token, if that is what there is, for one that is good for `action`.
+    pub async fn signed_in(
+        self,
+        auth: &RegistryAuth,
+        action: &'static str,
+    ) -> Result<Self, ImageError> {
+        if auth.identitytoken.is_empty() {
+            return Ok(self);
+        }
+        let web = Web::new(&self.place.proxies, self.place.unchecked)?;
+        let first = web.get(&format!("{}/v2/", self.url()), None).await?;
+        let Some(Challenge::Bearer { realm, service }) = Challenge::of(&first) else {
+            return Ok(self);
+        };
+        let scope = format!("repository:{}:{action}", self.reference.path());
+        let token = token::fetch(&web, (&realm, &service), Some(&scope), auth).await?;
+        let token = token.map_err(|answer| ImageError::LoginRefused(answer.complaint()))?;
+        Ok(Self {
+            // Another client: the old one remembers the token before.
+            client: client(&self.place)?,
+            auth: Arc::new(secrets::RegistryAuth::Bearer(token.access)),
+            identity: Some(Identity {
+                auth: Arc::new(auth.clone()),
+                action,
+                renew_at: token.renew_at,
+            }),
+            ..self
+        })
+    }
+
+    /// This session, or one with a new token where the old one will not do much longer.
+    pub async fn fresh(&self) -> Result<Cow<'_, Self>, ImageError> {
+        match &self.identity {
+            Some(identity) if Instant::now() >= identity.renew_at => {
+                let renewed = self.clone().signed_in(&identity.auth, identity.action);
+                let renewed = renewed.await?;
+                let auth = &renewed.auth;
+                // Blobs are asked for with what the client remembers.
+                let registry = renewed.address.resolve_registry();
+                renewed.client.store_auth_if_needed(registry, auth).await;
+                Ok(Cow::Owned(renewed))
+            }
+            _ => Ok(Cow::Borrowed(self)),
+        }
+    }
+
+    /// Scheme and host.
+    fn url(&self) -> String {
+        let scheme = if self.place.plain { "http" } else { "https" };
+        format!("{scheme}://{}", self.place.host)
+    }
+
+    /// Whether it is spoken to without TLS.
+    pub fn is_plain(&self) -> bool {
+        self.place.plain
+    }
+
+    /// Fetches a manifest of an index by digest.
+    pub async fn manifest(&self, digest: &str) -> Result<Fetched, ImageError> {
+        let address = self.address.clone_with_digest(digest.to_owned());
+        let (content, _) = self
+            .client
+            .pull_manifest_raw(&address, &self.auth, &MANIFEST_TYPES)
+            .await
+            .map_err(|error| self.explain(error))?;
+        fetched(
+            &self.reference.with_digest(digest)?,
+            content.to_vec(),
+            digest,
+        )
+    }
+
+    /// Fetches a config blob.
+    pub async fn document(&self, digest: &str) -> Result<Vec<u8>, ImageError> {
+        use futures::TryStreamExt as _;
+        let blob = self
+            .client
+            .pull_blob_stream(&self.address, digest)
+            .await
+            .map_err(|error| self.explain(error))?;
+        let mut content = Vec::new();
+        let mut stream = blob.stream;
+        while let Some(part) = stream
+            .try_next()
+            .await
+            .map_err(|source| ImageError::Stream {
+                what: "fetch image config",
+                source,
+            })?
+        {
+            content.extend_from_slice(&part);
+            if content.len() as u64 > MAX_DOCUMENT_BYTES {
+                return Err(ImageError::invalid("image config", "it is too large"));
+            }
+        }
+        verify("image config", digest, &digest_of(&content))?;
+        Ok(content)
+    }
+
+    pub fn is_mirror(&self) -> bool {
+        self.reference.domain() == DEFAULT_DOMAIN && self.address.registry() != HUB
+    }
+
+    /// The error as Docker would tell it.
+    pub fn explain(&self, error: OciDistributionError) -> ImageError {
+        let name = self.reference.familiar_name();
+        match error {
+            OciDistributionError::RegistryError { envelope, .. } => {
+                match envelope.errors.first().map(|error| &error.code) {
+                    Some(OciErrorCode::ManifestUnknown | OciErrorCode::NotFound) => {
+                        ImageError::ManifestUnknown(self.reference.familiar())
+                    }
+                    Some(OciErrorCode::Denied | OciErrorCode::NameUnknown) => {
+                        ImageError::PullDenied(name)
+                    }
+                    Some(OciErrorCode::Unauthorized) => ImageError::Unauthorized,
+                    _ => ImageError::Registry(envelope.to_string()),
+                }
+            }
+            OciDistributionError::ImageManifestNotFoundError(_) => {
+                ImageError::ManifestUnknown(self.reference.familiar())
+            }
+            OciDistributionError::ServerError { code: 404, .. } => {
+                ImageError::ManifestUnknown(self.reference.familiar())
+            }
+            OciDistributionError::UnauthorizedError { .. }
+            | OciDistributionError::AuthenticationFailure(_) => ImageError::Unauthorized,
+            OciDistributionError::RequestError(error) => {
+                let text = innermost(&error);
+                ImageError::Unreachable(format!("Get \"{}/v2/\": {text}", self.url()))
+            }
+            other => ImageError::Registry(other.to_string()),
+        }
+    }
+}
+
+fn client(place: &Place) -> Result<Client, ImageError> {
+    let config = ClientConfig {
+        protocol: if place.plain {
+            ClientProtocol::Http
+        } else {
+            ClientProtocol::Https
+        },
+        accept_invalid_certificates: place.unchecked,
+        platform_resolver: None,
+        read_timeout: Some(READ_DEADLINE),
+        connect_timeout: Some(CONNECT_DEADLINE),
+        user_agent: USER_AGENT,
+        tls_certs_only: system_roots()
+            .into_iter()
+            .map(|data| Certificate {
+                encoding: CertificateEncoding::Der,
+                data,
+            })
+            .collect(),
+        http_proxy: place.proxies.for_http().map(str::to_owned),
+        https_proxy: place.proxies.for_https().map(str::to_owned),
+        no_proxy: Some(place.proxies.around()),
+        ..ClientConfig::default()
+    };
+    Client::try_from(config).map_err(|error| ImageError::Registry(error.to_string()))
+}

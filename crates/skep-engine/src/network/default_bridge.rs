@@ -1,0 +1,208 @@
+//! The network `bridge`: kept from run to run, and what the daemon's flags say in this one.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use skep_net::Cidr;
+use skep_objects::api::network as api;
+use skep_objects::ids::new_hex_id;
+
+use super::create::with_gateway;
+use super::record::NetworkRecord;
+use super::{Networks, pools};
+use crate::config::DefaultBridge;
+use crate::error::{EngineError, Result};
+use crate::timestamp;
+
+impl Networks {
+    /// Makes the default bridge where it is missing, and another of it where the flags are others
+    /// than it was made for. A network that cannot be had costs its containers, not the daemon.
+    pub(super) fn make_default_bridge(&self) {
+        if let Err(error) = self.follow_flags() {
+            tracing::error!(%error, "default bridge not set up as the flags say");
+        }
+    }
+
+    fn follow_flags(&self) -> Result<()> {
+        let wanted = &self.0.config.default_bridge;
+        let mut all = self.state().by_id.clone().into_values();
+        let old = all.find(|network| network.is_default_bridge());
+        // `--bridge none` is for who wants no default network.
+        if wanted.name == "none" {
+            if let Some(old) = old {
+                let path = self.0.dir.join(format!("{}.json", old.id));
+                std::fs::remove_file(&path).map_err(EngineError::io("remove", path))?;
+                self.state().by_id.remove(&old.id);
+            }
+            return Ok(());
+        }
+        let flags = format!("{wanted:?}");
+        if old.as_ref().is_some_and(|old| old.made_for == flags) {
+            return Ok(());
+        }
+        let record = NetworkRecord {
+            made_for: flags,
+            ..self.default_bridge(old.as_deref())?
+        };
+        record.save(&self.0.dir)?;
+        self.state()
+            .by_id
+            .insert(record.id.clone(), Arc::new(record));
+        Ok(())
+    }
+
+    /// The default bridge as the flags say, with the id and, where they say nothing, the subnets of
+    /// the one before.
+    fn default_bridge(&self, old: Option<&NetworkRecord>) -> Result<NetworkRecord> {
+        let wanted = &self.0.config.default_bridge;
+        let mut ipam = vec![self.subnet(wanted, old)?];
+        if wanted.ipv6 {
+            ipam.push(subnet_v6(wanted, old)?);
+        }
+        let bridge = match old {
+            // Another engine may have had the usual name when this network was made.
+            Some(old) if wanted.name == DefaultBridge::default().name => old.bridge.clone(),
+            _ => wanted.name.clone(),
+        };
+        let publish = wanted.publish_address.map(|ip| ip.to_string());
+        let mtu = if wanted.mtu == 0 { 1500 } else { wanted.mtu };
+        let options = [
+            ("bridge.default_bridge", "true".to_owned()),
+            ("bridge.enable_icc", wanted.icc.to_string()),
+            ("bridge.enable_ip_masquerade", wanted.masquerade.to_string()),
+            (
+                "bridge.host_binding_ipv4",
+                publish.unwrap_or_else(|| "0.0.0.0".to_owned()),
+            ),
+            ("bridge.name", bridge.clone()),
+            ("driver.mtu", mtu.to_string()),
+        ]
+        .map(|(key, value)| (format!("com.docker.network.{key}"), value));
+        Ok(NetworkRecord {
+            id: old.map_or_else(new_hex_id, |old| old.id.clone()),
+            name: "bridge".to_owned(),
+            created: old.map_or_else(
+                || timestamp::text(SystemTime::now()),
+                |old| old.created.clone(),
+            ),
+            driver: "bridge".to_owned(),
+            enable_ipv6: wanted.ipv6,
+            ipam: api::Ipam {
+                driver: "default".to_owned(),
+                options: None,
+                config: Some(ipam),
+            },
+            options: Some(options.into_iter().collect()),
+            bridge,
+            ..NetworkRecord::default()
+        })
+    }
+
+    fn subnet(
+        &self,
+        wanted: &DefaultBridge,
+        old: Option<&NetworkRecord>,
+    ) -> Result<api::IpamConfig> {
+        let config = match (&wanted.address, kept(old, true)) {
+            (Some(address), _) => of_address("bip", address)?,
+            (None, Some(kept)) => kept,
+            (None, None) => {
+                let range = wanted.range.as_deref().map(parse("fixed-cidr"));
+                match range.transpose()? {
+                    // As large as the range at least.
+                    Some(range) => with_gateway(Cidr::new(range.addr, range.prefix.min(16)).network()),
+                    None => {
+                        let mut hidden = self.subnets_taken();
+                        hidden.extend(pools::host_routes());
+                        with_gateway(pools::choose(
+                            &self.0.config.default_address_pools,
+                            &hidden,
+                        )?)
+                    }
+                }
+            }
+        };
+        completed(
+            config,
+            ("fixed-cidr", wanted.range.as_deref()),
+            ("default-gateway", wanted.gateway, "DefaultGatewayIPv4"),
+        )
+    }
+}
+
+fn subnet_v6(wanted: &DefaultBridge, old: Option<&NetworkRecord>) -> Result<api::IpamConfig> {
+    let mut range = wanted.range_v6.as_deref();
+    let config = match (&wanted.address_v6, range, kept(old, false)) {
+        (Some(address), _, _) => of_address("bip6", address)?,
+        // Alone, it is the whole subnet.
+        (None, Some(subnet), _) => {
+            range = None;
+            with_gateway(parse("fixed-cidr-v6")(subnet)?.network())
+        }
+        (None, None, Some(kept)) => kept,
+        (None, None, None) => with_gateway(pools::choose_v6()),
+    };
+    completed(
+        config,
+        ("fixed-cidr-v6", range),
+        ("default-gateway-v6", wanted.gateway_v6, "DefaultGatewayIPv6"),
+    )
+}
+
+/// Subnet and gateway of the bridge before.
+fn kept(old: Option<&NetworkRecord>, v4: bool) -> Option<api::IpamConfig> {
+    let mut configs = old?.ipam.config.iter().flatten();
+    let found = configs.find(|config| config.subnet.contains(':') != v4)?;
+    Some(api::IpamConfig {
+        subnet: found.subnet.clone(),
+        gateway: found.gateway.clone(),
+        ..api::IpamConfig::default()
+    })
+}
+
+fn parse(flag: &'static str) -> impl Fn(&str) -> Result<Cidr> {
+    move |text| {
+        text.parse()
+            .map_err(|_| EngineError::invalid(format!("invalid --{flag}: {text:?}")))
+    }
+}
+
+/// `172.17.0.1/16`: the bridge's address and its subnet.
+fn of_address(flag: &'static str, text: &str) -> Result<api::IpamConfig> {
+    let gateway = parse(flag)(text)?;
+    Ok(api::IpamConfig {
+        subnet: gateway.network().to_string(),
+        gateway: gateway.addr.to_string(),
+        ..api::IpamConfig::default()
+    })
+}
+
+/// With the range of addresses that are given out, and the containers' way out.
+fn completed(
+    mut config: api::IpamConfig,
+    (flag, range): (&'static str, Option<&str>),
+    (gateway_flag, gateway, name): (&'static str, Option<IpAddr>, &str),
+) -> Result<api::IpamConfig> {
+    let subnet = parse("bip")(&config.subnet)?;
+    if let Some(range) = range {
+        let range = parse(flag)(range)?.network();
+        if !subnet.contains(range.addr) || range.prefix < subnet.prefix {
+            return Err(EngineError::invalid(format!(
+                "--{flag} {range} is not within the bridge's subnet {subnet}"
+            )));
+        }
+        config.ip_range = range.to_string();
+    }
+    if let Some(gateway) = gateway {
+        if !subnet.contains(gateway) {
+            return Err(EngineError::invalid(format!(
+                "--{gateway_flag} {gateway} is not within the bridge's subnet {subnet}"
+            )));
+        }
+        let named = BTreeMap::from([(name.to_owned(), gateway.to_string())]);
+        config.aux_address = Some(named);
+    }
+    Ok(config)
+}

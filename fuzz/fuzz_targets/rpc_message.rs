@@ -1,2 +1,0 @@
-#![no_main]
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| (skep_fuzz::find("rpc_message").expect("known").run)(bytes));
