@@ -11,8 +11,10 @@ use anyhow::{Context, Result};
 use crate::run;
 
 /// What is installed; a change of a version installs anew.
-const PACKAGES: [&str; 3] = [
+const PACKAGES: [&str; 4] = [
     "docker==7.1.0",
+    // docker-py attaches by websocket with it.
+    "websocket-client==1.8.0",
     "ansible-core==2.19.14",
     // Ansible's modules for stacks import it.
     "jsondiff==2.2.1",

@@ -132,6 +132,8 @@ fn image() -> Image {
     let mut header = tar::Header::new_gnu();
     header.set_size(5);
     header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
     tar.append_data(&mut header, "hello", &b"world"[..])
         .unwrap();
     let layer = String::from_utf8(tar.into_inner().unwrap()).unwrap();

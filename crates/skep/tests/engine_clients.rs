@@ -7,6 +7,9 @@ use skep_testkit::{Lab, LabSpec, Registry, images};
 
 const IMAGE: &str = "skep-test/busybox:1";
 
+/// Where the engine listens besides, in its host's own namespace.
+const TCP: &str = "tcp://127.0.0.1:2375";
+
 /// One host with an engine that has an image, beside a registry that it may push to.
 struct Site {
     lab: Lab,
@@ -15,7 +18,13 @@ struct Site {
 
 fn site() -> Site {
     let mut spec = LabSpec::new(env!("CARGO_BIN_EXE_skep"), 1);
-    let flags = ["--insecure-registry", "198.18.0.0/24"];
+    let flags = [
+        "--insecure-registry",
+        "198.18.0.0/24",
+        "--host",
+        TCP,
+        "--tls=false",
+    ];
     spec.daemon_flags = flags.map(str::to_owned).to_vec();
     let mut lab = Lab::new(&spec).expect("a lab");
     lab.hosts[0].start().expect("a daemon");
@@ -37,6 +46,7 @@ impl Site {
             .env("DOCKER_CONFIG", host.dir.join("docker"))
             .env("IMAGE", IMAGE)
             .env("REGISTRY", &self.registry.name)
+            .env("ENGINE_TCP", TCP)
             .env("NO_PROXY", "*");
         command
     }
@@ -111,4 +121,52 @@ fn docker_compose_brings_a_project_up_and_down() {
         .docker(&["network", "ls", "--format", "{{.Name}}"])
         .ok();
     assert!(!networks.contains("proj"), "{networks}");
+}
+
+/// A stand-in for `ssh`: runs the words after the host's name, as the far end's shell would.
+const SSH: &str = r#"#!/bin/sh
+while [ "$1" != -- ]; do echo "$1" >> "$0.args"; shift; done
+echo "$2" >> "$0.args"
+shift 2
+exec env -u DOCKER_CONTEXT DOCKER_HOST="$FAR_END" "$@"
+"#;
+
+#[test]
+fn another_hosts_engine_is_reached_by_ssh() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let site = site();
+    let host = &site.lab.hosts[0];
+    let bin = host.dir.join("bin");
+    std::fs::create_dir(&bin).expect("a directory");
+    let ssh = bin.join("ssh");
+    std::fs::write(&ssh, SSH).expect("a script");
+    std::fs::set_permissions(&ssh, std::fs::Permissions::from_mode(0o755)).expect("executable");
+    // What the far end calls docker.
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_skep"), bin.join("docker")).expect("a link");
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").expect("a PATH"));
+    let path_of_docker = std::env::split_paths(&std::env::var_os("PATH").expect("a PATH"))
+        .map(|dir| dir.join("docker"))
+        .find(|file| file.exists())
+        .expect("docker (Debian: docker-cli)");
+    let docker = path_of_docker.display().to_string();
+    for program in [env!("CARGO_BIN_EXE_skep"), &docker] {
+        let by_ssh = |args: &[&str]| {
+            let mut command = site.command(program);
+            command
+                .env("FAR_END", host.docker_host())
+                .env("PATH", &path)
+                .env("DOCKER_HOST", "ssh://me@far.example:2222")
+                .args(args);
+            run(command)
+        };
+        assert!(by_ssh(&["version"]).contains("Server"), "{program}");
+        let said = by_ssh(&["run", "--rm", IMAGE, "echo", "from afar"]);
+        assert_eq!(said, "from afar\n", "{program}");
+        let images = by_ssh(&["images", "--format", "{{.Repository}}"]);
+        assert!(images.contains("skep-test/busybox"), "{images}");
+    }
+    let args = std::fs::read_to_string(bin.join("ssh.args")).expect("it was called");
+    for word in ["me", "2222", "far.example"] {
+        assert!(args.lines().any(|line| line == word), "{word} is not in {args}");
+    }
 }

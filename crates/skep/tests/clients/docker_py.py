@@ -599,6 +599,23 @@ def what_skep_does_not_do_is_said():
     refused(400, "storage-opt", client.containers.create, IMAGE, storage_opt={"size": "1G"})
 
 
+@step
+def a_websocket_carries_an_attach():
+    # docker-py knows websockets over tcp only.
+    over_tcp = docker.APIClient(base_url=os.environ["ENGINE_TCP"], version="auto", timeout=60)
+    container = client.containers.create(IMAGE, ["cat"], stdin_open=True)
+    container.start()
+    streams = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
+    socket = over_tcp.attach_socket(container.id, params=streams, ws=True)
+    socket.settimeout(30)
+    for text in ("one\n", "two\n"):
+        socket.send(text)
+        assert socket.recv() == text.encode(), text
+    socket.close()
+    container.remove(force=True)
+    over_tcp.close()
+
+
 def main():
     for function in STEPS:
         begun = time.time()

@@ -124,8 +124,8 @@ fn routed_networks_show_containers_as_they_are_and_let_in_what_is_published() {
     let address = lab.hosts[0].address.to_string();
     assert_eq!(asked(&lab.hosts[1], &address, "8080"), "", "nothing is translated");
     let ping = lab.hosts[1]
-        .inside("ping")
-        .args(["-c1", "-W3", "10.66.0.2"])
+        .inside("busybox")
+        .args(["ping", "-c1", "-w5", "10.66.0.2"])
         .output();
     assert!(ping.unwrap().status.success());
     // A restart of the daemon changes nothing of it.
