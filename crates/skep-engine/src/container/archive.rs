@@ -4,6 +4,7 @@
 //! made, leads outside.
 
 use std::io::{Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use skep_objects::api::container::PathStat;
 use tokio::net::unix::pipe;
 use tokio_util::io::SyncIoBridge;
 
-use super::Container;
+use super::{Container, tar_entry};
 use super::rootfs::{RootView, with_root_as_root};
 use crate::core::Core;
 use crate::engine::{ArchivePutOptions, Reader};
@@ -44,8 +45,7 @@ impl Core {
         let path = path.to_owned();
         let reader = stream(view, container.dir.join("rootfs"), move |to| {
             let source = absolute(&path);
-            let name = entry_name(&path);
-            write_tree(&source, &name, to)
+            write_tree(&source, &entry_name(&path), to)
         })?;
         self.publish(
             &container,
@@ -60,7 +60,7 @@ impl Core {
         // Of a running container too without its mounts: volumes are not part of an export.
         let view = RootView::ReadOnly(self.layers(&container)?);
         let reader = stream(view, container.dir.join("rootfs"), |to| {
-            write_tree(Path::new("/"), Path::new(""), to)
+            write_tree(Path::new("/"), b"", to)
         })?;
         self.publish(&container, "export", std::collections::BTreeMap::new());
         Ok(reader)
@@ -153,14 +153,15 @@ fn absolute(path: &str) -> PathBuf {
     Path::new("/").join(path.trim_start_matches('/'))
 }
 
-/// The name that the tar's entries begin with: the last part as it was asked for.
-fn entry_name(path: &str) -> PathBuf {
+/// The name that the tar's entries begin with: the last part as it was asked for. Docker's command
+/// line goes by it: `.` stands for what is within a directory, `/` for the root.
+fn entry_name(path: &str) -> Vec<u8> {
     if path.ends_with("/.") || path == "." {
-        return PathBuf::from(".");
+        return b".".to_vec();
     }
     match super::mounts::clean(path).rsplit('/').next() {
-        None | Some("") => PathBuf::from("."),
-        Some(name) => PathBuf::from(name),
+        None | Some("") => b"/".to_vec(),
+        Some(name) => name.as_bytes().to_vec(),
     }
 }
 
@@ -240,45 +241,40 @@ fn stream(
     Ok(Box::new(reader))
 }
 
-fn write_tree(source: &Path, name: &Path, to: impl Write) -> Result<()> {
+/// Writes a file, or a directory with all that is in it; with an empty name only what is in it.
+fn write_tree(source: &Path, name: &[u8], to: impl Write) -> Result<()> {
     let mut tar = tar::Builder::new(std::io::BufWriter::with_capacity(64 << 10, to));
-    tar.follow_symlinks(false);
-    tar.sparse(false);
     let fail = |error: std::io::Error| EngineError::io("archive", source)(error);
     let meta = std::fs::symlink_metadata(source).map_err(fail)?;
-    if meta.is_dir() {
-        let name = if name.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            name
-        };
-        append_dir(&mut tar, source, name).map_err(fail)?;
+    let written = if meta.is_dir() {
+        append_dir(&mut tar, source, name)
     } else {
-        tar.append_path_with_name(source, name).map_err(fail)?;
-    }
+        tar_entry::append(&mut tar, source, name)
+    };
+    written.map_err(fail)?;
     tar.into_inner()
         .and_then(|mut inner| inner.flush())
         .map_err(fail)
 }
 
-fn append_dir<W: Write>(tar: &mut tar::Builder<W>, dir: &Path, name: &Path) -> std::io::Result<()> {
-    if name != Path::new(".") {
-        tar.append_dir(name, dir)?;
+fn append_dir<W: Write>(tar: &mut tar::Builder<W>, dir: &Path, name: &[u8]) -> std::io::Result<()> {
+    let mut prefix = name.to_vec();
+    if !name.is_empty() && name != b"/" {
+        prefix.push(b'/');
+    }
+    if !name.is_empty() {
+        tar_entry::append(tar, dir, &prefix)?;
     }
     let mut entries: Vec<_> = std::fs::read_dir(dir)?.collect::<std::io::Result<_>>()?;
     entries.sort_by_key(std::fs::DirEntry::file_name);
     for entry in entries {
         let path = entry.path();
-        let inside = if name == Path::new(".") {
-            PathBuf::from(entry.file_name())
-        } else {
-            name.join(entry.file_name())
-        };
+        let inside = [prefix.as_slice(), entry.file_name().as_bytes()].concat();
         let kind = entry.file_type()?;
         if kind.is_dir() {
             append_dir(tar, &path, &inside)?;
         } else if !kind.is_socket() {
-            match tar.append_path_with_name(&path, &inside) {
+            match tar_entry::append(tar, &path, &inside) {
                 // Gone since it was listed.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 result => result?,

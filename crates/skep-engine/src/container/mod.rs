@@ -44,6 +44,7 @@ mod signal;
 mod start;
 mod stats;
 mod status_text;
+mod tar_entry;
 mod top;
 mod update;
 mod validate;

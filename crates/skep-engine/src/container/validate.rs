@@ -277,7 +277,7 @@ pub(crate) fn late(
             return refuse(format!("invalid DNS address: {ip}"));
         }
     }
-    let mut warnings = Vec::new();
+    let mut warnings = oci::security_warnings(host);
     let published = host.publish_all_ports
         || host
             .port_bindings

@@ -205,6 +205,7 @@ fn build_root(
     }
     drop(root);
     rootfs::pivot(&rootfs_path)?;
+    rootfs::propagate_root(init.linux.rootfs_propagation().as_deref())?;
     Ok(deferred)
 }
 

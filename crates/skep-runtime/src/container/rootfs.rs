@@ -123,6 +123,18 @@ fn overlay_data(overlay: &OverlaySpec) -> String {
     data
 }
 
+/// Sets the propagation that was asked for on the container's own root, once it is `/`: before that
+/// it would be set on what is the host's.
+pub(crate) fn propagate_root(rootfs_propagation: Option<&str>) -> Result<(), CreateError> {
+    let Some(kind) = rootfs_propagation.and_then(propagation) else {
+        return Ok(());
+    };
+    let root = host_path(Path::new("/")).context(|| "open /".into())?;
+    let attr = attributes(0, 0, kind & !libc::MS_REC);
+    set_attributes(root.as_fd(), kind & libc::MS_REC != 0, &attr)
+        .context(|| "set the propagation of /".into())
+}
+
 /// Enters `rootfs` and lets go of everything outside it.
 pub(crate) fn pivot(rootfs: &Path) -> Result<(), CreateError> {
     let open = |path: &Path| {

@@ -242,16 +242,16 @@ fn unpack(
     Ok(counted.count)
 }
 
-/// What a name of the archive is below the archive's first name; nothing where it leaves it.
+/// What a name of the archive is below the archive's first name, which is `.` where only what is
+/// within a folder was asked for, and `/` for the root; nothing where it leaves it.
 fn below(path: &Path, name: &str) -> Option<PathBuf> {
-    let mut parts = path
-        .components()
-        .filter(|part| *part != Component::CurDir)
-        .peekable();
-    if parts
-        .peek()
-        .is_some_and(|part| *part == Component::Normal(name.as_ref()))
-    {
+    let mut parts = path.components().peekable();
+    let first = [
+        Component::CurDir,
+        Component::RootDir,
+        Component::Normal(name.as_ref()),
+    ];
+    if parts.peek().is_some_and(|part| first.contains(part)) {
         parts.next();
     }
     let rest: PathBuf = parts.collect();

@@ -19,7 +19,7 @@ pub(crate) use mounts::{BindFile, Sources};
 pub(crate) use namespaces::{Joined, shared};
 pub(crate) use process::{environment, exec_process};
 pub(crate) use resources::resources;
-pub(crate) use security::{SecurityOptions, seccomp_filter};
+pub(crate) use security::{SecurityOptions, seccomp_filter, warnings as security_warnings};
 
 use super::record::Record;
 use crate::error::Result;

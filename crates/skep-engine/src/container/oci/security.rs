@@ -80,6 +80,24 @@ impl SecurityOptions {
     }
 }
 
+/// What options ask for that this kernel has not. dockerd takes them in silence.
+pub(crate) fn warnings(host: &HostConfig) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for option in host.security_opt.iter().flatten() {
+        let (key, value) = option.split_once(['=', ':']).unwrap_or((option, ""));
+        let missing = match (key, value) {
+            ("apparmor", "unconfined") | ("label", "disable") => continue,
+            ("apparmor", _) => "AppArmor",
+            ("label", _) => "SELinux",
+            _ => continue,
+        };
+        warnings.push(format!(
+            "security option {option} has no effect: this kernel has no {missing}"
+        ));
+    }
+    warnings
+}
+
 const APPARMOR: &str = "/sys/kernel/security/apparmor/profiles";
 const SELINUX: &str = "/sys/fs/selinux/enforce";
 
