@@ -123,6 +123,77 @@ fn docker_compose_brings_a_project_up_and_down() {
     assert!(!networks.contains("proj"), "{networks}");
 }
 
+/// Docker's own command line, by its whole path.
+fn docker() -> String {
+    std::env::split_paths(&std::env::var_os("PATH").expect("a PATH"))
+        .map(|dir| dir.join("docker"))
+        .find(|file| file.exists())
+        .expect("docker (Debian: docker-cli)")
+        .display()
+        .to_string()
+}
+
+#[test]
+fn copies_land_where_cp_would_put_them_by_either_command_line() {
+    let site = site();
+    let long = "n".repeat(120);
+    let script = format!(
+        "mkdir -p /d/d/sub /up; echo text > /d/d/sub/f; echo long > /d/{long}; ln -s d/sub /d/link; sleep 1000"
+    );
+    let mut made = site.command("docker");
+    made.args(["run", "-d", "--name", "files", IMAGE, "sh", "-c", &script]);
+    run(made);
+    let tree = |dir: &std::path::Path| {
+        let mut find = Command::new("sh");
+        find.args(["-c", "find . -printf '%p %y %l\\n' | sort"]).current_dir(dir);
+        run(find)
+    };
+    skep_testkit::eventually("the files are there", || {
+        let mut ls = site.command("docker");
+        ls.args(["exec", "files", "ls", "/d/link/f"]);
+        match ls.output().expect("ran").status.success() {
+            true => Ok(()),
+            false => Err("not yet".to_owned()),
+        }
+    });
+    let mut trees = Vec::new();
+    for (program, name) in [(docker(), "theirs"), (env!("CARGO_BIN_EXE_skep").to_owned(), "ours")] {
+        let dir = site.lab.hosts[0].dir.join(name);
+        std::fs::create_dir_all(dir.join("there")).expect("a directory");
+        let cp = |from: &str, to: &str| {
+            let mut command = site.command(&program);
+            command.args(["cp", from, to]).current_dir(&dir);
+            run(command)
+        };
+        cp("files:/d/.", "contents");
+        cp("files:/d", "renamed");
+        cp("files:/d", "there");
+        cp("files:/d/d/.", "there");
+        cp("files:/d/d/sub/f", "file");
+        cp("contents/.", "files:/up");
+        cp("contents/d", &format!("files:/up/{name}"));
+        let words = |script: &str| {
+            let mut command = Command::new("sh");
+            let whole = script.replace("CP", &format!("{program} cp"));
+            command.args(["-c", &whole]).current_dir(&dir);
+            command.env("DOCKER_HOST", site.lab.hosts[0].docker_host());
+            run(command)
+        };
+        assert!(words("CP files:/d/. - | tar -t").starts_with("./\n./d/\n"));
+        assert!(words("CP files:/d - | tar -t").starts_with("d/\nd/d/\n"));
+        words("cd contents; tar -c ./d | CP - files:/up");
+        trees.push(tree(&dir));
+    }
+    assert_eq!(trees[0], trees[1]);
+    for line in ["./contents/d/sub/f f ", "./contents/link l d/sub", "./renamed/d/sub/f f ", "./there/d/d/sub/f f ", "./there/sub/f f "] {
+        assert!(trees[0].contains(line), "{line} is not in {}", trees[0]);
+    }
+    let mut ls = site.command("docker");
+    ls.args(["exec", "files", "ls", "/up", "/up/ours/sub", "/up/theirs/sub"]);
+    let said = run(ls);
+    assert!(said.contains("link") && said.contains(&long), "{said}");
+}
+
 /// A stand-in for `ssh`: runs the words after the host's name, as the far end's shell would.
 const SSH: &str = r#"#!/bin/sh
 while [ "$1" != -- ]; do echo "$1" >> "$0.args"; shift; done
@@ -144,11 +215,7 @@ fn another_hosts_engine_is_reached_by_ssh() {
     // What the far end calls docker.
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_skep"), bin.join("docker")).expect("a link");
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").expect("a PATH"));
-    let path_of_docker = std::env::split_paths(&std::env::var_os("PATH").expect("a PATH"))
-        .map(|dir| dir.join("docker"))
-        .find(|file| file.exists())
-        .expect("docker (Debian: docker-cli)");
-    let docker = path_of_docker.display().to_string();
+    let docker = docker();
     for program in [env!("CARGO_BIN_EXE_skep"), &docker] {
         let by_ssh = |args: &[&str]| {
             let mut command = site.command(program);

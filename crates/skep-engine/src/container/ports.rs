@@ -57,11 +57,18 @@ pub(crate) fn validate(config: &Config, host: &HostConfig) -> Result<()> {
         parse(port)?;
         for binding in bindings.iter().flatten() {
             range(&binding.host_port)?;
-            if !binding.host_ip.is_empty() && binding.host_ip.parse::<IpAddr>().is_err() {
-                return Err(EngineError::invalid(format!(
-                    "invalid IP address {}",
-                    binding.host_ip
-                )));
+            let host_ip = binding.host_ip.as_str();
+            match host_ip.parse::<IpAddr>() {
+                Err(_) if !host_ip.is_empty() => {
+                    return Err(EngineError::invalid(format!("invalid IP address {host_ip}")));
+                }
+                // What comes back to it is dropped: there is no `route_localnet` in IPv6.
+                Ok(IpAddr::V6(ip)) if ip.is_loopback() => {
+                    return Err(EngineError::NotSupported(format!(
+                        "publishing port {port} on ::1, which the kernel does not translate,"
+                    )));
+                }
+                _ => {}
             }
         }
     }
@@ -246,6 +253,25 @@ mod tests {
         for bad in ["", "x/tcp", "70000/tcp", "80/icmp"] {
             assert!(parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn addresses_that_cannot_be_published_on_are_refused() {
+        let check = |host_ip: &str| {
+            let binding = PortBinding {
+                host_ip: host_ip.to_owned(),
+                ..PortBinding::default()
+            };
+            let host = HostConfig {
+                port_bindings: Some([("80/tcp".to_owned(), Some(vec![binding]))].into()),
+                ..HostConfig::default()
+            };
+            validate(&Config::default(), &host).map_err(|error| error.to_string())
+        };
+        assert_eq!(check("127.0.0.1"), Ok(()));
+        assert_eq!(check("::"), Ok(()));
+        assert_eq!(check("x").unwrap_err(), "invalid IP address x");
+        assert!(check("::1").unwrap_err().ends_with("is not supported"));
     }
 
     #[test]

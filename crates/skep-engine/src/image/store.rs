@@ -165,6 +165,11 @@ impl Images {
         image(&self.index(), &self.0.blobs, id)
     }
 
+    /// Bytes of a manifest, config or layer as it travels; none where it is not here.
+    pub fn blob_bytes(&self, digest: &str) -> u64 {
+        self.0.blobs.size(digest).unwrap_or(0)
+    }
+
     /// All images.
     pub fn list(&self) -> Result<Vec<Image>, ImageError> {
         let index = self.index();

@@ -180,6 +180,9 @@ pub fn summaries(call: &Call, images: &[Image]) -> Vec<ImageSummary> {
             if call.query.flag("shared-size") {
                 row.shared_size = shared(image, images);
             }
+            if call.query.flag("manifests") && call.version >= ApiVersion(1, 47) {
+                row.manifests = Some(manifests(image, call.api.images()));
+            }
             if call.version < ApiVersion(1, 43) {
                 // What has no name had one in old answers.
                 let none = |list: &mut Option<Vec<String>>, word: &str| {
@@ -193,6 +196,35 @@ pub fn summaries(call: &Call, images: &[Image]) -> Vec<ImageSummary> {
             row
         })
         .collect()
+}
+
+/// The one image that a name leads to here, as clients list those of several platforms.
+fn manifests(image: &Image, images: &Images) -> Value {
+    let record = &image.record;
+    let document = images.blob_bytes(&record.manifest);
+    let layers: u64 = record.layers.iter().map(|layer| layer.blob_bytes).sum();
+    let content = document + images.blob_bytes(image.id()) + layers;
+    let mut platform = serde_json::json!({
+        "architecture": image.config.architecture,
+        "os": image.config.os,
+    });
+    if !image.config.variant.is_empty() {
+        platform["variant"] = image.config.variant.as_str().into();
+    }
+    serde_json::json!([{
+        "ID": record.manifest,
+        "Descriptor": {
+            "mediaType": record.manifest_type, "digest": record.manifest, "size": document,
+        },
+        "Available": true,
+        "Size": {"Content": content, "Total": content + image.size_bytes()},
+        "Kind": "image",
+        "ImageData": {
+            "Platform": platform,
+            "Containers": [],
+            "Size": {"Unpacked": image.size_bytes()},
+        },
+    }])
 }
 
 fn summary(image: &Image) -> ImageSummary {
