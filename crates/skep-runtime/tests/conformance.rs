@@ -332,7 +332,7 @@ fn devices_kernel_settings_and_limits() {
             Says("pts/ptmx\n/proc/self/fd"),
         ),
         ("/linux/sysctl", json!({ "net.ipv4.ip_default_ttl": "33" }), "cat /proc/sys/net/ipv4/ip_default_ttl", Says("33")),
-        ("/linux/sysctl", json!({ "no.such.thing": "1" }), "true", Refused("no.such.thing")),
+        ("/linux/sysctl", json!({ "no.such.thing": "1" }), "true", Refused("/proc/sys/no/such/thing")),
         ("/linux/seccomp", errno, "mkdir /tmp/x 2>&1 | grep -o 'No space left'", Says("No space left")),
         (
             "/linux/seccomp",

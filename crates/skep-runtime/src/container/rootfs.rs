@@ -29,6 +29,11 @@ pub(crate) fn prepare(
         })?,
         None => libc::MS_SLAVE | libc::MS_REC,
     };
+    // What is unbindable could not become the container's root; it is made so once it is.
+    let kind = match kind & libc::MS_UNBINDABLE {
+        0 => kind,
+        _ => libc::MS_PRIVATE | (kind & libc::MS_REC),
+    };
     // Nothing that is mounted here may reach the host, unless asked for.
     let root = host_path(Path::new("/")).context(|| "open /".into())?;
     set_attributes(
