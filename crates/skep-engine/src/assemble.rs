@@ -15,9 +15,7 @@ use crate::core::Core;
 use crate::engine::CommitOptions;
 use crate::error::{EngineError, Result};
 use crate::events::Events;
-use crate::image::{
-    Image, ImageEvent, ImageUser, ImageUsers, Images, ImportOptions, apply_change,
-};
+use crate::image::{Image, ImageEvent, ImageUser, ImageUsers, Images, ImportOptions, apply_change};
 use crate::image_source::{ImageInUse, ImageSource};
 
 /// Makes the directories and locks them against a second daemon.
@@ -60,9 +58,8 @@ impl ImageSource for Images {
     }
 
     fn resolve_for(&self, name: &str, platform: &str) -> Result<ImageInUse> {
-        let refused = |error: crate::image::ImageError| {
-            EngineError::refused(error.kind(), error.to_string())
-        };
+        let refused =
+            |error: crate::image::ImageError| EngineError::refused(error.kind(), error.to_string());
         let image = Images::resolve_for(self, name, platform).map_err(refused)?;
         let hold = self.hold(image.id()).map_err(refused)?;
         let mut used = in_use(self, &image)?;

@@ -51,13 +51,43 @@ fn properties_of_the_process() {
     });
     let status = "/proc/self/status";
     let rows: [Row; 17] = [
-        ("/process/env", json!(["PATH=/bin", "A=b c"]), "echo $A", Says("b c")),
+        (
+            "/process/env",
+            json!(["PATH=/bin", "A=b c"]),
+            "echo $A",
+            Says("b c"),
+        ),
         ("/process/cwd", json!("/tmp"), "pwd", Says("/tmp")),
-        ("/process/cwd", json!("tmp"), "pwd", Refused("Cwd must be an absolute path")),
-        ("/process/args", json!([]), "true", Refused("args must not be empty")),
-        ("/process/args", json!(["nope"]), "true", Refused("executable file not found in $PATH")),
-        ("/process/user", user, "id -u; id -g; id -G; umask", Says("1000\n1001\n1001 5 7\n0027")),
-        ("/process/rlimits", limits.clone(), "ulimit -Sn; ulimit -Hn", Says("100\n200")),
+        (
+            "/process/cwd",
+            json!("tmp"),
+            "pwd",
+            Refused("Cwd must be an absolute path"),
+        ),
+        (
+            "/process/args",
+            json!([]),
+            "true",
+            Refused("args must not be empty"),
+        ),
+        (
+            "/process/args",
+            json!(["nope"]),
+            "true",
+            Refused("executable file not found in $PATH"),
+        ),
+        (
+            "/process/user",
+            user,
+            "id -u; id -g; id -G; umask",
+            Says("1000\n1001\n1001 5 7\n0027"),
+        ),
+        (
+            "/process/rlimits",
+            limits.clone(),
+            "ulimit -Sn; ulimit -Hn",
+            Says("100\n200"),
+        ),
         (
             "/process/rlimits",
             json!([limits[0], limits[0]]),
@@ -80,9 +110,16 @@ fn properties_of_the_process() {
             "/process/capabilities",
             capabilities,
             "grep -E 'Cap(Inh|Prm|Eff|Bnd|Amb)' /proc/self/status | cut -f2",
-            Says("0000000000000000\n0000000000000020\n0000000000000020\n0000000000000020\n0000000000000000"),
+            Says(
+                "0000000000000000\n0000000000000020\n0000000000000020\n0000000000000020\n0000000000000000",
+            ),
         ),
-        ("/process/oomScoreAdj", json!(77), "cat /proc/self/oom_score_adj", Says("77")),
+        (
+            "/process/oomScoreAdj",
+            json!(77),
+            "cat /proc/self/oom_score_adj",
+            Says("77"),
+        ),
         (
             "/process/ioPriority",
             json!({ "class": "IOPRIO_CLASS_IDLE", "priority": 0 }),
@@ -101,8 +138,18 @@ fn properties_of_the_process() {
             "true",
             Refused("process.execCPUAffinity is not supported"),
         ),
-        ("", Value::Null, "readlink /proc/self/fd/0", Says("/dev/null")),
-        ("", Value::Null, "cat /proc/sys/kernel/hostname; echo $$", Says("box\n1")),
+        (
+            "",
+            Value::Null,
+            "readlink /proc/self/fd/0",
+            Says("/dev/null"),
+        ),
+        (
+            "",
+            Value::Null,
+            "cat /proc/sys/kernel/hostname; echo $$",
+            Says("box\n1"),
+        ),
     ];
     assert!(Path::new(status).exists());
     rows.into_iter().for_each(check);
@@ -110,10 +157,12 @@ fn properties_of_the_process() {
 
 #[test]
 fn the_root_and_its_mounts() {
-    let tmpfs = |at: &str, options: Value| json!([
-        { "destination": "/proc", "type": "proc", "source": "proc" },
-        { "destination": at, "type": "tmpfs", "source": "tmpfs", "options": options },
-    ]);
+    let tmpfs = |at: &str, options: Value| {
+        json!([
+            { "destination": "/proc", "type": "proc", "source": "proc" },
+            { "destination": at, "type": "tmpfs", "source": "tmpfs", "options": options },
+        ])
+    };
     let over = json!([
         { "destination": "/proc", "type": "proc", "source": "proc" },
         { "destination": "/mnt", "type": "tmpfs", "source": "below" },
@@ -121,19 +170,49 @@ fn the_root_and_its_mounts() {
         { "destination": "/mnt", "type": "tmpfs", "source": "above" },
     ]);
     let rows: [Row; 12] = [
-        ("/root/readonly", json!(true), "touch /x 2>/dev/null || echo no", Says("no")),
-        ("/root/path", json!("nowhere"), "true", Refused("no such file or directory")),
+        (
+            "/root/readonly",
+            json!(true),
+            "touch /x 2>/dev/null || echo no",
+            Says("no"),
+        ),
+        (
+            "/root/path",
+            json!("nowhere"),
+            "true",
+            Refused("no such file or directory"),
+        ),
         ("/hostname", json!("hive"), "hostname", Says("hive")),
-        ("/domainname", json!("example.org"), "cat /proc/sys/kernel/domainname", Says("example.org")),
+        (
+            "/domainname",
+            json!("example.org"),
+            "cat /proc/sys/kernel/domainname",
+            Says("example.org"),
+        ),
         // Absolute since 1.1; older bundles count from the root.
-        ("/mounts", tmpfs("mnt", json!(["size=64k"])), "grep -c ' /mnt tmpfs' /proc/mounts", Says("1")),
         (
             "/mounts",
-            tmpfs("/mnt", json!(["ro", "nosuid", "nodev", "noexec", "noatime", "size=64k", "mode=700"])),
+            tmpfs("mnt", json!(["size=64k"])),
+            "grep -c ' /mnt tmpfs' /proc/mounts",
+            Says("1"),
+        ),
+        (
+            "/mounts",
+            tmpfs(
+                "/mnt",
+                json!([
+                    "ro", "nosuid", "nodev", "noexec", "noatime", "size=64k", "mode=700"
+                ]),
+            ),
             "grep ' /mnt ' /proc/mounts | cut -d' ' -f4 | tr , '\\n' | grep -E '^(ro|nosuid|nodev|noexec|noatime|size=64k|mode=700)$' | wc -l",
             Says("7"),
         ),
-        ("/mounts", over, "grep /mnt /proc/mounts | cut -d' ' -f1,2", Says("below /mnt\nwithin /mnt/in\nabove /mnt")),
+        (
+            "/mounts",
+            over,
+            "grep /mnt /proc/mounts | cut -d' ' -f1,2",
+            Says("below /mnt\nwithin /mnt/in\nabove /mnt"),
+        ),
         (
             "/mounts",
             json!([{ "destination": "/mnt", "type": "nosuchfs", "source": "x" }]),
@@ -166,7 +245,12 @@ fn the_root_and_its_mounts() {
         ),
     ];
     rows.into_iter().for_each(check);
-    for (word, field) in [("shared", "shared:"), ("private", "- "), ("unbindable", "unbindable"), ("rslave", "- ")] {
+    for (word, field) in [
+        ("shared", "shared:"),
+        ("private", "- "),
+        ("unbindable", "unbindable"),
+        ("rslave", "- "),
+    ] {
         let script = "grep ' / / ' /proc/self/mountinfo || cat /proc/self/mountinfo";
         let bundle = Bundle::shell(script).set("/linux/rootfsPropagation", word.into());
         let (code, out, err) = Runtime::ours(&bundle).run(&bundle);
@@ -201,16 +285,21 @@ fn mounts_with_mapped_ids_show_other_owners() {
         bundle.assert_clean();
         (code, out, err)
     };
-    let mapped = says(Bundle::shell(look).add_mount(mount(json!(["rbind", "idmap"]), maps.clone())));
+    let mapped =
+        says(Bundle::shell(look).add_mount(mount(json!(["rbind", "idmap"]), maps.clone())));
     assert_eq!(mapped, (0, "0 0\n0 0\n".to_owned(), String::new()));
     // What root made through the mapping belongs, outside, to who it stands for.
     let made = fs::metadata(source.join("new")).unwrap();
     assert_eq!(std::os::unix::fs::MetadataExt::uid(&made), 1000);
     let plain = says(Bundle::shell(look).add_mount(mount(json!(["bind"]), json!({}))));
-    assert_eq!(plain.1, "1000 1001\n1000 1001\n", "without, they are as they are");
+    assert_eq!(
+        plain.1, "1000 1001\n1000 1001\n",
+        "without, they are as they are"
+    );
     for (bundle, why) in [
         (
-            Bundle::shell("true").add_mount(mount(json!(["bind"]), json!({ "uidMappings": map(1) }))),
+            Bundle::shell("true")
+                .add_mount(mount(json!(["bind"]), json!({ "uidMappings": map(1) }))),
             "uidMappings and gidMappings must be given together",
         ),
         (
@@ -252,8 +341,7 @@ fn own_namespaces(bundle: Bundle) -> Vec<String> {
 
 #[test]
 fn namespaces_are_those_listed_and_no_others() {
-    const LOOK: &str =
-        "for n in cgroup ipc mnt net pid time user uts; do echo $n $(readlink /proc/self/ns/$n); done";
+    const LOOK: &str = "for n in cgroup ipc mnt net pid time user uts; do echo $n $(readlink /proc/self/ns/$n); done";
     let check = |kinds: &[&str], expect: &[&str]| {
         let list: Vec<Value> = kinds.iter().map(|kind| json!({ "type": kind })).collect();
         let mut bundle = Bundle::shell(LOOK).set("/linux/namespaces", json!(list));
@@ -267,7 +355,10 @@ fn namespaces_are_those_listed_and_no_others() {
     };
     check(&["mount"], &["mnt"]);
     check(&["mount", "pid"], &["mnt", "pid"]);
-    check(&["mount", "network", "ipc", "uts"], &["ipc", "mnt", "net", "uts"]);
+    check(
+        &["mount", "network", "ipc", "uts"],
+        &["ipc", "mnt", "net", "uts"],
+    );
     check(&["mount", "cgroup", "time"], &["cgroup", "mnt", "time"]);
     let rows: [Row; 3] = [
         (
@@ -276,7 +367,12 @@ fn namespaces_are_those_listed_and_no_others() {
             "true",
             Refused("duplicate ns"),
         ),
-        ("/linux/namespaces", json!([{ "type": "pid" }]), "true", Refused("mount namespace")),
+        (
+            "/linux/namespaces",
+            json!([{ "type": "pid" }]),
+            "true",
+            Refused("mount namespace"),
+        ),
         (
             "/linux/namespaces",
             json!([{ "type": "mount" }, { "type": "network", "path": "/not/there" }]),
@@ -324,16 +420,36 @@ fn devices_kernel_settings_and_limits() {
         "syscalls": [{ "names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28 }],
     });
     let rows: [Row; 13] = [
-        ("/linux/devices", fifo, "stat -c '%F %a %u %g' /dev/pipe", Says("fifo 600 1 2")),
+        (
+            "/linux/devices",
+            fifo,
+            "stat -c '%F %a %u %g' /dev/pipe",
+            Says("fifo 600 1 2"),
+        ),
         (
             "",
             Value::Null,
             "for d in null zero full random urandom tty; do test -c /dev/$d || echo $d; done; readlink /dev/ptmx; readlink /dev/fd",
             Says("pts/ptmx\n/proc/self/fd"),
         ),
-        ("/linux/sysctl", json!({ "net.ipv4.ip_default_ttl": "33" }), "cat /proc/sys/net/ipv4/ip_default_ttl", Says("33")),
-        ("/linux/sysctl", json!({ "no.such.thing": "1" }), "true", Refused("/proc/sys/no/such/thing")),
-        ("/linux/seccomp", errno, "mkdir /tmp/x 2>&1 | grep -o 'No space left'", Says("No space left")),
+        (
+            "/linux/sysctl",
+            json!({ "net.ipv4.ip_default_ttl": "33" }),
+            "cat /proc/sys/net/ipv4/ip_default_ttl",
+            Says("33"),
+        ),
+        (
+            "/linux/sysctl",
+            json!({ "no.such.thing": "1" }),
+            "true",
+            Refused("/proc/sys/no/such/thing"),
+        ),
+        (
+            "/linux/seccomp",
+            errno,
+            "mkdir /tmp/x 2>&1 | grep -o 'No space left'",
+            Says("No space left"),
+        ),
         (
             "/linux/seccomp",
             json!({ "defaultAction": "SCMP_ACT_NOTIFY" }),
@@ -346,17 +462,42 @@ fn devices_kernel_settings_and_limits() {
             "true",
             Refused("SCMP_ACT_NOTIFY"),
         ),
-        ("/linux/personality", json!({ "domain": "LINUX32" }), "uname -m", Says("i686")),
-        ("/linux/intelRdt", json!({ "closID": "x" }), "true", Refused("linux.intelRdt is not supported")),
-        ("/linux/resources", json!({ "pids": { "limit": 1 } }), "(true) 2>/dev/null || echo no", Says("no")),
-        ("/linux/cgroupsPath", json!("/a/../../b"), "true", Refused("leads upwards")),
+        (
+            "/linux/personality",
+            json!({ "domain": "LINUX32" }),
+            "uname -m",
+            Says("i686"),
+        ),
+        (
+            "/linux/intelRdt",
+            json!({ "closID": "x" }),
+            "true",
+            Refused("linux.intelRdt is not supported"),
+        ),
+        (
+            "/linux/resources",
+            json!({ "pids": { "limit": 1 } }),
+            "(true) 2>/dev/null || echo no",
+            Says("no"),
+        ),
+        (
+            "/linux/cgroupsPath",
+            json!("/a/../../b"),
+            "true",
+            Refused("leads upwards"),
+        ),
         (
             "/linux/resources",
             json!({ "devices": [{ "allow": false, "access": "rwm" }] }),
             "cat /dev/zero 2>&1 | head -c 3 | wc -c | tr -d ' '; true",
             Says("3"),
         ),
-        ("/linux/timeOffsets", json!({ "boottime": { "secs": 1 } }), "true", Says("")),
+        (
+            "/linux/timeOffsets",
+            json!({ "boottime": { "secs": 1 } }),
+            "true",
+            Says(""),
+        ),
     ];
     // Two rows are about this architecture, or one that this machine need not be.
     let is_x86 = cfg!(target_arch = "x86_64");
@@ -367,9 +508,11 @@ fn devices_kernel_settings_and_limits() {
 
 /// A hook that fails; those after it on the list.
 fn hooks(stage: &str, file: &Path, first: &str) -> Value {
-    let hook = |script: String| json!({
-        "path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"],
-    });
+    let hook = |script: String| {
+        json!({
+            "path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"],
+        })
+    };
     json!({ stage: [hook(first.to_owned()), hook(format!("echo second >> {}", file.display()))] })
 }
 
@@ -393,7 +536,10 @@ fn a_hook_that_fails_fails_what_it_belongs_to() {
         bundle.config["hooks"] = hooks(stage, &file, "echo reason >&2; exit 3");
         let (code, out, err) = Runtime::ours(&bundle).run(&bundle);
         assert_eq!(code != 0, fails, "{stage}: {out} {err}");
-        assert!(err.contains("reason") && err.contains(stage), "{stage}: {err}");
+        assert!(
+            err.contains("reason") && err.contains(stage),
+            "{stage}: {err}"
+        );
         let second = bundle.dir.join("rootfs/hooks").exists();
         assert_eq!(second, goes_on, "{stage}");
         bundle.assert_clean();
@@ -422,11 +568,21 @@ fn hooks_get_the_state_their_words_and_no_more_time_than_they_have() {
     assert_eq!(state["annotations"]["a.b"], "c");
     assert!(state["pid"].as_i64().unwrap() > 1 && state["ociVersion"] == "1.2.0");
     assert_eq!(lines.next(), Some("zero one"));
-    let env: Vec<&str> = lines.filter(|line| !line.starts_with("PWD=") && !line.starts_with("SHLVL=") && !line.starts_with("_=")).collect();
+    let env: Vec<&str> = lines
+        .filter(|line| {
+            !line.starts_with("PWD=") && !line.starts_with("SHLVL=") && !line.starts_with("_=")
+        })
+        .collect();
     assert_eq!(env, ["ONLY=this"]);
     for (hook, why) in [
-        (json!({ "path": "/bin/sleep", "args": ["sleep", "100"], "timeout": 1 }), "hook ran past timeout of 1s"),
-        (json!({ "path": "bin/true" }), "path bin/true is not absolute"),
+        (
+            json!({ "path": "/bin/sleep", "args": ["sleep", "100"], "timeout": 1 }),
+            "hook ran past timeout of 1s",
+        ),
+        (
+            json!({ "path": "bin/true" }),
+            "path bin/true is not absolute",
+        ),
         (json!({ "path": "/not/there" }), "/not/there"),
     ] {
         let mut bundle = Bundle::shell("true");
@@ -458,7 +614,14 @@ fn operations_are_for_the_states_that_they_are_for() {
     let (id, dir) = (bundle.id.clone(), bundle.dir.display().to_string());
     let (id, dir) = (id.as_str(), dir.as_str());
     let create = ["create", "--bundle", dir, id];
-    for operation in [&["state"][..], &["start"], &["kill"], &["delete"], &["pause"], &["resume"]] {
+    for operation in [
+        &["state"][..],
+        &["start"],
+        &["kill"],
+        &["delete"],
+        &["pause"],
+        &["resume"],
+    ] {
         let told = runtime.fails(&[operation, &[id]].concat());
         assert_eq!(told, "container does not exist", "{operation:?}");
     }
@@ -470,7 +633,11 @@ fn operations_are_for_the_states_that_they_are_for() {
     // created: no second one of the name, no deletion; a signal may be sent.
     assert!(runtime.fails(&create).contains("already exists"));
     assert!(runtime.fails(&["delete", id]).contains("is not stopped"));
-    assert!(runtime.fails(&["kill", id, "NOPE"]).contains("unknown signal"));
+    assert!(
+        runtime
+            .fails(&["kill", id, "NOPE"])
+            .contains("unknown signal")
+    );
     let pid = runtime.status(id)["pid"].as_i64().unwrap();
     assert!(Path::new(&format!("/proc/{pid}")).exists());
     runtime.ok(&["kill", id, "CONT"]);
@@ -489,7 +656,10 @@ fn operations_are_for_the_states_that_they_are_for() {
     let bundle = bundle.set("/process/args", json!(["nope"]));
     bundle.write();
     runtime.fails(&["create", "--bundle", dir, &bundle.id]);
-    assert_eq!(runtime.fails(&["state", &bundle.id]), "container does not exist");
+    assert_eq!(
+        runtime.fails(&["state", &bundle.id]),
+        "container does not exist"
+    );
     for version in ["2.0.0", "0.9", "x"] {
         let bundle = Bundle::shell("true").set("/ociVersion", version.into());
         let (code, _, err) = Runtime::ours(&bundle).run(&bundle);

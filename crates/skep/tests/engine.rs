@@ -10,8 +10,8 @@ use std::time::Duration;
 use futures::StreamExt;
 use skep_engine::image::ImportOptions;
 use skep_engine::{
-    ArchivePutOptions, AttachOptions, CommitOptions, CreateContainer, DefaultBridge, Engine, EngineConfig,
-    ListOptions, LogOptions, Phase, RemoveOptions, StreamKind, WaitCondition,
+    ArchivePutOptions, AttachOptions, CommitOptions, CreateContainer, DefaultBridge, Engine,
+    EngineConfig, ListOptions, LogOptions, Phase, RemoveOptions, StreamKind, WaitCondition,
 };
 use skep_objects::ErrorKind;
 use skep_objects::api::container::{Config, HealthConfig, HostConfig, RestartPolicy, UpdateConfig};

@@ -145,7 +145,8 @@ fn copies_land_where_cp_would_put_them_by_either_command_line() {
     run(made);
     let tree = |dir: &std::path::Path| {
         let mut find = Command::new("sh");
-        find.args(["-c", "find . -printf '%p %y %l\\n' | sort"]).current_dir(dir);
+        find.args(["-c", "find . -printf '%p %y %l\\n' | sort"])
+            .current_dir(dir);
         run(find)
     };
     skep_testkit::eventually("the files are there", || {
@@ -157,7 +158,10 @@ fn copies_land_where_cp_would_put_them_by_either_command_line() {
         }
     });
     let mut trees = Vec::new();
-    for (program, name) in [(docker(), "theirs"), (env!("CARGO_BIN_EXE_skep").to_owned(), "ours")] {
+    for (program, name) in [
+        (docker(), "theirs"),
+        (env!("CARGO_BIN_EXE_skep").to_owned(), "ours"),
+    ] {
         let dir = site.lab.hosts[0].dir.join(name);
         std::fs::create_dir_all(dir.join("there")).expect("a directory");
         let cp = |from: &str, to: &str| {
@@ -185,11 +189,24 @@ fn copies_land_where_cp_would_put_them_by_either_command_line() {
         trees.push(tree(&dir));
     }
     assert_eq!(trees[0], trees[1]);
-    for line in ["./contents/d/sub/f f ", "./contents/link l d/sub", "./renamed/d/sub/f f ", "./there/d/d/sub/f f ", "./there/sub/f f "] {
+    for line in [
+        "./contents/d/sub/f f ",
+        "./contents/link l d/sub",
+        "./renamed/d/sub/f f ",
+        "./there/d/d/sub/f f ",
+        "./there/sub/f f ",
+    ] {
         assert!(trees[0].contains(line), "{line} is not in {}", trees[0]);
     }
     let mut ls = site.command("docker");
-    ls.args(["exec", "files", "ls", "/up", "/up/ours/sub", "/up/theirs/sub"]);
+    ls.args([
+        "exec",
+        "files",
+        "ls",
+        "/up",
+        "/up/ours/sub",
+        "/up/theirs/sub",
+    ]);
     let said = run(ls);
     assert!(said.contains("link") && said.contains(&long), "{said}");
 }
@@ -214,7 +231,11 @@ fn another_hosts_engine_is_reached_by_ssh() {
     std::fs::set_permissions(&ssh, std::fs::Permissions::from_mode(0o755)).expect("executable");
     // What the far end calls docker.
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_skep"), bin.join("docker")).expect("a link");
-    let path = format!("{}:{}", bin.display(), std::env::var("PATH").expect("a PATH"));
+    let path = format!(
+        "{}:{}",
+        bin.display(),
+        std::env::var("PATH").expect("a PATH")
+    );
     let docker = docker();
     for program in [env!("CARGO_BIN_EXE_skep"), &docker] {
         let by_ssh = |args: &[&str]| {
@@ -234,6 +255,9 @@ fn another_hosts_engine_is_reached_by_ssh() {
     }
     let args = std::fs::read_to_string(bin.join("ssh.args")).expect("it was called");
     for word in ["me", "2222", "far.example"] {
-        assert!(args.lines().any(|line| line == word), "{word} is not in {args}");
+        assert!(
+            args.lines().any(|line| line == word),
+            "{word} is not in {args}"
+        );
     }
 }

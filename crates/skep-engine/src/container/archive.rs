@@ -13,8 +13,8 @@ use skep_objects::api::container::PathStat;
 use tokio::net::unix::pipe;
 use tokio_util::io::SyncIoBridge;
 
-use super::{Container, tar_entry};
 use super::rootfs::{RootView, with_root_as_root};
+use super::{Container, tar_entry};
 use crate::core::Core;
 use crate::engine::{ArchivePutOptions, Reader};
 use crate::error::{EngineError, Result};

@@ -60,7 +60,9 @@ pub(crate) fn validate(config: &Config, host: &HostConfig) -> Result<()> {
             let host_ip = binding.host_ip.as_str();
             match host_ip.parse::<IpAddr>() {
                 Err(_) if !host_ip.is_empty() => {
-                    return Err(EngineError::invalid(format!("invalid IP address {host_ip}")));
+                    return Err(EngineError::invalid(format!(
+                        "invalid IP address {host_ip}"
+                    )));
                 }
                 // What comes back to it is dropped: there is no `route_localnet` in IPv6.
                 Ok(IpAddr::V6(ip)) if ip.is_loopback() => {

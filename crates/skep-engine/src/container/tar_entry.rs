@@ -48,11 +48,7 @@ fn set_device(header: &mut Header, meta: &Metadata) -> io::Result<()> {
     header.set_device_minor(rustix::fs::minor(meta.rdev()))
 }
 
-fn set_name<W: Write>(
-    tar: &mut Builder<W>,
-    header: &mut Header,
-    name: &[u8],
-) -> io::Result<()> {
+fn set_name<W: Write>(tar: &mut Builder<W>, header: &mut Header, name: &[u8]) -> io::Result<()> {
     if name.len() > NAME_BYTES {
         append_long(tar, EntryType::GNULongName, name)?;
     }
@@ -60,11 +56,7 @@ fn set_name<W: Write>(
     Ok(())
 }
 
-fn set_link<W: Write>(
-    tar: &mut Builder<W>,
-    header: &mut Header,
-    target: &[u8],
-) -> io::Result<()> {
+fn set_link<W: Write>(tar: &mut Builder<W>, header: &mut Header, target: &[u8]) -> io::Result<()> {
     header.set_size(0);
     if target.len() > NAME_BYTES {
         append_long(tar, EntryType::GNULongLink, target)?;
@@ -79,11 +71,7 @@ fn fill(field: &mut [u8; NAME_BYTES], bytes: &[u8]) {
 }
 
 /// The entry before another whose name, or target, has no room in its header.
-fn append_long<W: Write>(
-    tar: &mut Builder<W>,
-    kind: EntryType,
-    text: &[u8],
-) -> io::Result<()> {
+fn append_long<W: Write>(tar: &mut Builder<W>, kind: EntryType, text: &[u8]) -> io::Result<()> {
     let mut header = Header::new_gnu();
     fill(&mut header.as_old_mut().name, b"././@LongLink");
     header.set_mode(0o644);
@@ -94,7 +82,10 @@ fn append_long<W: Write>(
     header.set_size(text.len() as u64 + 1);
     header.set_entry_type(kind);
     header.set_cksum();
-    tar.append(&header, io::Read::chain(text, io::Read::take(io::repeat(0), 1)))
+    tar.append(
+        &header,
+        io::Read::chain(text, io::Read::take(io::repeat(0), 1)),
+    )
 }
 
 #[cfg(test)]
@@ -128,7 +119,10 @@ mod tests {
         for (name, entry) in names.iter().zip(&entries) {
             assert_eq!(entry.0, name.as_bytes());
         }
-        assert_eq!(entries.iter().map(|e| e.1).collect::<Vec<_>>(), [0, 4, 4, 4, 0]);
+        assert_eq!(
+            entries.iter().map(|e| e.1).collect::<Vec<_>>(),
+            [0, 4, 4, 4, 0]
+        );
         assert_eq!(entries[4].2.as_deref(), Some(long.as_bytes()));
     }
 }

@@ -24,9 +24,12 @@ use crate::filters::Filters;
 use crate::image::Images;
 use crate::network::Networks;
 use crate::volume::Volumes;
-pub use requests::{ArchivePutOptions, AttachOptions, CommitOptions, CreateContainer, Created, InMemoryFile, ListOptions, LogOptions, ManagedContainer, OverlayAttachment, RemoveOptions, WaitCondition};
-pub use streams::{Attached, BoxStream, LogRecord, Logs, Reader, StreamKind, Writer};
+pub use requests::{
+    ArchivePutOptions, AttachOptions, CommitOptions, CreateContainer, Created, InMemoryFile,
+    ListOptions, LogOptions, ManagedContainer, OverlayAttachment, RemoveOptions, WaitCondition,
+};
 pub use status::{ContainerStatus, HealthState, Phase, SwarmInfo};
+pub use streams::{Attached, BoxStream, LogRecord, Logs, Reader, StreamKind, Writer};
 
 /// One host's containers, images, volumes and networks.
 #[derive(Debug, Clone)]

@@ -68,7 +68,11 @@ pub(super) fn choose(index: &ImageIndex, platform: Option<&str>) -> Result<Strin
 }
 
 /// Verifies a document and finds out what it is.
-pub(super) fn fetched(reference: &Reference, content: Vec<u8>, claimed: &str) -> Result<Fetched, ImageError> {
+pub(super) fn fetched(
+    reference: &Reference,
+    content: Vec<u8>,
+    claimed: &str,
+) -> Result<Fetched, ImageError> {
     #[derive(Deserialize)]
     struct Head {
         #[serde(rename = "mediaType", default)]

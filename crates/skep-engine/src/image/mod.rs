@@ -47,13 +47,13 @@ mod web;
 
 pub use changes::apply_change;
 pub use config::{HistoryEntry, ImageConfig, RootFs};
+pub use credentials::RegistryAuth;
 pub use error::ImageError;
 pub use import::ImportOptions;
 pub use index::{LayerRecord, Record};
 pub use progress::{Progress, ProgressMessage};
-pub use pull::{PullOptions, Pulled};
-pub use credentials::RegistryAuth;
 pub use proxies::Proxies;
+pub use pull::{PullOptions, Pulled};
 pub use registry::{Distribution, RegistryConfig};
 pub use remove::{ImageUser, ImageUsers, Removed};
 pub use search::SearchResult;

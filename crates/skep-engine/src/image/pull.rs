@@ -188,10 +188,7 @@ impl Images {
             if waits {
                 progress.step(&name, "Waiting");
             }
-            let _turn = turns
-                .acquire()
-                .await
-                .map_err(|_| ImageError::Interrupted)?;
+            let _turn = turns.acquire().await.map_err(|_| ImageError::Interrupted)?;
             if !self.0.blobs.has(&digest) {
                 self.download(session, layer, &name, progress).await?;
             }
@@ -272,9 +269,7 @@ impl Images {
                     return Err(error);
                 }
                 // The stream broke: what has come is kept, and the rest asked for.
-                Err(ImageError::Stream { .. } | ImageError::Unreachable(_))
-                    if attempt < tries =>
-                {
+                Err(ImageError::Stream { .. } | ImageError::Unreachable(_)) if attempt < tries => {
                     progress.step(name, "Retrying");
                     tokio::time::sleep(backoff).await;
                     backoff *= 2;

@@ -101,10 +101,7 @@ impl Images {
         progress: &Progress,
     ) -> Result<(), ImageError> {
         let turns = self.0.registry.uploads();
-        let _turn = turns
-            .acquire()
-            .await
-            .map_err(|_| ImageError::Interrupted)?;
+        let _turn = turns.acquire().await.map_err(|_| ImageError::Interrupted)?;
         let session = session.fresh().await?;
         let explain = |error: OciDistributionError| refusal(&session, error);
         if session

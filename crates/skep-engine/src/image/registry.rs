@@ -7,12 +7,12 @@ use tokio::sync::Semaphore;
 
 use skep_objects::reference::{DEFAULT_DOMAIN, Reference};
 
+use super::ImageError;
 use super::credentials::RegistryAuth;
 use super::insecure::is_insecure;
 use super::manifest::{Fetched, INDEX_TYPES, MANIFEST_TYPES, Parsed, fetched, parse};
 use super::proxies::Proxies;
 use super::session::{Place, Session};
-use super::ImageError;
 
 pub(super) const HUB: &str = "registry-1.docker.io";
 
@@ -245,7 +245,9 @@ impl Registry {
 
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     // Nothing is left half changed by a panic.
-    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    mutex
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 impl super::Images {

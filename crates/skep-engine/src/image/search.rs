@@ -3,8 +3,8 @@
 use serde::Deserialize;
 use skep_objects::reference::Reference;
 
-use super::error::ImageError;
 use super::credentials::RegistryAuth;
+use super::error::ImageError;
 use super::insecure::is_insecure;
 use super::web::{Web, escaped};
 

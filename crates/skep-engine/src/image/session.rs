@@ -11,8 +11,8 @@ use skep_objects::reference::{DEFAULT_DOMAIN, Reference};
 
 use super::ImageError;
 use super::blobs::{MAX_DOCUMENT_BYTES, digest_of, verify};
-use super::manifest::{Fetched, MANIFEST_TYPES, fetched};
 use super::credentials::RegistryAuth;
+use super::manifest::{Fetched, MANIFEST_TYPES, fetched};
 use super::proxies::Proxies;
 use super::registry::HUB;
 use super::token::{self, Challenge};

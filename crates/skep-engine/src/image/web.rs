@@ -62,7 +62,11 @@ impl Web {
         let bad = |error: reqwest::Error| ImageError::Registry(innermost(&error));
         let mut client = Client::builder()
             .tls_danger_accept_invalid_certs(unchecked)
-            .tls_certs_only(system_roots().iter().filter_map(|der| Certificate::from_der(der).ok()))
+            .tls_certs_only(
+                system_roots()
+                    .iter()
+                    .filter_map(|der| Certificate::from_der(der).ok()),
+            )
             .user_agent(USER_AGENT)
             .timeout(DEADLINE)
             .no_proxy();
@@ -111,7 +115,10 @@ async fn send(verb: &str, url: &str, request: RequestBuilder) -> Result<Answer, 
     while let Some(part) = answer.chunk().await.map_err(failed)? {
         body.extend_from_slice(&part);
         if body.len() > MAX_ANSWER_BYTES {
-            return Err(ImageError::invalid("answer of the registry", "it is too large"));
+            return Err(ImageError::invalid(
+                "answer of the registry",
+                "it is too large",
+            ));
         }
     }
     Ok(Answer {

@@ -112,7 +112,9 @@ impl Networks {
                 let range = wanted.range.as_deref().map(parse("fixed-cidr"));
                 match range.transpose()? {
                     // As large as the range at least.
-                    Some(range) => with_gateway(Cidr::new(range.addr, range.prefix.min(16)).network()),
+                    Some(range) => {
+                        with_gateway(Cidr::new(range.addr, range.prefix.min(16)).network())
+                    }
                     None => {
                         let mut hidden = self.subnets_taken();
                         hidden.extend(pools::host_routes());
@@ -147,7 +149,11 @@ fn subnet_v6(wanted: &DefaultBridge, old: Option<&NetworkRecord>) -> Result<api:
     completed(
         config,
         ("fixed-cidr-v6", range),
-        ("default-gateway-v6", wanted.gateway_v6, "DefaultGatewayIPv6"),
+        (
+            "default-gateway-v6",
+            wanted.gateway_v6,
+            "DefaultGatewayIPv6",
+        ),
     )
 }
 

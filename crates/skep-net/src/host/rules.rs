@@ -123,10 +123,7 @@ impl TableRules<'_> {
             &Set::map(PUBLISH, &[Field::Proto, addr, Field::Port], &to),
         );
         tx.add_set(t, &Set::map(PUBLISH_ANY, &[Field::Proto, Field::Port], &to));
-        tx.add_set(
-            t,
-            &Set::plain(OPEN, &[Field::Proto, addr, Field::Port]),
-        );
+        tx.add_set(t, &Set::plain(OPEN, &[Field::Proto, addr, Field::Port]));
         for name in ["from", "to"] {
             tx.add_set(t, &Set::vmap(name, &[Field::Ifname]))
                 .flush_set(t, name);

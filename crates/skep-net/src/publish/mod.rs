@@ -12,6 +12,6 @@ mod spec;
 mod tests;
 
 pub(crate) use hold::{Held, hold};
-pub(crate) use ports::{Ports, change};
 pub use open::OpenPort;
+pub(crate) use ports::{Ports, change};
 pub use spec::{PortMapping, Protocol, PublishedPort};

@@ -8,10 +8,7 @@ use oci_spec::runtime::{
 use super::error::{Context, CreateError, on};
 
 /// Asked for and silently not given would be a lie.
-pub(super) fn refuse_unsupported(
-    process: &Process,
-    linux: &Linux,
-) -> Result<(), CreateError> {
+pub(super) fn refuse_unsupported(process: &Process, linux: &Linux) -> Result<(), CreateError> {
     let refuse = |what: &str| Err(CreateError::Config(format!("{what} is not supported")));
     if linux.intel_rdt().is_some() {
         return refuse("linux.intelRdt");

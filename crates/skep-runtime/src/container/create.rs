@@ -5,11 +5,11 @@ use std::path::Path;
 
 use oci_spec::runtime::{Linux, Spec};
 
-use super::{attributes, idmap};
 use super::error::{Context, CreateError};
 use super::init::{self, Init};
 use super::namespaces::{Namespaces, write_id_maps};
 use super::report::{self, Report};
+use super::{attributes, idmap};
 use crate::cgroup::{Cgroup, CgroupPaths};
 use crate::seccomp;
 use crate::shim::OverlaySpec;

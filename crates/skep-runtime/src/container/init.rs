@@ -82,13 +82,7 @@ fn set_up<'a>(init: &Init<'a>) -> Result<Ready<'a>, CreateError> {
         pipes: creation.stdio,
         console,
     };
-    let mut ready = prepare_process(
-        process,
-        stdio,
-        init.filter,
-        may_set_groups,
-        creation.id,
-    )?;
+    let mut ready = prepare_process(process, stdio, init.filter, may_set_groups, creation.id)?;
     if let Some(hooks) = creation
         .spec
         .hooks()

@@ -264,7 +264,10 @@ fn refuse_unsafe(given: &Given) -> Result<(), ConfigError> {
             continue;
         };
         let values = given.list(flag.name);
-        if let Some(value) = values.iter().find(|value| !harmless.contains(&value.as_str())) {
+        if let Some(value) = values
+            .iter()
+            .find(|value| !harmless.contains(&value.as_str()))
+        {
             return Err(wrong(flag.name, format!("{value}: {reason}")));
         }
     }
@@ -320,8 +323,9 @@ fn oom_score(given: &Given) -> Result<Option<i32>, ConfigError> {
 fn registries(given: &Given) -> Result<RegistryConfig, ConfigError> {
     let count = |flag: &'static str, what: &str, default: usize| match number::<i64>(given, flag)? {
         None | Some(0) => Ok(default),
-        Some(given) => usize::try_from(given)
-            .map_err(|_| wrong(flag, format!("invalid max {what}: {given}"))),
+        Some(given) => {
+            usize::try_from(given).map_err(|_| wrong(flag, format!("invalid max {what}: {given}")))
+        }
     };
     // As Go's programs: the flag, then the environment in capital and small letters.
     let proxy = |flag: &str| {
@@ -527,9 +531,12 @@ fn engine(given: &Given) -> Result<EngineConfig, ConfigError> {
 fn features(given: &Given, config: &mut EngineConfig) -> Result<(), ConfigError> {
     for feature in given.list("feature") {
         let (name, value) = feature.split_once('=').unwrap_or((&feature, "true"));
-        let on: bool = value
-            .parse()
-            .map_err(|_| wrong("feature", format!("{feature:?} is not name=true or name=false")))?;
+        let on: bool = value.parse().map_err(|_| {
+            wrong(
+                "feature",
+                format!("{feature:?} is not name=true or name=false"),
+            )
+        })?;
         if name == "cdi" && !on {
             config.cdi_spec_dirs.clear();
         }
@@ -638,7 +645,10 @@ mod tests {
         .expect("good");
         assert_eq!(config.engine.data_root, PathBuf::from("/d"));
         assert_eq!(config.pidfile, PathBuf::from("/e/skep.pid"));
-        assert_eq!(config.engine.default_bridge.address.as_deref(), Some("10.9.0.1/24"));
+        assert_eq!(
+            config.engine.default_bridge.address.as_deref(),
+            Some("10.9.0.1/24")
+        );
         assert_eq!(config.engine.default_bridge.mtu, 1400);
         assert_eq!(config.engine.default_shm_size, 128 << 20);
         assert_eq!(config.engine.default_ulimits["nofile"], (1, 2));
@@ -685,7 +695,8 @@ mod tests {
 
     #[test]
     fn flags_without_meaning_are_told() {
-        let config = build("--containerd /x --userland-proxy=false --storage-driver overlay2 --debug");
+        let config =
+            build("--containerd /x --userland-proxy=false --storage-driver overlay2 --debug");
         let config = config.expect("good");
         assert_eq!(config.idle, ["containerd", "userland-proxy"]);
         assert_eq!(config.log_level, "debug");

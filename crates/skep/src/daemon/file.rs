@@ -119,11 +119,9 @@ fn flattened(object: &Map<String, Value>) -> Vec<(String, &Value)> {
     let mut settings = Vec::new();
     for (key, value) in object {
         match value {
-            Value::Object(proxies) if key == PROXIES => settings.extend(
-                proxies
-                    .iter()
-                    .map(|(name, value)| (name.clone(), value)),
-            ),
+            Value::Object(proxies) if key == PROXIES => {
+                settings.extend(proxies.iter().map(|(name, value)| (name.clone(), value)))
+            }
             _ => settings.push((key.clone(), value)),
         }
     }

@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::call::{self, Response};
 use super::error::ApiError;
-use super::upload::Upload;
 use super::targets::Targets;
+use super::upload::Upload;
 use super::{Api, legacy};
 
 /// How long an answer under way may take once the daemon ends. Streams have no end of their own.

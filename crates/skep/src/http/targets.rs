@@ -71,9 +71,7 @@ impl<I> Targets<I> {
     fn follow(&mut self, after: &[u8]) {
         match self.place {
             Place::Body(left) => {
-                let own = usize::try_from(left)
-                    .unwrap_or(usize::MAX)
-                    .min(after.len());
+                let own = usize::try_from(left).unwrap_or(usize::MAX).min(after.len());
                 self.out.extend_from_slice(&after[..own]);
                 self.passed(own);
                 self.head.extend_from_slice(&after[own..]);
@@ -134,7 +132,10 @@ fn body_of(head: &[u8]) -> Place {
 
 /// Whether a URL never has this byte as it is.
 fn is_foreign(byte: u8) -> bool {
-    matches!(byte, b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'|' | 0x7f..)
+    matches!(
+        byte,
+        b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'|' | 0x7f..
+    )
 }
 
 /// The head with a target that a URL can have.

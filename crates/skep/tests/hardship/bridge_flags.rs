@@ -38,8 +38,16 @@ fn the_default_bridge_follows_the_flags() {
     assert_eq!(bridge["Id"], id);
     let configs = &bridge["IPAM"]["Config"];
     assert_eq!(
-        (&configs[0]["Subnet"], &configs[0]["IPRange"], &configs[0]["Gateway"]),
-        (&json!("10.78.0.0/24"), &json!("10.78.0.128/25"), &json!("10.78.0.1"))
+        (
+            &configs[0]["Subnet"],
+            &configs[0]["IPRange"],
+            &configs[0]["Gateway"]
+        ),
+        (
+            &json!("10.78.0.0/24"),
+            &json!("10.78.0.128/25"),
+            &json!("10.78.0.1")
+        )
     );
     assert_eq!(configs[1]["Subnet"], "fd00:78::/64");
     assert_eq!(bridge["EnableIPv6"], true);
@@ -48,7 +56,11 @@ fn the_default_bridge_follows_the_flags() {
     assert_eq!(option("bridge.enable_ip_masquerade"), "false");
     assert_eq!(option("bridge.host_binding_ipv4"), "127.0.0.1");
     run(host, "second", json!({"ExtraHosts": ["up:host-gateway"]}));
-    let shown = says(host, "second", "ip addr show eth0; ip route; cat /etc/hosts");
+    let shown = says(
+        host,
+        "second",
+        "ip addr show eth0; ip route; cat /etc/hosts",
+    );
     for part in [
         "mtu 1400",
         "10.78.0.128/24",
@@ -68,8 +80,14 @@ fn the_default_bridge_follows_the_flags() {
     // What the flags do not say any more is as it is by default; the subnet stays.
     lab.hosts[0].start().unwrap();
     let bridge = ask(&lab.hosts[0], "GET", "/networks/bridge", None, 200);
-    assert_eq!(bridge["IPAM"]["Config"], json!([{"Subnet": "10.78.0.0/24", "Gateway": "10.78.0.1"}]));
-    assert_eq!(bridge["Options"]["com.docker.network.bridge.enable_icc"], "true");
+    assert_eq!(
+        bridge["IPAM"]["Config"],
+        json!([{"Subnet": "10.78.0.0/24", "Gateway": "10.78.0.1"}])
+    );
+    assert_eq!(
+        bridge["Options"]["com.docker.network.bridge.enable_icc"],
+        "true"
+    );
     lab.hosts[0].stop();
     lab.hosts[0].start_with(&["--bridge", "none"]).unwrap();
     ask(&lab.hosts[0], "GET", "/networks/bridge", None, 404);
@@ -120,9 +138,17 @@ fn routed_networks_show_containers_as_they_are_and_let_in_what_is_published() {
             other => Err(other.to_owned()),
         }
     });
-    assert_eq!(asked(&lab.hosts[1], "10.66.0.2", "81"), "", "it is not published");
+    assert_eq!(
+        asked(&lab.hosts[1], "10.66.0.2", "81"),
+        "",
+        "it is not published"
+    );
     let address = lab.hosts[0].address.to_string();
-    assert_eq!(asked(&lab.hosts[1], &address, "8080"), "", "nothing is translated");
+    assert_eq!(
+        asked(&lab.hosts[1], &address, "8080"),
+        "",
+        "nothing is translated"
+    );
     let ping = lab.hosts[1]
         .inside("busybox")
         .args(["ping", "-c1", "-w5", "10.66.0.2"])
@@ -140,7 +166,11 @@ fn routed_networks_show_containers_as_they_are_and_let_in_what_is_published() {
     assert_eq!(asked(&lab.hosts[1], "10.66.0.2", "81"), "");
     let host = &lab.hosts[0];
     ask(host, "DELETE", "/containers/web?force=1", None, 204);
-    assert!(!crate::rules(host).iter().any(|line| line.contains("10.66.0.2")));
+    assert!(
+        !crate::rules(host)
+            .iter()
+            .any(|line| line.contains("10.66.0.2"))
+    );
     ask(host, "DELETE", "/networks/routed", None, 204);
     crate::assert_no_leaks(&mut lab);
 }

@@ -232,7 +232,13 @@ fn sighup_reloads_and_says_so_and_the_end_is_as_asked() {
     let info = ask(host, "GET", "/info", None, 200);
     assert_eq!(info["Runtimes"]["other"]["path"], "/usr/sbin/runc");
     let body = json!({"Image": crate::IMAGE, "Cmd": ["true"], "HostConfig": {"Runtime": "other"}});
-    ask(host, "POST", "/containers/create?name=elsewhere", Some(body), 201);
+    ask(
+        host,
+        "POST",
+        "/containers/create?name=elsewhere",
+        Some(body),
+        201,
+    );
     ask(host, "DELETE", "/containers/elsewhere", None, 204);
     // A file that cannot be used changes nothing.
     fs::write(&file, r#"{"no-such-key": 1}"#).unwrap();

@@ -242,30 +242,107 @@ pub const FLAGS: &[Flag] = &[
     ),
     used("validate", Bool, "Validate the configuration and exit"),
     used("version", Bool, "Print version information and quit").short('v'),
-    used("allow-direct-routing", Bool, "Published ports are reached by containers' own addresses too"),
-    used("bip6", Value, "IPv6 address and subnet of the default bridge"),
-    used("default-gateway", Value, "Gateway of containers on the default bridge"),
-    used("default-gateway-v6", Value, "IPv6 gateway of containers on the default bridge"),
-    used("default-network-opt", List, "Default options of networks, driver=key=value")
-        .key("default-network-opts"),
-    used("exec-opt", List, "Runtime execution options (native.cgroupdriver=cgroupfs)").key("exec-opts"),
-    used("experimental", Bool, "Say that experimental features are on"),
+    used(
+        "allow-direct-routing",
+        Bool,
+        "Published ports are reached by containers' own addresses too",
+    ),
+    used(
+        "bip6",
+        Value,
+        "IPv6 address and subnet of the default bridge",
+    ),
+    used(
+        "default-gateway",
+        Value,
+        "Gateway of containers on the default bridge",
+    ),
+    used(
+        "default-gateway-v6",
+        Value,
+        "IPv6 gateway of containers on the default bridge",
+    ),
+    used(
+        "default-network-opt",
+        List,
+        "Default options of networks, driver=key=value",
+    )
+    .key("default-network-opts"),
+    used(
+        "exec-opt",
+        List,
+        "Runtime execution options (native.cgroupdriver=cgroupfs)",
+    )
+    .key("exec-opts"),
+    used(
+        "experimental",
+        Bool,
+        "Say that experimental features are on",
+    ),
     used("feature", List, "Enable a feature (cdi)").key("features"),
-    used("fixed-cidr", Value, "Subnet of the addresses of containers on the default bridge"),
-    used("fixed-cidr-v6", Value, "IPv6 subnet of containers on the default bridge"),
-    used("host-gateway-ip", List, "What host-gateway stands for in --add-host")
-        .key("host-gateway-ips"),
+    used(
+        "fixed-cidr",
+        Value,
+        "Subnet of the addresses of containers on the default bridge",
+    ),
+    used(
+        "fixed-cidr-v6",
+        Value,
+        "IPv6 subnet of containers on the default bridge",
+    ),
+    used(
+        "host-gateway-ip",
+        List,
+        "What host-gateway stands for in --add-host",
+    )
+    .key("host-gateway-ips"),
     used("http-proxy", Value, "Proxy for http requests to registries"),
-    used("https-proxy", Value, "Proxy for https requests to registries"),
-    used("ip-forward", Bool, "Turn the kernel's forwarding on (default true)"),
-    used("ip-masq", Bool, "Containers on the default bridge show the host's address (default true)"),
+    used(
+        "https-proxy",
+        Value,
+        "Proxy for https requests to registries",
+    ),
+    used(
+        "ip-forward",
+        Bool,
+        "Turn the kernel's forwarding on (default true)",
+    ),
+    used(
+        "ip-masq",
+        Bool,
+        "Containers on the default bridge show the host's address (default true)",
+    ),
     used("ipv6", Bool, "The default bridge has IPv6"),
-    used("live-restore", Bool, "Leave containers running when the daemon ends (default true)"),
-    used("max-concurrent-downloads", Value, "Layers brought at a time (default 3)"),
-    used("max-concurrent-uploads", Value, "Layers sent at a time (default 5)"),
-    used("max-download-attempts", Value, "How often a layer is asked for (default 5)"),
-    used("no-proxy", Value, "Hosts and subnets that are reached without proxy"),
-    used("oom-score-adjust", Value, "The daemon's oom_score_adj (-1000 to 1000)"),
+    used(
+        "live-restore",
+        Bool,
+        "Leave containers running when the daemon ends (default true)",
+    ),
+    used(
+        "max-concurrent-downloads",
+        Value,
+        "Layers brought at a time (default 3)",
+    ),
+    used(
+        "max-concurrent-uploads",
+        Value,
+        "Layers sent at a time (default 5)",
+    ),
+    used(
+        "max-download-attempts",
+        Value,
+        "How often a layer is asked for (default 5)",
+    ),
+    used(
+        "no-proxy",
+        Value,
+        "Hosts and subnets that are reached without proxy",
+    ),
+    used(
+        "oom-score-adjust",
+        Value,
+        "The daemon's oom_score_adj (-1000 to 1000)",
+    ),
     used("storage-driver", Value, "Storage driver (overlay2)").short('s'),
     // They ask for what is so anyway, or for what is not there to be told.
     moot("allow-nondistributable-artifacts", List).key("allow-nondistributable-artifacts"),
@@ -279,17 +356,67 @@ pub const FLAGS: &[Flag] = &[
     moot("userland-proxy", Bool),
     moot("userland-proxy-path", Value),
     // Refused by name, but for values that change nothing: who gives them counts on them.
-    refused("authorization-plugin", List, &[], "plugins are not supported")
-        .key("authorization-plugins"),
-    refused("bridge-accept-fwmark", Value, &[""], "packets are not let in by their mark"),
-    refused("cpu-rt-period", Value, &["0"], "the real-time scheduler is left to the host"),
-    refused("cpu-rt-runtime", Value, &["0"], "the real-time scheduler is left to the host"),
-    refused("firewall-backend", Value, &["", "nftables"], "rules are written by nftables only"),
+    refused(
+        "authorization-plugin",
+        List,
+        &[],
+        "plugins are not supported",
+    )
+    .key("authorization-plugins"),
+    refused(
+        "bridge-accept-fwmark",
+        Value,
+        &[""],
+        "packets are not let in by their mark",
+    ),
+    refused(
+        "cpu-rt-period",
+        Value,
+        &["0"],
+        "the real-time scheduler is left to the host",
+    ),
+    refused(
+        "cpu-rt-runtime",
+        Value,
+        &["0"],
+        "the real-time scheduler is left to the host",
+    ),
+    refused(
+        "firewall-backend",
+        Value,
+        &["", "nftables"],
+        "rules are written by nftables only",
+    ),
     refused("init-path", Value, &[""], "the init of --init is built in"),
-    refused("ip6tables", Bool, &["true"], "ports and networks need the daemon's nftables rules"),
-    refused("iptables", Bool, &["true"], "ports and networks need the daemon's nftables rules"),
+    refused(
+        "ip6tables",
+        Bool,
+        &["true"],
+        "ports and networks need the daemon's nftables rules",
+    ),
+    refused(
+        "iptables",
+        Bool,
+        &["true"],
+        "ports and networks need the daemon's nftables rules",
+    ),
     refused("rootless", Bool, &["false"], "the daemon needs root"),
-    refused("selinux-enabled", Bool, &["false"], "SELinux is not supported"),
-    refused("storage-opt", List, &["overlay2.override_kernel_check=true"], "overlay2 has no options here"),
-    refused("userns-remap", Value, &[""], "user namespaces are not supported"),
+    refused(
+        "selinux-enabled",
+        Bool,
+        &["false"],
+        "SELinux is not supported",
+    ),
+    refused(
+        "storage-opt",
+        List,
+        &["overlay2.override_kernel_check=true"],
+        "overlay2 has no options here",
+    ),
+    refused(
+        "userns-remap",
+        Value,
+        &[""],
+        "user namespaces are not supported",
+    ),
 ];

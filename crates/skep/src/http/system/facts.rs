@@ -82,8 +82,12 @@ impl Facts {
         next.engine.labels.clone_from(&engine.labels);
         next.engine.registries.clone_from(&engine.registries);
         next.engine.runtimes.clone_from(&engine.runtimes);
-        next.engine.default_runtime.clone_from(&engine.default_runtime);
-        next.engine.default_ipc_mode.clone_from(&engine.default_ipc_mode);
+        next.engine
+            .default_runtime
+            .clone_from(&engine.default_runtime);
+        next.engine
+            .default_ipc_mode
+            .clone_from(&engine.default_ipc_mode);
         next.engine.default_shm_size = engine.default_shm_size;
         next.engine.shutdown_timeout_seconds = engine.shutdown_timeout_seconds;
         self.config.store(Arc::new(next));
