@@ -12,16 +12,13 @@ use skep_objects::swarmkit::{
 };
 
 use crate::object::StoreObject;
+use crate::places::Place;
 
 /// A key in a table's index.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Key<S> {
     /// Lower-cased name.
     Name(S),
-    /// Service and slot; all slots of a service are a range.
-    Slot(S, u64),
-    /// Node that a task is assigned to.
-    Node(S),
     /// Role of a node.
     Role(i32),
     /// Membership of a node.
@@ -51,8 +48,6 @@ impl KeyRef<'_> {
         let own = |text: &Cow<'_, str>| Arc::<str>::from(text.as_ref());
         match self {
             Key::Name(name) => Key::Name(own(name)),
-            Key::Slot(service, slot) => Key::Slot(own(service), *slot),
-            Key::Node(node) => Key::Node(own(node)),
             Key::Role(role) => Key::Role(*role),
             Key::Membership(membership) => Key::Membership(*membership),
             Key::Network(id) => Key::Network(own(id)),
@@ -68,6 +63,11 @@ impl KeyRef<'_> {
 /// An object's keys.
 pub(crate) trait Indexed {
     fn keys<'a>(&'a self, keys: &mut Vec<KeyRef<'a>>);
+
+    /// Where a task stands; other objects stand nowhere.
+    fn place(&self) -> Option<Place<'_>> {
+        None
+    }
 
     /// Name of the extension that must exist before the object can.
     fn needs_extension(&self) -> Option<&str> {
@@ -166,13 +166,15 @@ impl Indexed for Service {
 /// Each entry costs every task its place: only what somebody asks for.
 impl Indexed for Task {
     fn keys<'a>(&'a self, keys: &mut Vec<KeyRef<'a>>) {
-        if !self.service_id.is_empty() {
-            keys.push(Key::Slot(self.service_id.as_str().into(), self.slot));
-        }
-        if !self.node_id.is_empty() {
-            keys.push(Key::Node(self.node_id.as_str().into()));
-        }
         custom_keys(None, self.annotations.as_deref(), keys);
+    }
+
+    fn place(&self) -> Option<Place<'_>> {
+        Some(Place {
+            service: &self.service_id,
+            slot: self.slot,
+            node: &self.node_id,
+        })
     }
 }
 

@@ -40,6 +40,7 @@ mod index;
 mod log;
 mod metrics;
 mod object;
+mod places;
 pub mod raft;
 pub mod seal;
 mod share;

@@ -48,6 +48,7 @@ pub trait StoreObject:
 
 pub(crate) mod sealed {
     use super::{KeyRef, Meta, Table, Tables};
+    use crate::places::Place;
 
     /// What only this crate may ask of an object.
     pub trait Stored: Sized + Send + Sync {
@@ -56,6 +57,7 @@ pub(crate) mod sealed {
         fn set_meta(&mut self, meta: Meta);
         fn index_keys<'a>(&'a self, keys: &mut Vec<KeyRef<'a>>);
         fn share(&mut self, tables: &Tables);
+        fn place(&self) -> Option<Place<'_>>;
         fn needs_extension(&self) -> Option<&str>;
         fn table(tables: &Tables) -> &Table<Self>;
         fn table_mut(tables: &mut Tables) -> &mut Table<Self>;
@@ -148,6 +150,9 @@ macro_rules! objects {
                 fn set_meta(&mut self, meta: Meta) { self.meta = Some(meta); }
                 fn index_keys<'a>(&'a self, keys: &mut Vec<KeyRef<'a>>) {
                     crate::index::Indexed::keys(self, keys);
+                }
+                fn place(&self) -> Option<crate::places::Place<'_>> {
+                    crate::index::Indexed::place(self)
                 }
                 fn share(&mut self, tables: &Tables) {
                     crate::share::Share::share(self, tables);

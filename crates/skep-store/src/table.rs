@@ -1,17 +1,15 @@
 //! One kind's objects and its indices, as persistent maps: a clone costs nothing and shares all.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
 use skep_objects::swarmkit::{
     Cluster, Config, Extension, Network, Node, Resource, Secret, Service, Task, Volume,
 };
 
-use crate::index::{Key, KeyRef, OwnedKey};
+use crate::index::{KeyRef, OwnedKey};
 use crate::object::{Id, StoreObject, sealed::Stored};
-
-/// Sorts before every id.
-static FIRST: LazyLock<Id> = LazyLock::new(|| Id::from(""));
+use crate::places::{FIRST, Places};
 
 /// All tables.
 #[derive(Debug, Clone, Default)]
@@ -33,6 +31,7 @@ pub struct Tables {
 pub struct Table<T> {
     objects: OrdMap<Id, Arc<T>>,
     index: OrdSet<(OwnedKey, Id)>,
+    places: Places,
 }
 
 impl<T> Default for Table<T> {
@@ -40,6 +39,7 @@ impl<T> Default for Table<T> {
         Table {
             objects: OrdMap::new(),
             index: OrdSet::new(),
+            places: Places::default(),
         }
     }
 }
@@ -105,15 +105,41 @@ impl<T: StoreObject + Stored> Table<T> {
             .filter_map(|(key, id)| Some((key, self.objects.get::<str>(id)?)))
     }
 
-    /// An object filed under a service, at this slot or near it.
+    /// A service's objects, by slot.
+    pub(crate) fn by_service<'a>(
+        &'a self,
+        service: &str,
+    ) -> impl Iterator<Item = &'a Arc<T>> + use<'a, T> {
+        self.of(self.places.of_service(service))
+    }
+
+    /// A slot's objects, by id.
+    pub(crate) fn by_slot<'a>(
+        &'a self,
+        service: &str,
+        slot: u64,
+    ) -> impl Iterator<Item = &'a Arc<T>> + use<'a, T> {
+        self.of(self.places.of_slot(service, slot))
+    }
+
+    /// A node's objects, by id.
+    pub(crate) fn by_node<'a>(
+        &'a self,
+        node: &str,
+    ) -> impl Iterator<Item = &'a Arc<T>> + use<'a, T> {
+        self.of(self.places.of_node(node))
+    }
+
+    fn of<'a, I: Iterator<Item = &'a Id>>(
+        &'a self,
+        ids: I,
+    ) -> impl Iterator<Item = &'a Arc<T>> + use<'a, T, I> {
+        ids.filter_map(|id| self.objects.get::<str>(id))
+    }
+
+    /// An object of a service, at this slot or near it.
     pub(crate) fn near_in_service(&self, service: &str, slot: u64) -> Option<&Arc<T>> {
-        let of_service = |key: &OwnedKey| matches!(key, Key::Slot(s, _) if **s == *service);
-        let probe = (Key::Slot(service.into(), slot), FIRST.clone());
-        let (_, id) = [self.index.get_prev(&probe), self.index.get_next(&probe)]
-            .into_iter()
-            .flatten()
-            .find(|(key, _)| of_service(key))?;
-        self.objects.get::<str>(id)
+        self.objects.get::<str>(self.places.near(service, slot)?)
     }
 
     /// Files an object, over an older version of itself.
@@ -142,6 +168,8 @@ impl<T: StoreObject + Stored> Table<T> {
 
     /// Brings the index from the old version's keys to the new version's, touching only those that differ.
     fn reindex(&mut self, id: &Id, old: Option<&T>, new: Option<&T>) {
+        self.places
+            .moved(id, old.and_then(Stored::place), new.and_then(Stored::place));
         let (before, after) = (keys_of(old), keys_of(new));
         for key in before
             .iter()
@@ -158,22 +186,12 @@ impl<T: StoreObject + Stored> Table<T> {
         }
     }
 
-    /// The same key with its text shared with a neighbour that has the same text: thousands of
-    /// tasks name the same service and node.
+    /// The same key with its text shared with a neighbour that has the same text.
     fn interned(&self, key: OwnedKey) -> OwnedKey {
-        let probe = match &key {
-            Key::Slot(service, _) => Key::Slot(service.clone(), 0),
-            _ => key.clone(),
-        };
-        let Some((near, _)) = self.index.range((probe, FIRST.clone())..).next() else {
-            return key;
-        };
-        match (near, key) {
-            (Key::Slot(shared, _), Key::Slot(own, slot)) if *shared == own => {
-                Key::Slot(shared.clone(), slot)
-            }
-            (near, key) if *near == key => near.clone(),
-            (_, key) => key,
+        let near = self.index.range((key.clone(), FIRST.clone())..).next();
+        match near {
+            Some((near, _)) if *near == key => near.clone(),
+            _ => key,
         }
     }
 }

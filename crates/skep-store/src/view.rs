@@ -189,12 +189,7 @@ impl View {
         &'a self,
         service: &str,
     ) -> impl Iterator<Item = &'a Arc<Task>> + use<'a> {
-        let service = service.to_owned();
-        let from = Key::Slot(service.clone().into(), 0);
-        self.tables.tasks.starting_at_while(
-            &from,
-            move |key| matches!(key, Key::Slot(s, _) if **s == *service),
-        )
+        self.tables.tasks.by_service(service)
     }
 
     /// Tasks in one slot of a service: the live one and its history.
@@ -203,7 +198,7 @@ impl View {
         service: &str,
         slot: u64,
     ) -> impl Iterator<Item = &'a Arc<Task>> + use<'a> {
-        self.tables.tasks.by_key(&Key::Slot(service.into(), slot))
+        self.tables.tasks.by_slot(service, slot)
     }
 
     /// Tasks assigned to a node.
@@ -211,7 +206,7 @@ impl View {
         &'a self,
         node: &str,
     ) -> impl Iterator<Item = &'a Arc<Task>> + use<'a> {
-        self.tables.tasks.by_key(&Key::Node(node.into()))
+        self.tables.tasks.by_node(node)
     }
 
     /// Services whose spec refers to a network.

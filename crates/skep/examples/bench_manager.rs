@@ -210,33 +210,30 @@ fn write_objects(view: &View, path: &Path) -> std::io::Result<()> {
 fn be_told(runtime: &tokio::runtime::Runtime, path: &str) -> std::io::Result<()> {
     let mut input = BufReader::new(File::open(path)?);
     let store = Store::in_memory();
-    let (mut head, mut bytes) = ([0; 5], Vec::new());
     let mut before = None;
-    let mut more = true;
-    while more {
-        let mut batch = Vec::new();
-        while batch.len() < 200 {
-            if input.read_exact(&mut head).is_err() {
-                more = false;
-                break;
-            }
-            let length = u32::from_le_bytes([head[1], head[2], head[3], head[4]]);
-            bytes.resize(usize::try_from(length).expect("64 bits"), 0);
-            input.read_exact(&mut bytes)?;
-            if head[0] == 2 {
-                before.get_or_insert_with(resident_bytes);
-            }
-            batch.push((head[0], bytes.clone()));
+    let mut next = |bytes: &mut Vec<u8>| -> Option<u8> {
+        let mut head = [0; 5];
+        input.read_exact(&mut head).ok()?;
+        let length = u32::from_le_bytes([head[1], head[2], head[3], head[4]]);
+        bytes.resize(usize::try_from(length).ok()?, 0);
+        input.read_exact(bytes).ok()?;
+        if head[0] == 2 {
+            before.get_or_insert_with(resident_bytes);
         }
+        Some(head[0])
+    };
+    let (mut more, mut bytes) = (true, Vec::new());
+    while more {
         write(runtime, &store, |tx| {
-            batch.iter().try_for_each(|(kind, bytes)| {
-                match kind {
-                    0 => drop(tx.create(Network::decode(&bytes[..]).expect("a network"))?),
-                    1 => drop(tx.create(Service::decode(&bytes[..]).expect("a service"))?),
-                    _ => drop(tx.create(Task::decode(&bytes[..]).expect("a task"))?),
+            for _ in 0..200 {
+                match next(&mut bytes) {
+                    None => more = false,
+                    Some(0) => drop(tx.create(Network::decode(&bytes[..]).expect("a network"))?),
+                    Some(1) => drop(tx.create(Service::decode(&bytes[..]).expect("a service"))?),
+                    Some(_) => drop(tx.create(Task::decode(&bytes[..]).expect("a task"))?),
                 }
-                Ok(())
-            })
+            }
+            Ok(())
         });
     }
     let grown = resident_bytes().saturating_sub(before.unwrap_or(0));

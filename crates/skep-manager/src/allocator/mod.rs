@@ -15,7 +15,7 @@ mod subnet;
 mod tasks;
 mod vni;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use skep_objects::swarmkit::{Network, NetworkAttachmentConfig, ServiceSpec, TaskSpec, TaskState};
@@ -38,9 +38,10 @@ type Held = (String, String);
 pub struct Allocator {
     networks: Networks,
     ports: PortTable,
-    /// Addresses of services, tasks and nodes, so that each is given back once.
+    /// Addresses of services and nodes, so that each is given back once.
     services: HashMap<String, Vec<Held>>,
-    tasks: HashMap<String, Vec<Held>>,
+    /// Tasks whose addresses, which are in their attachments, are to be given back.
+    tasks: HashSet<Box<str>>,
     nodes: HashMap<String, Vec<Held>>,
     pending: Pending,
     /// What could not be allocated; tried again when something is given back.
@@ -64,7 +65,7 @@ impl Default for Allocator {
             networks: Networks::new(Pools::new(&[], 0)),
             ports: PortTable::default(),
             services: HashMap::new(),
-            tasks: HashMap::new(),
+            tasks: HashSet::new(),
             nodes: HashMap::new(),
             pending: Pending::default(),
             blocked: Pending::default(),

@@ -20,14 +20,23 @@ impl Allocator {
             self.networks.restore_address(network, address);
         }
         if !held.is_empty() {
-            self.tasks.insert(task.id.clone(), held);
+            self.tasks.insert(task.id.as_str().into());
         }
+    }
+
+    /// Gives back what the task has, once. Whether it had anything.
+    fn release_task(&mut self, task: &Task) -> bool {
+        let held = held(&task.networks);
+        let gives = !held.is_empty() && self.tasks.remove(task.id.as_str());
+        if gives {
+            self.release(Some(held));
+        }
+        gives
     }
 
     pub(super) fn observe_task(&mut self, task: &Task, view: &View) {
         let Some(current) = view.task(&task.id) else {
-            let held = self.tasks.remove(&task.id);
-            self.release(held);
+            self.release_task(task);
             self.blocked.tasks.remove(&task.id);
             self.starved.remove(&task.id);
             self.touch_node(&task.node_id);
@@ -39,8 +48,8 @@ impl Allocator {
             }
             TaskState::Assigned => self.touch_node(&current.node_id),
             state if state.is_terminal() => {
-                if let Some(held) = self.tasks.remove(&task.id) {
-                    self.release(Some(held));
+                let gave = self.release_task(current);
+                if gave {
                     self.touch_node(&current.node_id);
                 }
             }
@@ -162,7 +171,7 @@ impl Allocator {
         }
         let held = held(&done);
         if !held.is_empty() {
-            self.tasks.insert(task.id.clone(), held);
+            self.tasks.insert(task.id.as_str().into());
         }
         task.networks = done;
         Ok(())
