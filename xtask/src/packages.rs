@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use crate::run;
 
 /// A program that tests start, and the package that brings it.
-const NEEDED: [(&str, &str); 13] = [
+const NEEDED: [(&str, &str); 15] = [
     ("ip", "iproute2"),
     ("nft", "nftables"),
     ("busybox", "busybox-static"),
@@ -23,6 +23,8 @@ const NEEDED: [(&str, &str); 13] = [
     ("prometheus", "prometheus"),
     ("python3", "python3-venv"),
     ("docker-compose", "docker-compose"),
+    ("openssl", "openssl"),
+    ("script", "bsdutils"),
 ];
 
 /// Installs the packages that are missing.
