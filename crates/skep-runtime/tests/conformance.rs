@@ -476,9 +476,9 @@ fn devices_kernel_settings_and_limits() {
         ),
         (
             "/linux/resources",
-            json!({ "pids": { "limit": 1 } }),
-            "(true) 2>/dev/null || echo no",
-            Says("no"),
+            json!({ "pids": { "limit": 7 } }),
+            "cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max 2>/dev/null; true",
+            Says("7"),
         ),
         (
             "/linux/cgroupsPath",
@@ -489,8 +489,8 @@ fn devices_kernel_settings_and_limits() {
         (
             "/linux/resources",
             json!({ "devices": [{ "allow": false, "access": "rwm" }] }),
-            "cat /dev/zero 2>&1 | head -c 3 | wc -c | tr -d ' '; true",
-            Says("3"),
+            "mknod /tmp/f c 1 1; cat /tmp/f 2>&1 | grep -o 'not permitted'; head -c 3 /dev/zero | wc -c | tr -d ' '",
+            Says("not permitted\n3"),
         ),
         (
             "/linux/timeOffsets",
