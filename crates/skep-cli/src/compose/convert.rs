@@ -11,6 +11,7 @@ use std::path::Path;
 use base64::Engine as _;
 use serde_json::{Map, Value, json};
 
+use super::dialect::Dialect;
 use super::depends::{Condition, conditions, order};
 use super::load::Loaded;
 use super::normal::plain;
@@ -58,6 +59,16 @@ impl Parts<'_> {
         format!("{}_{name}", self.stack)
     }
 
+    /// Objects of the file that may be there without it, by what they are.
+    fn kinds(&self) -> [(&'static str, &Map<String, Value>); 4] {
+        [
+            ("volume", &self.volumes),
+            ("network", &self.networks),
+            ("secret", &self.secrets),
+            ("config", &self.configs),
+        ]
+    }
+
     /// The whole name of a network, secret or config.
     fn name_of(&self, entry: &Value, key: &str) -> String {
         external_name(entry, key)
@@ -91,8 +102,10 @@ pub(crate) fn convert(loaded: &Loaded, stack: &str) -> Result<Stack, CliError> {
         configs: section("configs"),
     };
     let services = with_jobs(services);
-    for (name, entry) in &parts.volumes {
-        external_alone(name, entry)?;
+    for (kind, entries) in parts.kinds() {
+        for (name, entry) in entries {
+            external_alone(kind, name, entry, loaded.dialect)?;
+        }
     }
     let mut converted = Stack::default();
     networks(&parts, &services, &mut converted)?;
@@ -136,24 +149,28 @@ fn with_jobs(mut services: Map<String, Value>) -> Map<String, Value> {
     services
 }
 
-/// What is there already cannot be said to be otherwise.
-fn external_alone(name: &str, entry: &Value) -> Result<(), CliError> {
-    if external_name(entry, name).is_none() {
+/// What is there already cannot be said to be otherwise. Docker looks at volumes only.
+fn external_alone(kind: &str, name: &str, entry: &Value, dialect: Dialect) -> Result<(), CliError> {
+    let is_compose = dialect == Dialect::Compose;
+    if external_name(entry, name).is_none() || !is_compose && kind != "volume" {
         return Ok(());
     }
-    for key in ["driver", "driver_opts", "labels"] {
-        let says = match &entry[key] {
-            Value::Null => false,
-            Value::Object(map) => !map.is_empty(),
-            _ => true,
-        };
-        if says {
-            return Err(CliError::new(format!(
-                "conflicting parameters \"external\" and \"{key}\" specified for volume \"{name}\""
-            )));
-        }
+    let is_allowed = |key: &str| match is_compose {
+        true => matches!(key, "external" | "name") || key.starts_with("x-"),
+        false => !matches!(key, "driver" | "driver_opts" | "labels"),
+    };
+    let says_nothing = |value: &Value| match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Object(map) => map.is_empty(),
+        _ => false,
+    };
+    let mut entries = entry.as_object().into_iter().flatten();
+    match entries.find(|(key, value)| !is_allowed(key) && !says_nothing(value)) {
+        Some((key, _)) => Err(CliError::new(format!(
+            "conflicting parameters \"external\" and \"{key}\" specified for {kind} \"{name}\""
+        ))),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// Networks that services use; others of the file are not made.
@@ -263,6 +280,11 @@ fn files(
         }
         let mut body = json!({"Name": parts.name_of(entry, key), "Labels": parts.labels(entry)});
         let driver = entry["driver"].as_str().unwrap_or_default();
+        if driver.is_empty() && entry["driver_opts"].is_object() {
+            return Err(CliError::new(format!(
+                "{kind} {key}: \"driver_opts\" are for a \"driver\", and none is named"
+            )));
+        }
         if driver.is_empty() {
             let data = content(parts, entry)
                 .map_err(|error| CliError::new(format!("{kind} {key}: {}", error.message)))?;

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
+use super::unused;
 use crate::error::CliError;
 
 /// Whose rules.
@@ -22,67 +23,6 @@ pub(crate) enum Dialect {
 /// Versions of the format that are known.
 const NEWEST_MINOR: u32 = 13;
 
-/// Keys that Docker reads and does not use. Those of the second list skep does use.
-const UNSUPPORTED: [&str; 10] = [
-    "build",
-    "cgroupns_mode",
-    "cgroup_parent",
-    "domainname",
-    "external_links",
-    "links",
-    "mac_address",
-    "network_mode",
-    "restart",
-    "userns_mode",
-];
-const EXTRAS: [&str; 6] = [
-    "devices",
-    "ipc",
-    "pid",
-    "privileged",
-    "security_opt",
-    "shm_size",
-];
-/// Keys that Docker reads in silence and does not use.
-const SILENT: [&str; 2] = ["depends_on", "tmpfs"];
-/// Keys of the Compose Specification that no service of a swarm can have.
-const COMPOSE_UNSUPPORTED: [&str; 35] = [
-    "annotations",
-    "attach",
-    "blkio_config",
-    "build",
-    "cgroup",
-    "cgroup_parent",
-    "cpu_count",
-    "cpu_percent",
-    "cpu_period",
-    "cpu_quota",
-    "cpu_rt_period",
-    "cpu_rt_runtime",
-    "cpu_shares",
-    "cpuset",
-    "develop",
-    "device_cgroup_rules",
-    "domainname",
-    "driver_opts",
-    "external_links",
-    "links",
-    "mac_address",
-    "models",
-    "oom_kill_disable",
-    "post_start",
-    "pre_stop",
-    "provider",
-    "pull_policy",
-    "pull_refresh_after",
-    "runtime",
-    "storage_opt",
-    "use_api_socket",
-    "userns_mode",
-    "uts",
-    "volumes_from",
-    "cgroupns_mode",
-];
 /// Keys that are read, not used, and said to be old.
 const DEPRECATED: [(&str, &str); 2] = [
     (
@@ -162,24 +102,18 @@ impl Dialect {
     }
 
     /// Takes away what is not used, and says so, a text each.
-    pub(super) fn ignore(self, services: &mut Map<String, Value>) -> Vec<String> {
-        let mut ignored: Vec<&str> = match self {
-            Self::Compose => COMPOSE_UNSUPPORTED.to_vec(),
-            Self::Docker { exact: false } => UNSUPPORTED.to_vec(),
-            Self::Docker { exact: true } => [&UNSUPPORTED[..], &EXTRAS[..]].concat(),
-        };
-        ignored.sort_unstable();
+    pub(super) fn ignore(self, file: &mut Value) -> Vec<String> {
+        let found = unused::named(self, file);
         let mut lines = Vec::new();
-        let found: Vec<_> = ignored
-            .into_iter()
-            .filter(|key| services.values().any(|s| is_set(s, key)))
-            .collect();
         if !found.is_empty() {
             lines.push(format!(
                 "Ignoring unsupported options: {}\n",
                 found.join(", ")
             ));
         }
+        let Some(Value::Object(services)) = file.get_mut("services") else {
+            return lines;
+        };
         let deprecated: Vec<_> = DEPRECATED
             .into_iter()
             .filter(|(key, _)| services.values().any(|s| is_set(s, key)))
@@ -191,18 +125,7 @@ impl Dialect {
                 deprecated.join("\n\n")
             ));
         }
-        let silent = match self {
-            Self::Compose => &[][..],
-            Self::Docker { .. } => &SILENT[..],
-        };
-        for service in services.values_mut().filter_map(Value::as_object_mut) {
-            for key in found.iter().chain(silent) {
-                // Docker says that it ignores `restart`, and applies it all the same.
-                if *key != "restart" {
-                    service.shift_remove(*key);
-                }
-            }
-        }
+        unused::take(self, file);
         lines
     }
 }

@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::dotenv::Variables;
 use super::load::{Loader, parent};
 use super::merge::merge_service;
+use super::source::{Source, read};
+use super::tags::{self, Tag};
 use super::normal;
-use super::source::read;
 use crate::error::CliError;
 
 /// Works the base of every service in that has one. Services are in their long forms.
@@ -17,6 +18,7 @@ pub(super) fn resolve(
     file: &mut Value,
     dir: &Path,
     variables: &Variables,
+    tags: &[Tag],
 ) -> Result<(), CliError> {
     let Some(services) = file.get("services").and_then(Value::as_object).cloned() else {
         return Ok(());
@@ -27,6 +29,7 @@ pub(super) fn resolve(
         file: None,
         dir,
         variables,
+        tags,
     };
     for name in services.keys() {
         file["services"][name] = here.extended(name, &mut Vec::new())?;
@@ -41,6 +44,7 @@ struct Place<'a> {
     file: Option<&'a Path>,
     dir: &'a Path,
     variables: &'a Variables,
+    tags: &'a [Tag],
 }
 
 /// A service that is being extended: its file, where it is another one, and its name.
@@ -78,20 +82,26 @@ impl Place<'_> {
             None => self.extended(&base, trail)?,
             Some(path) => {
                 let dir = parent(&path);
-                let loaded = read(&path.to_string_lossy())?;
-                let mut loaded = self.loader.checked(loaded, self.variables)?;
-                normal::lengthen(&mut loaded, &dir)?;
+                let Source { file, tags } = read(&path.to_string_lossy())?;
+                let mut loaded = self.loader.checked(file, self.variables)?;
+                normal::lengthen(&mut loaded, &dir, self.loader.dialect)?;
                 let services = loaded["services"].as_object().cloned().unwrap_or_default();
                 let there = Place {
                     services: &services,
                     file: Some(&path),
                     dir: &dir,
+                    tags: &tags,
                     ..*self
                 };
                 there.extended(&base, trail)?
             }
         };
         trail.pop();
-        Ok(merge_service(base, service))
+        let mut base = json!({"services": {name: base}});
+        tags::clear(&mut base, self.tags);
+        let merged = merge_service(base["services"][name].take(), service);
+        let mut merged = json!({"services": {name: merged}});
+        tags::reset(&mut merged, self.tags);
+        Ok(merged["services"][name].take())
     }
 }

@@ -9,6 +9,9 @@ use super::load::{Loader, SECTIONS, parent};
 use super::source::read;
 use crate::error::CliError;
 
+/// Keys of an entry.
+const KEYS: [&str; 3] = ["path", "project_directory", "env_file"];
+
 /// Loads what an `include` names, each below its own directory and with its own `.env`.
 pub(super) fn include(
     loader: Loader,
@@ -26,6 +29,14 @@ pub(super) fn include(
             Value::String(path) => json!({"path": [path]}),
             other => other.clone(),
         };
+        if let Some(key) = entry
+            .as_object()
+            .and_then(|entry| entry.keys().find(|key| !KEYS.contains(&key.as_str())))
+        {
+            return Err(CliError::new(format!(
+                "include Additional property {key} is not allowed"
+            )));
+        }
         let paths: Vec<PathBuf> = texts(&entry["path"]).map(|path| dir.join(path)).collect();
         let Some(first) = paths.first() else {
             return Err(CliError::new("include: a path is needed"));
@@ -49,11 +60,7 @@ pub(super) fn include(
         }
         let sources: Result<Vec<_>, CliError> = paths
             .iter()
-            .map(|path| {
-                let name = path.to_string_lossy().into_owned();
-                let file = read(&name)?;
-                Ok((name, file))
-            })
+            .map(|path| read(&path.to_string_lossy()))
             .collect();
         let before = trail.len();
         trail.extend(paths.iter().cloned());

@@ -6,8 +6,10 @@ use serde_json::{Map, Value};
 
 use super::dialect::{self, Dialect};
 use super::dotenv::Variables;
-use super::source::read;
-use super::{depends, extends, include, interpolate::interpolate, merge::merge, normal, schema};
+use super::source::{Source, read};
+use super::{
+    depends, extends, include, interpolate::interpolate, merge::merge, normal, schema, tags, unused,
+};
 use crate::error::CliError;
 
 /// Sections of a file whose entries have names.
@@ -35,6 +37,8 @@ pub(crate) struct LoadOptions {
 pub(crate) struct Loaded {
     /// The file: sections as maps, services in their long forms.
     pub file: Value,
+    /// Whose rules it was read by.
+    pub dialect: Dialect,
     /// What paths in it are relative to.
     pub dir: PathBuf,
     /// What to tell the user, a text each.
@@ -54,10 +58,10 @@ pub(crate) fn load(options: &LoadOptions) -> Result<Loaded, CliError> {
     };
     let mut sources = Vec::new();
     for name in &options.files {
-        sources.push((name.clone(), read(name)?));
+        sources.push(read(name)?);
     }
     let dialect = options.dialect.unwrap_or_else(|| {
-        let of = sources.iter().map(|(_, file)| Dialect::of(file));
+        let of = sources.iter().map(|source| Dialect::of(&source.file));
         of.reduce(|one, other| {
             if one == other {
                 one
@@ -96,12 +100,14 @@ pub(crate) fn load(options: &LoadOptions) -> Result<Loaded, CliError> {
             depends::check(services)?;
         }
         have_images(services)?;
-        if !options.keeps_ignored {
-            warnings.extend(dialect.ignore(services));
-        }
+        warnings.extend(unused::host_addresses(services));
+    }
+    if !options.keeps_ignored {
+        warnings.extend(dialect.ignore(&mut file));
     }
     Ok(Loaded {
         file,
+        dialect,
         dir,
         warnings,
     })
@@ -112,10 +118,10 @@ pub(super) fn parent(path: &Path) -> PathBuf {
     path.parent().unwrap_or(Path::new("/")).to_owned()
 }
 
-fn one_version(sources: &[(String, Value)]) -> Result<(), CliError> {
+fn one_version(sources: &[Source]) -> Result<(), CliError> {
     let mut versions = Vec::new();
-    for (_, file) in sources {
-        versions.push(dialect::version(file)?);
+    for source in sources {
+        versions.push(dialect::version(&source.file)?);
     }
     versions.dedup();
     match &versions[..] {
@@ -127,6 +133,11 @@ fn one_version(sources: &[(String, Value)]) -> Result<(), CliError> {
 }
 
 fn have_images(services: &Map<String, Value>) -> Result<(), CliError> {
+    if let Some((name, _)) = services.iter().find(|(_, s)| !s["provider"].is_null()) {
+        return Err(CliError::new(format!(
+            "services.{name}.provider: a swarm has no external providers of services"
+        )));
+    }
     let without =
         |(_, service): &(&String, &Value)| service["image"].as_str().unwrap_or_default().is_empty();
     match services.iter().find(without) {
@@ -140,7 +151,7 @@ fn have_images(services: &Map<String, Value>) -> Result<(), CliError> {
 /// How files are loaded.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Loader {
-    dialect: Dialect,
+    pub(super) dialect: Dialect,
     interpolates: bool,
 }
 
@@ -148,14 +159,14 @@ impl Loader {
     /// Files of one project, later ones over earlier ones. `trail` holds the files that include this.
     pub(super) fn merged(
         self,
-        sources: Vec<(String, Value)>,
+        sources: Vec<Source>,
         dir: &Path,
         variables: &Variables,
         trail: &mut Vec<PathBuf>,
     ) -> Result<Value, CliError> {
         let mut merged = Value::Null;
         let mut included = Value::Null;
-        for (_, file) in sources {
+        for Source { file, tags } in sources {
             let mut file = self.checked(file, variables)?;
             if self.dialect == Dialect::Compose {
                 let imports = file.as_object_mut().and_then(|f| f.shift_remove("include"));
@@ -163,15 +174,19 @@ impl Loader {
                     include::include(self, &imports, dir, variables, trail, &mut included)?;
                 }
             }
-            normal::lengthen(&mut file, dir)?;
+            normal::lengthen(&mut file, dir, self.dialect)?;
             if self.dialect == Dialect::Compose {
-                extends::resolve(self, &mut file, dir, variables)?;
+                extends::resolve(self, &mut file, dir, variables, &tags)?;
+                tags::clear(&mut merged, &tags);
             }
             merged = if merged.is_null() {
                 file
             } else {
                 merge(merged, file)
             };
+            if self.dialect == Dialect::Compose {
+                tags::reset(&mut merged, &tags);
+            }
         }
         if included.is_object() {
             include::import(&mut merged, included)?;

@@ -20,6 +20,8 @@ mod print;
 mod schema;
 mod source;
 mod spec_forms;
+mod tags;
+mod unused;
 mod volumes;
 
 pub(crate) use convert::{IMAGE_LABEL, NAMESPACE_LABEL, Stack, convert};

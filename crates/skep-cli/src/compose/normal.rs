@@ -4,18 +4,21 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
+use super::dialect::Dialect;
 use super::spec_forms;
 use super::volumes::short_volume;
 use crate::error::CliError;
 use crate::opts::port_spec;
 
 /// Keys whose texts, after interpolation, are whole numbers.
-const INTEGERS: [&str; 10] = [
+const INTEGERS: [&str; 12] = [
     "replicas",
     "parallelism",
     "max_attempts",
     "max_replicas_per_node",
     "pids",
+    "pids_limit",
+    "scale",
     "target",
     "published",
     "oom_score_adj",
@@ -23,7 +26,7 @@ const INTEGERS: [&str; 10] = [
     "value",
 ];
 /// Keys whose texts, after interpolation, are flags.
-const FLAGS: [&str; 12] = [
+const FLAGS: [&str; 14] = [
     "privileged",
     "read_only",
     "stdin_open",
@@ -35,7 +38,9 @@ const FLAGS: [&str; 12] = [
     "internal",
     "attachable",
     "create_host_path",
+    "enable_ipv4",
     "enable_ipv6",
+    "required",
 ];
 
 /// Turns texts that interpolation left into numbers and flags, where the format wants those.
@@ -44,6 +49,9 @@ pub(super) fn cast(value: &mut Value) {
         Value::Object(map) => {
             for (key, value) in map {
                 // `command` and the like may hold anything; `environment` is texts.
+                if key == "ulimits" {
+                    whole_numbers(value);
+                }
                 if matches!(
                     key.as_str(),
                     "environment" | "labels" | "command" | "entrypoint" | "driver_opts" | "options"
@@ -79,12 +87,25 @@ pub(super) fn cast(value: &mut Value) {
     }
 }
 
+/// Texts of whole numbers, at any depth.
+fn whole_numbers(value: &mut Value) {
+    match value {
+        Value::Object(map) => map.values_mut().for_each(whole_numbers),
+        Value::String(text) => {
+            if let Ok(number) = text.parse::<i64>() {
+                *value = number.into();
+            }
+        }
+        _ => {}
+    }
+}
+
 /// Makes every short form of a file long.
-pub(super) fn lengthen(file: &mut Value, dir: &Path) -> Result<(), CliError> {
+pub(super) fn lengthen(file: &mut Value, dir: &Path, dialect: Dialect) -> Result<(), CliError> {
     if let Some(Value::Object(services)) = file.get_mut("services") {
         for (name, service) in services {
-            service_forms(service, dir)
-                .and_then(|()| spec_forms::service(service, dir))
+            service_forms(service, dir, dialect)
+                .and_then(|()| spec_forms::service(service, dir, dialect))
                 .map_err(|error| CliError::new(format!("services.{name}.{}", error.message)))?;
         }
     }
@@ -120,7 +141,7 @@ fn predefined(file: &mut Value) {
     }
 }
 
-fn service_forms(service: &mut Value, dir: &Path) -> Result<(), CliError> {
+fn service_forms(service: &mut Value, dir: &Path, dialect: Dialect) -> Result<(), CliError> {
     for key in ["labels", "sysctls"] {
         change(service, key, pairs);
     }
@@ -161,7 +182,7 @@ fn service_forms(service: &mut Value, dir: &Path) -> Result<(), CliError> {
     if let Some(Value::Array(volumes)) = service.get("volumes") {
         let long: Result<Vec<_>, _> = volumes
             .iter()
-            .map(|volume| long_volume(volume, dir))
+            .map(|volume| long_volume(volume, dir, dialect))
             .collect();
         service["volumes"] = Value::Array(long?);
     }
@@ -186,21 +207,7 @@ fn long_ports(ports: &[Value]) -> Result<Vec<Value>, CliError> {
                 continue;
             }
         };
-        // An address before the port is for one host; a swarm publishes on every node.
-        let (ports, protocol) = text.split_once('/').unwrap_or((&text, ""));
-        let parts: Vec<_> = ports.rsplitn(3, ':').collect();
-        let ports = parts
-            .iter()
-            .take(2)
-            .rev()
-            .copied()
-            .collect::<Vec<_>>()
-            .join(":");
-        let text = if protocol.is_empty() {
-            ports
-        } else {
-            format!("{ports}/{protocol}")
-        };
+        let (ip, text) = without_address(&text);
         let specs = port_spec(&text)
             .map_err(|_| CliError::new(format!("ports.{number} Does not match format 'ports'")))?;
         all.extend(specs.into_iter().map(|spec| {
@@ -208,15 +215,30 @@ fn long_ports(ports: &[Value]) -> Result<Vec<Value>, CliError> {
             if let Some(published) = spec.get("PublishedPort") {
                 port["published"] = published.clone();
             }
+            if !ip.is_empty() {
+                port["host_ip"] = ip.clone().into();
+            }
             port
         }));
     }
     Ok(all)
 }
 
-fn long_volume(volume: &Value, dir: &Path) -> Result<Value, CliError> {
+/// The address that a port is to be published at, and the rest of `[address:][published:]target`.
+fn without_address(text: &str) -> (String, String) {
+    let (ports, protocol) = text.split_once('/').unwrap_or((text, ""));
+    let parts: Vec<_> = ports.rsplitn(3, ':').collect();
+    let (ip, ports) = match parts[..] {
+        [target, published, ip] => (ip, format!("{published}:{target}")),
+        _ => ("", ports.to_owned()),
+    };
+    let slash = if protocol.is_empty() { "" } else { "/" };
+    (ip.to_owned(), format!("{ports}{slash}{protocol}"))
+}
+
+fn long_volume(volume: &Value, dir: &Path, dialect: Dialect) -> Result<Value, CliError> {
     let mut long = match volume {
-        Value::String(text) => short_volume(text)?,
+        Value::String(text) => short_volume(text, dialect)?,
         long => long.clone(),
     };
     if long["type"] == "bind" {
@@ -281,6 +303,19 @@ pub(super) fn plain(value: &Value) -> String {
         Value::String(text) => text.clone(),
         Value::Null => String::new(),
         other => other.to_string(),
+    }
+}
+
+/// Permissions of a file: a number, or a text of octal digits.
+pub(super) fn file_mode(value: &Value) -> Result<Option<u64>, CliError> {
+    match value {
+        Value::Null => Ok(None),
+        Value::String(text) => u64::from_str_radix(text.trim_start_matches("0o"), 8)
+            .map(Some)
+            .map_err(|_| CliError::new(format!("invalid mode {text:?}: must be an octal number"))),
+        number => number.as_u64().map(Some).ok_or_else(|| {
+            CliError::new(format!("invalid mode {number}: must be an octal number"))
+        }),
     }
 }
 

@@ -9,6 +9,9 @@ use crate::grammar::parse_duration;
 
 mod compose;
 mod docker;
+mod parts;
+#[cfg(test)]
+mod tests;
 
 /// A key and what its value may be.
 type Key = (&'static str, Shape);
@@ -21,6 +24,8 @@ enum Shape {
     Text,
     Flag,
     Integer,
+    /// A whole number from 0.
+    Count,
     /// A number or a text that holds one.
     Number,
     /// A text such as `1m30s`.
@@ -29,6 +34,12 @@ enum Shape {
     List,
     /// A map or a list of `key=value`.
     Pairs,
+    /// A map whose keys are the user's.
+    Options,
+    /// Limits by name: a number, or a soft and a hard one.
+    Limits,
+    /// A flag, or known keys.
+    FlagOrMap(&'static [(&'static str, Shape)]),
     /// One text or several.
     TextOrList,
     /// Known keys.
@@ -44,15 +55,15 @@ enum Shape {
 }
 
 use Shape::{
-    Any, Duration, Entries, Flag, Integer, List, ListOrNamed, Map, Number, Pairs, Text,
-    TextOrEntries, TextOrList, TextOrMap,
+    Any, Count, Duration, Entries, Flag, FlagOrMap, Integer, Limits, List, ListOrNamed, Map, Number,
+    Options, Pairs, Text, TextOrEntries, TextOrList, TextOrMap,
 };
 
 /// Checks a whole file.
 pub(super) fn check(file: &Value, dialect: Dialect) -> Result<(), CliError> {
     let (sections, others): ([(&str, &'static [Key]); 5], &[&str]) = match dialect {
         Dialect::Docker { .. } => (docker::SECTIONS, &["version"]),
-        Dialect::Compose => (compose::SECTIONS, &["version", "name", "include"]),
+        Dialect::Compose => (compose::SECTIONS, &["version", "name", "include", "models"]),
     };
     let everywhere = dialect == Dialect::Compose;
     let Value::Object(top) = file else {
@@ -129,6 +140,16 @@ fn check_value(value: &Value, at: &str, shape: Shape, everywhere: bool) -> Resul
         },
         Flag => value.is_boolean(),
         Integer => value.is_i64() || value.is_u64(),
+        Count if value.as_i64().is_some_and(|number| number < 0) => {
+            return Err(CliError::new(format!("{at} must be at least 0")));
+        }
+        Count => value.is_u64(),
+        Options => value.is_object(),
+        Limits => return check_limits(value, at, everywhere),
+        FlagOrMap(keys) if value.is_object() => {
+            return check_map(value, at, keys, false, everywhere);
+        }
+        FlagOrMap(_) => value.is_boolean(),
         Number => value.is_number() || value.is_string(),
         List => value.is_array(),
         Pairs => {
@@ -176,17 +197,34 @@ fn check_value(value: &Value, at: &str, shape: Shape, everywhere: bool) -> Resul
     }
 }
 
+/// `nofile: 1024`, or `nofile: {soft: 1024, hard: 2048}`.
+fn check_limits(value: &Value, at: &str, everywhere: bool) -> Result<(), CliError> {
+    const KEYS: &[Key] = &[("hard", Integer), ("soft", Integer)];
+    let Value::Object(limits) = value else {
+        return Err(must_be(at, "mapping"));
+    };
+    for (name, limit) in limits {
+        let at = format!("{at}.{name}");
+        match limit {
+            Value::Object(_) => check_map(limit, &at, KEYS, false, everywhere)?,
+            _ => check_value(limit, &at, Integer, everywhere)?,
+        }
+    }
+    Ok(())
+}
+
 fn name_of(shape: Shape) -> &'static str {
     match shape {
         Text | Duration => "string",
         Flag => "boolean",
-        Integer => "integer",
+        Integer | Count => "integer",
         Number => "number",
         List | Entries(_) => "array",
         ListOrNamed(_) => "mapping or list",
         TextOrList | TextOrEntries(_) => "string or list",
         TextOrMap(_) => "string or mapping",
-        Map(_) | Pairs | Any => "mapping",
+        FlagOrMap(_) => "boolean or mapping",
+        Map(_) | Pairs | Options | Limits | Any => "mapping",
     }
 }
 

@@ -4,13 +4,21 @@ use std::io::Read as _;
 
 use serde_json::{Map, Value};
 
+use super::tags::{self, Tag};
 use crate::error::{CliError, io_text};
 
 /// Files larger than this are no stack files.
 const MAX_BYTES: u64 = 16 << 20;
 
+/// A file's content, and its places that are marked.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) file: Value,
+    pub(super) tags: Vec<Tag>,
+}
+
 /// Reads a file; `-` is standard input.
-pub(super) fn read(name: &str) -> Result<Value, CliError> {
+pub(super) fn read(name: &str) -> Result<Source, CliError> {
     let mut text = String::new();
     if name == "-" {
         std::io::stdin().take(MAX_BYTES).read_to_string(&mut text)?;
@@ -27,14 +35,16 @@ pub(super) fn read(name: &str) -> Result<Value, CliError> {
 }
 
 /// Reads a text.
-pub(super) fn parse(text: &str) -> Result<Value, CliError> {
+pub(super) fn parse(text: &str) -> Result<Source, CliError> {
     let value: serde_norway::Value =
         serde_norway::from_str(text).map_err(|error| CliError::new(format!("yaml: {error}")))?;
-    let json = to_json(value)?;
-    if !json.is_object() {
+    let mut tags = Vec::new();
+    tags::find(&value, &mut Vec::new(), &mut tags);
+    let file = to_json(value)?;
+    if !file.is_object() {
         return Err(CliError::new("top-level object must be a mapping"));
     }
-    Ok(json)
+    Ok(Source { file, tags })
 }
 
 /// YAML as JSON: keys become texts, merges (`<<`) are worked in, octal numbers are read as such.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
+use super::dialect::Dialect;
 use super::normal::{absolute, change, pairs, plain};
 use crate::error::CliError;
 
@@ -18,7 +19,7 @@ const MOVED: [(&str, &str); 6] = [
 ];
 
 /// Changes a service. Paths are made absolute.
-pub(super) fn service(service: &mut Value, dir: &Path) -> Result<(), CliError> {
+pub(super) fn service(service: &mut Value, dir: &Path, dialect: Dialect) -> Result<(), CliError> {
     change(service, "depends_on", |needs| match needs {
         Value::Array(names) => names
             .iter()
@@ -38,16 +39,19 @@ pub(super) fn service(service: &mut Value, dir: &Path) -> Result<(), CliError> {
     for (key, place) in MOVED {
         let taken = service.as_object_mut().and_then(|s| s.shift_remove(key));
         if let Some(value) = taken.filter(|value| !value.is_null()) {
-            put(service, place, value)?;
+            put(service, key, place, value)?;
         }
     }
     network_mode(service)?;
-    env_files(service, dir);
+    if dialect == Dialect::Compose {
+        restart(service);
+    }
+    env_files(service, dir, dialect);
     label_files(service, dir)
 }
 
-/// Puts a value at a place below `deploy`, where nothing stands yet.
-fn put(service: &mut Value, place: &str, value: Value) -> Result<(), CliError> {
+/// Puts a value at a place below `deploy`, where nothing else may stand.
+fn put(service: &mut Value, key: &str, place: &str, value: Value) -> Result<(), CliError> {
     let mut at = &mut service["deploy"];
     for key in place.split('/').skip(1) {
         if !at.is_null() && !at.is_object() {
@@ -55,9 +59,13 @@ fn put(service: &mut Value, place: &str, value: Value) -> Result<(), CliError> {
         }
         at = &mut at[key];
     }
-    if at.is_null() {
-        *at = value;
+    if !at.is_null() && plain(at) != plain(&value) {
+        let place = place.replace('/', ".");
+        return Err(CliError::new(format!(
+            "{key}: can't set distinct values on '{key}' and 'deploy{place}'"
+        )));
     }
+    *at = value;
     Ok(())
 }
 
@@ -96,8 +104,15 @@ fn network_mode(service: &mut Value) -> Result<(), CliError> {
     }
 }
 
+/// `restart: no` is what a service does that is told nothing: but a service of a swarm starts again.
+fn restart(service: &mut Value) {
+    if service["restart"] == "no" && service["deploy"]["restart_policy"].is_null() {
+        service["deploy"]["restart_policy"] = json!({"condition": "none"});
+    }
+}
+
 /// Files of variables: their paths, and whether they must be there.
-fn env_files(service: &mut Value, dir: &Path) {
+fn env_files(service: &mut Value, dir: &Path, dialect: Dialect) {
     change(service, "env_file", |files| {
         each(files, |file| {
             let path = match &file {
@@ -105,6 +120,10 @@ fn env_files(service: &mut Value, dir: &Path) {
                 text => plain(text),
             };
             let mut long = json!({"path": absolute(&path, dir), "required": true});
+            // Docker's files have no quotes and no variables; the specification's have.
+            if dialect != Dialect::Compose {
+                long["format"] = "raw".into();
+            }
             for key in ["required", "format"] {
                 if let Some(value) = file.get(key) {
                     long[key] = value.clone();

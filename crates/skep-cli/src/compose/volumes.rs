@@ -2,10 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
+use super::dialect::Dialect;
 use crate::error::CliError;
 
 /// `[source:]target[:options]`
-pub(super) fn short_volume(text: &str) -> Result<Value, CliError> {
+pub(super) fn short_volume(text: &str, dialect: Dialect) -> Result<Value, CliError> {
     let bad = |why: &str| CliError::new(format!("volumes: invalid spec: {text}: {why}"));
     let parts: Vec<_> = text.split(':').collect();
     let (source, target, options) = match parts.as_slice() {
@@ -31,7 +32,8 @@ pub(super) fn short_volume(text: &str) -> Result<Value, CliError> {
             "rprivate" | "private" | "rshared" | "shared" | "rslave" | "slave" => {
                 volume["bind"]["propagation"] = option.into();
             }
-            // Labels for SELinux and hints of consistency have no meaning here; Docker takes them too.
+            "z" | "Z" if dialect == Dialect::Compose => volume["bind"]["selinux"] = option.into(),
+            // Hints of consistency have no meaning here, and Docker takes any other word too.
             _ => {}
         }
     }
@@ -89,19 +91,25 @@ pub(super) fn mount(
                     .map_err(CliError::new)?;
                 mount["TmpfsOptions"]["SizeBytes"] = size.into();
             }
-            if let Some(mode) = tmpfs["mode"].as_u64() {
+            if let Some(mode) = super::normal::file_mode(&tmpfs["mode"])? {
                 mount["TmpfsOptions"]["Mode"] = mode.into();
             }
         }
         "volume" if !source.is_empty() => {
             named(&mut mount, volume, source, stack, volumes, namespace)?
         }
+        "volume" => {
+            let options = own_options(volume);
+            if !options.is_empty() {
+                mount["VolumeOptions"] = Value::Object(options);
+            }
+        }
         "image" => {
             if let Some(subpath) = volume["image"]["subpath"].as_str() {
                 mount["ImageOptions"] = json!({"Subpath": subpath});
             }
         }
-        "volume" | "npipe" | "cluster" => {}
+        "npipe" | "cluster" => {}
         _ => {
             return Err(CliError::new(
                 "volume type must be volume, bind, tmpfs, npipe, or cluster",
@@ -122,13 +130,7 @@ fn named(
     let known = volumes
         .get(source)
         .ok_or_else(|| CliError::new(format!("undefined volume \"{source}\"")))?;
-    let mut options = Map::new();
-    if volume["volume"]["nocopy"] == true {
-        options.insert("NoCopy".to_owned(), true.into());
-    }
-    if let Some(subpath) = volume["volume"]["subpath"].as_str() {
-        options.insert("Subpath".to_owned(), subpath.into());
-    }
+    let mut options = own_options(volume);
     let given = known["name"].as_str().filter(|name| !name.is_empty());
     if let Some(external) = external_name(known, source) {
         mount["Source"] = external.into();
@@ -141,6 +143,9 @@ fn named(
         .map_or_else(|| format!("{stack}_{source}"), str::to_owned)
         .into();
     let mut labels = known["labels"].as_object().cloned().unwrap_or_default();
+    if let Some(Value::Object(own)) = options.shift_remove("Labels") {
+        labels.extend(own);
+    }
     labels.extend(namespace.clone());
     options.insert("Labels".to_owned(), Value::Object(labels));
     let driver = known["driver"].as_str().unwrap_or_default();
@@ -164,6 +169,23 @@ fn named(
     }
     mount["VolumeOptions"] = Value::Object(options);
     Ok(())
+}
+
+/// What a service says of a volume.
+fn own_options(volume: &Value) -> Map<String, Value> {
+    let given = &volume["volume"];
+    let mut options = Map::new();
+    if given["nocopy"] == true {
+        options.insert("NoCopy".to_owned(), true.into());
+    }
+    if let Some(subpath) = given["subpath"].as_str() {
+        options.insert("Subpath".to_owned(), subpath.into());
+    }
+    if !given["labels"].is_null() {
+        let labels = super::normal::pairs(given["labels"].clone());
+        options.insert("Labels".to_owned(), labels);
+    }
+    options
 }
 
 /// The name of an object that is not the stack's own: `external: true`, or with a name of its own.

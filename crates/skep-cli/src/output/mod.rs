@@ -1,6 +1,7 @@
 //! How things are printed: tables, templates, ages and sizes.
 
 mod human;
+mod log;
 mod natural;
 mod quote;
 mod rows;
@@ -12,6 +13,7 @@ pub use human::{
     ago, bytes_binary, bytes_decimal, bytes_decimal_to, coarse_duration, go_duration, short_id,
     truncated,
 };
+pub use log::warning;
 pub use natural::natural_cmp;
 pub use quote::quoted;
 pub use rows::{Format, Item, List, Row, escaped_json, print_rows};

@@ -82,7 +82,12 @@ pub(super) fn update_config(config: &Value, at: &str) -> Result<Option<Value>, C
     {
         converted["Monitor"] = monitor.into();
     }
-    let ratio: f64 = plain(&config["max_failure_ratio"]).parse().unwrap_or(0.0);
+    let ratio = match plain(&config["max_failure_ratio"]).as_str() {
+        "" => 0.0,
+        text => text.parse::<f64>().map_err(|_| {
+            CliError::new(format!("deploy.{at}.max_failure_ratio must be a number"))
+        })?,
+    };
     converted["MaxFailureRatio"] = if ratio == 0.0 { 0.into() } else { ratio.into() };
     converted["Order"] = config["order"].as_str().unwrap_or("stop-first").into();
     if config["order"].is_null()

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::{IMAGE_LABEL, Parts, deploy};
+use crate::compose::dotenv;
 use crate::compose::durations::duration;
-use crate::compose::normal::plain;
+use crate::compose::normal::{file_mode, plain};
 use crate::compose::volumes::mount;
-use crate::error::CliError;
+use crate::error::{CliError, io_text};
 use crate::grammar::parse_bytes;
 use crate::opts::{environment, set_devices, set_extra, set_gpus, set_ipc, set_pid, set_security};
 use skep_objects::extras::Extra;
@@ -290,7 +291,14 @@ fn env_file(file: &Value) -> Result<Vec<String>, CliError> {
         return Ok(Vec::new());
     }
     match file["format"].as_str() {
-        None | Some("" | "raw") => environment(&[path], &[]),
+        Some("raw") => environment(&[path], &[]),
+        None | Some("") => {
+            let text = std::fs::read_to_string(&path)
+                .map_err(|error| CliError::new(format!("open {path}: {}", io_text(&error))))?;
+            let all = dotenv::parse(&text, &|name| std::env::var(name).ok())
+                .map_err(|why| CliError::new(format!("{path}: {why}")))?;
+            Ok(all.iter().map(|(name, value)| format!("{name}={value}")).collect())
+        }
         Some(other) => Err(CliError::new(format!(
             "env_file: unsupported format {other:?}"
         ))),
@@ -345,7 +353,10 @@ pub(in crate::compose) fn host_pairs(service: &Value) -> Result<Vec<(String, Str
     Ok(match &service["extra_hosts"] {
         Value::Object(map) => map
             .iter()
-            .map(|(host, ip)| (host.clone(), plain(ip)))
+            .flat_map(|(host, ips)| match ips {
+                Value::Array(ips) => ips.iter().map(|ip| (host.clone(), plain(ip))).collect(),
+                ip => vec![(host.clone(), plain(ip))],
+            })
             .collect(),
         Value::Array(list) => list
             .iter()
@@ -457,7 +468,7 @@ fn references(parts: &Parts<'_>, service: &Value, container: &mut Value) -> Resu
                 "Name": text("target", source),
                 "UID": text("uid", "0"),
                 "GID": text("gid", "0"),
-                "Mode": reference["mode"].as_u64().unwrap_or(0o444),
+                "Mode": file_mode(&reference["mode"])?.unwrap_or(0o444),
             });
             all.push(json!({"File": file, id: "", name: parts.name_of(entry, source)}));
         }
@@ -500,7 +511,11 @@ fn networks(parts: &Parts<'_>, key: &str, service: &Value) -> Result<Vec<Value>,
             attachment["Aliases"] = aliases.into();
         }
         if let Some(driver_opts) = options["driver_opts"].as_object() {
-            attachment["DriverOpts"] = Value::Object(driver_opts.clone());
+            let texts = driver_opts.iter();
+            attachment["DriverOpts"] = texts
+                .map(|(key, value)| (key.clone(), plain(value).into()))
+                .collect::<Map<_, _>>()
+                .into();
         }
         all.push(attachment);
     }

@@ -2,13 +2,17 @@
 
 use super::Key;
 use super::Shape::{
-    Any, Duration, Entries, Flag, Integer, List, ListOrNamed, Map, Number, Pairs, Text,
-    TextOrEntries, TextOrList, TextOrMap,
+    Any, Count, Duration, Entries, Flag, Integer, Limits, List, ListOrNamed, Map, Number, Options,
+    Pairs, Text, TextOrEntries, TextOrList, TextOrMap,
+};
+use super::parts::{
+    CREDENTIAL, EXTERNAL, FILE, GENERIC, HEALTHCHECK, LIMITS, LOGGING, PLACEMENT, RESTART, TOP_VOLUME,
+    UPDATE,
 };
 
 const SERVICE: &[Key] = &[
     ("annotations", Pairs),
-    ("attach", Flag),
+    ("attach", Any),
     ("blkio_config", Any),
     ("build", Any),
     ("cap_add", List),
@@ -38,7 +42,7 @@ const SERVICE: &[Key] = &[
     ("dns_opt", List),
     ("dns_search", TextOrList),
     ("domainname", Text),
-    ("driver_opts", Any),
+    ("driver_opts", Options),
     ("entrypoint", TextOrList),
     ("env_file", TextOrEntries(ENV_FILE)),
     ("environment", Pairs),
@@ -57,7 +61,7 @@ const SERVICE: &[Key] = &[
     ("label_file", TextOrList),
     ("labels", Pairs),
     ("links", List),
-    ("logging", Map(&[("driver", Text), ("options", Any)])),
+    ("logging", Map(LOGGING)),
     ("mac_address", Text),
     ("mem_limit", Number),
     ("mem_reservation", Number),
@@ -66,7 +70,7 @@ const SERVICE: &[Key] = &[
     ("models", Any),
     ("network_mode", Text),
     ("networks", ListOrNamed(ATTACHMENT)),
-    ("oom_kill_disable", Flag),
+    ("oom_kill_disable", Any),
     ("oom_score_adj", Integer),
     ("pid", Text),
     ("pids_limit", Integer),
@@ -82,7 +86,7 @@ const SERVICE: &[Key] = &[
     ("read_only", Flag),
     ("restart", Text),
     ("runtime", Text),
-    ("scale", Integer),
+    ("scale", Count),
     ("secrets", Entries(FILE)),
     ("security_opt", List),
     ("shm_size", Number),
@@ -93,7 +97,7 @@ const SERVICE: &[Key] = &[
     ("sysctls", Pairs),
     ("tmpfs", TextOrList),
     ("tty", Flag),
-    ("ulimits", Any),
+    ("ulimits", Limits),
     ("use_api_socket", Flag),
     ("user", Text),
     ("userns_mode", Text),
@@ -103,17 +107,9 @@ const SERVICE: &[Key] = &[
     ("working_dir", Text),
 ];
 
-const CREDENTIAL: &[Key] = &[("config", Text), ("file", Text), ("registry", Text)];
-const DEPENDS: &[Key] = &[("condition", Text), ("required", Flag), ("restart", Flag)];
+const DEPENDS: &[Key] = &[("condition", Text), ("required", Flag), ("restart", Any)];
 const DEVICE: &[Key] = &[("source", Text), ("target", Text), ("permissions", Text)];
 const ENV_FILE: &[Key] = &[("path", Text), ("required", Flag), ("format", Text)];
-const FILE: &[Key] = &[
-    ("source", Text),
-    ("target", Text),
-    ("uid", Text),
-    ("gid", Text),
-    ("mode", Number),
-];
 const GPU: &[Key] = &[
     ("capabilities", List),
     ("count", Number),
@@ -123,7 +119,7 @@ const GPU: &[Key] = &[
 ];
 const ATTACHMENT: &[Key] = &[
     ("aliases", List),
-    ("driver_opts", Any),
+    ("driver_opts", Options),
     ("gw_priority", Number),
     ("interface_name", Text),
     ("ipv4_address", Text),
@@ -163,99 +159,69 @@ const VOLUME: &[Key] = &[
         Map(&[("labels", Pairs), ("nocopy", Flag), ("subpath", Text)]),
     ),
 ];
-const HEALTHCHECK: &[Key] = &[
-    ("disable", Flag),
-    ("interval", Duration),
-    ("retries", Number),
-    ("start_interval", Duration),
-    ("start_period", Duration),
-    ("test", TextOrList),
-    ("timeout", Duration),
-];
 const DEPLOY: &[Key] = &[
     ("endpoint_mode", Text),
     ("labels", Pairs),
     ("mode", Text),
     ("placement", Map(PLACEMENT)),
-    ("replicas", Integer),
+    ("replicas", Count),
     ("resources", Map(RESOURCES)),
     ("restart_policy", Map(RESTART)),
     ("rollback_config", Map(UPDATE)),
     ("update_config", Map(UPDATE)),
 ];
-const PLACEMENT: &[Key] = &[
-    ("constraints", List),
-    ("max_replicas_per_node", Integer),
-    ("preferences", Entries(&[("spread", Text)])),
-];
 const RESOURCES: &[Key] = &[
-    (
-        "limits",
-        Map(&[("cpus", Number), ("memory", Number), ("pids", Integer)]),
-    ),
+    ("limits", Map(LIMITS)),
     (
         "reservations",
         Map(&[
             ("cpus", Number),
             ("devices", Entries(GPU)),
-            ("generic_resources", Any),
+            ("generic_resources", GENERIC),
             ("memory", Number),
         ]),
     ),
 ];
-const RESTART: &[Key] = &[
-    ("condition", Text),
-    ("delay", Duration),
-    ("max_attempts", Integer),
-    ("window", Duration),
-];
-const UPDATE: &[Key] = &[
-    ("delay", Duration),
-    ("failure_action", Text),
-    ("max_failure_ratio", Number),
-    ("monitor", Duration),
-    ("order", Text),
-    ("parallelism", Integer),
-];
 const NETWORK: &[Key] = &[
     ("attachable", Flag),
     ("driver", Text),
-    ("driver_opts", Any),
+    ("driver_opts", Options),
     ("enable_ipv4", Flag),
     ("enable_ipv6", Flag),
-    ("external", Any),
+    ("external", EXTERNAL),
     ("internal", Flag),
     (
         "ipam",
         Map(&[
             ("config", Entries(IPAM)),
             ("driver", Text),
-            ("options", Any),
+            ("options", Options),
         ]),
     ),
     ("labels", Pairs),
     ("name", Text),
 ];
 const IPAM: &[Key] = &[
-    ("aux_addresses", Any),
+    ("aux_addresses", Options),
     ("gateway", Text),
     ("ip_range", Text),
     ("subnet", Text),
 ];
-const TOP_VOLUME: &[Key] = &[
-    ("driver", Text),
-    ("driver_opts", Any),
-    ("external", Any),
+const CONFIG: &[Key] = &[
+    ("content", Text),
+    ("environment", Text),
+    ("external", EXTERNAL),
+    ("file", Text),
     ("labels", Pairs),
     ("name", Text),
-    ("x-cluster-spec", Any),
+    ("template_driver", Text),
 ];
-const TOP_FILE: &[Key] = &[
+const SECRET: &[Key] = &[
     ("content", Text),
     ("driver", Text),
-    ("driver_opts", Any),
+    ("driver_opts", Options),
     ("environment", Text),
-    ("external", Any),
+    ("external", EXTERNAL),
     ("file", Text),
     ("labels", Pairs),
     ("name", Text),
@@ -266,6 +232,6 @@ pub(super) const SECTIONS: [(&str, &[Key]); 5] = [
     ("services", SERVICE),
     ("networks", NETWORK),
     ("volumes", TOP_VOLUME),
-    ("secrets", TOP_FILE),
-    ("configs", TOP_FILE),
+    ("secrets", SECRET),
+    ("configs", CONFIG),
 ];

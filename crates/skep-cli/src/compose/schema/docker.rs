@@ -1,10 +1,16 @@
 //! Keys of Docker's version 3.13.
 
+use super::Key;
 use super::Shape::{
-    self, Any, Duration, Entries, Flag, Integer, List, Map, Number, Pairs, Text, TextOrList,
+    Any, Count, Duration, Entries, Flag, Integer, Limits, List, ListOrNamed, Map, Number, Options,
+    Pairs, Text, TextOrList,
+};
+use super::parts::{
+    CREDENTIAL, EXTERNAL, FILE, GENERIC, HEALTHCHECK, LIMITS, LOGGING, PLACEMENT, RESTART, TOP_VOLUME,
+    UPDATE,
 };
 
-const SERVICE: &[(&str, Shape)] = &[
+const SERVICE: &[Key] = &[
     ("build", Any),
     ("cap_add", List),
     ("cap_drop", List),
@@ -37,7 +43,7 @@ const SERVICE: &[(&str, Shape)] = &[
     ("logging", Map(LOGGING)),
     ("mac_address", Text),
     ("network_mode", Text),
-    ("networks", Any),
+    ("networks", ListOrNamed(ATTACHMENT)),
     ("oom_score_adj", Integer),
     ("pid", Any),
     ("ports", Entries(PORT)),
@@ -53,29 +59,20 @@ const SERVICE: &[(&str, Shape)] = &[
     ("sysctls", Pairs),
     ("tmpfs", TextOrList),
     ("tty", Flag),
-    ("ulimits", Any),
+    ("ulimits", Limits),
     ("user", Text),
     ("userns_mode", Text),
     ("volumes", Entries(VOLUME)),
     ("working_dir", Text),
 ];
 
-const FILE: &[(&str, Shape)] = &[
-    ("source", Text),
-    ("target", Text),
-    ("uid", Text),
-    ("gid", Text),
-    ("mode", Number),
-];
-const CREDENTIAL: &[(&str, Shape)] = &[("config", Text), ("file", Text), ("registry", Text)];
-const LOGGING: &[(&str, Shape)] = &[("driver", Text), ("options", Any)];
-const PORT: &[(&str, Shape)] = &[
+const PORT: &[Key] = &[
     ("mode", Text),
     ("target", Integer),
     ("published", Integer),
     ("protocol", Text),
 ];
-const VOLUME: &[(&str, Shape)] = &[
+const VOLUME: &[Key] = &[
     ("type", Text),
     ("source", Text),
     ("target", Text),
@@ -85,64 +82,39 @@ const VOLUME: &[(&str, Shape)] = &[
     ("volume", Any),
     ("tmpfs", Any),
 ];
-const HEALTHCHECK: &[(&str, Shape)] = &[
-    ("disable", Flag),
-    ("interval", Duration),
-    ("retries", Number),
-    ("start_interval", Duration),
-    ("start_period", Duration),
-    ("test", TextOrList),
-    ("timeout", Duration),
-];
-const DEPLOY: &[(&str, Shape)] = &[
+const DEPLOY: &[Key] = &[
     ("endpoint_mode", Text),
     ("labels", Pairs),
     ("mode", Text),
     ("placement", Map(PLACEMENT)),
-    ("replicas", Integer),
+    ("replicas", Count),
     ("resources", Map(RESOURCES)),
     ("restart_policy", Map(RESTART)),
     ("rollback_config", Map(UPDATE)),
     ("update_config", Map(UPDATE)),
 ];
-const PLACEMENT: &[(&str, Shape)] = &[
-    ("constraints", List),
-    ("max_replicas_per_node", Integer),
-    ("preferences", Entries(&[("spread", Text)])),
-];
-const RESOURCES: &[(&str, Shape)] = &[
-    (
-        "limits",
-        Map(&[("cpus", Number), ("memory", Number), ("pids", Integer)]),
-    ),
+const RESOURCES: &[Key] = &[
+    ("limits", Map(LIMITS)),
     (
         "reservations",
         Map(&[
             ("cpus", Number),
-            ("generic_resources", Any),
+            ("generic_resources", GENERIC),
             ("memory", Number),
         ]),
     ),
 ];
-const RESTART: &[(&str, Shape)] = &[
-    ("condition", Text),
-    ("delay", Duration),
-    ("max_attempts", Integer),
-    ("window", Duration),
+const ATTACHMENT: &[Key] = &[
+    ("aliases", List),
+    ("driver_opts", Options),
+    ("ipv4_address", Text),
+    ("ipv6_address", Text),
 ];
-const UPDATE: &[(&str, Shape)] = &[
-    ("delay", Duration),
-    ("failure_action", Text),
-    ("max_failure_ratio", Number),
-    ("monitor", Duration),
-    ("order", Text),
-    ("parallelism", Integer),
-];
-const NETWORK: &[(&str, Shape)] = &[
+const NETWORK: &[Key] = &[
     ("attachable", Flag),
     ("driver", Text),
-    ("driver_opts", Any),
-    ("external", Any),
+    ("driver_opts", Options),
+    ("external", EXTERNAL),
     ("internal", Flag),
     (
         "ipam",
@@ -151,28 +123,27 @@ const NETWORK: &[(&str, Shape)] = &[
     ("labels", Pairs),
     ("name", Text),
 ];
-const TOP_VOLUME: &[(&str, Shape)] = &[
-    ("driver", Text),
-    ("driver_opts", Any),
-    ("external", Any),
+const CONFIG: &[Key] = &[
+    ("external", EXTERNAL),
+    ("file", Text),
     ("labels", Pairs),
     ("name", Text),
-    ("x-cluster-spec", Any),
+    ("template_driver", Text),
 ];
-const TOP_FILE: &[(&str, Shape)] = &[
+const SECRET: &[Key] = &[
     ("driver", Text),
-    ("driver_opts", Any),
-    ("external", Any),
+    ("driver_opts", Options),
+    ("external", EXTERNAL),
     ("file", Text),
     ("labels", Pairs),
     ("name", Text),
     ("template_driver", Text),
 ];
 /// Top-level sections whose entries have known keys; `x-` keys may stand in them, but not in `deploy`.
-pub(super) const SECTIONS: [(&str, &[(&str, Shape)]); 5] = [
+pub(super) const SECTIONS: [(&str, &[Key]); 5] = [
     ("services", SERVICE),
     ("networks", NETWORK),
     ("volumes", TOP_VOLUME),
-    ("secrets", TOP_FILE),
-    ("configs", TOP_FILE),
+    ("secrets", SECRET),
+    ("configs", CONFIG),
 ];
