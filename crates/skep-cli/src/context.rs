@@ -35,12 +35,15 @@ pub(crate) fn env(name: &str) -> Option<String> {
 /// The directory of the user's configuration.
 pub(crate) fn config_dir(root: &Matches) -> PathBuf {
     root.given_text("config")
-        .map(str::to_owned)
-        .or_else(|| env("DOCKER_CONFIG"))
-        .map_or_else(
-            || Path::new(&env("HOME").unwrap_or_else(|| "/".to_owned())).join(".docker"),
-            PathBuf::from,
-        )
+        .map_or_else(default_config_dir, PathBuf::from)
+}
+
+/// That directory, where no flag names another.
+pub(crate) fn default_config_dir() -> PathBuf {
+    env("DOCKER_CONFIG").map_or_else(
+        || Path::new(&env("HOME").unwrap_or_else(|| "/".to_owned())).join(".docker"),
+        PathBuf::from,
+    )
 }
 
 impl Context {

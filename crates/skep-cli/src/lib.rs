@@ -17,6 +17,7 @@ mod credentials;
 mod error;
 #[doc(hidden)]
 pub mod fuzz;
+mod completion;
 mod gate;
 pub mod grammar;
 mod opts;

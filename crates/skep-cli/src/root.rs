@@ -1,12 +1,13 @@
 //! From the first word to a command: root flags, groups, help, and what is unknown.
 
 use crate::cmd::{GROUPS, commands, hidden};
+use crate::completion::complete;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::grammar::{Command, Flag, Matches, command_help, group_help, parse, root_help, usage};
 use crate::{gate, plugin};
 
-const ROOT_FLAGS: &str = "
+pub(crate) const ROOT_FLAGS: &str = "
 --config string
 -c, --context string
 -D, --debug
@@ -25,6 +26,11 @@ const USAGE: u8 = 125;
 
 /// Runs what the words after the program's name say.
 pub(crate) async fn run(words: &[String]) -> Result<(), CliError> {
+    match words.first().map(String::as_str) {
+        Some("__complete") => return complete(&words[1..], true).await,
+        Some("__completeNoDesc") => return complete(&words[1..], false).await,
+        _ => {}
+    }
     let flags: Vec<Flag> = ROOT_FLAGS.lines().filter_map(Flag::decode).collect();
     let root = crate::grammar::parse_root(&flags, words)
         .map_err(|error| usage_error(&error.to_string(), "[OPTIONS] COMMAND [ARG...]", "docker"))?;
@@ -93,7 +99,7 @@ fn check_log_level(level: &str) -> Result<(), CliError> {
 }
 
 /// The command that the first words name, and how many words that took.
-fn find<'a>(all: &'a [Command], words: &[String]) -> Option<(&'a Command, usize)> {
+pub(crate) fn find<'a>(all: &'a [Command], words: &[String]) -> Option<(&'a Command, usize)> {
     let named = |count: usize| {
         let path = words.get(..count)?.join(" ");
         all.iter()
@@ -202,7 +208,7 @@ async fn overview(root: &Matches, all: &[Command], flags: &[Flag]) -> String {
             .iter()
             .copied()
             .filter(|(name, _)| {
-                gate::of_swarm(name) == of_swarm && gate::of_use(name, part.as_deref())
+                !hidden(name) && gate::of_swarm(name) == of_swarm && gate::of_use(name, part.as_deref())
             })
             .collect()
     };

@@ -32,6 +32,6 @@ macro_rules! transcripts {
 }
 
 transcripts!(
-    containers, create, formats, grammar, images, networks, registry, run, system, terminal,
+    containers, create, formats, grammar, help, images, networks, registry, run, system, terminal,
     volumes, contexts, update,
 );

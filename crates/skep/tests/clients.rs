@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
-use skep_testkit::{Cluster, Host, Registry, eventually, get_in, images};
+use skep_testkit::{Cluster, Host, Registry, eventually, get_in};
 
 struct Site {
     cluster: Cluster,
@@ -54,25 +54,15 @@ fn finish(mut command: Command) -> Result<(), String> {
 
 impl Site {
     fn start() -> Self {
-        let cluster = Cluster::managers(1)
+        let site = Cluster::managers(1)
             .workers(1)
-            .daemon_flag("--insecure-registry")
-            .daemon_flag("198.18.0.0/24");
-        let cluster = cluster.start(env!("CARGO_BIN_EXE_skep")).unwrap();
-        let (client, address) = cluster.make_client().unwrap();
-        let registry = Registry::start(&client, &address.to_string(), cluster.dir()).unwrap();
-        let image = format!("{}/nginx:1", registry.name);
-        let import = ["import", "-c", "CMD [\"nginx\"]", "-", &image];
-        let manager = &cluster.hosts[0];
-        manager
-            .docker_with_input(&import, &images::nginx().unwrap())
-            .ok();
-        manager.docker(&["push", &image]).ok();
+            .with_nginx(env!("CARGO_BIN_EXE_skep"))
+            .unwrap();
         Self {
-            cluster,
-            client,
-            image,
-            _registry: registry,
+            cluster: site.cluster,
+            client: site.client,
+            image: site.image,
+            _registry: site.registry,
         }
     }
 

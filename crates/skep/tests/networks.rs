@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use skep_testkit::{Cluster, Host, Output, Registry, eventually, get_in, images};
+use skep_testkit::{Cluster, Host, Output, Registry, eventually, get_in};
 
 struct Site {
     cluster: Cluster,
@@ -37,19 +37,11 @@ fn run(host: &Host, line: &str) -> Output {
 impl Site {
     /// A manager and a worker, with addresses of both families.
     fn start() -> Self {
-        let cluster = Cluster::managers(1)
+        let site = Cluster::managers(1)
             .workers(1)
-            .daemon_flag("--insecure-registry")
-            .daemon_flag("198.18.0.0/24");
-        let cluster = cluster.start(env!("CARGO_BIN_EXE_skep")).unwrap();
-        let (client, address) = cluster.make_client().unwrap();
-        let registry = Registry::start(&client, &address.to_string(), cluster.dir()).unwrap();
-        let image = format!("{}/nginx:1", registry.name);
-        let import = ["import", "-c", "CMD [\"nginx\"]", "-", &image];
-        cluster.hosts[0]
-            .docker_with_input(&import, &images::nginx().unwrap())
-            .ok();
-        cluster.hosts[0].docker(&["push", &image]).ok();
+            .with_nginx(env!("CARGO_BIN_EXE_skep"))
+            .unwrap();
+        let (cluster, client) = (site.cluster, site.client);
         for (n, host) in cluster.hosts.iter().enumerate() {
             let line = format!("ip -6 addr add fd99::{}/64 dev eth0 nodad", n + 1);
             in_namespace(&host.namespace, &line);
@@ -58,8 +50,8 @@ impl Site {
         Self {
             cluster,
             client,
-            image,
-            _registry: registry,
+            image: site.image,
+            _registry: site.registry,
         }
     }
 

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use serde_json::Value;
-use skep_testkit::{Cluster, Host, Output, Registry, eventually, images};
+use skep_testkit::{Cluster, Host, Output, Registry, eventually};
 
 struct Site {
     cluster: Cluster,
@@ -17,25 +17,16 @@ struct Site {
 
 impl Site {
     fn start() -> Self {
-        let cluster = Cluster::managers(1)
-            .daemon_flag("--insecure-registry")
-            .daemon_flag("198.18.0.0/24")
-            .start(env!("CARGO_BIN_EXE_skep"))
+        let site = Cluster::managers(1)
+            .with_busybox(env!("CARGO_BIN_EXE_skep"))
             .unwrap();
-        let (client, address) = cluster.make_client().unwrap();
-        let registry = Registry::start(&client, &address.to_string(), cluster.dir()).unwrap();
-        let image = format!("{}/busybox:1", registry.name);
-        let host = &cluster.hosts[0];
-        host.docker_with_input(&["import", "-", &image], &images::busybox().unwrap())
-            .ok();
-        host.docker(&["push", &image]).ok();
-        let files = cluster.dir().join("files");
+        let files = site.cluster.dir().join("files");
         std::fs::create_dir_all(files.join("part")).unwrap();
         Self {
-            cluster,
+            cluster: site.cluster,
             files,
-            image,
-            _registry: registry,
+            image: site.image,
+            _registry: site.registry,
         }
     }
 

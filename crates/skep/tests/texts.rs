@@ -154,6 +154,148 @@ tag nothing x
 inspect --type nonsense x
 ";
 
+/// Every placeholder of each table, and every filter of each list.
+const TABLES: &str = "
+node ls --format {{.ID}}|{{.Self}}|{{.Hostname}}|{{.Status}}|{{.Availability}}|{{.ManagerStatus}}|{{.TLSStatus}}|{{.EngineVersion}}
+node ls --format table{{.Hostname}}|{{.Self}}
+node ls --format json
+node ls --filter id=nothing
+node ls --filter name=host
+node ls --filter membership=accepted
+node ls --filter node.label=x
+node ls --filter label=x
+node ls --filter nonsense=x
+node ls --format {{.Nonsense}}
+node ps --format {{.ID}}|{{.Name}}|{{.Image}}|{{.Node}}|{{.DesiredState}}|{{.Error}}|{{.Ports}} host2
+node ps --filter name=my-test host2
+node ps --filter id=nothing host2
+node ps --filter label=x host2
+node ps --filter nonsense=x host2
+node ps --no-resolve host2
+node ps -q host2
+service ls --format {{.ID}}|{{.Name}}|{{.Mode}}|{{.Replicas}}|{{.Image}}|{{.Ports}}
+service ls --format table{{.Name}}|{{.Ports}}
+service ls --filter id=nothing
+service ls --filter label=l
+service ls --filter label=l=2
+service ls --format {{.Nonsense}}
+service ps --format {{.ID}}|{{.Name}}|{{.Image}}|{{.Node}}|{{.DesiredState}}|{{.Error}}|{{.Ports}} my-test
+service ps --format json everywhere
+service ps --filter node=host2 my-test
+service ps --filter name=my-test.1 my-test
+service ps --filter id=nothing my-test
+service ps --filter nonsense=1 my-test
+service ps --no-resolve my-test
+service inspect --format {{.Spec.TaskTemplate.ContainerSpec.Env}} my-test
+service inspect --format {{.Nonsense}} my-test
+service inspect --format {{range my-test
+stack ls --format {{.Name}}|{{.Services}}
+stack ls --format {{.Orchestrator}}
+stack ls --format {{.Namespace}}
+stack ls --format json
+stack services --format {{.Name}}|{{.Image}}|{{.Replicas}} shop
+stack services --filter name=shop_front shop
+stack services --filter label=x shop
+stack services -q shop
+stack services --format json shop
+stack ps --format {{.Name}}|{{.Node}}|{{.DesiredState}} shop
+stack ps --filter node=host1 shop
+stack ps --filter desired-state=running shop
+stack ps --no-resolve --no-trunc shop
+stack ps -q shop
+secret ls --format {{.ID}}|{{.Name}}|{{.Driver}}|{{.Labels}}|{{.CreatedAt}}
+secret ls --format json
+secret ls --filter name=key
+secret ls --filter id=nothing
+secret ls --filter label=a=b
+secret ls --filter nonsense=x
+secret ls -q
+config ls --format {{.ID}}|{{.Name}}|{{.Labels}}|{{.UpdatedAt}}
+config ls --format json
+config ls --filter name=page
+config ls --filter label=a
+config ls --filter nonsense=x
+network ls --format {{.ID}}|{{.Name}}|{{.Driver}}|{{.Scope}}|{{.IPv4}}|{{.IPv6}}|{{.Internal}}|{{.Labels}}|{{.CreatedAt}}
+network ls --format json
+network ls --filter scope=swarm
+network ls --filter scope=nonsense
+network ls --filter type=custom
+network ls --filter type=builtin
+network ls --filter dangling=true
+network ls --filter id=nothing
+network ls --filter label=x
+network ls --filter name=ngx
+network ls --filter nonsense=x
+volume ls --format {{.Name}}|{{.Driver}}|{{.Scope}}|{{.Mountpoint}}|{{.Labels}}|{{.Links}}|{{.Size}}|{{.Availability}}|{{.Group}}|{{.Status}}
+volume ls --format json
+volume ls -q --filter dangling=true
+volume ls --filter driver=local
+volume ls --filter label=a
+volume ls --filter name=vol
+volume ls --filter nonsense=x
+ps --format {{.ID}}|{{.Image}}|{{.Command}}|{{.CreatedAt}}|{{.Ports}}|{{.State}}|{{.Size}}|{{.Names}}|{{.Mounts}}|{{.Networks}}|{{.LocalVolumes}}
+ps --no-trunc --format {{.Labels}}
+ps --format table{{.Names}}|{{.State}}
+ps --format {{.Nonsense}}
+ps --filter ancestor=web:1 -q
+ps --filter status=nonsense
+ps --filter health=none -q
+ps --filter network=ngx_net -q
+ps --filter volume=vol -q
+ps --filter publish=80 -q
+ps --filter expose=80 -q
+ps --filter is-task=true -q
+ps --filter is-task=false -q
+ps --filter exited=x
+ps --filter before=nothing
+ps --filter since=nothing
+ps --filter label=com.docker.swarm.service.name=my-test -q
+ps --filter nonsense=x
+ps -n 1 -q
+ps -l -q
+images --format {{.ID}}|{{.Repository}}|{{.Tag}}|{{.Digest}}|{{.CreatedAt}}|{{.Size}}|{{.Containers}}|{{.SharedSize}}|{{.UniqueSize}}|{{.VirtualSize}}
+images --format json
+images --format {{.Nonsense}}
+images -q web
+images --filter dangling=true
+images --filter reference=we*
+images --filter before=nothing
+images --filter label=x
+images --filter nonsense=x
+images --tree
+history --format {{.ID}}|{{.CreatedBy}}|{{.Size}}|{{.Comment}} web:1
+history --no-trunc -q web:1
+history --format json web:1
+history nothing
+context ls --format {{.Name}}|{{.Description}}|{{.DockerEndpoint}}|{{.Error}}|{{.Current}}
+context ls -q
+context inspect
+context inspect nothing
+context show
+system df --format {{.Type}}|{{.TotalCount}}|{{.Active}}|{{.Size}}|{{.Reclaimable}}
+system df --format json
+plugin ls
+plugin ls --filter nonsense=x
+info --format {{json.Swarm.LocalNodeState}}
+info --format {{.Swarm.ControlAvailable}}|{{.Swarm.Nodes}}|{{.Swarm.Managers}}|{{.Swarm.NodeID}}
+info --format {{.Nonsense}}
+version --format {{.Server.Version}}|{{.Server.APIVersion}}|{{.Server.Os}}|{{.Server.Arch}}
+inspect --format {{.Name}} my-test
+inspect --type service --format {{.Spec.Name}} my-test
+inspect --type network --format {{.Scope}} ngx_net
+inspect --type volume vol
+inspect --type container my-test
+node inspect --format {{.Spec.Role}}|{{.Status.State}}|{{.ManagerStatus.Leader}} self
+node inspect --pretty self
+service logs --nonsense my-test
+service logs --tail x my-test
+service logs nothing
+logs --since nonsense nothing
+events --since 1 --until 2
+events --since 1 --until 2 --format json
+events --filter nonsense=x --since 1 --until 2
+";
+
 const STACK: &str = r#"
 services:
   front:
@@ -318,6 +460,7 @@ fn both_command_lines_say_the_same() {
     let mut count = 0;
     for line in QUESTIONS
         .lines()
+        .chain(TABLES.lines())
         .chain(REFUSALS.lines())
         .filter(|line| !line.is_empty())
     {

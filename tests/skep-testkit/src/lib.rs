@@ -16,6 +16,7 @@ pub mod images;
 mod lab;
 mod load;
 mod registry;
+mod site;
 mod wait;
 
 pub use clean::leaks;
@@ -25,4 +26,5 @@ pub use http::{Answer, get, get_in, request, upload};
 pub use lab::{Lab, LabSpec};
 pub use load::{Failure, Load};
 pub use registry::Registry;
+pub use site::Site;
 pub use wait::{PATIENCE, eventually, eventually_within};

@@ -3,6 +3,7 @@
 mod backup;
 mod build;
 mod checkpoint;
+mod completion;
 mod container;
 pub mod context;
 mod doctor;
@@ -30,6 +31,10 @@ use crate::grammar::Command;
 pub(crate) const GROUPS: &[(&str, &str)] = &[
     ("builder", "Manage builds"),
     ("checkpoint", "Manage checkpoints"),
+    (
+        "completion",
+        "Generate the autocompletion script for a shell",
+    ),
     ("config", "Manage Swarm configs"),
     ("container", "Manage containers"),
     ("context", "Manage contexts"),
@@ -52,6 +57,7 @@ pub(crate) fn commands() -> Vec<Command> {
         backup::COMMANDS,
         build::COMMANDS,
         checkpoint::COMMANDS,
+        completion::COMMANDS,
         container::COMMANDS,
         context::COMMANDS,
         doctor::COMMANDS,
@@ -73,7 +79,7 @@ pub(crate) fn commands() -> Vec<Command> {
 
 /// Whether help leaves a command out.
 pub(crate) fn hidden(path: &str) -> bool {
-    path == "system dial-stdio"
+    matches!(path, "system dial-stdio" | "completion")
 }
 
 /// API versions from which daemons know a command, or a group of them.

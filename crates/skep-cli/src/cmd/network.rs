@@ -24,10 +24,10 @@ const CREATE: &str = "
 --config-from string @1.30
 --config-only @1.30
 -d, --driver string=bridge
---gateway ipSlice
+--gateway strings
 --ingress @1.29
 --internal
---ip-range ipNetSlice
+--ip-range strings
 --ipam-driver string=default
 --ipam-opt map
 --ipv4
@@ -35,14 +35,14 @@ const CREATE: &str = "
 --label list
 -o, --opt map
 --scope string @1.30
---subnet ipNetSlice";
+--subnet strings";
 
 pub(super) const COMMANDS: &[Command] = &[
     command(
         "network create",
         &[],
         "[OPTIONS] NETWORK",
-        "Make a network",
+        "Create a network",
         Arity::Exactly(1),
         CREATE,
         |c, m| Box::pin(create(c, m)),
@@ -60,7 +60,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "network inspect",
         &[],
         "[OPTIONS] NETWORK [NETWORK...]",
-        "Show networks in detail",
+        "Display detailed information on one or more networks",
         Arity::AtLeast(1),
         "-f, --format string\n-v, --verbose @1.28",
         |c, m| Box::pin(show(c, m)),
@@ -69,7 +69,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "network rm",
         &["network remove"],
         "NETWORK [NETWORK...]",
-        "Remove networks",
+        "Remove one or more networks",
         Arity::AtLeast(1),
         "-f, --force",
         |c, m| Box::pin(rm(c, m)),
@@ -78,7 +78,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "network prune",
         &[],
         "[OPTIONS]",
-        "Remove networks that nothing uses",
+        "Remove all unused networks",
         Arity::None,
         "--filter filter\n-f, --force",
         |c, m| Box::pin(super::prune::networks(c, m)),

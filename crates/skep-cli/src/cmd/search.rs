@@ -14,7 +14,7 @@ pub(super) const COMMANDS: &[Command] = &[command(
     "search",
     &[],
     "[OPTIONS] TERM",
-    "Search a registry for images",
+    "Search Docker Hub for images",
     Arity::Exactly(1),
     "-f, --filter filter\n--format string\n--limit int\n--no-trunc",
     |c, m| Box::pin(run(c, m)),

@@ -3,11 +3,13 @@
 //! A [`Command`] is data: its flags are a text block in the notation of Docker's own help
 //! (`-f, --filter list`), so that a table can be compared with the real thing at a glance.
 
+mod descriptions;
 mod flags;
 mod help;
 mod parse;
 mod values;
 
+pub(crate) use descriptions::of as description;
 pub use flags::{Flag, FlagKind, Notes};
 pub(crate) use help::usage;
 pub use help::{command_help, group_help, root_help};

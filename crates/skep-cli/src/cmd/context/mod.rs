@@ -5,6 +5,8 @@ mod list;
 mod store;
 mod transfer;
 
+use crate::context::Context;
+use crate::error::CliError;
 use crate::grammar::{Arity, Command, command};
 
 pub(crate) use store::{DEFAULT, Stored};
@@ -14,7 +16,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "context create",
         &[],
         "[OPTIONS] CONTEXT",
-        "Name a daemon's address",
+        "Create a context",
         Arity::Exactly(1),
         "--description string\n--docker list\n--from string",
         |c, m| Box::pin(change::create(c, m)),
@@ -32,7 +34,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "context use",
         &[],
         "CONTEXT",
-        "Choose the context that holds from now on",
+        "Set the current docker context",
         Arity::Exactly(1),
         "",
         |c, m| Box::pin(change::choose(c, m)),
@@ -41,7 +43,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "context show",
         &[],
         "",
-        "Print the name of the context that holds",
+        "Print the name of the current context",
         Arity::None,
         "",
         |c, m| Box::pin(list::current(c, m)),
@@ -50,7 +52,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "context inspect",
         &[],
         "[OPTIONS] [CONTEXT] [CONTEXT...]",
-        "Show contexts in detail",
+        "Display detailed information on one or more contexts",
         Arity::AtLeast(0),
         "-f, --format string",
         |c, m| Box::pin(list::show(c, m)),
@@ -59,7 +61,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "context rm",
         &["context remove"],
         "CONTEXT [CONTEXT...]",
-        "Remove contexts",
+        "Remove one or more contexts",
         Arity::AtLeast(1),
         "-f, --force",
         |c, m| Box::pin(change::rm(c, m)),
@@ -68,7 +70,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "context update",
         &[],
         "[OPTIONS] CONTEXT",
-        "Change a context",
+        "Update a context",
         Arity::Exactly(1),
         "--description string\n--docker list",
         |c, m| Box::pin(change::update(c, m)),
@@ -77,7 +79,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "context export",
         &[],
         "[OPTIONS] CONTEXT [FILE|-]",
-        "Write a context as an archive",
+        "Export a context to a tar archive FILE or a tar stream on STDOUT.",
         Arity::Between(1, 2),
         "",
         |c, m| Box::pin(transfer::export(c, m)),
@@ -86,9 +88,15 @@ pub(super) const COMMANDS: &[Command] = &[
         "context import",
         &[],
         "CONTEXT FILE|-",
-        "Make a context of an archive",
+        "Import a context from a tar or zip file",
         Arity::Exactly(2),
         "",
         |c, m| Box::pin(transfer::import(c, m)),
     ),
 ];
+
+/// The names of all contexts.
+pub(crate) fn names(context: &Context) -> Result<Vec<String>, CliError> {
+    let all = Stored::all(context)?;
+    Ok(all.into_iter().map(|stored| stored.name).collect())
+}

@@ -4,6 +4,7 @@ use serde_json::Value;
 use skep_objects::reference::Reference;
 
 use super::pull::tagged;
+use super::tree;
 use crate::client::{escape, filters, url};
 use crate::cmd::container::age;
 use crate::cmd::objects::{each, inspect, text};
@@ -49,6 +50,13 @@ pub(super) async fn ls(context: &Context, matches: &Matches) -> Result<(), CliEr
     }
     let query = filters(&given)?;
     let all = if matches.flag("all") { "1" } else { "" };
+    if matches.flag("tree") {
+        tree::check(matches)?;
+        let asked = [("all", all), ("filters", query.as_str()), ("manifests", "1")];
+        let found = context.client.get(&url("/images/json", &asked)).await?;
+        tree::print(&found, matches);
+        return Ok(());
+    }
     let path = url("/images/json", &[("all", all), ("filters", &query)]);
     let found = context.client.get(&path).await?;
     let full = matches.flag("no-trunc");

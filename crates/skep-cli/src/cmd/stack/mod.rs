@@ -22,7 +22,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "stack deploy",
         &["stack up"],
         "[OPTIONS] STACK",
-        "Make a stack, or bring it up to date",
+        "Deploy a new stack or update an existing stack",
         Arity::Exactly(1),
         "
 -c, --compose-file strings
@@ -42,7 +42,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "stack config",
         &[],
         "[OPTIONS]",
-        "Print the merged stack file",
+        "Outputs the final config file, after doing merges and interpolations",
         Arity::None,
         "
 -c, --compose-file strings
@@ -65,7 +65,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "stack ps",
         &[],
         "[OPTIONS] STACK",
-        "List the tasks of a stack",
+        "List the tasks in the stack",
         Arity::Exactly(1),
         "-f, --filter filter\n--format string\n--no-resolve\n--no-trunc\n-q, --quiet",
         |c, m| Box::pin(list::ps(c, m)),
@@ -74,7 +74,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "stack services",
         &[],
         "[OPTIONS] STACK",
-        "List the services of a stack",
+        "List the services in the stack",
         Arity::Exactly(1),
         "-f, --filter filter\n--format string\n-q, --quiet",
         |c, m| Box::pin(list::services(c, m)),
@@ -83,7 +83,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "stack rm",
         &["stack down", "stack remove"],
         "[OPTIONS] STACK [STACK...]",
-        "Remove stacks",
+        "Remove one or more stacks",
         Arity::AtLeast(1),
         "-d, --detach=true",
         |c, m| Box::pin(remove::run(c, m)),

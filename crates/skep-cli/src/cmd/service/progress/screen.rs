@@ -8,6 +8,8 @@ use crate::output::truncated;
 /// More tasks than this have no line each.
 const MOST_LINES: usize = 20;
 const BAR: usize = 50;
+/// Columns that are too few for a bar.
+const NARROW: u16 = 110;
 const STATES: [&str; 9] = [
     "new",
     "allocated",
@@ -110,7 +112,7 @@ impl Screen {
     }
 }
 
-/// `1/3: running   [====>   ]`
+/// `1/3: running   [====>   ]`; terminals that are narrow have no bar.
 fn line(task: &Line, with_bar: bool) -> String {
     let label = &task.label;
     if !task.error.is_empty() {
@@ -120,15 +122,23 @@ fn line(task: &Line, with_bar: bool) -> String {
         return format!("{label}:  ");
     }
     let state = &task.state;
+    if !is_wide() {
+        return format!("{label}: {state:<9} ");
+    }
     let step = STATES
         .iter()
         .position(|known| known == state)
         .map_or(STATES.len(), |at| at + 1);
     let width = BAR * step / STATES.len();
-    let arrow = if width < BAR { ">" } else { "" };
     format!(
-        "{label}: {state:<9} [{}{arrow}{}]",
+        "{label}: {state:<9} [{}>{}] ",
         "=".repeat(width),
-        " ".repeat(BAR - width - arrow.len())
+        " ".repeat(BAR - width)
     )
+}
+
+/// Whether a bar has room beside what is said.
+fn is_wide() -> bool {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout());
+    size.is_ok_and(|size| size.ws_col > NARROW)
 }
