@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::client::Ping;
 use crate::cmd::since;
-use crate::context::Context;
+use crate::context::{Context, env};
 use crate::error::CliError;
 use crate::grammar::{Command, Matches, Notes};
 
@@ -56,6 +56,26 @@ pub(crate) async fn check(
         return Ok(());
     }
     Err(CliError::new(refusals.join("\n")))
+}
+
+/// Refuses what was to be done with signed images only: nothing here looks at Notary's signatures.
+pub(crate) fn signatures(command: &Command, matches: &Matches) -> Result<(), CliError> {
+    const FLAG: &str = "disable-content-trust";
+    if !command.flags().iter().any(|flag| flag.name == FLAG) {
+        return Ok(());
+    }
+    let asked = match matches.given(FLAG) {
+        true => (!matches.flag(FLAG)).then_some("--disable-content-trust=false"),
+        false => env("DOCKER_CONTENT_TRUST")
+            .filter(|value| matches!(value.as_str(), "1" | "t" | "T" | "true" | "TRUE" | "True"))
+            .map(|_| "$DOCKER_CONTENT_TRUST"),
+    };
+    match asked {
+        Some(how) => Err(CliError::new(format!(
+            "{how}: signatures of images (Docker Content Trust) are not supported"
+        ))),
+        None => Ok(()),
+    }
 }
 
 fn refusal(name: &str, notes: &Notes, version: &str, ping: &Ping) -> Option<String> {

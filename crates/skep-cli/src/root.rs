@@ -73,6 +73,7 @@ async fn run_command(
     for (old, new) in matches.replaced() {
         println!("Flag --{old} has been deprecated, use --{new} instead");
     }
+    gate::signatures(command, &matches)?;
     let context = Context::open(root)?;
     gate::check(&context, command, shown, &matches).await?;
     let result = (command.run)(&context, &matches).await;

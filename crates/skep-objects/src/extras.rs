@@ -87,6 +87,8 @@ pub struct Extras {
     pub privileged: bool,
     /// `skep.device`: `/dev/x[:/dev/y[:rwm]]`, separated by commas.
     pub devices: Vec<DeviceMapping>,
+    /// `skep.device`: names of CDI devices, which may stand among them.
+    pub named_devices: Vec<String>,
     /// `skep.gpus`: `all`, a number, or `key=value` pairs as `docker run --gpus` has them.
     pub gpus: Option<DeviceRequest>,
     /// `skep.pid`: `host`.
@@ -134,7 +136,10 @@ impl Extras {
             }
             Extra::Device => {
                 for text in parts(value).map_err(|reason| bad(&reason))? {
-                    self.devices.push(parse_device(&text).map_err(|r| bad(&r))?);
+                    match parse_device(&text).map_err(|r| bad(&r))? {
+                        Device::Node(node) => self.devices.push(node),
+                        Device::Named(name) => self.named_devices.push(name),
+                    }
                 }
             }
             Extra::Gpus => self.gpus = Some(parse_gpus(value).map_err(|reason| bad(&reason))?),
@@ -244,8 +249,24 @@ pub fn split_parts(value: &str) -> Vec<String> {
     parts(value).unwrap_or_default()
 }
 
-/// `/dev/x[:/dev/y[:rwm]]`, or `/dev/x:rwm`.
-pub fn parse_device(text: &str) -> Result<DeviceMapping, String> {
+/// A device, as users name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Device {
+    /// A node below `/dev`.
+    Node(DeviceMapping),
+    /// What a CDI specification of the host calls so: `vendor.com/class=name`.
+    Named(String),
+}
+
+/// `/dev/x[:/dev/y[:rwm]]`, `/dev/x:rwm`, or a CDI name.
+pub fn parse_device(text: &str) -> Result<Device, String> {
+    let named = text.split_once('=').and_then(|(kind, name)| {
+        let (vendor, class) = kind.split_once('/')?;
+        Some([vendor, class, name].iter().all(|part| !part.is_empty()))
+    });
+    if !text.starts_with('/') && named == Some(true) {
+        return Ok(Device::Named(text.to_owned()));
+    }
     let is_access = |text: &str| !text.is_empty() && text.chars().all(|c| "rwm".contains(c));
     let words: Vec<&str> = text.split(':').collect();
     let (host, inside, access) = match words[..] {
@@ -261,11 +282,11 @@ pub fn parse_device(text: &str) -> Result<DeviceMapping, String> {
     if !host.starts_with('/') || !inside.starts_with('/') {
         return Err(format!("{text} is not an absolute path"));
     }
-    Ok(DeviceMapping {
+    Ok(Device::Node(DeviceMapping {
         path_on_host: host.to_owned(),
         path_in_container: inside.to_owned(),
         cgroup_permissions: access.to_owned(),
-    })
+    }))
 }
 
 fn check_security(option: &str) -> Result<(), String> {

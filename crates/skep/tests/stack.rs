@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use serde_json::Value;
-use skep_testkit::{Cluster, Host, Output, Registry, eventually};
+use skep_testkit::{Cluster, ClusterBuilder, Host, Output, Registry, eventually};
 
 struct Site {
     cluster: Cluster,
@@ -17,7 +17,11 @@ struct Site {
 
 impl Site {
     fn start() -> Self {
-        let site = Cluster::managers(1)
+        Self::of(Cluster::managers(1))
+    }
+
+    fn of(builder: ClusterBuilder) -> Self {
+        let site = builder
             .with_busybox(env!("CARGO_BIN_EXE_skep"))
             .unwrap();
         let files = site.cluster.dir().join("files");
@@ -324,7 +328,16 @@ configs:
 
 #[test]
 fn dockers_own_stacks_have_the_extras_by_labels() {
-    let site = Site::start();
+    let devices = tempfile::tempdir().unwrap();
+    std::fs::write(devices.path().join("gpu.yaml"), CDI).unwrap();
+    let other = CDI.replace("vendor.com/gpu", "vendor.com/net");
+    let other = other.replace("\"0\"", "\"a\"").replace("GPU=zero", "NET=a").replace("gpu0", "net0");
+    std::fs::write(devices.path().join("net.yaml"), other).unwrap();
+    let builder = Cluster::managers(1)
+        .daemon_flag("--cdi-spec-dir")
+        .daemon_flag(&devices.path().to_string_lossy());
+    let site = Site::of(builder);
+    every_extra_by_every_way(&site);
     site.write("c.txt", "one");
     site.write("v3.yml", VERSION_3);
     site.docker("stack deploy -d=false -c FILES/v3.yml d").ok();
@@ -350,6 +363,69 @@ fn dockers_own_stacks_have_the_extras_by_labels() {
         "{refused}"
     );
     forbidden(site);
+}
+
+const CDI: &str = r#"
+cdiVersion: "0.6.0"
+kind: "vendor.com/gpu"
+devices:
+  - name: "0"
+    containerEdits:
+      env: ["GPU=zero"]
+      deviceNodes: [{path: /dev/gpu0, hostPath: /dev/null}]
+"#;
+
+const EXTRAS: &str = r#"
+services:
+  file:
+    image: IMAGE
+    command: sleep 100000
+    stop_signal: SIGKILL
+    devices: ["/dev/zero:/dev/other:r", "vendor.com/net=a"]
+    gpus: all
+    pid: host
+    ipc: private
+    shm_size: 8m
+    privileged: true
+    security_opt: ["no-new-privileges", "systempaths=unconfined"]
+"#;
+
+/// Flags of skep's, labels by Docker's command line, and a stack file: the same container comes of them.
+fn every_extra_by_every_way(site: &Site) {
+    let image = &site.image;
+    let common = "--stop-signal SIGKILL --update-monitor 100ms -q";
+    site.skep(&format!("service create {common} --name flags --device /dev/zero:/dev/other:r --device vendor.com/net=a --gpus all --pid host --ipc private --shm-size 8m --privileged --security-opt no-new-privileges --security-opt systempaths=unconfined {image} sleep 100000")).ok();
+    let labels = [
+        "device=/dev/zero:/dev/other:r,vendor.com/net=a",
+        "gpus=all",
+        "pid=host",
+        "ipc=private",
+        "shm-size=8m",
+        "privileged=true",
+        "security-opt=no-new-privileges,systempaths=unconfined",
+    ];
+    let labels = labels.map(|label| format!("--container-label skep.{label}")).join(" ");
+    site.docker(&format!("service create {common} --name labels {labels} {image} sleep 100000")).ok();
+    site.write("extras.yml", EXTRAS);
+    site.skep("stack deploy -q -d=false -c FILES/extras.yml e").ok();
+    for service in ["flags", "labels", "e_file"] {
+        let host = site.inspect(service)["HostConfig"].take();
+        assert_eq!(host["Devices"][0]["PathInContainer"], "/dev/other", "{service}");
+        assert_eq!(host["Privileged"], true, "{service}");
+        assert_eq!(host["PidMode"], "host", "{service}");
+        assert_eq!(host["IpcMode"], "private", "{service}");
+        assert_eq!(host["ShmSize"], 8 << 20, "{service}");
+        let environment = site.exec(service, "env");
+        assert!(environment.contains("GPU=zero"), "{service}: {environment}");
+        assert!(environment.contains("NET=a"), "{service}: {environment}");
+        site.exec(service, "test -c /dev/gpu0 -a -c /dev/other -a -c /dev/net0");
+        let status = site.exec(service, "cat /proc/self/status");
+        assert!(status.contains("NoNewPrivs:\t1"), "{service}: {status}");
+        // The host's first process is not the container's.
+        let first = site.exec(service, "cat /proc/1/comm");
+        assert_ne!(first, "sleep", "{service}");
+    }
+    site.skep("service rm flags labels e_file").ok();
 }
 
 /// A node whose administrator forbids privileges rejects the task and says why.

@@ -1,6 +1,7 @@
 //! What Docker's services never had, put into the container of a task: see [`skep_objects::extras`].
 
 use skep_engine::CreateContainer;
+use skep_objects::api::container::DeviceRequest;
 use skep_objects::extras::{AllowedExtras, Extras};
 use skep_objects::swarmkit::{ContainerSpec, Task};
 
@@ -27,7 +28,14 @@ pub(super) fn apply(
     if !extras.devices.is_empty() {
         host.devices = Some(extras.devices);
     }
-    host.device_requests = extras.gpus.map(|request| vec![request]);
+    let named = DeviceRequest {
+        driver: "cdi".to_owned(),
+        device_ids: Some(extras.named_devices),
+        ..DeviceRequest::default()
+    };
+    let named = Some(named).filter(|named| named.device_ids.iter().any(|ids| !ids.is_empty()));
+    let requests: Vec<_> = extras.gpus.into_iter().chain(named).collect();
+    host.device_requests = Some(requests).filter(|requests| !requests.is_empty());
     if !extras.pid.is_empty() {
         host.pid_mode = extras.pid;
     }

@@ -20,7 +20,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "builder prune",
         &[],
         "",
-        "Remove the cache of builds",
+        "Remove build cache",
         Arity::None,
         "-a, --all\n--filter filter\n-f, --force\n--keep-storage bytes",
         |c, m| Box::pin(super::prune::builds(c, m)),

@@ -53,7 +53,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "[OPTIONS] PLUGIN [KEY=VALUE...]",
         "Install a plugin",
         Arity::AtLeast(1),
-        "--alias string\n--disable\n--grant-all-permissions",
+        "--alias string\n--disable\n--disable-content-trust bool=true\n--grant-all-permissions",
         |c, m| Box::pin(refuse(c, m)),
     ),
     command(
@@ -62,7 +62,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "[OPTIONS] PLUGIN [REMOTE]",
         "Upgrade an existing plugin",
         Arity::Between(1, 2),
-        "--grant-all-permissions\n--skip-remote-check",
+        "--disable-content-trust bool=true\n--grant-all-permissions\n--skip-remote-check",
         |c, m| Box::pin(refuse(c, m)),
     ),
     command(
@@ -80,7 +80,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "[OPTIONS] PLUGIN[:TAG]",
         "Push a plugin to a registry",
         Arity::Exactly(1),
-        "",
+        "--disable-content-trust bool=true",
         |c, m| Box::pin(refuse(c, m)),
     ),
     command(

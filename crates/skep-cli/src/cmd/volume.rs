@@ -59,7 +59,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "volume rm",
         &["volume remove"],
         "[OPTIONS] VOLUME [VOLUME...]",
-        "Remove one or more volumes. You cannot remove a volume that is in use by a container.",
+        "Remove one or more volumes",
         Arity::AtLeast(1),
         "-f, --force",
         |c, m| Box::pin(rm(c, m)),
@@ -76,7 +76,7 @@ pub(super) const COMMANDS: &[Command] = &[
     command(
         "volume update",
         &[],
-        "[OPTIONS] VOLUME",
+        "[OPTIONS] [VOLUME]",
         "Update a volume (cluster volumes only)",
         Arity::Exactly(1),
         "--availability string=active @1.42",

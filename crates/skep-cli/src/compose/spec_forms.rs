@@ -74,6 +74,10 @@ fn device(device: Value) -> Value {
     match &device {
         Value::Object(map) => {
             let source = map.get("source").map(plain).unwrap_or_default();
+            // A CDI device has a name, and no place.
+            if !source.starts_with('/') && map.get("target").is_none() {
+                return source.into();
+            }
             let target = map.get("target").map_or_else(|| source.clone(), plain);
             let access = map
                 .get("permissions")

@@ -9,7 +9,8 @@ pub fn command_help(command: &Command, shown: &str) -> String {
     let mut text = format!(
         "Usage:  docker {}\n\n{}\n",
         usage(command, shown),
-        command.about
+        super::descriptions::of(command.path, "about")
+            .map_or_else(|| command.about.to_owned(), |text| text.replace("\\n", "\n"))
     );
     if !command.aliases.is_empty() {
         let names: Vec<_> = std::iter::once(command.path)
@@ -48,21 +49,23 @@ pub fn group_help(group: &str, about: &str, commands: &[&Command]) -> String {
         .collect();
     rows.sort_unstable();
     format!(
-        "\nUsage:  docker {group} COMMAND\n\n{about}\n\nCommands:\n{}\nRun 'docker {group} COMMAND --help' for more information on a command.\n",
+        "Usage:  docker {group} COMMAND\n\n{about}\n\nCommands:\n{}\nRun 'docker {group} COMMAND --help' for more information on a command.\n",
         columns(&rows)
     )
 }
 
 /// Help of the whole: sections of commands, each with a title, and the flags.
 pub fn root_help(sections: &[(&str, Vec<(&str, &str)>)], flags: &[Flag]) -> String {
-    let mut text = "\nUsage:  docker [OPTIONS] COMMAND\n\nContainers, images and swarms on one host and on many\n".to_owned();
+    let mut text = "Usage:  docker [OPTIONS] COMMAND\n\nContainers, images and swarms on one host and on many\n".to_owned();
     for (title, commands) in sections.iter().filter(|(_, commands)| !commands.is_empty()) {
         let _ = write!(text, "\n{title}:\n{}", columns(commands));
     }
+    // As with Docker, help does not tell of itself.
+    let flags: Vec<Flag> = flags.iter().filter(|f| f.name != "help").cloned().collect();
     let _ = write!(
         text,
         "\nGlobal Options:\n{}\nRun 'docker COMMAND --help' for more information on a command.\n",
-        options("docker", flags)
+        options("docker", &flags)
     );
     text
 }

@@ -13,7 +13,7 @@ fn read(pairs: &[(&str, &str)]) -> Result<Extras, ExtraError> {
 fn every_label_is_read() {
     let extras = read(&[
         ("skep.privileged", "true"),
-        ("skep.device", "/dev/fuse, /dev/null:/dev/x:r,/dev/zero:rw"),
+        ("skep.device", "/dev/fuse, /dev/null:/dev/x:r,/dev/zero:rw,vendor.com/gpu=0"),
         ("skep.gpus", "all"),
         ("skep.pid", "host"),
         ("skep.ipc", "shareable"),
@@ -32,6 +32,7 @@ fn every_label_is_read() {
         devices,
         [("/dev/fuse", "rwm"), ("/dev/x", "r"), ("/dev/zero", "rw")]
     );
+    assert_eq!(extras.named_devices, ["vendor.com/gpu=0"]);
     assert_eq!(extras.gpus.as_ref().unwrap().count, -1);
     assert_eq!(
         (extras.pid.as_str(), extras.ipc.as_str()),

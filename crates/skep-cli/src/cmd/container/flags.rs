@@ -29,7 +29,7 @@ macro_rules! create_flags {
 --device-read-iops list
 --device-write-bps list
 --device-write-iops list
---disable-content-trust bool=true @hidden
+--disable-content-trust bool=true
 --dns list
 --dns-opt list @as:dns-option
 --dns-option list
@@ -47,6 +47,7 @@ macro_rules! create_flags {
 --health-start-interval duration @1.44
 --health-start-period duration @1.29
 --health-timeout duration
+--help
 -h, --hostname string
 --init @1.25
 -i, --interactive

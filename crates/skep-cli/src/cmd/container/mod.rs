@@ -205,7 +205,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "container cp",
         &["cp"],
         "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n\tdocker cp [OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH",
-        "",
+        "Copy files/folders between a container and the local filesystem",
         Arity::Exactly(2),
         "-a, --archive\n-L, --follow-link\n-q, --quiet",
         |c, m| Box::pin(copy::run(c, m)),

@@ -18,7 +18,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "[OPTIONS] CONTEXT",
         "Create a context",
         Arity::Exactly(1),
-        "--description string\n--docker list\n--from string",
+        "--description string\n--docker stringToString\n--from string",
         |c, m| Box::pin(change::create(c, m)),
     ),
     command(
@@ -72,7 +72,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "[OPTIONS] CONTEXT",
         "Update a context",
         Arity::Exactly(1),
-        "--description string\n--docker list",
+        "--description string\n--docker stringToString",
         |c, m| Box::pin(change::update(c, m)),
     ),
     command(

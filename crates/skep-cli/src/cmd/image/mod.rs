@@ -28,7 +28,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "[OPTIONS] NAME[:TAG|@DIGEST]",
         "Download an image from a registry",
         Arity::Exactly(1),
-        "-a, --all-tags\n--disable-content-trust bool=true @hidden\n--platform string @1.32\n-q, --quiet",
+        "-a, --all-tags\n--disable-content-trust bool=true\n--platform string @1.32\n-q, --quiet",
         |c, m| Box::pin(transfer::pull(c, m)),
     ),
     command(
@@ -37,7 +37,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "[OPTIONS] NAME[:TAG]",
         "Upload an image to a registry",
         Arity::Exactly(1),
-        "-a, --all-tags\n--disable-content-trust bool=true @hidden\n--platform string @1.46\n-q, --quiet",
+        "-a, --all-tags\n--disable-content-trust bool=true\n--platform string @1.46\n-q, --quiet",
         |c, m| Box::pin(transfer::push(c, m)),
     ),
     command(
@@ -55,7 +55,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "[OPTIONS] IMAGE [IMAGE...]",
         "Remove one or more images",
         Arity::AtLeast(1),
-        "-f, --force\n--no-prune\n--platform list @1.50",
+        "-f, --force\n--no-prune\n--platform strings @1.50",
         |c, m| Box::pin(list::rm(c, m)),
     ),
     command(
@@ -64,7 +64,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "[OPTIONS]",
         "Load an image from a tar archive or STDIN",
         Arity::None,
-        "-i, --input string\n--platform list @1.48\n-q, --quiet",
+        "-i, --input string\n--platform string @1.48\n-q, --quiet",
         |c, m| Box::pin(transfer::load(c, m)),
     ),
     command(
@@ -73,7 +73,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "[OPTIONS] IMAGE [IMAGE...]",
         "Save one or more images to a tar archive (streamed to STDOUT by default)",
         Arity::AtLeast(1),
-        "-o, --output string\n--platform list @1.48",
+        "-o, --output string\n--platform string @1.48",
         |c, m| Box::pin(transfer::save(c, m)),
     ),
     command(

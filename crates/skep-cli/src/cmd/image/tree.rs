@@ -6,7 +6,6 @@ use std::io::IsTerminal as _;
 use serde_json::Value;
 
 use crate::cmd::objects::text;
-use crate::context::Context;
 use crate::error::CliError;
 use crate::grammar::Matches;
 use crate::output::{bytes_decimal, short_id};

@@ -81,7 +81,7 @@ pub(super) const COMMANDS: &[Command] = &[
     ),
     command(
         "stack rm",
-        &["stack down", "stack remove"],
+        &["stack remove", "stack down"],
         "[OPTIONS] STACK [STACK...]",
         "Remove one or more stacks",
         Arity::AtLeast(1),
