@@ -18,7 +18,11 @@ pub(super) struct Streams {
 
 /// Starts `ssh` for `ssh://[user@]host[:port]`.
 pub(super) fn connect(host: &str) -> Result<Streams, CliError> {
-    let bad = |why: &str| CliError::new(format!("ssh host connection is not valid: {host}: {why}"));
+    let bad = |why: &str| {
+        CliError::new(format!(
+            "Failed to initialize: ssh host connection is not valid: invalid SSH URL: {why}"
+        ))
+    };
     let place = host
         .strip_prefix("ssh://")
         .unwrap_or(host)
@@ -36,7 +40,7 @@ pub(super) fn connect(host: &str) -> Result<Streams, CliError> {
         _ => (place, None),
     };
     if name.is_empty() || name.starts_with('-') {
-        return Err(bad("no host specified"));
+        return Err(bad("hostname is empty"));
     }
     let mut command = Command::new("ssh");
     command.args(["-o", "ConnectTimeout=30", "-T"]);

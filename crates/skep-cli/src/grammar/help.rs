@@ -23,7 +23,7 @@ pub fn command_help(command: &Command, shown: &str) -> String {
         .flags
         .lines()
         .filter_map(Flag::decode)
-        .filter(|flag| !flag.notes.hidden && !flag.notes.windows)
+        .filter(|flag| !flag.notes.hidden && !flag.notes.windows && !flag.notes.experimental)
         .collect();
     if !flags.is_empty() {
         let _ = write!(text, "\nOptions:\n{}", options(command.path, &flags));

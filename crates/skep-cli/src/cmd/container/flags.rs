@@ -57,7 +57,7 @@ macro_rules! create_flags {
 --ip6 string
 --ipc string
 --isolation string
---kernel-memory bytes @hidden
+--kernel-memory bytes
 -l, --label list
 --label-file list
 --link list

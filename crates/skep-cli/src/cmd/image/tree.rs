@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::cmd::objects::text;
 use crate::error::CliError;
 use crate::grammar::Matches;
-use crate::output::{bytes_decimal, short_id};
+use crate::output::{bytes_decimal_to, short_id};
 
 /// Columns behind the name: their heads, widths, and whether they are set to the right.
 const COLUMNS: [(&str, usize, bool); 4] = [
@@ -100,7 +100,7 @@ fn group(image: &Value) -> Vec<Line> {
         names,
         id: short_id(text(image, "/Id")),
         size: image["Size"].as_f64().unwrap_or(0.0),
-        content: platforms.iter().map(|line| line.content).sum(),
+        content: platforms.iter().fold(0.0, |sum, line| sum + line.content),
         is_used: image["Containers"].as_i64().unwrap_or(0) > 0
             || platforms.iter().any(|line| line.is_used),
         is_dim,
@@ -146,7 +146,10 @@ fn drawn(groups: &[Vec<Line>], width: usize, is_terminal: bool) -> String {
         for (number, line) in lines.iter().enumerate() {
             pen.line(line, number == 0, &mut out);
         }
-        out.push('\n');
+        // Where nothing stands below anything, images need no space between them.
+        if groups.iter().any(|lines| lines.len() > 1) {
+            out.push('\n');
+        }
     }
     out
 }
@@ -210,8 +213,8 @@ impl Pen {
         let style = if is_image { "\x1b[39m" } else { dim };
         let cells = [
             line.id.clone(),
-            bytes_decimal(line.size),
-            bytes_decimal(line.content),
+            bytes_decimal_to(line.size, 3),
+            bytes_decimal_to(line.content, 3),
         ];
         for ((_, width, is_right), cell) in COLUMNS.iter().zip(&cells).take(self.columns) {
             out.push_str(&" ".repeat(SPACE));
