@@ -28,6 +28,10 @@ enum Shape {
     Count,
     /// A number or a text that holds one.
     Number,
+    /// A number, or a text of nothing else.
+    Ratio,
+    /// One of these texts.
+    OneOf(&'static [&'static str]),
     /// A text such as `1m30s`.
     Duration,
     /// Texts or numbers.
@@ -56,7 +60,7 @@ enum Shape {
 
 use Shape::{
     Any, Count, Duration, Entries, Flag, FlagOrMap, Integer, Limits, List, ListOrNamed, Map, Number,
-    Options, Pairs, Text, TextOrEntries, TextOrList, TextOrMap,
+    OneOf, Options, Pairs, Ratio, Text, TextOrEntries, TextOrList, TextOrMap,
 };
 
 /// Checks a whole file.
@@ -144,6 +148,20 @@ fn check_value(value: &Value, at: &str, shape: Shape, everywhere: bool) -> Resul
             return Err(CliError::new(format!("{at} must be at least 0")));
         }
         Count => value.is_u64(),
+        Ratio => {
+            let is_number = |text: &str| text.parse::<f64>().is_ok();
+            value.is_number() || value.as_str().is_some_and(is_number)
+        }
+        OneOf(words) => match value.as_str() {
+            Some(text) if !words.contains(&text) => {
+                // Docker says the place twice.
+                return Err(CliError::new(format!(
+                    "{at} {at} must be one of the following: \"{}\"",
+                    words.join("\", \"")
+                )));
+            }
+            text => text.is_some(),
+        },
         Options => value.is_object(),
         Limits => return check_limits(value, at, everywhere),
         FlagOrMap(keys) if value.is_object() => {
@@ -215,10 +233,10 @@ fn check_limits(value: &Value, at: &str, everywhere: bool) -> Result<(), CliErro
 
 fn name_of(shape: Shape) -> &'static str {
     match shape {
-        Text | Duration => "string",
+        Text | Duration | OneOf(_) => "string",
         Flag => "boolean",
         Integer | Count => "integer",
-        Number => "number",
+        Number | Ratio => "number",
         List | Entries(_) => "array",
         ListOrNamed(_) => "mapping or list",
         TextOrList | TextOrEntries(_) => "string or list",

@@ -21,7 +21,7 @@ const MOVED: [(&str, &str); 6] = [
 /// Changes a service. Paths are made absolute.
 pub(super) fn service(service: &mut Value, dir: &Path, dialect: Dialect) -> Result<(), CliError> {
     change(service, "depends_on", |needs| match needs {
-        Value::Array(names) => names
+        Value::Array(names) if dialect == Dialect::Compose => names
             .iter()
             .map(|name| (plain(name), json!({"condition": "service_started"})))
             .collect::<Map<_, _>>()

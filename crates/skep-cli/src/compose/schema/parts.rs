@@ -1,8 +1,8 @@
 //! Parts that both dialects have alike.
 
 use super::Shape::{
-    self, Count, Duration, Entries, Flag, FlagOrMap, Integer, List, Map, Number, Options, Pairs, Text,
-    TextOrList,
+    self, Count, Duration, Entries, Flag, FlagOrMap, Integer, List, Map, Number, OneOf, Options,
+    Pairs, Ratio, Text, TextOrList,
 };
 use super::Key;
 
@@ -43,9 +43,9 @@ pub(super) const RESTART: &[Key] = &[
 pub(super) const UPDATE: &[Key] = &[
     ("delay", Duration),
     ("failure_action", Text),
-    ("max_failure_ratio", Number),
+    ("max_failure_ratio", Ratio),
     ("monitor", Duration),
-    ("order", Text),
+    ("order", OneOf(&["start-first", "stop-first"])),
     ("parallelism", Count),
 ];
 pub(super) const EXTERNAL: Shape = FlagOrMap(&[("name", Text)]);

@@ -170,6 +170,7 @@ fn wrong_values_are_named() {
         ("{deploy: {replicas: -1}}", "services.a.deploy.replicas must be at least 0"),
         ("{deploy: {replicas: x}}", "services.a.deploy.replicas must be a integer"),
         ("{deploy: {update_config: {max_failure_ratio: x}}}", "max_failure_ratio must be a number"),
+        ("{deploy: {update_config: {order: x}}}", "must be one of the following: \"start-first\", \"stop-first\""),
         ("{ulimits: {nofile: x}}", "services.a.ulimits.nofile must be a integer"),
         ("{ulimits: {nofile: {sof: 1}}}", "Additional property sof is not allowed"),
         ("{secrets: [{source: s, mode: \"999\"}]}", "invalid mode \"999\""),
