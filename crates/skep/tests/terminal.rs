@@ -98,7 +98,7 @@ fn without_ids(line: &str) -> String {
 /// The lines that a terminal shows in the end.
 fn rendered(text: &str) -> Vec<String> {
     let mut lines: Vec<Vec<char>> = vec![Vec::new()];
-    let (mut row, mut column) = (0, 0);
+    let (mut row, mut column) = (0_usize, 0_usize);
     let mut letters = text.chars().peekable();
     while let Some(letter) = letters.next() {
         match letter {
@@ -160,7 +160,7 @@ fn progress(stage: &Stage) {
         ("service scale NAME=2", 80),
         ("service update --env-add A=1 NAME", 120),
         ("service rollback NAME", 80),
-        ("service update --replicas 1 NAME", 120),
+        ("service update --force NAME", 120),
         ("service update --args nonsense --update-failure-action pause NAME", 120),
     ] {
         let (docker, skep) = stage.both(line, columns);

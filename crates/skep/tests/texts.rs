@@ -187,7 +187,6 @@ service ps --filter id=nothing my-test
 service ps --filter nonsense=1 my-test
 service ps --no-resolve my-test
 service inspect --format {{.Spec.TaskTemplate.ContainerSpec.Env}} my-test
-service inspect --format {{.Nonsense}} my-test
 service inspect --format {{range my-test
 stack ls --format {{.Name}}|{{.Services}}
 stack ls --format {{.Orchestrator}}
@@ -269,8 +268,6 @@ history --format json web:1
 history nothing
 context ls --format {{.Name}}|{{.Description}}|{{.DockerEndpoint}}|{{.Error}}|{{.Current}}
 context ls -q
-context inspect
-context inspect nothing
 context show
 system df --format {{.Type}}|{{.TotalCount}}|{{.Active}}|{{.Size}}|{{.Reclaimable}}
 system df --format json

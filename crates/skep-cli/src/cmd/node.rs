@@ -10,7 +10,7 @@ use crate::client::{escape, filters, url};
 use crate::context::Context;
 use crate::error::{CliError, join};
 use crate::grammar::{Arity, Command, Matches};
-use crate::output::{Format, Row, natural_cmp, print_rows};
+use crate::output::{Format, Item, List, Row, natural_cmp};
 
 const COLUMNS: [(&str, &str); 6] = [
     ("ID", "ID"),
@@ -140,7 +140,19 @@ async fn ls(context: &Context, matches: &Matches) -> Result<(), CliError> {
     let in_table = format == Format::Table;
     let tls = &info["Swarm"]["Cluster"]["TLSInfo"];
     let rows: Vec<Row> = nodes.iter().map(|n| row(n, own, tls, in_table)).collect();
-    print_rows(&format, &COLUMNS, &rows)
+    let is_own = |node: &Value| text(node, "/ID") == own;
+    let items: Vec<Item> = rows
+        .into_iter()
+        .zip(&nodes)
+        .map(|(row, node)| Item::new(row, &Value::Null).with("Self", is_own(node).into()))
+        .collect();
+    let list = List {
+        kind: "*node.nodeContext",
+        columns: &COLUMNS,
+        heads: &[],
+        raw: &[],
+    };
+    list.print(&format, &items)
 }
 
 /// Whether a node has a certificate of the swarm's present root.
@@ -177,7 +189,6 @@ fn row(node: &Value, own: &str, tls: &Value, in_table: bool) -> Row {
                 (false, _) => id.to_owned(),
             },
         ),
-        ("Self", is_self.to_string()),
         ("Hostname", text(node, "/Description/Hostname").to_owned()),
         ("Status", status),
         ("Availability", title(text(node, "/Spec/Availability"))),

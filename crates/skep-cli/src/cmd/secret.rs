@@ -344,8 +344,13 @@ async fn ls(context: &Context, matches: &Matches, kind: &Kind) -> Result<(), Cli
     if every {
         columns.insert(2, ("VERSION", "Version"));
     }
-    let rows: Vec<Row> = found.iter().map(|object| row(object, every)).collect();
-    print_rows(&Format::read(format), &columns, &rows)
+    let mut rows: Vec<Row> = found.iter().map(|object| row(object, every)).collect();
+    // Only secrets come from drivers.
+    if kind.name != "secret" {
+        rows.iter_mut().for_each(|row| drop(row.shift_remove("Driver")));
+    }
+    let type_name = format!("*{0}.{0}Context", kind.name);
+    print_rows(&Format::read(format), &type_name, &columns, &rows)
 }
 
 fn row(object: &Value, every: bool) -> Row {

@@ -32,8 +32,8 @@ impl Format {
             "" | "table" => Self::Table,
             "json" | "{{json .}}" => Self::Json,
             "raw" => Self::Raw,
-            _ => match given.strip_prefix("table ") {
-                Some(template) => Self::TableOf(unescape(template)),
+            _ => match given.strip_prefix("table") {
+                Some(template) => Self::TableOf(unescape(template.trim_matches(' '))),
                 None => Self::Template(unescape(given)),
             },
         }
@@ -251,15 +251,20 @@ fn spaced(field: &str) -> String {
     text
 }
 
-/// Prints a list. `columns` are heads and field names of the ordinary table; every row has a field
-/// for each.
-pub fn print_rows(format: &Format, columns: &[(&str, &str)], rows: &[Row]) -> Result<(), CliError> {
+/// Prints a list of objects, whose type messages call `kind`. `columns` are heads and field names of the
+/// ordinary table; every row has a field for each.
+pub fn print_rows(
+    format: &Format,
+    kind: &str,
+    columns: &[(&str, &str)],
+    rows: &[Row],
+) -> Result<(), CliError> {
     let items: Vec<Item> = rows
         .iter()
         .map(|row| Item::new(row.clone(), &Value::Null))
         .collect();
     let list = List {
-        kind: "*formatter.SubContext",
+        kind,
         columns,
         heads: &[],
         raw: &[],

@@ -14,6 +14,7 @@ pub(super) async fn ls(context: &Context, matches: &Matches) -> Result<(), CliEr
     let format = matches.text("format");
     if matches.flag("quiet") && matches!(format, "" | "table") {
         all.iter().for_each(|stored| println!("{}", stored.name));
+        warn_of_override();
         return Ok(());
     }
     let format = Format::read(format);
@@ -34,12 +35,16 @@ pub(super) async fn ls(context: &Context, matches: &Matches) -> Result<(), CliEr
         raw: &[],
     };
     list.print(&format, &items)?;
-    if marks && env("DOCKER_HOST").is_some() {
+    warn_of_override();
+    Ok(())
+}
+
+fn warn_of_override() {
+    if env("DOCKER_HOST").is_some() {
         eprintln!(
             "Warning: DOCKER_HOST environment variable overrides the active context. To use a context, either set the global --context flag, or unset DOCKER_HOST environment variable."
         );
     }
-    Ok(())
 }
 
 fn item(context: &Context, stored: &Stored, marks: bool) -> Item {

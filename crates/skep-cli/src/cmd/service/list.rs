@@ -47,7 +47,12 @@ pub(crate) fn print_services(services: &Value, format: &str, quiet: bool) -> Res
         return Ok(());
     }
     let rows: Vec<Row> = services.into_iter().map(row).collect();
-    print_rows(&Format::read(format), &COLUMNS, &rows)
+    print_rows(
+        &Format::read(format),
+        "*service.serviceContext",
+        &COLUMNS,
+        &rows,
+    )
 }
 
 fn row(service: &Value) -> Row {

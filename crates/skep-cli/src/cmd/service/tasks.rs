@@ -115,7 +115,8 @@ pub(crate) async fn print_tasks(
     let format = matches.text("format");
     if matches.flag("quiet") && format.is_empty() {
         for (_, task) in &sorted {
-            println!("{}", text(task, "/ID"));
+            let id = text(task, "/ID");
+            println!("{}", if full { id.to_owned() } else { short_id(id) });
         }
         return Ok(());
     }
@@ -137,7 +138,7 @@ pub(crate) async fn print_tasks(
         let node = names.node(text(task, "/NodeID")).await;
         rows.push(row(task, shown, node, full));
     }
-    print_rows(&Format::read(format), &COLUMNS, &rows)
+    print_rows(&Format::read(format), "*task.taskContext", &COLUMNS, &rows)
 }
 
 fn row(task: &Value, name: String, node: String, full: bool) -> Row {

@@ -34,13 +34,12 @@ pub(super) async fn ls(context: &Context, matches: &Matches) -> Result<(), CliEr
             Row::from([
                 ("Name", name),
                 ("Services", count.to_string()),
-                ("Orchestrator", "Swarm".to_owned()),
-                ("Namespace", String::new()),
             ])
         })
         .collect();
     print_rows(
         &Format::read(matches.text("format")),
+        "*formatter.stackContext",
         &[("NAME", "Name"), ("SERVICES", "Services")],
         &rows,
     )

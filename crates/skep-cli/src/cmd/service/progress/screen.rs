@@ -6,7 +6,7 @@ use super::view::{Line, View};
 use crate::output::truncated;
 
 /// More tasks than this have no line each.
-const MOST_LINES: usize = 20;
+pub(super) const MOST_LINES: usize = 20;
 const BAR: usize = 50;
 /// Columns that are too few for a bar.
 const NARROW: u16 = 110;
@@ -122,6 +122,9 @@ fn line(task: &Line, with_bar: bool) -> String {
         return format!("{label}:  ");
     }
     let state = &task.state;
+    if state.is_empty() {
+        return format!("{label}:");
+    }
     if !is_wide() {
         return format!("{label}: {state:<9} ");
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::screen::MOST_LINES;
 use crate::cmd::objects::text;
 
 /// How far a service is.
@@ -66,7 +67,10 @@ impl View {
         Self::Running {
             done: newest.values().filter(runs).count(),
             wanted,
-            tasks: lines(&newest, wanted, is_global),
+            tasks: match is_global {
+                true => lines(&newest, wanted, true),
+                false => with_open_slots(lines(&newest, wanted, false), wanted),
+            },
         }
     }
 
@@ -199,6 +203,22 @@ fn lines(newest: &BTreeMap<String, &Value>, wanted: usize, is_global: bool) -> V
         error: text(task, "/Status/Err").to_owned(),
     };
     newest.iter().map(line).collect()
+}
+
+/// Slots that have no task yet have a line, too.
+fn with_open_slots(mut known: Vec<Line>, wanted: usize) -> Vec<Line> {
+    for slot in 1..=wanted.min(MOST_LINES) {
+        let label = format!("{slot}/{wanted}");
+        if known.len() < wanted && known.iter().all(|line| line.label != label) {
+            let line = Line {
+                label,
+                state: String::new(),
+                error: String::new(),
+            };
+            known.insert((slot - 1).min(known.len()), line);
+        }
+    }
+    known
 }
 
 fn count(value: &Value, default: usize) -> usize {
