@@ -149,7 +149,7 @@ async fn ls(context: &Context, matches: &Matches) -> Result<(), CliError> {
     let list = List {
         kind: "*node.nodeContext",
         columns: &COLUMNS,
-        heads: &[],
+        heads: &[("", "Self")],
         raw: &[],
     };
     list.print(&format, &items)
@@ -337,7 +337,7 @@ async fn ps(context: &Context, matches: &Matches) -> Result<(), CliError> {
         ));
     }
     if errors.len() < names.len() {
-        print_tasks(context, matches, &Value::Array(tasks)).await?;
+        print_tasks(context, matches, &Value::Array(tasks), false).await?;
     }
     join(errors)
 }

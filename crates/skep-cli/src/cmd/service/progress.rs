@@ -55,6 +55,7 @@ async fn follow(
                 return Err(CliError::new(format!("service rollback paused: {message}")));
             }
             "rollback_started" => screen.rolls_back(message),
+            "rollback_completed" if converged.is_none() => screen.rolled_back(message),
             _ => {}
         }
         let view = look(context, id, &service).await?;

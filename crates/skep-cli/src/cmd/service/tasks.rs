@@ -51,7 +51,7 @@ pub(super) async fn run(context: &Context, matches: &Matches) -> Result<(), CliE
                 &[("filters", &Value::Object(filters).to_string())],
             ))
             .await?;
-        print_tasks(context, matches, &tasks).await?;
+        print_tasks(context, matches, &tasks, true).await?;
     }
     join(missing)
 }
@@ -97,10 +97,12 @@ async fn node_id(context: &Context, name: &str) -> Result<String, CliError> {
 }
 
 /// Prints tasks by name, the newest of a slot first; older ones of the slot are indented.
+/// `whole_ids` is about a list of nothing but ids.
 pub(crate) async fn print_tasks(
     context: &Context,
     matches: &Matches,
     tasks: &Value,
+    whole_ids: bool,
 ) -> Result<(), CliError> {
     let resolve = !matches.flag("no-resolve");
     let full = matches.flag("no-trunc");
@@ -116,7 +118,10 @@ pub(crate) async fn print_tasks(
     if matches.flag("quiet") && format.is_empty() {
         for (_, task) in &sorted {
             let id = text(task, "/ID");
-            println!("{}", if full { id.to_owned() } else { short_id(id) });
+            match whole_ids || full {
+                true => println!("{id}"),
+                false => println!("{}", short_id(id)),
+            }
         }
         return Ok(());
     }

@@ -60,7 +60,7 @@ pub(super) async fn ps(context: &Context, matches: &Matches) -> Result<(), CliEr
     if tasks.as_array().is_none_or(Vec::is_empty) {
         return Err(CliError::new(format!("nothing found in stack: {name}")));
     }
-    print_tasks(context, matches, &tasks).await
+    print_tasks(context, matches, &tasks, false).await
 }
 
 pub(super) async fn services(context: &Context, matches: &Matches) -> Result<(), CliError> {

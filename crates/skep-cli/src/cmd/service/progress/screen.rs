@@ -32,6 +32,7 @@ pub(super) struct Screen {
     body: Vec<String>,
     verify: String,
     rollback: Option<String>,
+    end: Option<String>,
 }
 
 impl Screen {
@@ -44,6 +45,7 @@ impl Screen {
             body: Vec::new(),
             verify: String::new(),
             rollback: None,
+            end: None,
         }
     }
 
@@ -52,6 +54,11 @@ impl Screen {
         if self.rollback.is_none() {
             self.rollback = Some(message.to_owned());
         }
+    }
+
+    /// Says so below everything, once all is still.
+    pub(super) fn rolled_back(&mut self, message: &str) {
+        self.end = Some(format!("rollback: {message}"));
     }
 
     /// Shows how far the service is.
@@ -75,6 +82,12 @@ impl Screen {
     pub(super) fn verify(&mut self, text: &str) {
         self.verify = format!("verify: {text}");
         self.draw();
+        if text.ends_with(" converged")
+            && let Some(end) = self.end.take()
+        {
+            self.body.push(std::mem::replace(&mut self.verify, end));
+            self.draw();
+        }
     }
 
     /// Shows the last line.
