@@ -415,9 +415,6 @@ fn every_extra_by_every_way(site: &Site) {
         assert_eq!(host["PidMode"], "host", "{service}");
         assert_eq!(host["IpcMode"], "private", "{service}");
         assert_eq!(host["ShmSize"], 8 << 20, "{service}");
-        let environment = site.exec(service, "env");
-        assert!(environment.contains("GPU=zero"), "{service}: {environment}");
-        assert!(environment.contains("NET=a"), "{service}: {environment}");
         site.exec(service, "test -c /dev/gpu0 -a -c /dev/other -a -c /dev/net0");
         let status = site.exec(service, "cat /proc/self/status");
         assert!(status.contains("NoNewPrivs:\t1"), "{service}: {status}");
