@@ -10,6 +10,7 @@
 
 pub mod client;
 pub mod cmd;
+mod completion;
 mod compose;
 mod config;
 mod context;
@@ -17,7 +18,6 @@ mod credentials;
 mod error;
 #[doc(hidden)]
 pub mod fuzz;
-mod completion;
 mod gate;
 pub mod grammar;
 mod opts;

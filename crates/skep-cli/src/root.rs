@@ -209,7 +209,9 @@ async fn overview(root: &Matches, all: &[Command], flags: &[Flag]) -> String {
             .iter()
             .copied()
             .filter(|(name, _)| {
-                !hidden(name) && gate::of_swarm(name) == of_swarm && gate::of_use(name, part.as_deref())
+                !hidden(name)
+                    && gate::of_swarm(name) == of_swarm
+                    && gate::of_use(name, part.as_deref())
             })
             .collect()
     };

@@ -21,9 +21,7 @@ impl Site {
     }
 
     fn of(builder: ClusterBuilder) -> Self {
-        let site = builder
-            .with_busybox(env!("CARGO_BIN_EXE_skep"))
-            .unwrap();
+        let site = builder.with_busybox(env!("CARGO_BIN_EXE_skep")).unwrap();
         let files = site.cluster.dir().join("files");
         std::fs::create_dir_all(files.join("part")).unwrap();
         Self {
@@ -331,7 +329,10 @@ fn dockers_own_stacks_have_the_extras_by_labels() {
     let devices = tempfile::tempdir().unwrap();
     std::fs::write(devices.path().join("gpu.yaml"), CDI).unwrap();
     let other = CDI.replace("vendor.com/gpu", "vendor.com/net");
-    let other = other.replace("\"0\"", "\"a\"").replace("GPU=zero", "NET=a").replace("gpu0", "net0");
+    let other = other
+        .replace("\"0\"", "\"a\"")
+        .replace("GPU=zero", "NET=a")
+        .replace("gpu0", "net0");
     std::fs::write(devices.path().join("net.yaml"), other).unwrap();
     let builder = Cluster::managers(1)
         .daemon_flag("--cdi-spec-dir")
@@ -404,13 +405,22 @@ fn every_extra_by_every_way(site: &Site) {
         "privileged=true",
         "security-opt=no-new-privileges,systempaths=unconfined",
     ];
-    let labels = labels.map(|label| format!("--container-label skep.{label}")).join(" ");
-    site.docker(&format!("service create {common} --name labels {labels} {image} sleep 100000")).ok();
+    let labels = labels
+        .map(|label| format!("--container-label skep.{label}"))
+        .join(" ");
+    site.docker(&format!(
+        "service create {common} --name labels {labels} {image} sleep 100000"
+    ))
+    .ok();
     site.write("extras.yml", EXTRAS);
-    site.skep("stack deploy -q -d=false -c FILES/extras.yml e").ok();
+    site.skep("stack deploy -q -d=false -c FILES/extras.yml e")
+        .ok();
     for service in ["flags", "labels", "e_file"] {
         let host = site.inspect(service)["HostConfig"].take();
-        assert_eq!(host["Devices"][0]["PathInContainer"], "/dev/other", "{service}");
+        assert_eq!(
+            host["Devices"][0]["PathInContainer"], "/dev/other",
+            "{service}"
+        );
         assert_eq!(host["Privileged"], true, "{service}");
         assert_eq!(host["PidMode"], "host", "{service}");
         assert_eq!(host["IpcMode"], "private", "{service}");

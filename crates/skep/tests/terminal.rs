@@ -46,7 +46,10 @@ impl Stage {
     fn screen(&self, program: &str, line: &str, columns: u16, typed: &str) -> Vec<String> {
         let mut command = self.manager().inside("script");
         command
-            .args(["-qec", &format!("stty cols {columns} rows 40; exec {program} {line}")])
+            .args([
+                "-qec",
+                &format!("stty cols {columns} rows 40; exec {program} {line}"),
+            ])
             .arg("/dev/null")
             .env("DOCKER_HOST", self.manager().docker_host())
             .env("DOCKER_CONFIG", self.cluster.dir().join("config"))
@@ -154,7 +157,8 @@ fn services_converge_on_the_screen_as_with_docker() {
 /// see that the update has ended, with whatever it shows then.)
 fn progress(stage: &Stage) {
     let monitor = "--update-monitor 200ms --rollback-monitor 200ms --stop-signal SIGKILL";
-    let create = format!("service create --no-resolve-image --name NAME --replicas 3 {monitor} web:1");
+    let create =
+        format!("service create --no-resolve-image --name NAME --replicas 3 {monitor} web:1");
     for (line, columns) in [
         (create.as_str(), 120),
         ("service scale NAME=2", 80),
@@ -179,7 +183,9 @@ fn placement(stage: &Stage) {
     assert_eq!(spread, [0, 4], "the swarm's own strategy holds");
     stage.make("swarm update --placement-strategy spread");
     let format = "{{range $name, $value := .Spec.Labels}}{{$name}}={{$value}}{{end}}";
-    let shown = stage.manager().docker(&["service", "inspect", "--format", format, "packed"]);
+    let shown = stage
+        .manager()
+        .docker(&["service", "inspect", "--format", format, "packed"]);
     assert_eq!(shown.ok(), "skep.placement.strategy=binpack");
     stage.make("service rm packed also");
 }
@@ -195,12 +201,18 @@ fn rebalancing(stage: &Stage) {
     let last = shown.last().unwrap();
     assert!(last.contains("Service moved converged"), "{shown:?}");
     assert!(
-        shown.iter().any(|line| line.starts_with("overall progress: 4 out of 4 tasks")),
+        shown
+            .iter()
+            .any(|line| line.starts_with("overall progress: 4 out of 4 tasks")),
         "{shown:?}"
     );
     eventually("both nodes have as many", || {
         let spread = stage.spread("moved");
-        if spread == [2, 2] { Ok(()) } else { Err(format!("{spread:?}")) }
+        if spread == [2, 2] {
+            Ok(())
+        } else {
+            Err(format!("{spread:?}"))
+        }
     });
 }
 
@@ -220,7 +232,11 @@ fn completion(stage: &Stage) {
             .env("DOCKER_CONFIG", stage.cluster.dir().join("config"));
         let output = command.output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{line}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         text
     };
     for (line, expected) in [
@@ -241,7 +257,9 @@ fn completion(stage: &Stage) {
 /// A manager that starts locked is unlocked at a terminal, with the key typed and not shown.
 fn locked(stage: &mut Stage) {
     let said = stage.make("swarm update --autolock");
-    let key = said.split_whitespace().find(|word| word.starts_with("SWMKEY-"));
+    let key = said
+        .split_whitespace()
+        .find(|word| word.starts_with("SWMKEY-"));
     let key = key.unwrap().to_owned();
     assert_eq!(stage.make("swarm unlock-key -q"), key);
     let program = stage.skep.to_string_lossy().into_owned();
@@ -249,14 +267,27 @@ fn locked(stage: &mut Stage) {
         stage.cluster.hosts[0].stop();
         stage.cluster.hosts[0].start().unwrap();
         let refused = stage.manager().docker(&["node", "ls"]).refused();
-        assert!(refused.contains("Swarm is encrypted and needs to be unlocked"), "{refused}");
+        assert!(
+            refused.contains("Swarm is encrypted and needs to be unlocked"),
+            "{refused}"
+        );
         let wrong = stage.screen(program, "swarm unlock", 80, "SWMKEY-1-AAAA\n");
-        assert!(wrong.iter().any(|line| line.contains("invalid")), "{wrong:?}");
+        assert!(
+            wrong.iter().any(|line| line.contains("invalid")),
+            "{wrong:?}"
+        );
         let shown = stage.screen(program, "swarm unlock", 80, &format!("{key}\n"));
-        assert!(shown.iter().any(|line| line.contains("Enter unlock key:")), "{shown:?}");
+        assert!(
+            shown.iter().any(|line| line.contains("Enter unlock key:")),
+            "{shown:?}"
+        );
         eventually("the manager serves again", || {
             let listed = stage.manager().docker(&["node", "ls", "-q"]);
-            if listed.code == 0 { Ok(()) } else { Err(listed.stderr) }
+            if listed.code == 0 {
+                Ok(())
+            } else {
+                Err(listed.stderr)
+            }
         });
     }
 }

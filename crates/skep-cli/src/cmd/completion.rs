@@ -41,6 +41,9 @@ async fn print(_: &Context, _: &Matches, shell: &str) -> Result<(), CliError> {
     let called = std::env::args().next().unwrap_or_default();
     let name = Path::new(&called).file_name().unwrap_or_default();
     let name = name.to_string_lossy();
-    print!("{}", script(shell, if name.is_empty() { "skep" } else { &name }));
+    print!(
+        "{}",
+        script(shell, if name.is_empty() { "skep" } else { &name })
+    );
     Ok(())
 }

@@ -347,7 +347,8 @@ async fn ls(context: &Context, matches: &Matches, kind: &Kind) -> Result<(), Cli
     let mut rows: Vec<Row> = found.iter().map(|object| row(object, every)).collect();
     // Only secrets come from drivers.
     if kind.name != "secret" {
-        rows.iter_mut().for_each(|row| drop(row.shift_remove("Driver")));
+        rows.iter_mut()
+            .for_each(|row| drop(row.shift_remove("Driver")));
     }
     let type_name = format!("*{0}.{0}Context", kind.name);
     print_rows(&Format::read(format), &type_name, &columns, &rows)

@@ -85,7 +85,8 @@ fn names(all: &[Command], words: &[String]) -> Vec<(String, String)> {
             }
         }
         [group] => {
-            let members = shown.filter_map(|command| Some((command, command.path.split_once(' ')?)));
+            let members =
+                shown.filter_map(|command| Some((command, command.path.split_once(' ')?)));
             let of_group = members.filter(|(_, (of, _))| of == group);
             found.extend(of_group.map(|(c, (_, name))| (name.to_owned(), c.about.to_owned())));
         }
@@ -200,11 +201,15 @@ async fn values(path: &str, flag: &Flag, partial: &str, context: Option<&Context
 
 /// `Service mode ("replicated", "global") (default "replicated")`: what is in the first parentheses.
 fn choices(about: &str) -> Vec<String> {
-    let listed = about.split_once("(\"").and_then(|(_, rest)| rest.split_once("\")"));
+    let listed = about
+        .split_once("(\"")
+        .and_then(|(_, rest)| rest.split_once("\")"));
     match listed {
         Some((inner, _)) if inner.contains("\", \"") => {
             let words = inner.split("\", \"");
-            words.map(|word| word.trim_start_matches('|').to_owned()).collect()
+            words
+                .map(|word| word.trim_start_matches('|').to_owned())
+                .collect()
         }
         _ => Vec::new(),
     }
@@ -234,7 +239,11 @@ mod tests {
         check("-D service c", &["create"]).await;
         check("run --netw", &["--network", "--network-alias"]).await;
         check("service create --mode g", &["global", "global-job"]).await;
-        check("service create --mode=g", &["--mode=global", "--mode=global-job"]).await;
+        check(
+            "service create --mode=g",
+            &["--mode=global", "--mode=global-job"],
+        )
+        .await;
         check("node update --availability ", &["active", "pause", "drain"]).await;
         check("swarm join-token w", &["worker"]).await;
         check("run busybox --netw", &[]).await;

@@ -39,7 +39,9 @@ pub(super) async fn argument(
         return Answer::words(Vec::new());
     };
     if let Some(words) = shown.strip_prefix('(').and_then(|s| s.strip_suffix(')')) {
-        let words = words.split('|').map(|word| (word.to_owned(), String::new()));
+        let words = words
+            .split('|')
+            .map(|word| (word.to_owned(), String::new()));
         return Answer::words(starting(words.collect(), partial));
     }
     let is_running = OF_RUNNING.contains(&command.path);

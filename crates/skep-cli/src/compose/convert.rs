@@ -11,8 +11,8 @@ use std::path::Path;
 use base64::Engine as _;
 use serde_json::{Map, Value, json};
 
-use super::dialect::Dialect;
 use super::depends::{Condition, conditions, order};
+use super::dialect::Dialect;
 use super::load::Loaded;
 use super::normal::plain;
 use super::volumes::external_name;

@@ -7,9 +7,9 @@ use serde_json::{Map, Value, json};
 use super::dotenv::Variables;
 use super::load::{Loader, parent};
 use super::merge::merge_service;
+use super::normal;
 use super::source::{Source, read};
 use super::tags::{self, Tag};
-use super::normal;
 use crate::error::CliError;
 
 /// Works the base of every service in that has one. Services are in their long forms.

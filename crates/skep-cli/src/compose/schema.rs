@@ -59,8 +59,8 @@ enum Shape {
 }
 
 use Shape::{
-    Any, Count, Duration, Entries, Flag, FlagOrMap, Integer, Limits, List, ListOrNamed, Map, Number,
-    OneOf, Options, Pairs, Ratio, Text, TextOrEntries, TextOrList, TextOrMap,
+    Any, Count, Duration, Entries, Flag, FlagOrMap, Integer, Limits, List, ListOrNamed, Map,
+    Number, OneOf, Options, Pairs, Ratio, Text, TextOrEntries, TextOrList, TextOrMap,
 };
 
 /// Checks a whole file.

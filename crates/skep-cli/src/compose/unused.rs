@@ -98,7 +98,12 @@ fn told(dialect: Dialect) -> Vec<&'static str> {
 
 /// The keys of a file that are not used, in their order, without the names of the user's.
 pub(super) fn named(dialect: Dialect, file: &Value) -> Vec<String> {
-    let services = || file["services"].as_object().into_iter().flat_map(Map::values);
+    let services = || {
+        file["services"]
+            .as_object()
+            .into_iter()
+            .flat_map(Map::values)
+    };
     let mut found: Vec<String> = told(dialect)
         .into_iter()
         .filter(|key| services().any(|service| has(service, key)))

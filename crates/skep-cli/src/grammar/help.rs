@@ -9,8 +9,10 @@ pub fn command_help(command: &Command, shown: &str) -> String {
     let mut text = format!(
         "Usage:  docker {}\n\n{}\n",
         usage(command, shown),
-        super::descriptions::of(command.path, "about")
-            .map_or_else(|| command.about.to_owned(), |text| text.replace("\\n", "\n"))
+        super::descriptions::of(command.path, "about").map_or_else(
+            || command.about.to_owned(),
+            |text| text.replace("\\n", "\n")
+        )
     );
     if !command.aliases.is_empty() {
         let names: Vec<_> = std::iter::once(command.path)
@@ -94,7 +96,11 @@ fn options(path: &str, flags: &[Flag]) -> String {
     let width = terminal_width() - 1;
     rows.iter().fold(String::new(), |mut text, (head, about)| {
         let about = wrapped(about, column, width);
-        let _ = writeln!(text, "{}", format!("{head:column$}{about}").trim_end_matches('\n'));
+        let _ = writeln!(
+            text,
+            "{}",
+            format!("{head:column$}{about}").trim_end_matches('\n')
+        );
         text
     })
 }
@@ -104,13 +110,17 @@ fn head(flag: &Flag) -> String {
         .short
         .map_or_else(|| "    ".to_owned(), |short| format!("-{short}, "));
     let shown = if flag.shown == "bool" { "" } else { flag.shown };
-    format!("  {short}--{} {shown}", flag.name).trim_end().to_owned()
+    format!("  {short}--{} {shown}", flag.name)
+        .trim_end()
+        .to_owned()
 }
 
 fn description(path: &str, flag: &Flag) -> String {
     let text = super::descriptions::of(path, flag.name).unwrap_or_default();
-    text.replace("\\n", "\n")
-        .replace("{config}", &crate::context::default_config_dir().to_string_lossy())
+    text.replace("\\n", "\n").replace(
+        "{config}",
+        &crate::context::default_config_dir().to_string_lossy(),
+    )
 }
 
 /// Columns of the terminal that the user types at; 80 where there is none.

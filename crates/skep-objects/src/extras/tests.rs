@@ -13,7 +13,10 @@ fn read(pairs: &[(&str, &str)]) -> Result<Extras, ExtraError> {
 fn every_label_is_read() {
     let extras = read(&[
         ("skep.privileged", "true"),
-        ("skep.device", "/dev/fuse, /dev/null:/dev/x:r,/dev/zero:rw,vendor.com/gpu=0"),
+        (
+            "skep.device",
+            "/dev/fuse, /dev/null:/dev/x:r,/dev/zero:rw,vendor.com/gpu=0",
+        ),
         ("skep.gpus", "all"),
         ("skep.pid", "host"),
         ("skep.ipc", "shareable"),

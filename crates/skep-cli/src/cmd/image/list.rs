@@ -52,7 +52,11 @@ pub(super) async fn ls(context: &Context, matches: &Matches) -> Result<(), CliEr
     let all = if matches.flag("all") { "1" } else { "" };
     if matches.flag("tree") {
         tree::check(matches)?;
-        let asked = [("all", all), ("filters", query.as_str()), ("manifests", "1")];
+        let asked = [
+            ("all", all),
+            ("filters", query.as_str()),
+            ("manifests", "1"),
+        ];
         let found = context.client.get(&url("/images/json", &asked)).await?;
         tree::print(&found, matches);
         return Ok(());

@@ -50,12 +50,20 @@ struct Line {
 
 /// Prints images.
 pub(super) fn print(images: &Value, matches: &Matches) {
-    let shows_all =
-        matches.flag("all") || matches.list("filter").iter().any(|f| f.starts_with("dangling"));
+    let shows_all = matches.flag("all")
+        || matches
+            .list("filter")
+            .iter()
+            .any(|f| f.starts_with("dangling"));
     let has_name = |image: &&Value| {
         shows_all || !list(image, "RepoTags").is_empty() || !list(image, "RepoDigests").is_empty()
     };
-    let mut images: Vec<&Value> = images.as_array().into_iter().flatten().filter(has_name).collect();
+    let mut images: Vec<&Value> = images
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(has_name)
+        .collect();
     images.sort_by_key(|image| -image["Created"].as_i64().unwrap_or(0));
     let groups: Vec<Vec<Line>> = images.into_iter().map(group).collect();
     let is_terminal = std::io::stdout().is_terminal();
@@ -78,7 +86,10 @@ fn list<'a>(image: &'a Value, field: &str) -> Vec<&'a str> {
 
 /// An image and its platforms.
 fn group(image: &Value) -> Vec<Line> {
-    let mut names: Vec<String> = list(image, "RepoTags").into_iter().map(str::to_owned).collect();
+    let mut names: Vec<String> = list(image, "RepoTags")
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
     names.sort_by(|a, b| b.cmp(a));
     let is_dim = names.is_empty();
     if is_dim {
@@ -179,7 +190,11 @@ impl Pen {
                 " ".repeat(width.saturating_sub(21)),
                 CHIP,
             ),
-            false => writeln!(out, "{}Info ->  U In Use \n", " ".repeat(width.saturating_sub(18))),
+            false => writeln!(
+                out,
+                "{}Info ->  U In Use \n",
+                " ".repeat(width.saturating_sub(18))
+            ),
         };
         // The heads are bold wherever they go.
         let bold = |text: &str| format!("\x1b[39m\x1b[1m{text}\x1b[0m");
@@ -196,7 +211,11 @@ impl Pen {
     }
 
     fn line(&self, line: &Line, is_image: bool, out: &mut String) {
-        let dim = if line.is_dim { "\x1b[39m\x1b[2m" } else { "\x1b[39m" };
+        let dim = if line.is_dim {
+            "\x1b[39m\x1b[2m"
+        } else {
+            "\x1b[39m"
+        };
         let style = match is_image && !line.is_dim {
             true => "\x1b[34m\x1b[1m",
             false => dim,
@@ -246,7 +265,11 @@ fn padding(width: usize, text: &str) -> String {
 
 fn shortened(name: &str, room: usize) -> String {
     match name.chars().count() > room {
-        true => name.chars().take(room.saturating_sub(1)).chain(['…']).collect(),
+        true => name
+            .chars()
+            .take(room.saturating_sub(1))
+            .chain(['…'])
+            .collect(),
         false => name.to_owned(),
     }
 }
@@ -268,12 +291,15 @@ mod tests {
         });
         let shown = drawn(&[group(&image)], 80, false);
         let lines: Vec<&str> = shown.lines().skip(4).collect();
-        assert_eq!(lines, [
-            "web:latest",
-            "web:1                aaaaaaaaaaaa         12MB            3MB   U    ",
-            "└─ linux/amd64       bbbbbbbbbbbb         12MB            3MB   U    ",
-            "",
-        ]);
+        assert_eq!(
+            lines,
+            [
+                "web:latest",
+                "web:1                aaaaaaaaaaaa         12MB            3MB   U    ",
+                "└─ linux/amd64       bbbbbbbbbbbb         12MB            3MB   U    ",
+                "",
+            ]
+        );
         assert!(!drawn(&[group(&image)], 60, false).contains("EXTRA"));
     }
 }

@@ -30,12 +30,7 @@ pub(super) async fn ls(context: &Context, matches: &Matches) -> Result<(), CliEr
     stacks.sort_by(|(a, _), (b, _)| natural_cmp(a, b));
     let rows: Vec<Row> = stacks
         .into_iter()
-        .map(|(name, count)| {
-            Row::from([
-                ("Name", name),
-                ("Services", count.to_string()),
-            ])
-        })
+        .map(|(name, count)| Row::from([("Name", name), ("Services", count.to_string())]))
         .collect();
     print_rows(
         &Format::read(matches.text("format")),

@@ -297,7 +297,10 @@ fn env_file(file: &Value) -> Result<Vec<String>, CliError> {
                 .map_err(|error| CliError::new(format!("open {path}: {}", io_text(&error))))?;
             let all = dotenv::parse(&text, &|name| std::env::var(name).ok())
                 .map_err(|why| CliError::new(format!("{path}: {why}")))?;
-            Ok(all.iter().map(|(name, value)| format!("{name}={value}")).collect())
+            Ok(all
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect())
         }
         Some(other) => Err(CliError::new(format!(
             "env_file: unsupported format {other:?}"

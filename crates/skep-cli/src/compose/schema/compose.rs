@@ -6,8 +6,8 @@ use super::Shape::{
     Pairs, Text, TextOrEntries, TextOrList, TextOrMap,
 };
 use super::parts::{
-    CREDENTIAL, EXTERNAL, FILE, GENERIC, HEALTHCHECK, LIMITS, LOGGING, PLACEMENT, RESTART, TOP_VOLUME,
-    UPDATE,
+    CREDENTIAL, EXTERNAL, FILE, GENERIC, HEALTHCHECK, LIMITS, LOGGING, PLACEMENT, RESTART,
+    TOP_VOLUME, UPDATE,
 };
 
 const SERVICE: &[Key] = &[

@@ -1,10 +1,10 @@
 //! Parts that both dialects have alike.
 
+use super::Key;
 use super::Shape::{
     self, Count, Duration, Entries, Flag, FlagOrMap, Integer, List, Map, Number, OneOf, Options,
     Pairs, Ratio, Text, TextOrList,
 };
-use super::Key;
 
 pub(super) const FILE: &[Key] = &[
     ("source", Text),

@@ -89,10 +89,7 @@ fn verdict(dir: &Path, known: &Known) -> String {
         Ok(outcome) => outcome,
     };
     let names = |text: &String| {
-        let words = |key: &str| {
-            text.split([' ', ',', '\n', ':'])
-                .any(|word| word == key)
-        };
+        let words = |key: &str| text.split([' ', ',', '\n', ':']).any(|word| word == key);
         words(&shown) || words(&other) || shown == "ports.host_ip" && text.contains("192.0.2.1")
     };
     if warnings.iter().any(names) {
@@ -167,15 +164,42 @@ fn the_table_of_keys_is_the_published_one() {
 fn wrong_values_are_named() {
     let dir = tempfile::tempdir().unwrap();
     for (part, expected) in [
-        ("{deploy: {replicas: -1}}", "services.a.deploy.replicas must be at least 0"),
-        ("{deploy: {replicas: x}}", "services.a.deploy.replicas must be a integer"),
-        ("{deploy: {update_config: {max_failure_ratio: x}}}", "max_failure_ratio must be a number"),
-        ("{deploy: {update_config: {order: x}}}", "must be one of the following: \"start-first\", \"stop-first\""),
-        ("{ulimits: {nofile: x}}", "services.a.ulimits.nofile must be a integer"),
-        ("{ulimits: {nofile: {sof: 1}}}", "Additional property sof is not allowed"),
-        ("{secrets: [{source: s, mode: \"999\"}]}", "invalid mode \"999\""),
-        ("{scale: 2, deploy: {replicas: 3}}", "can't set distinct values on 'scale' and 'deploy.replicas'"),
-        ("{network_mode: \"service:b\"}", "network_mode: a service cannot have the mode"),
+        (
+            "{deploy: {replicas: -1}}",
+            "services.a.deploy.replicas must be at least 0",
+        ),
+        (
+            "{deploy: {replicas: x}}",
+            "services.a.deploy.replicas must be a integer",
+        ),
+        (
+            "{deploy: {update_config: {max_failure_ratio: x}}}",
+            "max_failure_ratio must be a number",
+        ),
+        (
+            "{deploy: {update_config: {order: x}}}",
+            "must be one of the following: \"start-first\", \"stop-first\"",
+        ),
+        (
+            "{ulimits: {nofile: x}}",
+            "services.a.ulimits.nofile must be a integer",
+        ),
+        (
+            "{ulimits: {nofile: {sof: 1}}}",
+            "Additional property sof is not allowed",
+        ),
+        (
+            "{secrets: [{source: s, mode: \"999\"}]}",
+            "invalid mode \"999\"",
+        ),
+        (
+            "{scale: 2, deploy: {replicas: 3}}",
+            "can't set distinct values on 'scale' and 'deploy.replicas'",
+        ),
+        (
+            "{network_mode: \"service:b\"}",
+            "network_mode: a service cannot have the mode",
+        ),
     ] {
         let part = parse(part).unwrap().file;
         let file = over(base(), json!({"services": {"a": part}}));
@@ -202,8 +226,14 @@ fn marks_take_away_what_was_said_before() {
         path.display().to_string()
     };
     let files = vec![
-        write("one.yml", "services: {a: {image: x, dns: [192.0.2.1], user: me, group_add: [5]}}"),
-        write("two.yml", "services: {a: {dns: !override [192.0.2.2], user: !reset null, group_add: [6]}}"),
+        write(
+            "one.yml",
+            "services: {a: {image: x, dns: [192.0.2.1], user: me, group_add: [5]}}",
+        ),
+        write(
+            "two.yml",
+            "services: {a: {dns: !override [192.0.2.2], user: !reset null, group_add: [6]}}",
+        ),
     ];
     let options = LoadOptions {
         files,
