@@ -67,7 +67,7 @@ pub(super) async fn argument(
 /// The name of the argument at a place: `[OPTIONS] CONTAINER [CONTAINER...]`.
 fn argument_name(usage: &str, number: usize) -> Option<&str> {
     let mut words = usage.split(' ').filter(|word| *word != "[OPTIONS]");
-    let last = words.clone().last()?;
+    let last = words.clone().next_back()?;
     let word = match words.nth(number) {
         Some(word) => word,
         None if last.ends_with("...]") || last.ends_with("...") => last,
