@@ -5,8 +5,10 @@
 //!   since a joiner must answer the leader's health check first.
 //! - `peers`: a queue and a task (`carry`) for each other member, which carry raft's messages;
 //!   `pieces`: snapshots.
-//! - `announce`: a manager whose address changed. `resolve`: where a member is that is new to this one. `settings`: what the cluster's spec says.
-//! - `service`, `stream`: messages from the others. `membership`: Join and Leave. `health`: what serves.
+//! - `announce`: a manager whose address changed. `resolve`: where a member is that is new to this one.
+//!   `settings`: what the cluster's spec says.
+//! - `service`, `stream`: messages from the others. `membership`: Join and Leave. `members`: for the
+//!   control API. `health`: what serves.
 //! - [`keys`]: the key that the log is sealed with, in the headers of the node's key file.
 //!
 //! Invariant: nothing here blocks raft: messages that cannot go out are dropped, and raft is told.
@@ -17,6 +19,7 @@ mod health;
 mod joined;
 pub mod keys;
 mod leader;
+mod members;
 mod membership;
 mod missing;
 mod peers;
