@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 use rustix::fs::FlockOperation;
 use skep_objects::ErrorKind;
@@ -124,6 +125,7 @@ pub(crate) async fn commit(
     reference: &str,
     options: CommitOptions,
 ) -> Result<String> {
+    let begun = Instant::now();
     let refused =
         |error: crate::image::ImageError| EngineError::refused(error.kind(), error.to_string());
     let name = match (options.repo.as_str(), options.tag.as_str()) {
@@ -167,5 +169,6 @@ pub(crate) async fn commit(
         "commit",
         BTreeMap::from([("comment".to_owned(), String::new())]),
     );
+    core.metrics.containers.commit.since(begun);
     Ok(id)
 }

@@ -9,6 +9,7 @@ use crate::config::EngineConfig;
 use crate::container::{Containers, Execs, MemoryFiles};
 use crate::events::Events;
 use crate::image_source::ImageSource;
+use crate::metrics::Metrics;
 use crate::network::Networks;
 use crate::volume::Volumes;
 
@@ -26,6 +27,7 @@ pub(crate) struct Core {
     pub volumes: Volumes,
     pub networks: Networks,
     pub events: Events,
+    pub metrics: Metrics,
     /// Monitors, health checks, delayed restarts; joined at shutdown.
     pub tasks: TaskTracker,
     pub stopping: CancellationToken,
@@ -60,6 +62,7 @@ impl Core {
             volumes,
             networks,
             events,
+            metrics: Metrics::default(),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
             _directory: directory,

@@ -14,6 +14,7 @@ mod filters;
 pub mod image;
 mod image_source;
 mod logs;
+pub mod metrics;
 pub mod network;
 mod node;
 mod timestamp;

@@ -25,6 +25,7 @@ fn metrics_the_doctor_and_a_dump_tell_what_is() {
 }
 
 fn metrics(cluster: &Cluster) {
+    engine_acts(cluster);
     let ask = |host: usize| {
         let address = SocketAddr::from((cluster.hosts[host].address, 9323));
         get_in(&cluster.hosts[host].namespace, address, "/metrics")
@@ -55,9 +56,96 @@ fn metrics(cluster: &Cluster) {
     ] {
         assert!(said.lines().any(|l| l == line), "{line}\n{said}");
     }
+    for (name, atleast) in [
+        (
+            "engine_daemon_container_actions_seconds_count{action=\"create\"}",
+            2.0,
+        ),
+        (
+            "engine_daemon_container_actions_seconds_count{action=\"start\"}",
+            2.0,
+        ),
+        (
+            "engine_daemon_container_actions_seconds_count{action=\"delete\"}",
+            1.0,
+        ),
+        (
+            "engine_daemon_container_actions_seconds_count{action=\"changes\"}",
+            1.0,
+        ),
+        (
+            "engine_daemon_container_actions_seconds_count{action=\"commit\"}",
+            1.0,
+        ),
+        (
+            "engine_daemon_container_actions_seconds_bucket{action=\"start\",le=\"+Inf\"}",
+            2.0,
+        ),
+        (
+            "engine_daemon_network_actions_seconds_count{action=\"allocate\"}",
+            2.0,
+        ),
+        (
+            "engine_daemon_network_actions_seconds_count{action=\"connect\"}",
+            2.0,
+        ),
+        (
+            "engine_daemon_network_actions_seconds_count{action=\"release\"}",
+            1.0,
+        ),
+        (
+            "engine_daemon_image_actions_seconds_count{action=\"history\"}",
+            1.0,
+        ),
+        (
+            "engine_daemon_image_actions_seconds_count{action=\"delete\"}",
+            1.0,
+        ),
+        (
+            "engine_daemon_host_info_functions_seconds_count{function=\"system_info\"}",
+            1.0,
+        ),
+        ("engine_daemon_health_checks_total", 1.0),
+        ("engine_daemon_health_checks_failed_total", 1.0),
+        (
+            "engine_daemon_health_check_start_duration_seconds_count",
+            1.0,
+        ),
+    ] {
+        let line = said.lines().find_map(|l| l.strip_prefix(name));
+        let value: f64 = line.unwrap_or("0").trim().parse().unwrap();
+        assert!(value >= atleast, "{name} is {value}\n{said}");
+    }
     let worker = ask(1);
     assert!(worker.contains("swarm_node_manager 0"), "{worker}");
     assert!(!worker.contains("swarm_manager_leader"), "{worker}");
+}
+
+/// Something of everything that the engine measures, on the first host.
+fn engine_acts(cluster: &Cluster) {
+    let host = &cluster.hosts[0];
+    let docker = |line: &str| host.docker(&line.split(' ').collect::<Vec<_>>()).ok();
+    let archive = skep_testkit::images::busybox().unwrap();
+    host.docker_with_input(&["import", "-", "box:1"], &archive)
+        .ok();
+    docker("run --rm box:1 true");
+    docker(
+        "run -d --name ill --health-cmd false --health-interval 100ms --health-retries 1 box:1 sleep 1000",
+    );
+    docker("diff ill");
+    docker("commit ill box:2");
+    docker("history box:2");
+    docker("rmi box:2");
+    docker("info");
+    eventually("a health check has failed", || {
+        let status = docker("inspect --format {{.State.Health.Status}} ill");
+        if status == "unhealthy" {
+            Ok(())
+        } else {
+            Err(status)
+        }
+    });
+    docker("rm -f ill");
 }
 
 fn doctor(cluster: &mut Cluster) {

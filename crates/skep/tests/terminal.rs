@@ -150,6 +150,7 @@ fn services_converge_on_the_screen_as_with_docker() {
     placement(&stage);
     rebalancing(&stage);
     completion(&stage);
+    rotation(&stage);
     locked(&mut stage);
 }
 
@@ -252,6 +253,26 @@ fn completion(stage: &Stage) {
         assert_eq!(bash(line), expected, "{line}");
     }
     stage.make("service rm moved");
+}
+
+/// Every node gets a certificate of a new root, on a wide terminal and on a narrow one.
+fn rotation(stage: &Stage) {
+    let digest = regex::Regex::new("sha256:[0-9a-f]{64}").unwrap();
+    let drawn = |shown: Vec<String>| -> Vec<String> {
+        let above = shown
+            .iter()
+            .take_while(|line| !line.contains("BEGIN CERTIFICATE"));
+        above
+            .map(|line| digest.replace(line, "DIGEST").into_owned())
+            .collect()
+    };
+    for columns in [120, 80] {
+        let (docker, skep) = stage.both("swarm ca --rotate", columns);
+        let (docker, skep) = (drawn(docker), drawn(skep));
+        assert_eq!(skep, docker);
+        assert_eq!(skep.len(), 3, "{skep:?}");
+        assert!(skep[2].ends_with("2/2 nodes"), "{skep:?}");
+    }
 }
 
 /// A manager that starts locked is unlocked at a terminal, with the key typed and not shown.

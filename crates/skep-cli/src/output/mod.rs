@@ -4,6 +4,7 @@ mod human;
 mod log;
 mod natural;
 mod quote;
+mod redraw;
 mod rows;
 mod table;
 mod template;
@@ -16,6 +17,7 @@ pub use human::{
 pub use log::warning;
 pub use natural::natural_cmp;
 pub use quote::quoted;
+pub(crate) use redraw::{Redraw, bar};
 pub use rows::{Format, Item, List, Row, escaped_json, print_rows};
 pub use table::{table, table_of};
 pub use template::{Template, TemplateError};

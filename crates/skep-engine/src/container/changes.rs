@@ -3,6 +3,7 @@
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use skep_objects::api::container::Change;
 
@@ -32,11 +33,15 @@ const OWN: [&str; 12] = [
 
 impl Core {
     pub(crate) async fn changes(self: &Arc<Self>, reference: &str) -> Result<Vec<Change>> {
+        let begun = Instant::now();
         let container = self.containers.find(reference)?;
         let mut layers = self.layers(&container)?;
         let upper = layers.remove(0);
-        self.blocking(move || changes(&upper, &Layered::new(layers)))
-            .await
+        let found = self
+            .blocking(move || changes(&upper, &Layered::new(layers)))
+            .await?;
+        self.metrics.containers.changes.since(begun);
+        Ok(found)
     }
 }
 

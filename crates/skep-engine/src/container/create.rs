@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use skep_objects::ErrorKind;
 use skep_objects::api::container::{Config, HostConfig, NetworkingConfig};
@@ -18,8 +18,11 @@ use crate::timestamp;
 
 impl Core {
     pub(crate) async fn create(self: &Arc<Self>, request: CreateContainer) -> Result<Created> {
+        let begun = Instant::now();
         let core = self.clone();
-        self.blocking(move || core.create_now(request)).await?
+        let created = self.blocking(move || core.create_now(request)).await??;
+        self.metrics.containers.create.since(begun);
+        Ok(created)
     }
 
     fn create_now(self: &Arc<Self>, request: CreateContainer) -> Result<Created> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use skep_net::DnsSpec;
 use skep_objects::ErrorKind;
@@ -15,7 +16,7 @@ use super::record::{Record, RunState};
 use super::{Container, ports};
 use crate::core::Core;
 use crate::error::{EngineError, Result};
-use crate::network::{GATEWAY_BRIDGE, Lease, Member, NetworkRecord, Publishing};
+use crate::network::{GATEWAY_BRIDGE, Joined, Lease, Member, NetworkRecord, Publishing};
 
 /// The key, among a running container's endpoints, of its way out of swarm networks.
 pub(super) const GATEWAY_ENDPOINT: &str = "\u{0}gateway";
@@ -147,6 +148,8 @@ impl Core {
         plan: NetworkPlan,
         state: &mut RunState,
     ) -> Result<()> {
+        let begun = Instant::now();
+        let is_own = !plan.own.is_empty();
         state.netns.clone_from(&plan.own);
         let way_out = way_out(&plan.leases);
         let (mut ips, mut publishing) = (Vec::new(), Publishing::default());
@@ -158,14 +161,25 @@ impl Core {
                 publishing = self.networks.publishing(&lease.network)?;
                 ips = lease.addresses.iter().map(|cidr| cidr.addr).collect();
             }
-            let joined = self.networks.join(lease, &plan.member, is_way_out).await?;
+            let joined = self.join(lease, &plan.member, is_way_out).await?;
             state.endpoints.insert(name, joined.settings);
         }
         if plan.resolver == Resolver::Embedded {
             self.serve_names(record).await?;
         }
         self.publish_ports(record, &record.host_config, &ips, &publishing, state)
-            .await
+            .await?;
+        if is_own {
+            self.metrics.networks.allocate.since(begun);
+        }
+        Ok(())
+    }
+
+    async fn join(&self, lease: Lease, member: &Member, is_way_out: bool) -> Result<Joined> {
+        let begun = Instant::now();
+        let joined = self.networks.join(lease, member, is_way_out).await?;
+        self.metrics.networks.connect.since(begun);
+        Ok(joined)
     }
 
     pub(super) async fn serve_names(&self, record: &Record) -> Result<()> {
@@ -238,6 +252,7 @@ impl Core {
         if state.netns.is_empty() {
             return;
         }
+        let begun = Instant::now();
         for (name, settings) in &state.endpoints {
             if let Ok(network) = self.network_of(name, settings) {
                 self.networks.forget(&network, id, settings);
@@ -251,8 +266,11 @@ impl Core {
                 net.remove_netns(&netns).and(unpublished)
             })
             .await;
-        if let Err(error) = left {
-            tracing::warn!(container.id = id, %error, "network of a container not taken down whole");
+        match left {
+            Ok(()) => self.metrics.networks.release.since(begun),
+            Err(error) => {
+                tracing::warn!(container.id = id, %error, "network of a container not taken down whole");
+            }
         }
     }
 
@@ -383,7 +401,7 @@ impl Core {
             };
             let lease = self.networks.lease(network.clone(), &member, &wanted)?;
             // Which way leads out is settled when it is known what all of them are.
-            let joined = self.networks.join(lease, &member, false).await?;
+            let joined = self.join(lease, &member, false).await?;
             container.change_state(|state| {
                 state
                     .endpoints

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use skep_objects::api::container::{Health, HealthConfig, HealthcheckResult};
 use skep_objects::api::exec::ExecCreate;
@@ -14,6 +14,7 @@ use super::shim::Talk;
 use super::{Container, exec};
 use crate::core::Core;
 use crate::engine::HealthState;
+use crate::metrics::count;
 use crate::timestamp;
 
 /// Docker's defaults.
@@ -215,6 +216,7 @@ impl Core {
     }
 
     async fn probe(self: &Arc<Self>, container: &Arc<Container>, plan: &Plan) -> Probe {
+        count(&self.metrics.checks);
         let start = SystemTime::now();
         let id = new_hex_id();
         let (exit_code, output) =
@@ -236,6 +238,9 @@ impl Core {
                     )
                 }
             };
+        if exit_code != 0 {
+            count(&self.metrics.failed_checks);
+        }
         Probe {
             start,
             end: SystemTime::now(),
@@ -250,6 +255,7 @@ impl Core {
         id: &str,
         plan: &Plan,
     ) -> Result<(i32, String), String> {
+        let begun = Instant::now();
         let request = ExecCreate {
             cmd: Some(plan.command.clone()),
             ..ExecCreate::default()
@@ -267,6 +273,7 @@ impl Core {
         let (talk, _) = exec::run(container, message)
             .await
             .map_err(|error| error.to_string())?;
+        self.metrics.check_start.since(begun);
         let (mut frames, _write, mut pending) = talk.split();
         let mut output = Vec::new();
         loop {

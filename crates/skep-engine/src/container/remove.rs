@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use skep_objects::ErrorKind;
 
@@ -53,6 +53,7 @@ impl Core {
                 container.with(|record, _| format!("/{}", record.name))
             )));
         }
+        let begun = Instant::now();
         if self.containers.get(&container.id).is_none() {
             return Err(EngineError::no_container(&container.id));
         }
@@ -93,6 +94,7 @@ impl Core {
         self.containers.remove(&container.id);
         self.publish(container, "destroy", BTreeMap::new());
         container.publish_removed();
+        self.metrics.containers.delete.since(begun);
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use skep_objects::ErrorKind;
 use skep_objects::ids::short_id;
@@ -74,8 +74,12 @@ impl Core {
 
     /// Starts; the operation lock is held, and the state says that it does not run.
     pub(super) async fn start_now(self: &Arc<Self>, container: &Arc<Container>) -> Result<()> {
+        let begun = Instant::now();
         match self.launch(container).await {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.metrics.containers.start.since(begun);
+                Ok(())
+            }
             Err(Failed { error, exit_code }) => {
                 let text = error.to_string();
                 let now = SystemTime::now();

@@ -22,6 +22,7 @@ use crate::error::Result;
 use crate::events::Events;
 use crate::filters::Filters;
 use crate::image::Images;
+use crate::metrics::Metrics;
 use crate::network::Networks;
 use crate::volume::Volumes;
 pub use requests::{
@@ -115,6 +116,12 @@ impl Engine {
     #[must_use]
     pub fn events(&self) -> &Events {
         &self.core.events
+    }
+
+    /// What was counted since the engine was opened.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.core.metrics
     }
 
     /// Tells the engine that its host is, or no longer is, a member of a swarm.

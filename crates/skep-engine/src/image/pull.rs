@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use futures::{FutureExt, StreamExt as _, TryStreamExt as _, stream};
 use oci_client::client::BlobResponse;
@@ -47,6 +48,7 @@ impl Images {
         options: &PullOptions,
         progress: &Progress,
     ) -> Result<Pulled, ImageError> {
+        let begun = Instant::now();
         let reference = reference.clone().or_latest();
         let (session, top) = self.0.registry.fetch(&reference, &options.auth).await?;
         let label = reference.tag().or(reference.digest()).unwrap_or("latest");
@@ -77,6 +79,7 @@ impl Images {
         };
         progress.status(format!("Status: {what} {}", reference.familiar()));
         self.emit("pull", &reference.familiar(), &reference.familiar_name());
+        self.0.times.pull.since(begun);
         Ok(Pulled {
             id,
             digest: top_digest,

@@ -1,6 +1,7 @@
 //! Pushing images: blobs that the registry lacks, then the manifest.
 
 use std::io::{self, Write};
+use std::time::Instant;
 
 use bytes::Bytes;
 use flate2::Compression;
@@ -40,6 +41,7 @@ impl Images {
         auth: &RegistryAuth,
         progress: &Progress,
     ) -> Result<(), ImageError> {
+        let begun = Instant::now();
         let reference = reference.clone().or_latest();
         let image = match self.resolve(&reference.familiar()) {
             Err(ImageError::NotFound(_)) => {
@@ -83,6 +85,7 @@ impl Images {
         progress.status(format!("{tag}: digest: {digest} size: {size}"));
         progress.aux(json!({"Tag": tag, "Digest": digest, "Size": size}));
         self.emit("push", &reference.familiar(), &reference.familiar_name());
+        self.0.times.push.since(begun);
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use skep_objects::reference::Reference;
 
@@ -43,6 +44,7 @@ impl Images {
     /// uses cannot go; one that a stopped container uses, or that has names in several repositories
     /// and was given by id, goes by force only.
     pub fn remove(&self, name: &str, force: bool) -> Result<Vec<Removed>, ImageError> {
+        let begun = Instant::now();
         let (removed, id) = {
             let mut index = self.index();
             let id = find(&index, name)?;
@@ -100,6 +102,7 @@ impl Images {
         if let Some(id) = id {
             self.delete(&id, &mut removed)?;
         }
+        self.0.times.delete.since(begun);
         Ok(removed)
     }
 

@@ -14,6 +14,7 @@ use super::index::{Index, Record};
 use super::layers::Layers;
 use super::registry::{Registry, RegistryConfig};
 use super::remove::ImageUsers;
+use crate::metrics::ImageTimes;
 
 /// An image that lies here, unpacked.
 #[derive(Debug, Clone)]
@@ -108,6 +109,7 @@ pub(super) struct Inner {
     pub layer_locks: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
     pub users: OnceLock<Arc<dyn ImageUsers>>,
     events: OnceLock<EventSink>,
+    pub times: ImageTimes,
 }
 
 impl std::fmt::Debug for Images {
@@ -132,10 +134,16 @@ impl Images {
             layer_locks: Mutex::default(),
             users: OnceLock::new(),
             events: OnceLock::new(),
+            times: ImageTimes::default(),
         }));
         images.0.blobs.remove_old_partials();
         images.sweep()?;
         Ok(images)
+    }
+
+    /// How long pulls and the like took.
+    pub fn times(&self) -> &ImageTimes {
+        &self.0.times
     }
 
     /// Names who can tell which images containers use; to be called once.

@@ -33,7 +33,7 @@ use crate::error::{EngineError, Result};
 use crate::events::Events;
 use crate::filters::Filters;
 use addresses::Addresses;
-pub(crate) use lease::{Lease, Member};
+pub(crate) use lease::{Joined, Lease, Member};
 pub(crate) use options::Publishing;
 pub(crate) use record::NetworkRecord;
 

@@ -4,6 +4,8 @@ mod search;
 mod transfer;
 mod view;
 
+use std::time::Instant;
+
 use http::StatusCode;
 use skep_engine::image::RegistryAuth;
 use skep_objects::api::image::{DeleteItem, ImagePrune};
@@ -48,9 +50,12 @@ pub async fn route(call: Call, path: &[&str]) -> Result<Response> {
             call::ok(&view::inspect(&call, &image))
         }
         ("GET", ["images", name @ .., "history"]) => {
+            let begun = Instant::now();
             let platform = platform(&call, "platform")?.unwrap_or_default();
             let image = call.api.images().resolve_for(&name.join("/"), &platform)?;
-            call::ok(&view::history(&image))
+            let history = call::ok(&view::history(&image));
+            call.api.images().times().history.since(begun);
+            history
         }
         ("POST", ["images", name @ .., "push"]) => transfer::push(&call, &name.join("/")).await,
         ("POST", ["images", name @ .., "tag"]) => tag(&call, &name.join("/")).await,

@@ -1,6 +1,5 @@
 //! `swarm ca --rotate`: how far the rotation is.
 
-use std::io::Write as _;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -9,51 +8,87 @@ use sha2::{Digest as _, Sha256};
 use crate::cmd::objects::text;
 use crate::context::Context;
 use crate::error::CliError;
+use crate::output::{Redraw, bar};
 
 /// Between two looks: there is no event to wait for.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Waits until every node has a certificate of the new root, and prints the root.
+/// Waits until every node has a certificate of the new root and trusts no other, and prints the root.
 pub(super) async fn wait(context: &Context, quiet: bool) -> Result<(), CliError> {
-    let mut last = String::new();
-    loop {
-        let swarm = context.client.get("/swarm").await?;
-        let is_done = swarm["RootRotationInProgress"] != true;
-        if !quiet {
-            let nodes = context.client.get("/nodes").await?;
-            let lines = progress(&swarm, nodes.as_array().map_or(&[], Vec::as_slice));
-            if lines != last {
-                // A terminal that went away has nobody to tell.
-                let _ = writeln!(std::io::stdout(), "{lines}");
-                last = lines;
+    let interrupted = tokio::signal::ctrl_c();
+    tokio::select! {
+        root = follow(context, quiet) => println!("{}", root?),
+        _ = interrupted => {
+            if !quiet {
+                println!("Operation continuing in background.");
             }
         }
-        if is_done {
-            println!("{}", text(&swarm, "/TLSInfo/TrustRoot").trim());
-            return Ok(());
+    }
+    Ok(())
+}
+
+async fn follow(context: &Context, quiet: bool) -> Result<String, CliError> {
+    let mut lines = Redraw::new();
+    loop {
+        let swarm = context.client.get("/swarm").await?;
+        let nodes = context.client.get("/nodes").await?;
+        let rotation = Rotation::of(&swarm, nodes.as_array().map_or(&[], Vec::as_slice));
+        if !quiet {
+            lines.show(rotation.lines());
+        }
+        if rotation.is_done() {
+            return Ok(text(&swarm, "/TLSInfo/TrustRoot").trim().to_owned());
         }
         tokio::time::sleep(PAUSE).await;
     }
 }
 
-fn progress(swarm: &Value, nodes: &[Value]) -> String {
-    let wanted = &swarm["TLSInfo"];
-    let root = text(wanted, "/TrustRoot");
-    let digest = Sha256::digest(root.as_bytes());
-    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    let has = |fields: &'static [&'static str]| {
-        let of = |node: &&Value| {
-            let own = &node["Description"]["TLSInfo"];
-            fields.iter().all(|field| own[*field] == wanted[*field])
+/// How many nodes have what all are to have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Rotation {
+    digest: String,
+    certificates: usize,
+    roots: usize,
+    all: usize,
+}
+
+impl Rotation {
+    fn of(swarm: &Value, nodes: &[Value]) -> Self {
+        let wanted = &swarm["TLSInfo"];
+        let digest = Sha256::digest(text(wanted, "/TrustRoot").as_bytes());
+        let has = |fields: &'static [&'static str]| {
+            let of = |node: &&Value| {
+                let own = &node["Description"]["TLSInfo"];
+                fields.iter().all(|field| own[*field] == wanted[*field])
+            };
+            nodes.iter().filter(of).count()
         };
-        nodes.iter().filter(of).count()
-    };
-    let all = nodes.len();
-    format!(
-        "desired root digest: sha256:{digest}\n  rotated TLS certificates:  {}/{all} nodes\n  rotated CA certificates:  {}/{all} nodes",
-        has(&["CertIssuerSubject", "CertIssuerPublicKey"]),
-        has(&["TrustRoot"]),
-    )
+        let certificates = has(&["CertIssuerSubject", "CertIssuerPublicKey"]);
+        // The roots are told when all certificates are renewed.
+        let are_renewed = swarm["RootRotationInProgress"] != true && certificates == nodes.len();
+        Self {
+            digest: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+            certificates,
+            roots: if are_renewed { has(&["TrustRoot"]) } else { 0 },
+            all: nodes.len(),
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.certificates == self.all && self.roots == self.all
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let count = |done: usize| {
+            let bar = bar(done, self.all).unwrap_or_default();
+            format!("{bar}{done}/{} nodes", self.all)
+        };
+        vec![
+            format!("desired root digest: sha256:{}", self.digest),
+            format!("  rotated TLS certificates:  {}", count(self.certificates)),
+            format!("  rotated CA certificates:   {}", count(self.roots)),
+        ]
+    }
 }
 
 #[cfg(test)]
@@ -70,14 +105,15 @@ mod tests {
             node(tls("old", "k2")),
             node(tls("old", "k1")),
         ];
-        let lines = progress(&json!({"TLSInfo": tls("new", "k2")}), &nodes);
-        assert!(
-            lines.contains("rotated TLS certificates:  2/3 nodes"),
-            "{lines}"
-        );
-        assert!(
-            lines.ends_with("rotated CA certificates:  1/3 nodes"),
-            "{lines}"
-        );
+        let swarm =
+            |going: bool| json!({"TLSInfo": tls("new", "k2"), "RootRotationInProgress": going});
+        let counts = |going: bool, nodes: &[Value]| {
+            let rotation = Rotation::of(&swarm(going), nodes);
+            (rotation.certificates, rotation.roots, rotation.is_done())
+        };
+        assert_eq!(counts(true, &nodes), (2, 0, false));
+        assert_eq!(counts(true, &nodes[..2]), (2, 0, false));
+        assert_eq!(counts(false, &nodes[..2]), (2, 1, false));
+        assert_eq!(counts(false, &nodes[..1]), (1, 1, true));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use serde::Serialize;
 use skep_engine::ListOptions;
@@ -67,6 +67,7 @@ fn strings(words: &[&str]) -> Vec<String> {
 
 /// `GET /info`.
 pub async fn info(api: &Api) -> api::Info {
+    let begun = Instant::now();
     let facts = &api.facts;
     let config = facts.config();
     let engine = &config.engine;
@@ -74,7 +75,7 @@ pub async fn info(api: &Api) -> api::Info {
     let swarm = api.swarm.info().await;
     let v2 = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
     let warnings = swarm.warnings.clone();
-    api::Info {
+    let info = api::Info {
         id: facts.id(),
         containers: count.running + count.paused + count.stopped,
         containers_running: count.running,
@@ -151,7 +152,9 @@ pub async fn info(api: &Api) -> api::Info {
             .collect(),
         warnings: Some(warnings).filter(|warnings| !warnings.is_empty()),
         ..api::Info::default()
-    }
+    };
+    api.engine.metrics().system_info.since(begun);
+    info
 }
 
 fn driver_status() -> Vec<[String; 2]> {

@@ -1,15 +1,10 @@
-//! Lines that are drawn over on a terminal, and printed when they change elsewhere.
-
-use std::io::{IsTerminal as _, Write as _};
+//! What is shown of a service on its way.
 
 use super::view::{Line, View};
-use crate::output::truncated;
+use crate::output::{Redraw, bar, truncated};
 
 /// More tasks than this have no line each.
 pub(super) const MOST_LINES: usize = 20;
-const BAR: usize = 50;
-/// Columns that are too few for a bar.
-const NARROW: u16 = 110;
 const STATES: [&str; 9] = [
     "new",
     "allocated",
@@ -26,9 +21,7 @@ const STATES: [&str; 9] = [
 #[derive(Debug)]
 pub(super) struct Screen {
     quiet: bool,
-    terminal: bool,
-    drawn: usize,
-    last: Vec<String>,
+    lines: Redraw,
     body: Vec<String>,
     verify: String,
     rollback: Option<String>,
@@ -39,9 +32,7 @@ impl Screen {
     pub(super) fn new(quiet: bool) -> Self {
         Self {
             quiet,
-            terminal: std::io::stdout().is_terminal(),
-            drawn: 0,
-            last: Vec::new(),
+            lines: Redraw::new(),
             body: Vec::new(),
             verify: String::new(),
             rollback: None,
@@ -71,7 +62,7 @@ impl Screen {
         lines.extend(view.heads(self.rollback.is_some()));
         if view.tasks().len() <= MOST_LINES {
             // Without a terminal the tasks are named, and told about when they fail.
-            let is_terminal = self.terminal;
+            let is_terminal = self.lines.is_terminal();
             lines.extend(view.tasks().iter().map(|task| line(task, is_terminal)));
         }
         self.body = lines;
@@ -97,31 +88,14 @@ impl Screen {
     }
 
     fn draw(&mut self) {
+        if self.quiet {
+            return;
+        }
         let mut lines = self.body.clone();
         if !self.verify.is_empty() {
             lines.push(self.verify.clone());
         }
-        if self.quiet || lines == self.last {
-            return;
-        }
-        let mut out = std::io::stdout().lock();
-        // A terminal that went away has nobody to tell.
-        if self.terminal {
-            if self.drawn > 0 {
-                let _ = write!(out, "\x1b[{}A", self.drawn);
-            }
-            for line in &lines {
-                let _ = writeln!(out, "\x1b[2K{line}");
-            }
-            let _ = write!(out, "\x1b[0J");
-        } else {
-            for line in lines.iter().filter(|line| !self.last.contains(line)) {
-                let _ = writeln!(out, "{line}");
-            }
-        }
-        let _ = out.flush();
-        self.drawn = lines.len();
-        self.last = lines;
+        self.lines.show(lines);
     }
 }
 
@@ -138,23 +112,10 @@ fn line(task: &Line, with_bar: bool) -> String {
     if state.is_empty() {
         return format!("{label}:");
     }
-    if !is_wide() {
-        return format!("{label}: {state:<9} ");
-    }
     let step = STATES
         .iter()
         .position(|known| known == state)
         .map_or(STATES.len(), |at| at + 1);
-    let width = BAR * step / STATES.len();
-    format!(
-        "{label}: {state:<9} [{}>{}] ",
-        "=".repeat(width),
-        " ".repeat(BAR - width)
-    )
-}
-
-/// Whether a bar has room beside what is said.
-fn is_wide() -> bool {
-    let size = rustix::termios::tcgetwinsize(std::io::stdout());
-    size.is_ok_and(|size| size.ws_col > NARROW)
+    let bar = bar(step, STATES.len()).unwrap_or_default();
+    format!("{label}: {state:<9} {bar}")
 }

@@ -1,6 +1,7 @@
 //! `--metrics-addr`: what the daemon counts, in Prometheus's text form at `/metrics`.
 
-use std::collections::BTreeMap;
+mod engine;
+
 use std::convert::Infallible;
 use std::fmt::Write;
 use std::sync::Arc;
@@ -19,7 +20,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::config::Config;
 use crate::http::Api;
-use crate::http::system::ENGINE_VERSION;
 
 /// Serves the metrics, when an address is configured. An address that is taken is logged, not fatal.
 pub async fn spawn(
@@ -102,7 +102,7 @@ fn family(out: &mut String, name: &str, kind: &str, help: &str, samples: &[(Stri
 
 /// What `/metrics` answers.
 pub async fn text(api: &Api) -> String {
-    let mut out = engine(api).await;
+    let mut out = engine::figures(api).await;
     swarm(&mut out, api).await;
     out
 }
@@ -150,123 +150,4 @@ async fn swarm(out: &mut String, api: &Api) {
         });
         family(out, one.name, kind, one.help, &samples.collect::<Vec<_>>());
     }
-}
-
-/// Figures of this host.
-async fn engine(api: &Api) -> String {
-    let mut out = String::new();
-    let plain = |value: f64| vec![(String::new(), value)];
-    let facts = &api.facts;
-    let labels = format!(
-        "{{architecture=\"{}\",commit=\"{}\",daemon_id=\"{}\",graphdriver=\"overlay2\",kernel=\"{}\",os=\"{}\",os_type=\"linux\",version=\"{ENGINE_VERSION}\"}}",
-        std::env::consts::ARCH,
-        crate::http::system::COMMIT,
-        facts.id(),
-        facts.kernel,
-        facts.operating_system,
-    );
-    family(
-        &mut out,
-        "engine_daemon_engine_info",
-        "gauge",
-        "The engine and the machine it runs on",
-        &[(labels, 1.0)],
-    );
-    family(
-        &mut out,
-        "engine_daemon_engine_cpus_cpus",
-        "gauge",
-        "The number of CPUs of the machine",
-        &plain(facts.cpus as f64),
-    );
-    family(
-        &mut out,
-        "engine_daemon_engine_memory_bytes",
-        "gauge",
-        "The memory of the machine",
-        &plain(facts.memory as f64),
-    );
-    let containers = api.count_containers().await;
-    let states = [
-        ("paused", containers.paused),
-        ("running", containers.running),
-        ("stopped", containers.stopped),
-    ];
-    let samples = states.map(|(state, count)| (format!("{{state=\"{state}\"}}"), count as f64));
-    family(
-        &mut out,
-        "engine_daemon_container_states_containers",
-        "gauge",
-        "The containers by state",
-        &samples,
-    );
-    family(
-        &mut out,
-        "engine_daemon_events_subscribers_total",
-        "gauge",
-        "The clients that follow events",
-        &plain(api.engine.events().listeners() as f64),
-    );
-    family(
-        &mut out,
-        "engine_daemon_events_total",
-        "counter",
-        "Events since metrics are served",
-        &plain(EVENTS.load(Ordering::Relaxed) as f64),
-    );
-    let mut drivers: BTreeMap<String, f64> = BTreeMap::new();
-    let networks = api.engine.networks().list(&Default::default()).await;
-    for network in networks.unwrap_or_default() {
-        *drivers.entry(network.driver).or_default() += 1.0;
-    }
-    let samples: Vec<_> = drivers
-        .into_iter()
-        .map(|(driver, count)| (format!("{{driver={driver:?}}}"), count))
-        .collect();
-    family(
-        &mut out,
-        "skep_network_networks",
-        "gauge",
-        "Networks of this host by driver",
-        &samples,
-    );
-    if let Some((threads, resident, descriptors)) = own_process() {
-        family(
-            &mut out,
-            "process_resident_memory_bytes",
-            "gauge",
-            "Resident memory of the daemon",
-            &plain(resident),
-        );
-        family(
-            &mut out,
-            "process_open_fds",
-            "gauge",
-            "Open file descriptors of the daemon",
-            &plain(descriptors),
-        );
-        family(
-            &mut out,
-            "process_threads",
-            "gauge",
-            "Threads of the daemon",
-            &plain(threads),
-        );
-    }
-    out
-}
-
-/// Threads, resident bytes and open descriptors of this process.
-fn own_process() -> Option<(f64, f64, f64)> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let field = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-        line.split_whitespace().next()?.parse::<f64>().ok()
-    };
-    let descriptors = std::fs::read_dir("/proc/self/fd").ok()?.count();
-    Some((
-        field("Threads:")?,
-        field("VmRSS:")? * 1024.0,
-        descriptors as f64,
-    ))
 }
