@@ -25,11 +25,7 @@ const ALWAYS: [(i64, i64); 9] = [
 /// Nodes to make and rules of the device cgroup.
 pub(super) fn devices(host: &HostConfig) -> Result<(Vec<Value>, Vec<Value>)> {
     if host.privileged {
-        let nodes = below(Path::new("/dev"))
-            .iter()
-            .filter_map(|path| node(path, path))
-            .collect();
-        return Ok((nodes, vec![json!({"allow": true, "access": "rwm"})]));
+        return Ok((all_of(host)?, vec![json!({"allow": true, "access": "rwm"})]));
     }
     let mut rules = vec![json!({"allow": false, "access": "rwm"})];
     for kind in ["c", "b"] {
@@ -51,6 +47,22 @@ pub(super) fn devices(host: &HostConfig) -> Result<(Vec<Value>, Vec<Value>)> {
         rules.push(rule(text)?);
     }
     Ok((nodes, rules))
+}
+
+/// The host's devices, and those asked for under another path beside them. Matches moby: a path that
+/// the host has stays the host's, and what cgroups would allow is not asked.
+fn all_of(host: &HostConfig) -> Result<Vec<Value>> {
+    let paths = below(Path::new("/dev"));
+    let mut nodes: Vec<Value> = paths.iter().filter_map(|path| node(path, path)).collect();
+    for mapping in host.devices.iter().flatten() {
+        let asked = mapped(mapping)?.into_iter().map(|(node, _)| node);
+        let is_new = |node: &Value| {
+            let path = node["path"].as_str().map(Path::new);
+            path.is_none_or(|path| !paths.iter().any(|known| known == path))
+        };
+        nodes.extend(asked.filter(is_new));
+    }
+    Ok(nodes)
 }
 
 /// One `--device`, which may be a directory.
@@ -191,6 +203,28 @@ mod tests {
         );
         assert_eq!(rules.last().unwrap()["access"], "r");
         assert_eq!(rules[0]["allow"], false);
+    }
+
+    #[test]
+    fn a_privileged_container_has_devices_under_other_paths_too() {
+        let mapping = |inside: &str| DeviceMapping {
+            path_on_host: "/dev/null".into(),
+            path_in_container: inside.into(),
+            cgroup_permissions: "r".into(),
+        };
+        let host = HostConfig {
+            privileged: true,
+            devices: Some(vec![mapping("/dev/nil"), mapping("/dev/zero")]),
+            ..HostConfig::default()
+        };
+        let (nodes, rules) = devices(&host).unwrap();
+        let minors = |path: &str| -> Vec<Option<u64>> {
+            let of = nodes.iter().filter(|node| node["path"] == path);
+            of.map(|node| node["minor"].as_u64()).collect()
+        };
+        assert_eq!(minors("/dev/nil"), [Some(3)]);
+        assert_eq!(minors("/dev/zero"), [Some(5)]);
+        assert_eq!(rules.len(), 1);
     }
 
     #[test]
