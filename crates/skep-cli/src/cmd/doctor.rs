@@ -35,7 +35,7 @@ pub(super) const COMMANDS: &[Command] = &[
         about: "Give this node other addresses, after its host was moved",
         arity: Arity::None,
         stops_at_argument: false,
-        flags: "--advertise-addr string\n--data-path-addr string\n--listen-addr string",
+        flags: "--advertise-addr string\n--data-path-addr string\n--listen-addr node-addr",
         run: |context, matches| Box::pin(move_node(context, matches)),
     },
     Command {
