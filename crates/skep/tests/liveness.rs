@@ -309,7 +309,7 @@ fn logs_name_the_missing_node(site: &Site, third: &str) {
     let reasons = ["is not available", "disconnected unexpectedly"];
     let is_told = |reason: &&str| said.stderr.contains(&format!("{begins}{reason}"));
     assert!(
-        reasons.iter().any(|reason| is_told(&reason)),
+        reasons.iter().any(|reason| is_told(reason)),
         "{}",
         said.stderr
     );
