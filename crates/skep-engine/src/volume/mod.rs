@@ -72,10 +72,12 @@ impl Volumes {
                         },
                     );
                 }
-                // A crash between mkdir and record: the volume never existed for anyone.
+                // A crash between mkdir and record, or in the middle of writing it: the volume never
+                // existed for anyone.
                 Err(EngineError::Io { source, .. })
                     if source.kind() == std::io::ErrorKind::NotFound =>
                 {
+                    let _ = std::fs::remove_file(dir.join("volume.json.new"));
                     let _ = std::fs::remove_dir(dir.join("_data"));
                     let _ = std::fs::remove_dir(&dir);
                 }

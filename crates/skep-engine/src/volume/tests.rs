@@ -23,6 +23,17 @@ async fn a_volume_survives_the_daemon() {
 }
 
 #[tokio::test]
+async fn a_volume_whose_making_was_cut_short_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let half = dir.path().join("half");
+    std::fs::create_dir_all(half.join("_data")).unwrap();
+    std::fs::write(half.join("volume.json.new"), "{").unwrap();
+    let volumes = open(dir.path());
+    assert!(volumes.inspect("half").await.is_err());
+    assert!(!half.exists());
+}
+
+#[tokio::test]
 async fn creating_again_is_no_error_unless_the_options_differ() {
     let dir = tempfile::tempdir().unwrap();
     let volumes = open(dir.path());
