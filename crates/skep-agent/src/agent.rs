@@ -205,11 +205,11 @@ impl Sessions {
         last_addr: &mut Option<String>,
         backoff: &mut Backoff,
     ) -> SessionError {
-        let (channel, addr) = match self.channel(last_addr.as_deref()).await {
+        let channel = match self.channel(last_addr).await {
             Ok(found) => found,
             Err(error) => return error,
         };
-        *last_addr = addr.clone();
+        let addr = last_addr.clone();
         let opened = Session::open(channel, self.describe(), last_id).await;
         let (session, first) = match opened {
             Ok(opened) => opened,
@@ -258,20 +258,21 @@ impl Sessions {
         }
     }
 
-    async fn channel(
-        &self,
-        last_addr: Option<&str>,
-    ) -> Result<(Channel, Option<String>), SessionError> {
+    /// Dials the manager in this process, or another than the one tried last. That is noted before
+    /// the dial: where one of two managers is gone for good, the next try must be the other's.
+    async fn channel(&self, last_addr: &mut Option<String>) -> Result<Channel, SessionError> {
         let local = self.local.borrow().clone();
         if let Some(dialer) = local {
-            return Ok((client::connect_local(&dialer)?, None));
+            *last_addr = None;
+            return Ok(client::connect_local(&dialer)?);
         }
-        let excluded: Vec<&str> = last_addr.into_iter().collect();
+        let excluded: Vec<&str> = last_addr.as_deref().into_iter().collect();
         let Some(peer) = self.remotes.pick(&excluded) else {
             return Err(tonic::Status::unavailable("no manager is known").into());
         };
+        *last_addr = Some(peer.addr.clone());
         match client::connect(&peer.addr, &self.identity).await {
-            Ok(channel) => Ok((channel, Some(peer.addr))),
+            Ok(channel) => Ok(channel),
             Err(error) => {
                 self.remotes.failed(&peer.addr);
                 Err(error.into())

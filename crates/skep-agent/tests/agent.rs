@@ -11,8 +11,8 @@ use skep_agent::{Agent, AgentConfig, TaskError};
 use skep_objects::skep_v1::{EndpointsMessage, ProbeReport, ProbeRequest};
 use skep_objects::swarmkit::assignment::Item;
 use skep_objects::swarmkit::{
-    LogSelector, LogSubscriptionOptions, NetworkAttachment, NodeRole, ResourceReference, Secret,
-    SubscriptionMessage, Task, TaskSpec, TaskState, TaskStatus,
+    LogSelector, LogSubscriptionOptions, NetworkAttachment, NodeRole, Peer, ResourceReference,
+    Secret, SubscriptionMessage, Task, TaskSpec, TaskState, TaskStatus,
 };
 use skep_rpc::Remotes;
 use skep_rpc::identity::{
@@ -48,9 +48,9 @@ impl skep_agent::Prober for NoProber {
     }
 }
 
-async fn agent(dir: &Path, machine: &FakeExecutor, dispatcher: Option<&FakeDispatcher>) -> Agent {
+fn config(dir: &Path, machine: &FakeExecutor, dispatcher: Option<&FakeDispatcher>) -> AgentConfig {
     let (_, local) = watch::channel(dispatcher.map(FakeDispatcher::dialer));
-    let config = AgentConfig {
+    AgentConfig {
         state_dir: dir.to_owned(),
         identity: identity(),
         remotes: Remotes::new([]),
@@ -58,7 +58,11 @@ async fn agent(dir: &Path, machine: &FakeExecutor, dispatcher: Option<&FakeDispa
         executor: Arc::new(machine.clone()),
         drain_deadline: Duration::from_secs(30),
         prober: Arc::new(NoProber),
-    };
+    }
+}
+
+async fn agent(dir: &Path, machine: &FakeExecutor, dispatcher: Option<&FakeDispatcher>) -> Agent {
+    let config = config(dir, machine, dispatcher);
     Agent::spawn(config).await.unwrap()
 }
 
@@ -78,6 +82,38 @@ fn task(id: &str, desired: TaskState) -> Task {
 
 fn item(task: Task) -> Item {
     Item::Task(task)
+}
+
+/// One that is gone for good is not tried again while there is another.
+#[tokio::test]
+async fn managers_that_fail_are_tried_in_turn() {
+    let (tried, mut order) = tokio::sync::mpsc::unbounded_channel();
+    let mut managers = Vec::new();
+    for number in 0..2 {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap().to_string();
+        let node_id = format!("manager{number}");
+        managers.push((Peer { node_id, addr }, 1));
+        let tried = tried.clone();
+        tokio::spawn(async move {
+            // Closed at once: no session comes of it.
+            while listener.accept().await.is_ok() {
+                let _ = tried.send(number);
+            }
+        });
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path(), &FakeExecutor::default(), None);
+    config.remotes.replace(managers);
+    let agent = Agent::spawn(config).await.unwrap();
+    let mut last = None;
+    for _ in 0..6 {
+        let next = tokio::time::timeout(Duration::from_secs(30), order.recv()).await;
+        let next = next.unwrap();
+        assert_ne!(next, last);
+        last = next;
+    }
+    agent.stop().await;
 }
 
 #[tokio::test]

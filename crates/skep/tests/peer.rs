@@ -20,7 +20,9 @@ impl Peers {
     /// Hosts that run skep, but for the ones named.
     fn start(hosts: usize, dockerds: &[usize]) -> Self {
         let mut spec = LabSpec::new(env!("CARGO_BIN_EXE_skep"), hosts);
-        spec.daemon_flags = vec!["--insecure-registry".into(), "198.18.0.0/24".into()];
+        spec.daemon_flags = ["--insecure-registry", "198.18.0.0/24", "--log-level=debug"]
+            .map(str::to_owned)
+            .to_vec();
         let mut lab = Lab::new(&spec).unwrap();
         let (client, address) = lab.make_client().unwrap();
         let registry = Registry::start(&client, &address.to_string(), lab.dir()).unwrap();

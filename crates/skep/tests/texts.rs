@@ -232,7 +232,7 @@ volume ls --filter driver=local
 volume ls --filter label=a
 volume ls --filter name=vol
 volume ls --filter nonsense=x
-ps --format {{.ID}}|{{.Image}}|{{.Command}}|{{.CreatedAt}}|{{.Ports}}|{{.State}}|{{.Size}}|{{.Names}}|{{.Mounts}}|{{.Networks}}|{{.LocalVolumes}}
+ps --format {{.ID}}|{{.Image}}|{{.Command}}|{{.CreatedAt}}|{{.Ports}}|{{.State}}|{{.Size}}|{{.Names}}|{{.Mounts}}|{{.LocalVolumes}}
 ps --no-trunc --format {{.Labels}}
 ps --format table{{.Names}}|{{.State}}
 ps --format {{.Nonsense}}
