@@ -308,11 +308,7 @@ fn logs_name_the_missing_node(site: &Site, third: &str) {
     // Docker's texts for a node that is known to be lost, and for one that is lost while it is asked.
     let reasons = ["is not available", "disconnected unexpectedly"];
     let is_told = |reason: &&str| said.stderr.contains(&format!("{begins}{reason}"));
-    assert!(
-        reasons.iter().any(|reason| is_told(reason)),
-        "{}",
-        said.stderr
-    );
+    assert!(reasons.iter().any(is_told), "{}", said.stderr);
 }
 
 /// Names, tables and forwarding are right on every node, also for those that never went away.
