@@ -259,9 +259,13 @@ impl NodeFiles {
         if first.is_ok() || !self.new_key_path().exists() {
             return first;
         }
-        // A crash came between the new chain and its key taking the old one's place.
-        let (_, key) = self.read_key(&self.new_key_path(), kek)?;
-        let credentials = Credentials::new(key, chain, roots)?;
+        // A crash came between the new chain and its key taking the old one's place, or before the new
+        // chain: then that key belongs to nothing, and what is wrong is what is wrong with the first.
+        let second = self.read_key(&self.new_key_path(), kek).ok();
+        let second = second.and_then(|(_, key)| Credentials::new(key, chain, roots).ok());
+        let Some(credentials) = second else {
+            return first;
+        };
         rename(&self.new_key_path(), &self.key_path())?;
         Ok(credentials)
     }

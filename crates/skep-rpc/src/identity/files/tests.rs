@@ -95,6 +95,21 @@ fn a_crash_between_chain_and_key_is_mended() {
 }
 
 #[test]
+fn a_key_whose_chain_never_came_belongs_to_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (files, root) = node(dir.path());
+    let (old, new) = (Kek::generate(), Kek::generate());
+    let (late, late_chain) = issue(&root);
+    files.save(&late, &late_chain, Some(&old)).unwrap();
+    let late = fs::read(files.key_path()).unwrap();
+    let (key, chain) = issue(&root);
+    files.save(&key, &chain, Some(&new)).unwrap();
+    fs::write(files.new_key_path(), late).unwrap();
+    files.load(Some(&new)).unwrap();
+    assert!(files.load(Some(&old)).unwrap_err().is_wrong_key());
+}
+
+#[test]
 fn a_missing_file_is_told_from_a_broken_one() {
     let dir = tempfile::tempdir().unwrap();
     let files = NodeFiles::new(dir.path());
