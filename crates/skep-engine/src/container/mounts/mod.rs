@@ -1,12 +1,15 @@
 //! What a container mounts: read from binds, mounts, tmpfs, other containers and the image, checked
 //! as a whole, then made.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+mod explicit;
 
-use skep_objects::api::container::{Config, HostConfig, Mount, MountPoint};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use skep_objects::api::container::{Config, HostConfig, MountPoint};
 use skep_objects::api::volume::VolumeCreate;
 
+use self::explicit::explicit_mount;
 use super::record::{MountRecord, Record};
 use crate::core::Core;
 use crate::error::{EngineError, Result};
@@ -189,141 +192,7 @@ fn volume(name: &str, target: &str, rw: bool, mode: &str) -> Planned {
     }
 }
 
-/// One `--mount`.
-fn explicit_mount(mount: &Mount, core: &Core) -> Result<Planned> {
-    let bad = |why: String| {
-        EngineError::invalid(format!(
-            "invalid mount config for type \"{}\": {why}",
-            mount.kind
-        ))
-    };
-    if mount.target.is_empty() {
-        return Err(bad("field Target must not be empty".to_owned()));
-    }
-    if !mount.target.starts_with('/') {
-        return Err(bad(format!(
-            "invalid mount path: '{}' mount path must be absolute",
-            mount.target
-        )));
-    }
-    let target = clean(&mount.target);
-    if target == "/" {
-        return Err(bad(
-            "invalid specification: destination can't be '/'".to_owned()
-        ));
-    }
-    match mount.kind.as_str() {
-        "bind" => explicit_bind(mount, target),
-        "volume" => explicit_volume(mount, &target),
-        "tmpfs" => {
-            if !mount.source.is_empty() {
-                return Err(bad("field Source must not be specified".to_owned()));
-            }
-            explicit_tmpfs(mount, &target)
-        }
-        "image" => {
-            let image = core.images.resolve(&mount.source)?;
-            let subpath = mount.image_options.clone().unwrap_or_default().subpath;
-            let point = MountPoint {
-                kind: "image".to_owned(),
-                name: image.id,
-                source: mount.source.clone(),
-                destination: target,
-                ..MountPoint::default()
-            };
-            let record = MountRecord {
-                point,
-                subpath,
-                lower: image.lower,
-                ..MountRecord::default()
-            };
-            Ok(Planned {
-                record,
-                ..Planned::default()
-            })
-        }
-        "cluster" | "npipe" => Err(EngineError::NotSupported(format!(
-            "a mount of type {}",
-            mount.kind
-        ))),
-        "" => Err(EngineError::invalid("mount type unknown: \"\"")),
-        other => Err(EngineError::invalid(format!(
-            "mount type unknown: \"{other}\""
-        ))),
-    }
-}
-
-fn explicit_bind(mount: &Mount, target: String) -> Result<Planned> {
-    let bad = |why: String| {
-        EngineError::invalid(format!("invalid mount config for type \"bind\": {why}"))
-    };
-    let options = mount.bind_options.clone().unwrap_or_default();
-    if mount.source.is_empty() {
-        return Err(bad("field Source must not be empty".to_owned()));
-    }
-    if !mount.source.starts_with('/') {
-        return Err(bad(format!(
-            "invalid mount path: '{}' mount path must be absolute",
-            mount.source
-        )));
-    }
-    let known = [
-        "", "private", "rprivate", "shared", "rshared", "slave", "rslave",
-    ];
-    if !known.contains(&options.propagation.as_str()) {
-        return Err(bad(format!(
-            "invalid propagation mode: {}",
-            options.propagation
-        )));
-    }
-    if !options.create_mountpoint && !Path::new(&mount.source).exists() {
-        return Err(bad(format!(
-            "bind source path does not exist: {}",
-            mount.source
-        )));
-    }
-    let recursive = options.read_only_force_recursive || !options.read_only_non_recursive;
-    if options.read_only_force_recursive && options.read_only_non_recursive {
-        return Err(bad(
-            "ReadOnlyNonRecursive and ReadOnlyForceRecursive are mutually exclusive".to_owned(),
-        ));
-    }
-    if !mount.read_only && (options.read_only_force_recursive || options.read_only_non_recursive) {
-        return Err(bad(
-            "ReadOnlyNonRecursive and ReadOnlyForceRecursive require ReadOnly".to_owned(),
-        ));
-    }
-    if options.read_only_force_recursive && !kernel_has_recursive_read_only() {
-        return Err(bad(
-            "recursive read-only mounts need Linux 5.12 or later".to_owned()
-        ));
-    }
-    let propagation = if options.propagation.is_empty() {
-        "rprivate".to_owned()
-    } else {
-        options.propagation
-    };
-    let point = MountPoint {
-        kind: "bind".to_owned(),
-        source: clean(&mount.source),
-        destination: target,
-        rw: !mount.read_only,
-        propagation,
-        ..MountPoint::default()
-    };
-    let record = MountRecord {
-        source: PathBuf::from(clean(&mount.source)),
-        point,
-        non_recursive: options.non_recursive,
-        recursive_read_only: mount.read_only && recursive && kernel_has_recursive_read_only(),
-        ..MountRecord::default()
-    };
-    Ok(Planned {
-        record,
-        make_source: options.create_mountpoint,
-        ..Planned::default()
-    })
-}
+const TMPFS: [&str; 3] = ["noexec", "nosuid", "nodev"];
 
 /// Whether what is mounted below a read-only mount can be read-only too: Linux 5.12.
 fn kernel_has_recursive_read_only() -> bool {
@@ -333,77 +202,6 @@ fn kernel_has_recursive_read_only() -> bool {
         .split(|c: char| !c.is_ascii_digit())
         .map(|part| part.parse::<u32>().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (5, 12)
-}
-
-fn explicit_volume(mount: &Mount, target: &str) -> Result<Planned> {
-    let options = mount.volume_options.clone().unwrap_or_default();
-    if !mount.source.is_empty() {
-        if mount.source.starts_with('/') {
-            return Err(EngineError::invalid(format!(
-                "invalid mount config for type \"volume\": invalid specification: source must not be an absolute path: {}",
-                mount.source
-            )));
-        }
-        crate::volume::validate_name(&mount.source)?;
-    }
-    if options.subpath.starts_with('/') || options.subpath.split('/').any(|part| part == "..") {
-        return Err(EngineError::invalid(format!(
-            "invalid mount config for type \"volume\": subpath must be a relative path within the volume: {}",
-            options.subpath
-        )));
-    }
-    let mut planned = volume(&mount.source, target, !mount.read_only, "z");
-    planned.record.copy_up = !options.no_copy && options.subpath.is_empty();
-    planned.record.subpath = options.subpath;
-    if let Some(volume) = &mut planned.volume {
-        volume.labels = options.labels;
-        let driver = options.driver_config.unwrap_or_default();
-        volume.driver = driver.name;
-        volume.driver_opts = driver.options;
-    }
-    Ok(planned)
-}
-
-const TMPFS: [&str; 3] = ["noexec", "nosuid", "nodev"];
-
-fn explicit_tmpfs(mount: &Mount, target: &str) -> Result<Planned> {
-    let options = mount.tmpfs_options.clone().unwrap_or_default();
-    if options.size_bytes < 0 {
-        return Err(EngineError::invalid(
-            "invalid mount config for type \"tmpfs\": size must not be negative",
-        ));
-    }
-    let mut list: Vec<String> = TMPFS.iter().map(|option| (*option).to_owned()).collect();
-    if options.size_bytes > 0 {
-        list.push(format!("size={}", options.size_bytes));
-    }
-    if options.mode != 0 {
-        list.push(format!("mode={:o}", options.mode));
-    }
-    list.extend(
-        options
-            .options
-            .iter()
-            .flatten()
-            .map(|words| words.join("=")),
-    );
-    if mount.read_only {
-        list.push("ro".to_owned());
-    }
-    let point = MountPoint {
-        kind: "tmpfs".to_owned(),
-        destination: target.to_owned(),
-        rw: !mount.read_only,
-        ..MountPoint::default()
-    };
-    Ok(Planned {
-        record: MountRecord {
-            point,
-            options: list,
-            ..MountRecord::default()
-        },
-        ..Planned::default()
-    })
 }
 
 /// One `--tmpfs`, which `inspect` does not list among the mounts.

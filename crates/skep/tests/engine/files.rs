@@ -1,0 +1,145 @@
+//! Its files: volumes, copies in and out, changes, commits.
+
+use skep_engine::{ArchivePutOptions, CommitOptions, Phase, RemoveOptions};
+use skep_objects::ErrorKind;
+use skep_objects::api::container::{Config, HostConfig};
+use tokio::io::AsyncReadExt;
+
+use crate::bench::{Bench, none, shell};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn volumes_are_filled_from_the_image_and_outlive_containers() {
+    let bench = Bench::new().await;
+    let host = HostConfig {
+        binds: Some(vec!["vol1:/data".to_owned()]),
+        ..none()
+    };
+    let id = bench
+        .create(
+            shell("cat /data/seed; echo more > /data/more"),
+            host.clone(),
+        )
+        .await;
+    let refused = bench
+        .engine
+        .volumes()
+        .remove("vol1", false)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert_eq!(refused, format!("remove vol1: volume is in use - [{id}]"));
+    bench.engine.start(&id).await.unwrap();
+    bench.phase(&id, Phase::Exited).await;
+    assert_eq!(bench.output(&id).await, "from the image\n");
+    bench
+        .engine
+        .remove(
+            &id,
+            RemoveOptions {
+                volumes: true,
+                ..RemoveOptions::default()
+            },
+        )
+        .await
+        .unwrap();
+    let id = bench.create(shell("cat /data/more"), host).await;
+    bench.engine.start(&id).await.unwrap();
+    bench.phase(&id, Phase::Exited).await;
+    assert_eq!(bench.output(&id).await, "more\n");
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_go_in_and_out_whether_it_runs_or_not() {
+    let bench = Bench::new().await;
+    let id = bench
+        .create(shell("echo new > /tmp/new; sleep 100"), none())
+        .await;
+    for running in [false, true] {
+        if running {
+            bench.engine.start(&id).await.unwrap();
+        }
+        let stat = bench.engine.archive_stat(&id, "/data/seed").await.unwrap();
+        assert_eq!((stat.name.as_str(), stat.size), ("seed", 15));
+        let (_, mut reader) = bench.engine.archive_get(&id, "/data").await.unwrap();
+        let mut tar = Vec::new();
+        reader.read_to_end(&mut tar).await.unwrap();
+        let names: Vec<String> = tar::Archive::new(&tar[..])
+            .entries()
+            .unwrap()
+            .map(|entry| entry.unwrap().path().unwrap().display().to_string())
+            .collect();
+        assert!(names.contains(&"data/seed".to_owned()), "{names:?}");
+        let body = Box::new(std::io::Cursor::new(tar));
+        let options = ArchivePutOptions::default();
+        bench
+            .engine
+            .archive_put(&id, "/tmp", options, body)
+            .await
+            .unwrap();
+        assert!(
+            bench
+                .engine
+                .archive_stat(&id, "/tmp/data/seed")
+                .await
+                .is_ok()
+        );
+    }
+    let missing = bench
+        .engine
+        .archive_stat(&id, "/nowhere")
+        .await
+        .unwrap_err();
+    assert_eq!(missing.kind(), ErrorKind::NotFound);
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_are_seen_exported_and_committed() {
+    let bench = Bench::new().await;
+    let id = bench
+        .create(shell("echo new > /tmp/new; rm /data/seed"), none())
+        .await;
+    bench.engine.start(&id).await.unwrap();
+    bench.phase(&id, Phase::Exited).await;
+    let changes = bench.engine.changes(&id).await.unwrap();
+    let text: Vec<String> = changes
+        .iter()
+        .map(|change| format!("{}{}", change.kind, change.path))
+        .collect();
+    assert_eq!(text, ["0/data", "2/data/seed", "0/tmp", "1/tmp/new"]);
+    let mut tar = Vec::new();
+    bench
+        .engine
+        .export(&id)
+        .await
+        .unwrap()
+        .read_to_end(&mut tar)
+        .await
+        .unwrap();
+    let mut archive = tar::Archive::new(&tar[..]);
+    let names: Vec<String> = archive
+        .entries()
+        .unwrap()
+        .map(|entry| entry.unwrap().path().unwrap().display().to_string())
+        .collect();
+    assert!(
+        names.contains(&"tmp/new".to_owned()) && !names.contains(&"data/seed".to_owned()),
+        "{names:?}"
+    );
+    let options = CommitOptions {
+        repo: "mine".to_owned(),
+        changes: vec!["CMD [\"cat\", \"/tmp/new\"]".to_owned()],
+        ..CommitOptions::default()
+    };
+    let image = bench.engine.commit(&id, options).await.unwrap();
+    let config = Config {
+        image,
+        ..Config::default()
+    };
+    let id = bench.create(config, none()).await;
+    bench.engine.start(&id).await.unwrap();
+    bench.phase(&id, Phase::Exited).await;
+    assert_eq!(bench.output(&id).await, "new\n");
+    bench.end().await;
+}
