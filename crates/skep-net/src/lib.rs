@@ -14,6 +14,7 @@
 //! - [`dns`] - names.
 
 mod addr;
+mod balance;
 pub mod bridge;
 mod config;
 pub mod dns;

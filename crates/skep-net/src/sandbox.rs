@@ -35,12 +35,15 @@ fn open_sockets() -> Result<(RouteSocket, NftSocket), NetError> {
 impl Sandbox {
     /// Opens the namespace pinned here, or makes it, with its loopback up.
     pub fn open_or_create(pin: &Path) -> Result<Sandbox, NetError> {
-        let (netns, (mut route, nft)) = match Netns::open(pin)? {
+        let (netns, (mut route, nft), is_fresh) = match Netns::open(pin)? {
             Some(netns) => {
                 let sockets = netns.run(open_sockets)?;
-                (netns, sockets)
+                (netns, sockets, false)
             }
-            None => Netns::create(pin, open_sockets)?,
+            None => {
+                let (netns, sockets) = Netns::create(pin, open_sockets)?;
+                (netns, sockets, true)
+            }
         };
         let up = |route: &mut RouteSocket| route.set_up(LOOPBACK, true);
         up(&mut route).map_err(NetError::netlink("set loopback up"))?;
@@ -49,7 +52,7 @@ impl Sandbox {
             route,
             nft,
             endpoints: Vec::new(),
-            vips: [VipTable::new(true), VipTable::new(false)],
+            vips: [true, false].map(|v4| VipTable::new(v4, is_fresh)),
             mesh: TaskRules::default(),
             dns: None,
         })

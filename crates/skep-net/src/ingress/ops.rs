@@ -168,10 +168,19 @@ impl State {
             return Ok(());
         }
         let mut errors = Vec::new();
+        let table = self.tables.get(network_id);
+        let is_changed = |e: &&Attached| {
+            let task = |ip: &Cidr| table.and_then(|table| table.task_at(ip.addr));
+            services.is_none_or(|services| {
+                let task = e.spec.addresses.iter().find_map(task);
+                task.is_none_or(|task| services.contains(&task.service_id))
+            })
+        };
         let local = self
             .endpoints
             .values()
             .filter(|e| e.spec.network_id == network_id);
+        let local = local.filter(is_changed);
         let local: Vec<String> = local.map(|e| e.spec.endpoint_id.clone()).collect();
         for endpoint in local {
             errors.extend(self.sync_mesh_task(&endpoint).err());

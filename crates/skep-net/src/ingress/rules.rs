@@ -8,16 +8,13 @@ use skep_objects::swarmkit::PortConfig;
 use skep_objects::swarmkit::port_config::{Protocol as ProtocolNumber, PublishMode};
 
 use crate::addr::Cidr;
+use crate::balance::{Balancer, Share};
 use crate::netlink::NetlinkError;
 use crate::netlink::conntrack::{Flow, UDP};
-use crate::netlink::nft::{
-    Chain, Element, Family, Field, Hook, NftSocket, Rule, Set, Table, Transaction, Value,
-};
+use crate::netlink::nft::{Chain, Family, Hook, Key, NftSocket, Rule, Table, Transaction, Value};
 use crate::overlay::table::{Balanced, NetworkTable};
 use crate::overlay::{End, Stale, ended};
 use crate::publish::Protocol;
-
-const PORTS: &str = "ports";
 
 /// A port that every node answers on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,9 +33,14 @@ struct Target {
 }
 
 impl Target {
-    /// Whether both lead to the same backends.
-    fn leads_as(&self, other: &Target) -> bool {
-        self.port == other.port && self.service.backends == other.service.backends
+    fn share(&self, port: MeshPort) -> Share {
+        let backends = self.service.backends.iter();
+        Share {
+            keys: [port.key()].into(),
+            backends: backends
+                .map(|ip| Value::ip(*ip).and_port(self.port))
+                .collect(),
+        }
     }
 }
 
@@ -96,6 +98,7 @@ pub(crate) struct MeshTable {
     /// `None` until this run has written the table once.
     applied: Option<BTreeMap<MeshPort, Target>>,
     of_service: BTreeMap<String, BTreeSet<MeshPort>>,
+    balancer: Balancer<MeshPort>,
 }
 
 /// Removes the tables of both families, whether they exist or not.
@@ -117,6 +120,7 @@ impl MeshTable {
             interface: interface.to_owned(),
             applied: None,
             of_service: BTreeMap::new(),
+            balancer: Balancer::new(Key::Port, true),
         }
     }
 
@@ -159,8 +163,14 @@ impl MeshTable {
         if is_first {
             self.write_frame(&mut tx);
         }
-        self.change(&mut tx, &had, &wanted);
+        let gone = had.keys().filter(|port| !wanted.contains_key(port));
+        let mut shares: BTreeMap<MeshPort, Option<Share>> =
+            gone.map(|port| (*port, None)).collect();
+        let share = |(port, target): (&MeshPort, &Target)| (*port, Some(target.share(*port)));
+        shares.extend(wanted.iter().map(share));
+        let plan = self.balancer.plan(&mut tx, &self.table, shares);
         nft.commit(tx)?;
+        self.balancer.accept(plan);
         let stale = self.stale(&had, &wanted);
         self.note(&had, wanted);
         Ok(stale)
@@ -201,35 +211,10 @@ impl MeshTable {
         }
     }
 
-    fn change(
-        &self,
-        tx: &mut Transaction,
-        had: &BTreeMap<MeshPort, Target>,
-        wanted: &BTreeMap<MeshPort, Target>,
-    ) {
-        let t = &self.table;
-        for port in had.keys().filter(|p| !wanted.contains_key(p)) {
-            tx.delete_elements(t, PORTS, &[Element::key(port.key())]);
-            tx.delete_chain(t, &port.chain());
-        }
-        let is_new = |(port, target): &(&MeshPort, &Target)| {
-            let old = had.get(port);
-            old.is_none_or(|old| !old.leads_as(target))
-        };
-        for (port, target) in wanted.iter().filter(is_new) {
-            let protocol = Some(port.protocol.number());
-            let backends = &target.service.backends;
-            tx.set_balancer(t, &port.chain(), protocol, backends, Some(target.port));
-            if !had.contains_key(port) {
-                tx.add_elements(t, PORTS, &[Element::jump(port.key(), &port.chain())]);
-            }
-        }
-    }
-
-    fn write_frame(&self, tx: &mut Transaction) {
+    fn write_frame(&mut self, tx: &mut Transaction) {
         let (t, ing) = (&self.table, self.interface.as_str());
         tx.reset_table(t);
-        tx.add_set(t, &Set::vmap(PORTS, &[Field::Proto, Field::Port]));
+        self.balancer.write_frame(tx, t, self.v4);
         if self.v4 {
             let loopback = Cidr::new([127, 0, 0, 0].into(), 8);
             let guard = t.rule().iifname(false, "lo").daddr(true, loopback).drop();
@@ -239,7 +224,7 @@ impl MeshTable {
             tx.set_chain(
                 t,
                 &Chain::base(name, hook),
-                [t.rule().daddr_is_local().service_vmap(PORTS)],
+                [self.balancer.rule_for(t.rule().daddr_is_local())],
             );
         }
         // The node itself, 127.0.0.1 too; other clients keep their address.
@@ -308,10 +293,6 @@ impl MeshTable {
 }
 
 impl MeshPort {
-    fn chain(self) -> String {
-        format!("{}-{}", self.protocol, self.published)
-    }
-
     /// Protocol number and port of connections to it.
     fn key_of_flow(self) -> (u8, u16) {
         (self.protocol.number(), self.published)

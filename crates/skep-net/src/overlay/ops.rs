@@ -7,7 +7,7 @@ use std::sync::Arc;
 use skep_objects::skep_v1::{EndpointsMessage, NetworkEndpoints};
 
 use super::space::{Space, Tunnel};
-use super::table::{Balanced, Changed};
+use super::table::{Balanced, Changed, NetworkTable};
 use super::vip::{Services, VipTable};
 use super::wireguard;
 use super::{OverlaySpec, SwarmSpec, Warning};
@@ -240,8 +240,9 @@ impl State {
         self.sync_names(network_id);
         errors.extend(self.sync_peers(network_id).err());
         errors.extend(self.sync_ingress(network_id, None).err());
+        let mut known = BTreeMap::new();
         for id in self.sandboxes_on(network_id) {
-            errors.extend(self.sync_vips(&id).err());
+            errors.extend(self.sync_vips_by(&id, &mut known).err());
         }
         NetError::collect(errors)
     }
@@ -306,7 +307,7 @@ impl State {
         endpoints.map(|e| e.spec.netns.clone()).collect()
     }
 
-    /// Services of a network as they are now, by the names of their chains.
+    /// Services of a network as they are now.
     fn changes<'a>(
         &self,
         network_id: &str,
@@ -317,9 +318,20 @@ impl State {
         let table = self.tables.get(network_id);
         let services = services.into_iter().map(|id| {
             let balanced = table.and_then(|table| table.balanced(id, v4));
-            (format!("svc-{short}-{id}"), balanced.map(Arc::new))
+            (format!("{short}-{id}"), balanced.map(Arc::new))
         });
         services.collect()
+    }
+
+    /// All services of a network, in both families.
+    fn services_of(&self, network_id: &str) -> [Services; 2] {
+        let table = self.tables.get(network_id);
+        let ids = table.map(NetworkTable::service_ids).unwrap_or_default();
+        [true, false].map(|v4| {
+            let all = self.changes(network_id, &ids, v4).into_iter();
+            all.filter_map(|(id, service)| Some((id, service?)))
+                .collect()
+        })
     }
 
     /// Brings a namespace to what these services are now, in both families.
@@ -422,6 +434,15 @@ impl State {
 
     /// Brings the service addresses of a namespace to the tables of its networks.
     pub(crate) fn sync_vips(&mut self, netns: &str) -> Result<(), NetError> {
+        self.sync_vips_by(netns, &mut BTreeMap::new())
+    }
+
+    /// The same; what is found out about a network is `known` for the next namespace.
+    fn sync_vips_by(
+        &mut self,
+        netns: &str,
+        known: &mut BTreeMap<String, [Services; 2]>,
+    ) -> Result<(), NetError> {
         let Some(sandbox) = self.sandboxes.get(netns) else {
             return Ok(());
         };
@@ -430,16 +451,20 @@ impl State {
             .iter()
             .filter_map(|id| Some(self.endpoints.get(id)?.spec.network_id.as_str()))
             .filter(|id| self.overlays.get(*id).is_some_and(|o| !o.spec.ingress))
+            .filter(|id| self.tables.contains_key(*id))
             .collect();
-        let networks: Vec<String> = networks.into_iter().map(str::to_owned).collect();
-        let wanted = [true, false].map(|v4| {
-            let tables = networks
-                .iter()
-                .filter_map(|id| Some((id, self.tables.get(id)?)));
-            let changes = tables.flat_map(|(id, table)| self.changes(id, &table.service_ids(), v4));
-            let known = changes.filter_map(|(chain, service)| Some((chain, service?)));
-            known.collect::<Services>()
-        });
+        if networks.is_empty() && sandbox.vips.iter().any(VipTable::is_unknown) {
+            // Without a table yet, after a restart, what is in the kernel serves on.
+            return Ok(());
+        }
+        let mut wanted = [Services::new(), Services::new()];
+        for id in networks {
+            let services = known.entry(id.to_owned());
+            let services = services.or_insert_with(|| self.services_of(id));
+            for (wanted, services) in wanted.iter_mut().zip(services) {
+                wanted.extend(services.iter().map(|(id, s)| (id.clone(), Arc::clone(s))));
+            }
+        }
         let Some(sandbox) = self.sandboxes.get_mut(netns) else {
             return Ok(());
         };

@@ -17,6 +17,7 @@ pub(super) const REG1: u32 = 1;
 pub(super) const REG32: u32 = 8;
 
 // nft_meta_keys
+pub(super) const PRIORITY: u32 = 2;
 pub(super) const MARK: u32 = 3;
 pub(super) const IIFNAME: u32 = 6;
 pub(super) const OIFNAME: u32 = 7;
@@ -44,7 +45,8 @@ pub(super) enum Expr {
         key: u32,
         reg: u32,
     },
-    SetMark {
+    SetMeta {
+        key: u32,
         reg: u32,
     },
     Ct {
@@ -80,12 +82,14 @@ pub(super) enum Expr {
     },
     Lookup {
         set: String,
-        id: Option<u32>,
         map_reg: Option<u32>,
         reg: u32,
     },
     NumGen {
         modulus: u32,
+        /// Or else one after the other.
+        random: bool,
+        reg: u32,
     },
     Immediate {
         reg: u32,
@@ -115,7 +119,6 @@ pub(super) enum Expr {
     },
     DynSet {
         set: String,
-        id: Option<u32>,
         reg: u32,
     },
 }
@@ -136,7 +139,7 @@ pub(super) fn put_verdict(m: &mut Message, code: i32, chain: Option<&str>) {
 impl Expr {
     pub(super) fn name(&self) -> &'static str {
         match self {
-            Expr::Meta { .. } | Expr::SetMark { .. } => "meta",
+            Expr::Meta { .. } | Expr::SetMeta { .. } => "meta",
             Expr::Ct { .. } | Expr::SetCtMark { .. } | Expr::SetCtZone { .. } => "ct",
             Expr::Payload { .. } | Expr::SetPayload { .. } => "payload",
             Expr::Cmp { .. } => "cmp",
@@ -153,10 +156,10 @@ impl Expr {
         }
     }
 
-    pub(super) fn put(&self, m: &mut Message, first_set_id: u32) {
+    pub(super) fn put(&self, m: &mut Message) {
         match self {
             Expr::Meta { key, reg } => numbers(m, &[(1, *reg), (2, *key)]),
-            Expr::SetMark { reg } => numbers(m, &[(2, MARK), (3, *reg)]),
+            Expr::SetMeta { key, reg } => numbers(m, &[(2, *key), (3, *reg)]),
             Expr::Ct { key, reg } => numbers(m, &[(1, *reg), (2, *key)]),
             Expr::SetCtMark { reg } => numbers(m, &[(2, CT_MARK), (4, *reg)]),
             Expr::SetCtZone { reg } => {
@@ -196,23 +199,21 @@ impl Expr {
                 m.nest(4, |m| put_data(m, mask));
                 m.nest(5, |m| put_data(m, &vec![0; mask.len()]));
             }
-            Expr::Lookup {
-                set,
-                id,
-                map_reg,
-                reg,
-            } => {
+            Expr::Lookup { set, map_reg, reg } => {
                 m.put_str(1, set);
                 m.put_u32_be(2, *reg);
                 if let Some(to) = map_reg {
                     m.put_u32_be(3, *to);
                 }
-                if let Some(id) = id {
-                    m.put_u32_be(4, first_set_id + id);
-                }
             }
-            // 0: one after the other.
-            Expr::NumGen { modulus } => numbers(m, &[(1, REG1), (2, *modulus), (3, 0), (4, 0)]),
+            Expr::NumGen {
+                modulus,
+                random,
+                reg,
+            } => {
+                let kind = u32::from(*random);
+                numbers(m, &[(1, *reg), (2, *modulus), (3, kind), (4, 0)]);
+            }
             Expr::Immediate { reg, value } => {
                 m.put_u32_be(1, *reg);
                 m.nest(2, |m| put_data(m, value));
@@ -239,11 +240,8 @@ impl Expr {
                 // Result 3: address type; flag 1: source, 2: destination.
                 numbers(m, &[(1, REG1), (2, 3), (3, if *source { 1 } else { 2 })]);
             }
-            Expr::DynSet { set, id, reg } => {
+            Expr::DynSet { set, reg } => {
                 m.put_str(1, set);
-                if let Some(id) = id {
-                    m.put_u32_be(2, *id);
-                }
                 // 1: update.
                 numbers(m, &[(3, 1), (4, *reg)]);
             }

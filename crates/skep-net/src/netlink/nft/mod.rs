@@ -10,9 +10,10 @@ mod set;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod typeof_data;
 
 pub use dump::{BaseChain, Elem};
-pub use rule::Rule;
+pub use rule::{Key, Rule, Turn};
 pub use set::{Element, Field, Set, Value};
 pub use transaction::{Chain, Hook, Policy, Table, Transaction};
 

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::expr::{JUMP, put_data, put_verdict};
+use super::typeof_data::remark;
 use crate::netlink::wire::Message;
 
 /// A field of a key or value: its type as `nft` prints it, and its length.
@@ -16,8 +17,9 @@ pub enum Field {
     Proto,
     /// A port.
     Port,
-    /// A number in host order.
-    Integer,
+    /// A number in host order. To `nft` it is a mark: its plain integers have no length, on which
+    /// it fails where they are part of a key.
+    Number,
     /// An interface name.
     Ifname,
 }
@@ -30,7 +32,7 @@ impl Field {
             Field::Ipv6 => 8,
             Field::Proto => 12,
             Field::Port => 13,
-            Field::Integer => 4,
+            Field::Number => 19,
             Field::Ifname => 41,
         }
     }
@@ -39,7 +41,7 @@ impl Field {
         match self {
             Field::Proto => 1,
             Field::Port => 2,
-            Field::Ipv4 | Field::Integer => 4,
+            Field::Ipv4 | Field::Number => 4,
             Field::Ipv6 | Field::Ifname => 16,
         }
     }
@@ -63,7 +65,7 @@ impl Value {
     }
 
     /// A number in host order.
-    pub fn integer(n: u32) -> Value {
+    pub fn number(n: u32) -> Value {
         Value {
             bytes: n.to_ne_bytes().to_vec(),
         }
@@ -107,6 +109,14 @@ impl Value {
         self
     }
 
+    /// Followed by a number in host order.
+    #[must_use]
+    pub fn and_number(mut self, n: u32) -> Value {
+        self.pad();
+        self.bytes.extend(n.to_ne_bytes());
+        self
+    }
+
     /// A value read from the kernel.
     pub(super) fn read(bytes: &[u8]) -> Value {
         Value {
@@ -137,7 +147,6 @@ pub struct Set {
     pub(super) name: String,
     pub(super) key: Vec<Field>,
     pub(super) target: Target,
-    pub(super) anonymous: bool,
     /// Filled by rules; elements leave after so many milliseconds.
     pub(super) dynamic: Option<u64>,
     pub(super) size: Option<u32>,
@@ -150,7 +159,6 @@ impl Set {
             name: name.into(),
             key: key.to_vec(),
             target: Target::None,
-            anonymous: false,
             dynamic: None,
             size: None,
         }
@@ -181,27 +189,13 @@ impl Set {
         }
     }
 
-    /// A map that belongs to one rule and goes with it.
-    pub(super) fn anonymous_map(key: &[Field], to: &[Field]) -> Set {
-        Set {
-            anonymous: true,
-            ..Set::map("__map%d", key, to)
-        }
-    }
-
     pub(super) fn put(&self, m: &mut Message, table: &str, id: u32) {
-        const ANONYMOUS: u32 = 1;
-        const CONSTANT: u32 = 2;
         const MAP: u32 = 8;
         const TIMEOUT: u32 = 16;
         const EVAL: u32 = 32;
         m.put_str(1, table);
         m.put_str(2, &self.name);
-        let mut flags = if self.anonymous {
-            ANONYMOUS | CONSTANT
-        } else {
-            0
-        };
+        let mut flags = 0;
         if self.target != Target::None {
             flags |= MAP;
         }
@@ -223,6 +217,12 @@ impl Set {
             m.nest(9, |m| m.put_u32_be(1, size));
         }
         m.put_u32_be(10, id);
+        if let Target::Fields(value) = &self.target
+            && self.key.len() > 1
+            && self.key.contains(&Field::Number)
+        {
+            m.put(13, &remark(&self.key, value));
+        }
         if let Some(timeout_ms) = self.dynamic {
             m.put(11, &timeout_ms.to_be_bytes());
         }

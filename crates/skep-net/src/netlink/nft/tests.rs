@@ -70,19 +70,27 @@ fn matches_read_as_written() {
 
 #[test]
 fn load_balancing_reads_as_written() {
-    let one = 1_u32.to_ne_bytes();
-    let one = u32::from_be_bytes(one);
-    check(
+    check_with(
+        |tx, t| {
+            let backend = [Field::Ipv4, Field::Port];
+            let slot = [Field::Proto, Field::Port, Field::Number];
+            tx.add_set(t, &Set::map("backends", &slot, &backend));
+            let port = [Field::Proto, Field::Port];
+            tx.add_set(t, &Set::map("lanes", &port, &[Field::Number]));
+            tx.add_set(t, &Set::vmap("chains", &[Field::Number]));
+        },
         vec![
             rule()
-                .l4proto(6)
-                .dnat_round_robin(&[ip("10.0.0.11"), ip("10.0.0.21")], Some(7001)),
+                .daddr_is_local()
+                .key_to_chain(Key::Port, "lanes", "chains"),
+            rule().dnat_in_turn(Key::Port, Turn::Next, 2, "backends", true),
+            rule().dnat_in_turn(Key::Port, Turn::Random, 3, "backends", true),
             rule().dnat_to(ip("10.0.0.5"), 80),
         ],
         &[
-            &format!(
-                "meta l4proto 6 dnat to numgen inc mod 2 map {{ 0 : 10.0.0.11, {one} : 10.0.0.21 }}:7001"
-            ),
+            "fib daddr type 2 meta priority set meta l4proto . th dport map @lanes meta priority vmap @chains",
+            "meta priority set none dnat ip to meta l4proto . th dport . numgen inc mod 2 map @backends",
+            "meta priority set none dnat ip to meta l4proto . th dport . numgen random mod 3 map @backends",
             "dnat to 10.0.0.5:80",
         ],
     );
@@ -92,9 +100,6 @@ fn load_balancing_reads_as_written() {
 fn maps_read_as_written() {
     check_with(
         |tx, t| {
-            tx.add_chain(t, &Chain::regular("svc"));
-            tx.add_set(t, &Set::vmap("vips", &[Field::Ipv4]));
-            tx.add_set(t, &Set::vmap("ports", &[Field::Proto, Field::Port]));
             tx.add_set(
                 t,
                 &Set::map(
@@ -103,16 +108,6 @@ fn maps_read_as_written() {
                     &[Field::Ipv4, Field::Port],
                 ),
             );
-            tx.add_elements(
-                t,
-                "vips",
-                &[Element::jump(Value::ip(ip("10.0.1.2")), "svc")],
-            );
-            tx.add_elements(
-                t,
-                "ports",
-                &[Element::jump(Value::proto(17).and_port(53), "svc")],
-            );
             let to = Value::ip(ip("172.17.0.2")).and_port(80);
             tx.add_elements(
                 t,
@@ -120,16 +115,8 @@ fn maps_read_as_written() {
                 &[Element::pair(Value::proto(6).and_port(8080), to)],
             );
         },
-        vec![
-            rule().daddr_vmap("vips"),
-            rule().service_vmap("ports"),
-            rule().dnat_to_mapped(false, "pub"),
-        ],
-        &[
-            "ip daddr vmap @vips",
-            "meta l4proto . th dport vmap @ports",
-            "dnat ip to meta l4proto . th dport map @pub",
-        ],
+        vec![rule().dnat_to_mapped(false, "pub")],
+        &["dnat ip to meta l4proto . th dport map @pub"],
     );
 }
 

@@ -1,7 +1,5 @@
 //! Transactions: what is applied whole or not at all.
 
-use std::net::IpAddr;
-
 use super::rule::Rule;
 use super::set::{Element, Set};
 use super::{
@@ -9,8 +7,6 @@ use super::{
     NEWRULE, NEWSET, NEWSETELEM, NEWTABLE, genmsg,
 };
 use crate::netlink::wire::{Message, flag};
-
-const UDP: u8 = 17;
 
 /// Elements in one message: an attribute is 64 KB at most.
 const CHUNK: usize = 500;
@@ -218,35 +214,6 @@ impl Transaction {
         self
     }
 
-    /// Makes a chain that leads to these backends in turn, on this port or the one that was asked
-    /// for. Without any, connections are refused at once. A rejected packet of UDP would be an
-    /// error of the sender on this host: its own go to a port of the host that is never open, and
-    /// are told what a stranger is.
-    pub fn set_balancer(
-        &mut self,
-        table: &Table,
-        chain: &str,
-        protocol: Option<u8>,
-        backends: &[IpAddr],
-        port: Option<u16>,
-    ) -> &mut Self {
-        let rule = || match protocol {
-            Some(number) => table.rule().l4proto(number),
-            None => table.rule(),
-        };
-        let rules = if backends.is_empty() {
-            let own_udp = table.rule().l4proto(UDP).saddr_is_local();
-            vec![
-                table.rule().reset_tcp(),
-                own_udp.redirect_to_nobody(),
-                table.rule().unreachable(),
-            ]
-        } else {
-            vec![rule().dnat_round_robin(backends, port)]
-        };
-        self.set_chain(table, &Chain::regular(chain), rules)
-    }
-
     /// Deletes the rules of a chain.
     pub fn flush_chain(&mut self, table: &Table, chain: &str) -> &mut Self {
         self.push(DELRULE, 0, table, |m| {
@@ -288,23 +255,10 @@ impl Transaction {
         flags: u16,
         comment: Option<&str>,
     ) -> &mut Self {
-        let first = self.set_id + 1;
-        for (set, elements) in &rule.maps {
-            self.add_set(table, set);
-            let id = self.set_id;
-            self.elements(
-                NEWSETELEM,
-                flag::CREATE,
-                table,
-                &set.name,
-                Some(id),
-                elements,
-            );
-        }
         self.push(NEWRULE, flag::CREATE | flags, table, |m| {
             m.put_str(1, &table.name);
             m.put_str(2, chain);
-            m.nest(4, |m| rule.put(m, first));
+            m.nest(4, |m| rule.put(m));
             if let Some(comment) = comment {
                 m.put(7, &comment_data(comment));
             }
@@ -345,12 +299,12 @@ impl Transaction {
 
     /// Adds elements; those that are there with the same value are kept.
     pub fn add_elements(&mut self, table: &Table, set: &str, elements: &[Element]) -> &mut Self {
-        self.elements(NEWSETELEM, flag::CREATE, table, set, None, elements)
+        self.elements(NEWSETELEM, flag::CREATE, table, set, elements)
     }
 
     /// Deletes elements that must be there.
     pub fn delete_elements(&mut self, table: &Table, set: &str, elements: &[Element]) -> &mut Self {
-        self.elements(DELSETELEM, 0, table, set, None, elements)
+        self.elements(DELSETELEM, 0, table, set, elements)
     }
 
     fn elements(
@@ -359,16 +313,12 @@ impl Transaction {
         flags: u16,
         table: &Table,
         set: &str,
-        id: Option<u32>,
         elements: &[Element],
     ) -> &mut Self {
         for chunk in elements.chunks(CHUNK) {
             self.push(kind, flags, table, |m| {
                 m.put_str(1, &table.name);
                 m.put_str(2, set);
-                if let Some(id) = id {
-                    m.put_u32_be(4, id);
-                }
                 m.nest(3, |m| chunk.iter().for_each(|e| e.put(m)));
             });
         }
