@@ -137,7 +137,8 @@ pub(crate) async fn commit(
         .map(|name| name.parse())
         .transpose()
         .map_err(|error: ReferenceError| EngineError::invalid(error.to_string()))?;
-    let committed = core.prepare_commit(reference, &options).await?;
+    let container = core.containers.find(reference)?;
+    let committed = core.prepare_commit(&container, reference, &options).await?;
     let mut config = committed.config;
     for change in &options.changes {
         apply_change(&mut config, change)?;
@@ -162,8 +163,8 @@ pub(crate) async fn commit(
             }
             Ok::<_, EngineError>(image.id().to_owned())
         })
-        .await??;
-    let container = core.containers.find(reference)?;
+        .await?
+        .map_err(|error| container.told(reference, error))?;
     core.publish(
         &container,
         "commit",

@@ -44,6 +44,17 @@ impl Stage {
 
     /// What a program leaves on a terminal so wide, when it was typed to.
     fn screen(&self, program: &str, line: &str, columns: u16, typed: &str) -> Vec<String> {
+        self.session(program, line, columns, typed).0
+    }
+
+    /// The same, and the program's exit code.
+    fn session(
+        &self,
+        program: &str,
+        line: &str,
+        columns: u16,
+        typed: &str,
+    ) -> (Vec<String>, Option<i32>) {
         let mut command = self.manager().inside("script");
         command
             .args([
@@ -61,7 +72,7 @@ impl Stage {
         let output = child.wait_with_output().unwrap();
         drop(input);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        rendered(&text)
+        (rendered(&text), output.status.code())
     }
 
     /// The same line by both, with a name of its own for each in the place of NAME.
@@ -90,6 +101,32 @@ impl Stage {
             listed.lines().filter(|l| l.starts_with(&prefix)).count()
         };
         vec![on("host1"), on("host2")]
+    }
+}
+
+/// Whoever leaves a container by the detach keys is told so, unless it was started in the same breath.
+fn detaching(stage: &Stage) {
+    let programs = ["/usr/bin/env docker".to_owned(), stage.skep.display().to_string()];
+    for (number, program) in programs.iter().enumerate() {
+        let name = format!("tty{number}");
+        stage.make(&format!("run -dit --name {name} web:1 sh"));
+        let left = |line: &str| {
+            let (shown, code) = stage.session(program, line, 80, "xy");
+            let told = shown.iter().any(|line| line.contains("read escape sequence"));
+            (code, told)
+        };
+        let lines = [
+            (format!("attach --detach-keys x,y {name}"), (Some(1), true)),
+            (format!("exec -it --detach-keys x,y {name} sh"), (Some(1), true)),
+            (format!("run -it --detach-keys x,y --name {name}b web:1 sh"), (Some(0), false)),
+        ];
+        for (line, expected) in lines {
+            assert_eq!(left(&line), expected, "{program} {line}");
+        }
+        stage.make(&format!("stop -t 0 {name}"));
+        let line = format!("start -ai --detach-keys x,y {name}");
+        assert_eq!(left(&line), (Some(0), false), "{program} {line}");
+        stage.make(&format!("rm -f {name} {name}b"));
     }
 }
 
@@ -148,6 +185,7 @@ fn services_converge_on_the_screen_as_with_docker() {
     let mut stage = Stage::start();
     progress(&stage);
     placement(&stage);
+    detaching(&stage);
     rebalancing(&stage);
     completion(&stage);
     rotation(&stage);

@@ -3,18 +3,18 @@
 //! The work is done by a thread whose root directory is the container's, so that no link, however
 //! made, leads outside.
 
-use std::io::{Read, Write};
+use std::io::{PipeWriter, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use skep_objects::api::container::PathStat;
-use tokio::net::unix::pipe;
 use tokio_util::io::SyncIoBridge;
 
+use super::outcome::Until;
 use super::rootfs::{RootView, with_root_as_root};
-use super::{Container, tar_entry};
+use super::{Container, outcome, tar_entry};
 use crate::core::Core;
 use crate::engine::{ArchivePutOptions, Reader};
 use crate::error::{EngineError, Result};
@@ -27,10 +27,38 @@ impl Core {
         path: &str,
     ) -> Result<PathStat> {
         let container = self.containers.find(reference)?;
-        let view = self.view_to_read(&container)?;
-        let (path, reference) = (path.to_owned(), reference.to_owned());
+        let (path, name) = (path.to_owned(), reference.to_owned());
+        self.in_root(&container, move || stat(&path, &name))
+            .await
+            .map_err(|error| container.told(reference, error))
+    }
+
+    /// Works in a container's root; for one that ends meanwhile, in what it left.
+    async fn in_root<T: Send + 'static>(
+        self: &Arc<Self>,
+        container: &Container,
+        work: impl Fn() -> Result<T> + Clone + Send + 'static,
+    ) -> Result<T> {
+        let exits = container.state().exits;
+        let view = self.view_to_read(container)?;
+        let of_process = matches!(view, RootView::Running(_));
+        match self.in_view(container, view, work.clone()).await {
+            Err(_) if of_process && self.has_ended(container, exits).await => {
+                let view = RootView::ReadOnly(self.layers(container)?);
+                self.in_view(container, view, work).await
+            }
+            done => done,
+        }
+    }
+
+    async fn in_view<T: Send + 'static>(
+        &self,
+        container: &Container,
+        view: RootView,
+        work: impl Fn() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let scratch = container.dir.join("rootfs");
-        self.blocking(move || with_root_as_root(&view, &scratch, || stat(&path, &reference)))
+        self.blocking(move || with_root_as_root(&view, &scratch, work))
             .await?
     }
 
@@ -43,7 +71,7 @@ impl Core {
         let container = self.containers.find(reference)?;
         let view = self.view_to_read(&container)?;
         let path = path.to_owned();
-        let reader = stream(view, container.dir.join("rootfs"), move |to| {
+        let reader = stream(&container, view, move |to| {
             let source = absolute(&path);
             write_tree(&source, &entry_name(&path), to)
         })?;
@@ -57,9 +85,13 @@ impl Core {
 
     pub(crate) async fn export(self: &Arc<Self>, reference: &str) -> Result<Reader> {
         let container = self.containers.find(reference)?;
+        container.refuse_going(reference, || {
+            let fate = going_words(&container);
+            format!("You cannot export container {} which is {fate}", container.id)
+        })?;
         // Of a running container too without its mounts: volumes are not part of an export.
         let view = RootView::ReadOnly(self.layers(&container)?);
-        let reader = stream(view, container.dir.join("rootfs"), |to| {
+        let reader = stream(&container, view, |to| {
             write_tree(Path::new("/"), b"", to)
         })?;
         self.publish(&container, "export", std::collections::BTreeMap::new());
@@ -74,7 +106,8 @@ impl Core {
         body: Reader,
     ) -> Result<()> {
         let container = self.containers.find(reference)?;
-        let _operation = container.operation.lock().await;
+        let marked = || container.removal_in_progress();
+        let _operation = container.operate(reference, marked).await?;
         let target = super::mounts::clean(path);
         let (read_only, user) =
             container.with(|record, _| (is_read_only(record, &target), record.config.user.clone()));
@@ -92,19 +125,27 @@ impl Core {
         } else {
             None
         };
-        let (path, reference) = (path.to_owned(), reference.to_owned());
-        let body = SyncIoBridge::new(body);
-        self.blocking(move || {
-            with_root_as_root(&view, &scratch, move || {
-                let target = absolute(&path);
-                let meta = std::fs::metadata(&target).map_err(|_| not_found(&path, &reference))?;
-                if !meta.is_dir() {
-                    return Err(EngineError::invalid("extraction point is not a directory"));
-                }
-                unpack(body, &target, options, owner)
-            })
-        })
-        .await??;
+        let (path, name) = (path.to_owned(), reference.to_owned());
+        // A removal by force does not wait for a client that sends no more.
+        let body = SyncIoBridge::new(Until {
+            from: body,
+            over: Box::pin(container.going.clone().cancelled_owned()),
+        });
+        let unpack = move || {
+            let target = absolute(&path);
+            let meta = std::fs::metadata(&target).map_err(|_| not_found(&path, &name))?;
+            if !meta.is_dir() {
+                return Err(EngineError::invalid("extraction point is not a directory"));
+            }
+            unpack(body, &target, options, owner)
+        };
+        let done = self
+            .blocking(move || with_root_as_root(&view, &scratch, unpack))
+            .await?;
+        if let Err(error) = done {
+            container.refuse_going(reference, marked)?;
+            return Err(container.told_running(reference, error));
+        }
         self.publish(
             &container,
             "extract-to-dir",
@@ -222,23 +263,26 @@ fn go_mode(meta: &std::fs::Metadata) -> u32 {
     mode
 }
 
+/// Docker's words for what is becoming of a container.
+pub(super) fn going_words(container: &Container) -> &'static str {
+    match container.with(|_, state| state.dead) {
+        true => "Dead",
+        false => "being removed",
+    }
+}
+
 /// Runs `write` in the container's root, its output the reader that is returned.
 fn stream(
+    container: &Arc<Container>,
     view: RootView,
-    scratch: PathBuf,
-    write: impl FnOnce(std::io::PipeWriter) -> Result<()> + Send + 'static,
+    write: impl FnOnce(PipeWriter) -> Result<()> + Send + 'static,
 ) -> Result<Reader> {
-    let fail = |error: std::io::Error| EngineError::io("open", "a pipe")(error);
-    let (near, far) = std::io::pipe().map_err(fail)?;
-    let reader = pipe::Receiver::from_owned_fd(near.into()).map_err(fail)?;
-    tokio::task::spawn_blocking(move || {
-        let written = with_root_as_root(&view, &scratch, move || write(far));
-        if let Err(error) = written {
-            // A reader that went away is the usual reason.
-            tracing::debug!(%error, "archive ended early");
-        }
-    });
-    Ok(Box::new(reader))
+    let container = container.clone();
+    outcome::fill(move |to| {
+        let scratch = container.dir.join("rootfs");
+        with_root_as_root(&view, &scratch, move || write(to))?;
+        container.refuse_closed()
+    })
 }
 
 /// Writes a file, or a directory with all that is in it; with an empty name only what is in it.

@@ -73,7 +73,8 @@ impl Core {
             stderr: options.stderr && !tty,
         };
         let source = if state.running {
-            Source::Now(open(&container, &streams).await?)
+            let opened = open(&container, &streams).await;
+            Source::Now(opened.map_err(|error| container.told_running(reference, error))?)
         } else {
             let (reply, talk) = oneshot::channel();
             container.live().waiting.push(Waiting {
@@ -120,24 +121,27 @@ impl Core {
     pub(crate) async fn resize(&self, reference: &str, height: u16, width: u16) -> Result<()> {
         let container = self.containers.find(reference)?;
         if !container.state().running {
-            return Err(EngineError::conflict(format!(
-                "container {} is not running",
-                container.id
-            )));
+            return Err(container.not_running());
         }
-        let gone = |error: super::shim::TalkError| EngineError::Shim {
-            doing: "resize",
-            id: container.id.clone(),
-            reason: error.to_string(),
+        let gone = |error: super::shim::TalkError| {
+            let error = EngineError::Shim {
+                doing: "resize",
+                id: container.id.clone(),
+                reason: error.to_string(),
+            };
+            container.told_running(reference, error)
         };
-        let mut talk = Talk::open(&container.bundle).map_err(gone)?;
-        talk.call(&Request::Resize {
-            exec: None,
-            rows: height,
-            columns: width,
-        })
-        .await
-        .map_err(gone)?;
+        // Docker accepts a size where there is no terminal.
+        if container.with(|record, _| record.config.tty) {
+            let mut talk = Talk::open(&container.bundle).map_err(gone)?;
+            talk.call(&Request::Resize {
+                exec: None,
+                rows: height,
+                columns: width,
+            })
+            .await
+            .map_err(gone)?;
+        }
         let attributes = [
             ("height".to_owned(), height.to_string()),
             ("width".to_owned(), width.to_string()),

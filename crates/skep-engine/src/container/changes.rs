@@ -35,6 +35,7 @@ impl Core {
     pub(crate) async fn changes(self: &Arc<Self>, reference: &str) -> Result<Vec<Change>> {
         let begun = Instant::now();
         let container = self.containers.find(reference)?;
+        container.refuse_going(reference, || container.removal_in_progress())?;
         let mut layers = self.layers(&container)?;
         let upper = layers.remove(0);
         let found = self

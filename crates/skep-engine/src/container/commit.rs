@@ -1,5 +1,6 @@
 //! `docker commit`: the writable layer as the topmost layer of a new image.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -10,10 +11,11 @@ use skep_objects::api::container::Config;
 
 use super::changes::is_own;
 use super::layered::{Layered, is_opaque};
-use super::merge;
+use super::outcome::Pipe;
+use super::{Container, merge};
 use crate::core::Core;
 use crate::engine::CommitOptions;
-use crate::error::{EngineError, Result};
+use crate::error::Result;
 
 /// What an image is to be made of.
 pub(crate) struct Committed {
@@ -22,7 +24,7 @@ pub(crate) struct Committed {
     /// How to run it.
     pub config: Map<String, Value>,
     /// The layer as a tar stream in the form that images travel in.
-    pub layer: std::io::PipeReader,
+    pub layer: Pipe,
     /// The command that the history shows.
     pub created_by: String,
 }
@@ -31,12 +33,15 @@ impl Core {
     /// Prepares an image of a container; the stream ends when the layer does.
     pub(crate) async fn prepare_commit(
         self: &Arc<Self>,
+        container: &Arc<Container>,
         reference: &str,
         options: &CommitOptions,
     ) -> Result<Committed> {
-        let container = self.containers.find(reference)?;
-        let state = container.state();
-        let pause = options.pause && state.running && !state.paused;
+        let fate = || {
+            let fate = super::archive::going_words(container);
+            format!("You cannot commit container {} which is {fate}", container.id)
+        };
+        container.refuse_going(reference, fate)?;
         let record = container.record();
         let mut config = options.config.clone().unwrap_or_default();
         if config == Config::default() {
@@ -57,25 +62,25 @@ impl Core {
             Ok(Value::Object(map)) => map,
             _ => Map::new(),
         };
-        let mut layers = self.layers(&container)?;
+        let mut layers = self.layers(container)?;
         let upper = layers.remove(0);
-        let (layer, far) = std::io::pipe().map_err(EngineError::io("open", "a pipe"))?;
+        let paused = options.pause && self.pause_for_commit(container, reference).await?;
         let (core, held) = (self.clone(), container.clone());
         let handle = tokio::runtime::Handle::current();
-        if pause {
-            self.with_cgroup(&container, |cgroup| cgroup.freeze())
-                .await?;
-        }
-        tokio::task::spawn_blocking(move || {
-            if let Err(error) = write_layer(&upper, &Layered::new(layers), far) {
-                tracing::warn!(container.id = %held.id, %error, "layer of a commit ended early");
+        let layer = Pipe::fill(move |to| {
+            let written = write_layer(&upper, &Layered::new(layers), to);
+            if paused {
+                handle.block_on(core.thaw_after_commit(&held));
             }
-            if pause
-                && let Err(error) = handle.block_on(core.with_cgroup(&held, |cgroup| cgroup.thaw()))
-            {
-                tracing::warn!(container.id = %held.id, %error, "container not thawed after a commit");
-            }
+            written.and(held.refuse_closed().map_err(std::io::Error::other))
         });
+        let layer = match layer {
+            Err(error) if paused => {
+                self.thaw_after_commit(container).await;
+                return Err(error);
+            }
+            layer => layer?,
+        };
         let words = std::iter::once(record.path.clone()).chain(record.args.iter().cloned());
         Ok(Committed {
             parent: record.image_id,
@@ -83,6 +88,34 @@ impl Core {
             layer,
             created_by: words.collect::<Vec<_>>().join(" "),
         })
+    }
+
+    /// Freezes what runs; false when there is nothing to freeze.
+    async fn pause_for_commit(&self, container: &Container, reference: &str) -> Result<bool> {
+        let marked = || container.removal_in_progress();
+        let _operation = container.operate(reference, marked).await?;
+        let state = container.state();
+        if !state.running || state.paused || state.restarting {
+            return Ok(false);
+        }
+        match self.freeze(container, state.exits).await {
+            Ok(()) => Ok(true),
+            Err(_) if self.has_ended(container, state.exits).await => Ok(false),
+            Err(error) => Err(container.told(reference, error)),
+        }
+    }
+
+    async fn thaw_after_commit(&self, container: &Container) {
+        let _operation = container.operation.lock().await;
+        if !container.state().paused {
+            return;
+        }
+        match self.thaw(container).await {
+            Ok(()) => self.publish(container, "unpause", BTreeMap::new()),
+            Err(error) => {
+                tracing::warn!(container.id = %container.id, %error, "container not thawed after a commit");
+            }
+        }
     }
 }
 
@@ -106,7 +139,10 @@ fn append<W: Write>(
     for entry in entries {
         let path = entry.path();
         let inside = at.join(entry.file_name());
-        let meta = std::fs::symlink_metadata(&path)?;
+        let Ok(meta) = std::fs::symlink_metadata(&path) else {
+            // Gone since it was listed.
+            continue;
+        };
         if meta.file_type().is_char_device() && meta.rdev() == 0 {
             empty_file(
                 tar,

@@ -153,16 +153,23 @@ impl Core {
         state.netns.clone_from(&plan.own);
         let way_out = way_out(&plan.leases);
         let (mut ips, mut publishing) = (Vec::new(), Publishing::default());
-        for (name, lease) in plan.leases {
+        let mut leases = plan.leases.into_iter();
+        while let Some((name, lease)) = leases.next() {
             let is_way_out = way_out.as_deref() == Some(name.as_str());
             // Ports are published of bridges only: elsewhere containers are reached as they are.
-            let publishes = lease.network.driver == "bridge";
-            if publishes && (is_way_out || (way_out.is_none() && ips.is_empty())) {
+            if lease.network.driver == "bridge"
+                && (is_way_out || (way_out.is_none() && ips.is_empty()))
+            {
                 publishing = self.networks.publishing(&lease.network)?;
                 ips = lease.addresses.iter().map(|cidr| cidr.addr).collect();
             }
-            let joined = self.join(lease, &plan.member, is_way_out).await?;
-            state.endpoints.insert(name, joined.settings);
+            match self.join(lease, &plan.member, is_way_out).await {
+                Ok(joined) => state.endpoints.insert(name, joined.settings),
+                Err(error) => {
+                    leases.for_each(|(_, lease)| self.networks.give_back(&lease));
+                    return Err(error);
+                }
+            };
         }
         if plan.resolver == Resolver::Embedded {
             self.serve_names(record).await?;
@@ -378,7 +385,10 @@ impl Core {
         wanted: EndpointSettings,
     ) -> Result<()> {
         let container = self.containers.find(reference)?;
-        let _operation = container.operation.lock().await;
+        let _operation = container
+            .operate(reference, || marked_for_removal(&container))
+            .await?;
+        let _network = container.network.lock().await;
         let (record, state) = (container.record(), container.state());
         refuse_modes(&record, &network)?;
         validate_endpoint(&network.name, &wanted)?;
@@ -433,7 +443,12 @@ impl Core {
             Err(error) if force && error.kind() == ErrorKind::NotFound => return Ok(()),
             found => found?,
         };
-        let _operation = container.operation.lock().await;
+        let operation = container.operate(reference, || marked_for_removal(&container));
+        let _operation = match operation.await {
+            Err(error) if force && error.kind() == ErrorKind::NotFound => return Ok(()),
+            operation => operation?,
+        };
+        let _network = container.network.lock().await;
         let (record, state) = (container.record(), container.state());
         if record.host_config.network_mode == "host" {
             return Err(EngineError::not_allowed(
@@ -498,6 +513,13 @@ impl Core {
         container.change_state(|state| state.ports = again.ports)?;
         Ok(())
     }
+}
+
+fn marked_for_removal(container: &Container) -> String {
+    format!(
+        "Container {} is marked for removal and cannot be connected or disconnected to the network",
+        container.id
+    )
 }
 
 /// The way out among networks that were joined: the highest priority, then by name.

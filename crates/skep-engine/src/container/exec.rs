@@ -89,10 +89,37 @@ impl Execs {
 
     fn get(&self, id: &str) -> Result<ExecRecord> {
         let found = self.lock().get(id).cloned();
-        found.ok_or_else(|| EngineError::NoSuch {
-            what: "exec instance",
-            reference: id.to_owned(),
-        })
+        found.ok_or_else(|| no_such(id))
+    }
+
+    /// Takes the one run that an exec has.
+    fn begin(&self, id: &str) -> Result<()> {
+        let mut execs = self.lock();
+        let exec = execs.get_mut(id).ok_or_else(|| no_such(id))?;
+        exec.refuse_again(id)?;
+        exec.running = true;
+        Ok(())
+    }
+}
+
+impl ExecRecord {
+    fn refuse_again(&self, id: &str) -> Result<()> {
+        if self.running {
+            return Err(EngineError::conflict(format!(
+                "exec {id} is already running"
+            )));
+        }
+        if self.exit_code.is_some() {
+            return Err(EngineError::conflict(format!("exec {id} has already run")));
+        }
+        Ok(())
+    }
+}
+
+fn no_such(id: &str) -> EngineError {
+    EngineError::NoSuch {
+        what: "exec instance",
+        reference: id.to_owned(),
     }
 }
 
@@ -136,14 +163,7 @@ impl Core {
     ) -> Result<Option<Attached>> {
         let exec = self.execs.get(id)?;
         let container = self.containers.find(&exec.container)?;
-        if exec.running || exec.exit_code.is_some() {
-            let text = if exec.running {
-                format!("exec {id} is already running")
-            } else {
-                format!("exec {id} has already run")
-            };
-            return Err(EngineError::conflict(text));
-        }
+        exec.refuse_again(id)?;
         container.refuse_unless_running()?;
         let request = exec.request;
         let attach = Attach {
@@ -155,17 +175,17 @@ impl Core {
         let size = start.console_size.or(request.console_size);
         let message = self
             .exec_message(&container, id, &request, attach.clone(), size)
-            .await?;
-        if let Some(exec) = self.execs.lock().get_mut(id) {
-            exec.running = true;
-        }
+            .await
+            .map_err(|error| container.told_running(&exec.container, error))?;
+        self.execs.begin(id)?;
         let started = run(&container, message).await;
         let (talk, pid) = match started {
             Ok(started) => started,
             Err(error) => {
                 let code = exit_code(&error);
                 self.execs.ended(id, code);
-                let error = start_error(&container, error);
+                let error =
+                    container.told_running(&exec.container, start_error(&container, error));
                 if start.detach || error.kind() != ErrorKind::InvalidArgument {
                     return Err(error);
                 }
@@ -319,11 +339,21 @@ impl Core {
         if !exec.running {
             return Err(EngineError::conflict(format!("exec {id} is not running")));
         }
+        if !exec.request.tty {
+            // Docker accepts a size where there is no terminal.
+            return Ok(());
+        }
         let container = self.containers.find(&exec.container)?;
-        let gone = |error: TalkError| EngineError::Shim {
-            doing: "resize exec in",
-            id: container.id.clone(),
-            reason: error.to_string(),
+        let gone = |error: TalkError| {
+            if !self.execs.get(id).is_ok_and(|exec| exec.running) {
+                return EngineError::conflict(format!("exec {id} is not running"));
+            }
+            let error = EngineError::Shim {
+                doing: "resize exec in",
+                id: container.id.clone(),
+                reason: error.to_string(),
+            };
+            container.told_running(&exec.container, error)
         };
         let mut talk = Talk::open(&container.bundle).map_err(gone)?;
         let resize = Request::Resize {

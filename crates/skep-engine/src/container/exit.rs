@@ -16,6 +16,8 @@ impl Core {
     /// Records the end of a container that ran.
     pub(super) async fn ended(self: &Arc<Self>, container: &Arc<Container>, exit: &ExitRecord) {
         container.live().run.cancel();
+        // Whoever connects or disconnects it does so before its end, or of a container that has ended.
+        let _network = container.network.lock().await;
         let before = container.state();
         self.execs.container_ended(&container.id);
         self.leave_network(&container.id, &before).await;
@@ -69,9 +71,11 @@ impl Core {
         if let Err(error) = recorded {
             tracing::error!(container.id = %container.id, %error, "the end of a container could not be recorded");
         }
+        let kept = container.live().kept;
         if again {
             self.restart_later(container.clone(), run, waiting);
-        } else if container.with(|record, state| record.host_config.auto_remove && !state.removing)
+        } else if !kept
+            && container.with(|record, state| record.host_config.auto_remove && !state.removing)
         {
             self.remove_behind(container.clone());
         }

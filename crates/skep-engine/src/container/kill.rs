@@ -15,7 +15,7 @@ use crate::error::{EngineError, Result};
 /// Docker's default for `StopTimeout`.
 const STOP_TIMEOUT: i64 = 10;
 /// After SIGKILL nothing but the kernel stands between a process and its end.
-const KILL_PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const KILL_PATIENCE: Duration = Duration::from_secs(10);
 
 impl Core {
     pub(crate) async fn kill(self: &Arc<Self>, reference: &str, signal: &str) -> Result<()> {
@@ -26,6 +26,12 @@ impl Core {
         };
         let container = self.containers.find(reference)?;
         let state = container.state();
+        container.refuse_going(reference, || {
+            format!(
+                "cannot kill container: {reference}: {}",
+                container.removal_in_progress()
+            )
+        })?;
         let refuse = |why: &str| {
             EngineError::conflict(format!(
                 "cannot kill container: {reference}: container {} {why}",
@@ -70,9 +76,12 @@ impl Core {
         all: bool,
     ) -> Result<(), TalkError> {
         let mut talk = Talk::open(&container.bundle)?;
-        if signal == signal::KILL && container.state().paused {
-            // A frozen process does not even die.
-            let _ = self.thaw(container).await;
+        if signal == signal::KILL {
+            container.live().kills += 1;
+            if container.state().paused {
+                // A frozen process does not even die.
+                let _ = self.thaw(container).await;
+            }
         }
         talk.call(&Request::Signal {
             signal,
@@ -97,7 +106,11 @@ impl Core {
         let container = self.containers.find(reference)?;
         if !container.state().running {
             // A start under way ends first.
-            drop(container.operation.lock().await);
+            drop(
+                container
+                    .operate(reference, || container.removal_in_progress())
+                    .await?,
+            );
             if !container.state().running {
                 return Err(EngineError::refused(
                     ErrorKind::NotModified,
@@ -210,17 +223,13 @@ impl Core {
         let container = self.containers.find(reference)?;
         if container.state().running {
             let auto_remove = container.with(|record, _| record.host_config.auto_remove);
-            if auto_remove {
-                // Docker keeps a --rm container through a restart.
-                container.change_record(|record| record.host_config.auto_remove = false)?;
-            }
+            // Docker keeps a --rm container through a restart.
+            container.live().kept = auto_remove;
             let stopped = self.stop_container(&container, signal, timeout).await;
-            if auto_remove {
-                container.change_record(|record| record.host_config.auto_remove = true)?;
-            }
+            container.live().kept = false;
             stopped?;
         }
-        match self.start(&container.id).await {
+        match self.start(reference).await {
             Err(error) if error.kind() != ErrorKind::NotModified => return Err(error),
             _ => {}
         }

@@ -2,7 +2,7 @@
 //!
 //! [`Container`] holds one container's record and state; [`Containers`] finds it. The operations are
 //! `impl Core` blocks, one file a verb. An operation that changes what a container is holds its
-//! `operation` lock; the monitor of its shim alone records that it ended.
+//! `operation` lock ([`operation`] has the rule); the monitor of its shim alone records that it ended.
 
 mod archive;
 mod attach;
@@ -28,6 +28,8 @@ mod monitor;
 mod mounts;
 mod name;
 mod oci;
+mod operation;
+mod outcome;
 mod pause;
 mod ports;
 mod prune;
@@ -75,8 +77,13 @@ pub(crate) struct Container {
     pub dir: PathBuf,
     /// `<exec root>/containers/<id>`.
     pub bundle: PathBuf,
-    /// Held by whatever changes what the container is; never while waiting for it to end.
-    pub operation: tokio::sync::Mutex<()>,
+    /// Held by whatever changes what the container is; see [`operation`].
+    operation: tokio::sync::Mutex<()>,
+    /// Held while its endpoints change, and while its end takes them down. Nobody waits for the end
+    /// while holding it.
+    network: tokio::sync::Mutex<()>,
+    /// It is being removed by force: what a client sends it need not be waited for.
+    going: CancellationToken,
     data: Mutex<Data>,
     live: Mutex<Live>,
     status: watch::Sender<ContainerStatus>,
@@ -85,6 +92,8 @@ pub(crate) struct Container {
 struct Data {
     record: Record,
     state: RunState,
+    /// Its directory is being removed: nothing is written there any more.
+    closed: bool,
 }
 
 /// What is known only while the daemon runs.
@@ -98,6 +107,10 @@ pub(crate) struct Live {
     /// Ends the health check and a restart that is waited for.
     pub run: CancellationToken,
     pub backoff: restart::Backoff,
+    /// SIGKILLs sent: whoever freezes the container must not keep it from dying.
+    pub kills: u64,
+    /// It is being restarted: the end in the midst of that does not remove a `--rm` container.
+    pub kept: bool,
 }
 
 impl std::fmt::Debug for Container {
@@ -119,7 +132,13 @@ impl Container {
             dir,
             bundle,
             operation: tokio::sync::Mutex::default(),
-            data: Mutex::new(Data { record, state }),
+            network: tokio::sync::Mutex::default(),
+            going: CancellationToken::new(),
+            data: Mutex::new(Data {
+                record,
+                state,
+                closed: false,
+            }),
             live: Mutex::default(),
             status: watch::Sender::default(),
         };
@@ -168,11 +187,15 @@ impl Container {
             let mut data = lock(&self.data);
             let before = data.state.network();
             let result = change(&mut data.state);
-            if data.state.running && data.state.network() != before {
-                // What the shim cannot tell, should the state on the disk be damaged.
-                data.state.save_copy(&self.bundle);
+            if data.closed {
+                (result, Ok(()))
+            } else {
+                if data.state.running && data.state.network() != before {
+                    // What the shim cannot tell, should the state on the disk be damaged.
+                    data.state.save_copy(&self.bundle);
+                }
+                (result, data.state.save(&self.dir))
             }
-            (result, data.state.save(&self.dir))
         };
         then();
         self.publish();
@@ -182,11 +205,23 @@ impl Container {
     /// Changes the record; nothing changes when the disk refuses.
     pub(crate) fn change_record<T>(&self, change: impl FnOnce(&mut Record) -> T) -> Result<T> {
         let mut data = lock(&self.data);
+        if data.closed {
+            return Err(EngineError::conflict(self.removal_in_progress()));
+        }
         let mut record = data.record.clone();
         let result = change(&mut record);
         record.save(&self.dir)?;
         data.record = record;
         Ok(result)
+    }
+
+    /// Whether its directory is left alone from now on, since it is being removed.
+    fn close(&self, closed: bool) {
+        lock(&self.data).closed = closed;
+    }
+
+    fn is_closed(&self) -> bool {
+        lock(&self.data).closed
     }
 
     pub(crate) fn watch(&self) -> watch::Receiver<ContainerStatus> {
@@ -241,10 +276,7 @@ impl Container {
     pub(crate) fn refuse_unless_running(&self) -> Result<()> {
         let state = self.state();
         if !state.running {
-            return Err(EngineError::conflict(format!(
-                "container {} is not running",
-                self.id
-            )));
+            return Err(self.not_running());
         }
         if state.restarting {
             return Err(EngineError::conflict(format!(
@@ -264,6 +296,8 @@ impl Container {
 
 fn phase(state: &RunState) -> Phase {
     match state.status() {
+        // Who waits for its end waits on while it is being killed.
+        "removing" if state.running => Phase::Running,
         "removing" => Phase::Removing,
         "dead" => Phase::Dead,
         "restarting" => Phase::Restarting,

@@ -13,11 +13,13 @@ use crate::error::{EngineError, Result};
 impl Core {
     pub(crate) async fn pause(self: &Arc<Self>, reference: &str) -> Result<()> {
         let container = self.containers.find(reference)?;
-        let _operation = container.operation.lock().await;
+        let _operation = container
+            .operate(reference, || container.removal_in_progress())
+            .await?;
         let state = container.state();
         let refuse = |text: String| Err(EngineError::conflict(text));
         if !state.running {
-            return refuse(format!("container {} is not running", container.id));
+            return Err(container.not_running());
         }
         if state.paused {
             return refuse(format!("container {} is already paused", container.id));
@@ -28,23 +30,46 @@ impl Core {
                 container.id
             ));
         }
-        self.with_cgroup(&container, |cgroup| cgroup.freeze())
+        self.freeze(&container, state.exits)
+            .await
+            .map_err(|error| container.told_running(reference, error))
+    }
+
+    /// Freezes a running container, unless it ends or is killed meanwhile.
+    pub(super) async fn freeze(&self, container: &Container, exits: u64) -> Result<()> {
+        let kills = container.live().kills;
+        self.with_cgroup(container, |cgroup| cgroup.freeze())
             .await?;
-        container.note_state(|state| state.paused = true);
-        self.publish(&container, "pause", BTreeMap::new());
+        let mut runs = false;
+        container.note_state(|state| {
+            runs = state.running && state.exits == exits;
+            state.paused = runs;
+        });
+        if !runs {
+            return Err(container.not_running());
+        }
+        self.publish(container, "pause", BTreeMap::new());
+        if container.live().kills != kills {
+            // Who killed it looked before it was frozen, and nothing would end it now.
+            self.thaw(container).await?;
+        }
         Ok(())
     }
 
     pub(crate) async fn unpause(self: &Arc<Self>, reference: &str) -> Result<()> {
         let container = self.containers.find(reference)?;
-        let _operation = container.operation.lock().await;
+        let _operation = container
+            .operate(reference, || container.removal_in_progress())
+            .await?;
         if !container.state().paused {
             return Err(EngineError::conflict(format!(
                 "Container {} is not paused",
                 container.id
             )));
         }
-        self.thaw(&container).await?;
+        self.thaw(&container)
+            .await
+            .map_err(|error| container.told_running(reference, error))?;
         self.publish(&container, "unpause", BTreeMap::new());
         Ok(())
     }

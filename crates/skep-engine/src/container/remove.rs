@@ -5,8 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use skep_objects::ErrorKind;
-
 use super::{Container, mounts, shared_memory, signal};
 use crate::core::Core;
 use crate::engine::RemoveOptions;
@@ -32,53 +30,30 @@ impl Core {
         container: &Arc<Container>,
         options: RemoveOptions,
     ) -> Result<()> {
-        let state = container.state();
-        if state.running && !options.force {
-            let (adjective, advice) = match state.status() {
-                "paused" => (
-                    "paused",
-                    "unpause and then stop the container before removing or force remove",
-                ),
-                "restarting" => (
-                    "restarting",
-                    "stop the container before removing or force remove",
-                ),
-                _ => (
-                    "running",
-                    "stop the container before removing or force remove",
-                ),
-            };
-            return Err(EngineError::conflict(format!(
-                "cannot remove container \"{}\": container is {adjective}: {advice}",
-                container.with(|record, _| format!("/{}", record.name))
-            )));
-        }
         let begun = Instant::now();
-        if self.containers.get(&container.id).is_none() {
-            return Err(EngineError::no_container(&container.id));
-        }
-        let first = container.change_state(|state| !std::mem::replace(&mut state.removing, true));
-        // A full disk must not keep what would free it.
-        if !first.unwrap_or(true) {
-            return if options.force {
-                self.wait_until_gone(container).await
-            } else {
-                Err(EngineError::conflict(format!(
-                    "removal of container {} is already in progress",
-                    container.id
-                )))
-            };
-        }
-        self.end_by_force(container).await;
-        let _operation = container.operation.lock().await;
-        // A start may have come in between.
-        self.end_by_force(container).await;
+        let mut asks = 0;
+        let _operation = loop {
+            asks += 1;
+            match self.begin_removal(container, options.force).await? {
+                Begun::Now(operation) => break operation,
+                Begun::ByAnother if asks == 1 => {
+                    if self.wait_until_gone(container).await? {
+                        return Ok(());
+                    }
+                }
+                Begun::ByAnother => {
+                    return Err(EngineError::conflict(container.removal_in_progress()));
+                }
+            }
+        };
         let record = container.record();
         let (dir, bundle) = (container.dir.clone(), container.bundle.clone());
+        container.close(true);
         let removed = self.blocking(move || remove_dirs(&dir, &bundle)).await?;
         if let Err(error) = removed {
             let text = error.to_string();
-            let _ = container.change_state(|state| {
+            container.close(false);
+            container.note_state(|state| {
                 state.removing = false;
                 state.dead = true;
                 state.error = text;
@@ -98,18 +73,60 @@ impl Core {
         Ok(())
     }
 
-    async fn wait_until_gone(&self, container: &Container) -> Result<()> {
+    /// Marks a container for removal and ends what runs; nothing else is done to it from then on.
+    async fn begin_removal<'c>(
+        self: &Arc<Self>,
+        container: &'c Arc<Container>,
+        force: bool,
+    ) -> Result<Begun<'c>> {
+        // What runs is killed first: who holds the lock may wait for it. Without force there is
+        // nothing to kill, and a start under way ends before it is looked at.
+        let held = match force {
+            true => None,
+            false if container.with(|_, state| state.removing) => None,
+            false => Some(container.operation.lock().await),
+        };
+        if container.is_gone() {
+            return Err(EngineError::no_container(&container.id));
+        }
+        let mut marked = Ok(true);
+        // A full disk must not keep what would free it.
+        container.note_state(|state| {
+            marked = if state.removing {
+                Ok(false)
+            } else if state.running && !force {
+                Err(state.status())
+            } else {
+                state.removing = true;
+                Ok(true)
+            };
+        });
+        match marked {
+            Err(status) => return Err(refuse_running(container, status)),
+            Ok(false) if force => return Ok(Begun::ByAnother),
+            Ok(false) => return Err(EngineError::conflict(container.removal_in_progress())),
+            Ok(true) => {}
+        }
+        if let Some(held) = held {
+            return Ok(Begun::Now(held));
+        }
+        container.going.cancel();
+        self.end_by_force(container).await;
+        let held = container.operation.lock().await;
+        // A start may have come in between.
+        self.end_by_force(container).await;
+        Ok(Begun::Now(held))
+    }
+
+    /// Waits for a removal that another asked for; false when that has failed.
+    async fn wait_until_gone(&self, container: &Container) -> Result<bool> {
         let mut status = container.watch();
-        let gone = status.wait_for(|status| status.phase == crate::Phase::Removed);
-        match tokio::time::timeout(PATIENCE, gone).await {
-            Ok(Ok(_)) => Ok(()),
-            _ => Err(EngineError::refused(
-                ErrorKind::Conflict,
-                format!(
-                    "removal of container {} is already in progress",
-                    container.id
-                ),
-            )),
+        let over = status.wait_for(|status| {
+            status.phase == crate::Phase::Removed || !container.with(|_, state| state.removing)
+        });
+        match tokio::time::timeout(PATIENCE, over).await {
+            Ok(Ok(status)) => Ok(status.phase == crate::Phase::Removed),
+            _ => Err(EngineError::conflict(container.removal_in_progress())),
         }
     }
 
@@ -130,6 +147,34 @@ impl Core {
             self.ended(container, &exit).await;
         }
     }
+}
+
+/// Who removes a container.
+enum Begun<'c> {
+    /// Who asked, with the container's lock.
+    Now(tokio::sync::MutexGuard<'c, ()>),
+    ByAnother,
+}
+
+fn refuse_running(container: &Container, status: &str) -> EngineError {
+    let (adjective, advice) = match status {
+        "paused" => (
+            "paused",
+            "unpause and then stop the container before removing or force remove",
+        ),
+        "restarting" => (
+            "restarting",
+            "stop the container before removing or force remove",
+        ),
+        _ => (
+            "running",
+            "stop the container before removing or force remove",
+        ),
+    };
+    EngineError::conflict(format!(
+        "cannot remove container \"{}\": container is {adjective}: {advice}",
+        container.with(|record, _| format!("/{}", record.name))
+    ))
 }
 
 /// The record goes last, so that a crash leaves something that can be removed again.

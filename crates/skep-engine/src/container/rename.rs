@@ -16,7 +16,9 @@ impl Core {
         }
         let new = name::validate(wanted)?.to_owned();
         let container = self.containers.find(reference)?;
-        let _operation = container.operation.lock().await;
+        let _operation = container
+            .operate(reference, || container.removal_in_progress())
+            .await?;
         let old = container.with(|record, _| record.name.clone());
         if old == new {
             return Err(EngineError::invalid(
@@ -29,6 +31,7 @@ impl Core {
             return Err(error);
         }
         self.containers.release(&old, &container.id);
+        let _network = container.network.lock().await;
         for settings in container.state().endpoints.values() {
             let names = settings.dns_names.clone().unwrap_or_default();
             let names: Vec<String> = names

@@ -43,7 +43,8 @@ impl From<EngineError> for Failed {
 impl Core {
     pub(crate) async fn start(self: &Arc<Self>, reference: &str) -> Result<()> {
         let container = self.containers.find(reference)?;
-        let _operation = container.operation.lock().await;
+        let marked = || "container is marked for removal and cannot be started".to_owned();
+        let _operation = container.operate(reference, marked).await?;
         let state = container.state();
         if state.paused {
             return Err(EngineError::conflict(
@@ -54,11 +55,6 @@ impl Core {
             return Err(EngineError::refused(
                 ErrorKind::NotModified,
                 "container already started",
-            ));
-        }
-        if state.removing || state.dead {
-            return Err(EngineError::conflict(
-                "container is marked for removal and cannot be started",
             ));
         }
         container.live().run.cancel();

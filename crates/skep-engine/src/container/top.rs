@@ -21,10 +21,7 @@ impl Core {
         let container = self.containers.find(reference)?;
         let state = container.state();
         if !state.running {
-            return Err(EngineError::conflict(format!(
-                "container {} is not running",
-                container.id
-            )));
+            return Err(container.not_running());
         }
         if state.restarting {
             return Err(EngineError::conflict(format!(
@@ -32,7 +29,10 @@ impl Core {
                 container.id
             )));
         }
-        let pids = self.with_cgroup(&container, |cgroup| cgroup.pids()).await?;
+        let pids = self
+            .with_cgroup(&container, |cgroup| cgroup.pids())
+            .await
+            .map_err(|error| container.told_running(reference, error))?;
         let args = ps_args.to_owned();
         let response = self
             .blocking(move || {

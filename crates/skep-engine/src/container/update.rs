@@ -16,16 +16,14 @@ impl Core {
         request: &UpdateConfig,
     ) -> Result<UpdateResponse> {
         let container = self.containers.find(reference)?;
-        let _operation = container.operation.lock().await;
-        let state = container.state();
         let refuse = |why: String| {
             EngineError::conflict(format!("Cannot update container {}: {why}", container.id))
         };
-        if state.removing || state.dead {
-            return Err(refuse(
-                "container is marked for removal and cannot be \"update\"".to_owned(),
-            ));
-        }
+        let marked = "container is marked for removal and cannot be \"update\"";
+        let _operation = container
+            .operate(reference, || refuse(marked.to_owned()).to_string())
+            .await?;
+        let state = container.state();
         let mut host = container.record().host_config;
         let had_auto_remove = host.auto_remove;
         let outgrows_swap =
@@ -49,8 +47,14 @@ impl Core {
             let resources = oci::resources(&host)?;
             let resources = serde_json::from_value(resources)
                 .map_err(|error| EngineError::invalid(error.to_string()))?;
-            self.with_cgroup(&container, move |cgroup| cgroup.apply(&resources))
-                .await?;
+            let applied = self
+                .with_cgroup(&container, move |cgroup| cgroup.apply(&resources))
+                .await;
+            if let Err(error) = applied
+                && !self.has_ended(&container, state.exits).await
+            {
+                return Err(error);
+            }
         }
         container.change_record(|record| record.host_config = host)?;
         self.publish(&container, "update", BTreeMap::new());

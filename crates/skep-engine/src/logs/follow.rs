@@ -21,6 +21,9 @@ const LOOK: Duration = Duration::from_millis(500);
 impl Core {
     pub(crate) async fn logs(&self, reference: &str, options: &LogOptions) -> Result<Logs> {
         let container = self.containers.find(reference)?;
+        container.refuse_going(reference, || {
+            "can not get logs from container which is dead or marked for removal".to_owned()
+        })?;
         if !options.stdout && !options.stderr {
             return Err(EngineError::invalid(
                 "Bad parameters: you must choose at least one stream",
@@ -40,7 +43,10 @@ impl Core {
             )
         })?;
         let (wanted, at) = (options.clone(), path.clone());
-        let reader = self.blocking(move || LogReader::open(at, wanted)).await??;
+        let reader = self
+            .blocking(move || LogReader::open(at, wanted))
+            .await?
+            .map_err(|error| container.told(reference, error))?;
         let state = Following {
             reader: Some(reader),
             follow: options.follow,

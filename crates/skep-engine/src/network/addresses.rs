@@ -55,6 +55,11 @@ impl Addresses {
         }
     }
 
+    /// Whether somebody has an address of this network.
+    pub(crate) fn is_used(&self, network: &str) -> bool {
+        self.0.get(network).is_some_and(|taken| !taken.is_empty())
+    }
+
     pub(crate) fn forget(&mut self, network: &str) {
         self.0.remove(network);
     }

@@ -96,12 +96,39 @@ impl Networks {
 
     /// Removes a local network that nobody is on; the lock on changes is held.
     pub(super) async fn remove_local(&self, network: &NetworkRecord) -> Result<()> {
-        if let Some(members) = self
-            .state()
-            .members
-            .get(&network.id)
-            .filter(|members| !members.is_empty())
+        if network.config_only
+            && let Some(user) = self.user_of(&network.name)
         {
+            return Err(EngineError::not_allowed(format!(
+                "configuration network {:?} is in use by network {user:?}",
+                network.name
+            )));
+        }
+        let taken_out = self.take_out(network)?;
+        if let Err(error) = self.remove_from_host(network).await {
+            self.state()
+                .by_id
+                .extend(taken_out.map(|record| (network.id.clone(), record)));
+            return Err(error);
+        }
+        {
+            let mut state = self.state();
+            state.members.remove(&network.id);
+            state.addresses.forget(&network.id);
+        }
+        self.publish("destroy", network, None);
+        Ok(())
+    }
+
+    /// Takes a network that nobody is on out of the others: from then on nobody joins it.
+    fn take_out(&self, network: &NetworkRecord) -> Result<Option<Arc<NetworkRecord>>> {
+        let mut state = self.state();
+        let members = state.members.get(&network.id);
+        // Who has an address and is no member yet is about to be one.
+        if members.is_some_and(|members| !members.is_empty())
+            || state.addresses.is_used(&network.id)
+        {
+            let members = members.cloned().unwrap_or_default();
             let names: Vec<String> = members
                 .values()
                 .map(|member| {
@@ -118,14 +145,11 @@ impl Networks {
                 names.join(", ")
             )));
         }
-        if network.config_only
-            && let Some(user) = self.user_of(&network.name)
-        {
-            return Err(EngineError::not_allowed(format!(
-                "configuration network {:?} is in use by network {user:?}",
-                network.name
-            )));
-        }
+        Ok(state.by_id.remove(&network.id))
+    }
+
+    /// The record goes last: a crash before that leaves a network that can be removed again.
+    async fn remove_from_host(&self, network: &NetworkRecord) -> Result<()> {
         let id = network.id.clone();
         self.kernel(&format!("remove network {}", network.name), move |net| {
             net.remove_macvlan(&id);
@@ -135,17 +159,10 @@ impl Networks {
         let path = self.0.dir.join(format!("{}.json", network.id));
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(EngineError::io("remove", path)(error));
+                Err(EngineError::io("remove", path)(error))
             }
-            _ => {}
+            _ => Ok(()),
         }
-        let mut state = self.state();
-        state.by_id.remove(&network.id);
-        state.members.remove(&network.id);
-        state.addresses.forget(&network.id);
-        drop(state);
-        self.publish("destroy", network, None);
-        Ok(())
     }
 
     /// Makes `none`, `host` and `bridge` where they are missing, and puts all in the kernel.

@@ -50,6 +50,15 @@ impl Networks {
         wanted: &EndpointSettings,
     ) -> Result<Lease> {
         let ipam = wanted.ipam_config.clone().unwrap_or_default();
+        let link_local = link_local(&ipam)?;
+        endpoint_options(wanted)?;
+        let mac = match wanted.mac_address.as_str() {
+            "" => None,
+            text => Some(
+                text.parse()
+                    .map_err(|_| EngineError::invalid(format!("invalid MAC address: {text}")))?,
+            ),
+        };
         let mut addresses = Vec::new();
         if network.swarm {
             for text in [&ipam.ipv4_address, &ipam.ipv6_address] {
@@ -58,6 +67,13 @@ impl Networks {
         } else {
             let subnets = network.subnets();
             let mut state = self.state();
+            if !state.by_id.contains_key(&network.id) {
+                // Removed since it was found.
+                return Err(EngineError::not_found(format!(
+                    "network {} not found",
+                    network.name
+                )));
+            }
             for v4 in [true, false] {
                 let asked = if v4 {
                     &ipam.ipv4_address
@@ -83,24 +99,6 @@ impl Networks {
                 }
             }
         }
-        let link_local =
-            match link_local(&ipam).and_then(|ips| endpoint_options(wanted).map(|_| ips)) {
-                Ok(ips) => ips,
-                Err(error) => {
-                    let mut state = self.state();
-                    addresses
-                        .iter()
-                        .for_each(|cidr| state.addresses.release(&network.id, cidr.addr));
-                    return Err(error);
-                }
-            };
-        let mac = match wanted.mac_address.as_str() {
-            "" => None,
-            text => Some(
-                text.parse()
-                    .map_err(|_| EngineError::invalid(format!("invalid MAC address: {text}")))?,
-            ),
-        };
         let gateways = if network.swarm || network.internal {
             Vec::new()
         } else {

@@ -10,6 +10,7 @@ mod damage;
 mod full_disk;
 mod full_manager;
 mod random;
+mod removal;
 mod storm;
 
 use serde_json::{Value, json};

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::body::or_null;
 use super::run::exit_with;
-use super::session::{Session, check_terminal, console_size, detach_keys};
+use super::session::{self, Session, check_terminal, console_size, detach_keys};
 use crate::client::escape;
 use crate::cmd::objects::text;
 use crate::context::Context;
@@ -68,7 +68,7 @@ pub(super) async fn run(context: &Context, matches: &Matches) -> Result<(), CliE
         session.resize().await;
     }
     if !session.run(connection).await? {
-        return Ok(());
+        return Err(session::detached());
     }
     let ended: Value = client.get(&format!("{path}/json")).await?;
     exit_with(ended["ExitCode"].as_i64().unwrap_or(0))

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::body::{HANDED_ON, create_body};
-use super::session::{Session, check_terminal, console_size, detach_keys};
+use super::session::{self, Session, check_terminal, console_size, detach_keys};
 use crate::client::{Hijacked, escape, url};
 use crate::cmd::image::pull_image;
 use crate::cmd::objects::text;
@@ -83,7 +83,7 @@ async fn run_container(context: &Context, matches: &Matches) -> Result<(), CliEr
     finish(&session, connection, waiting).await
 }
 
-/// Runs the session, then ends with the container's exit code.
+/// Runs the session, then ends with the container's exit code. Who leaves what was started here is well.
 async fn finish<W>(session: &Session<'_>, connection: Hijacked, waiting: W) -> Result<(), CliError>
 where
     W: Future<Output = Result<i64, CliError>>,
@@ -347,7 +347,13 @@ pub(super) async fn attach(context: &Context, matches: &Matches) -> Result<(), C
     let (session, path, streams) = session_of(context, matches, !matches.flag("no-stdin")).await?;
     let waiting = wait_for(context, &path, "").await?;
     let connection = attach_to(context, &path, streams, &keys_text(context, matches)).await?;
-    finish(&session, connection, waiting).await
+    if session.tty {
+        session.redraw().await;
+    }
+    if !session.run(connection).await? {
+        return Err(session::detached());
+    }
+    exit_with(waiting.await?)
 }
 
 /// A session with a container that exists.

@@ -86,6 +86,11 @@ pub(super) fn console_size() -> [u16; 2] {
     }
 }
 
+/// Docker's word for who leaves a session by the detach keys.
+pub(super) fn detached() -> CliError {
+    CliError::new("read escape sequence")
+}
+
 impl Session<'_> {
     /// Copies until the container's output ends; false where the user detached.
     pub(super) async fn run(&self, connection: Hijacked) -> Result<bool, CliError> {
@@ -135,7 +140,20 @@ impl Session<'_> {
 
     /// Tells the daemon the size of the terminal's window.
     pub(super) async fn resize(&self) {
+        self.resize_to(console_size()).await;
+    }
+
+    /// The same by way of another size, so that a program draws its prompt for who came later.
+    pub(super) async fn redraw(&self) {
         let [rows, columns] = console_size();
+        if rows != 0 || columns != 0 {
+            let other = [rows.saturating_add(1), columns.saturating_add(1)];
+            self.resize_to(other).await;
+        }
+        self.resize().await;
+    }
+
+    async fn resize_to(&self, [rows, columns]: [u16; 2]) {
         if rows == 0 && columns == 0 {
             return;
         }
