@@ -5,6 +5,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use sha2::Digest as _;
@@ -15,7 +16,7 @@ use skep_objects::ErrorKind;
 use skep_objects::reference::Reference;
 
 /// How the registry wants to be convinced.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 enum Way {
     Open,
     Basic,
@@ -24,18 +25,27 @@ enum Way {
 
 /// Serves on a free port; its thread ends with the process.
 fn registry(way: Way) -> String {
+    overheard(way, &Heard::default())
+}
+
+/// What registries were told of who asks: the values of `Authorization`.
+type Heard = Arc<Mutex<Vec<String>>>;
+
+/// The same; every header that names somebody is kept.
+fn overheard(way: Way, heard: &Heard) -> String {
+    let heard = heard.clone();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let own = address.clone();
     std::thread::spawn(move || {
         while let Ok((stream, _)) = listener.accept() {
-            answer(&stream, way, &own);
+            answer(&stream, way, &own, &heard);
         }
     });
     address
 }
 
-fn answer(stream: &TcpStream, way: Way, own: &str) {
+fn answer(stream: &TcpStream, way: Way, own: &str, heard: &Heard) {
     let mut reader = BufReader::new(stream);
     let mut lines = reader.by_ref().lines();
     let Some(Ok(first)) = lines.next() else {
@@ -49,6 +59,7 @@ fn answer(stream: &TcpStream, way: Way, own: &str) {
         let lower = line.to_ascii_lowercase();
         if let Some(value) = lower.strip_prefix("authorization: ") {
             authorization = line[line.len() - value.len()..].to_owned();
+            heard.lock().unwrap().push(authorization.clone());
         }
         if let Some(value) = lower.strip_prefix("content-length: ") {
             length = value.parse().unwrap();
@@ -231,6 +242,57 @@ async fn a_registry_is_reached_by_way_of_a_proxy() {
     };
     let pulled = images.pull(&name, &options, &Progress::none()).await;
     pulled.unwrap();
+}
+
+/// Docker Hub's password is Docker Hub's, whatever the mirror asks for.
+#[tokio::test]
+async fn a_mirror_is_not_shown_what_is_meant_for_the_hub() {
+    let by_password = credentials("secret");
+    let by_token = RegistryAuth {
+        username: "<token>".to_owned(),
+        identitytoken: "l4st1ng".to_owned(),
+        ..RegistryAuth::default()
+    };
+    for (way, auth) in [
+        (Way::Basic, &by_password),
+        (Way::Bearer, &by_password),
+        (Way::Bearer, &by_token),
+    ] {
+        let (heard, proxied) = (Heard::default(), Heard::default());
+        let mirror = overheard(way, &heard);
+        let config = RegistryConfig {
+            mirrors: vec![format!("http://{mirror}/")],
+            // The way to the Hub ends here.
+            proxies: Proxies {
+                https: format!("http://{}", overheard(Way::Open, &proxied)),
+                ..Proxies::default()
+            },
+            ..RegistryConfig::default()
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let images = Images::open(dir.path(), config).unwrap();
+        let pull = async |auth: RegistryAuth| {
+            let options = PullOptions {
+                auth,
+                ..PullOptions::default()
+            };
+            let name = Reference::parse("a/web:1").unwrap();
+            images
+                .pull(&name, &options, &Progress::none())
+                .await
+                .unwrap_err()
+        };
+        pull(auth.clone()).await;
+        assert_eq!(*heard.lock().unwrap(), [""; 0]);
+        // Who says that they are the mirror's is believed.
+        let given = RegistryAuth {
+            serveraddress: format!("http://{mirror}"),
+            ..auth.clone()
+        };
+        pull(given).await;
+        let told = heard.lock().unwrap().len() + usize::from(!auth.identitytoken.is_empty());
+        assert!(told > 0, "{way:?}");
+    }
 }
 
 fn images() -> (tempfile::TempDir, Images) {

@@ -106,19 +106,30 @@ impl Stage {
 
 /// Whoever leaves a container by the detach keys is told so, unless it was started in the same breath.
 fn detaching(stage: &Stage) {
-    let programs = ["/usr/bin/env docker".to_owned(), stage.skep.display().to_string()];
+    let programs = [
+        "/usr/bin/env docker".to_owned(),
+        stage.skep.display().to_string(),
+    ];
     for (number, program) in programs.iter().enumerate() {
         let name = format!("tty{number}");
         stage.make(&format!("run -dit --name {name} web:1 sh"));
         let left = |line: &str| {
             let (shown, code) = stage.session(program, line, 80, "xy");
-            let told = shown.iter().any(|line| line.contains("read escape sequence"));
+            let told = shown
+                .iter()
+                .any(|line| line.contains("read escape sequence"));
             (code, told)
         };
         let lines = [
             (format!("attach --detach-keys x,y {name}"), (Some(1), true)),
-            (format!("exec -it --detach-keys x,y {name} sh"), (Some(1), true)),
-            (format!("run -it --detach-keys x,y --name {name}b web:1 sh"), (Some(0), false)),
+            (
+                format!("exec -it --detach-keys x,y {name} sh"),
+                (Some(1), true),
+            ),
+            (
+                format!("run -it --detach-keys x,y --name {name}b web:1 sh"),
+                (Some(0), false),
+            ),
         ];
         for (line, expected) in lines {
             assert_eq!(left(&line), expected, "{program} {line}");

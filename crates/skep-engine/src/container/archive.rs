@@ -43,7 +43,11 @@ impl Core {
         let view = self.view_to_read(container)?;
         let of_process = matches!(view, RootView::Running(_));
         match self.in_view(container, view, work.clone()).await {
-            Err(_) if of_process && self.has_ended(container, exits).await => {
+            Err(error)
+                if of_process
+                    && super::operation::is_from_within(&error)
+                    && self.has_ended(container, exits).await =>
+            {
                 let view = RootView::ReadOnly(self.layers(container)?);
                 self.in_view(container, view, work).await
             }
@@ -87,13 +91,14 @@ impl Core {
         let container = self.containers.find(reference)?;
         container.refuse_going(reference, || {
             let fate = going_words(&container);
-            format!("You cannot export container {} which is {fate}", container.id)
+            format!(
+                "You cannot export container {} which is {fate}",
+                container.id
+            )
         })?;
         // Of a running container too without its mounts: volumes are not part of an export.
         let view = RootView::ReadOnly(self.layers(&container)?);
-        let reader = stream(&container, view, |to| {
-            write_tree(Path::new("/"), b"", to)
-        })?;
+        let reader = stream(&container, view, |to| write_tree(Path::new("/"), b"", to))?;
         self.publish(&container, "export", std::collections::BTreeMap::new());
         Ok(reader)
     }
@@ -144,7 +149,7 @@ impl Core {
             .await?;
         if let Err(error) = done {
             container.refuse_going(reference, marked)?;
-            return Err(container.told_running(reference, error));
+            return Err(self.told_running(&container, reference, error).await);
         }
         self.publish(
             &container,

@@ -73,8 +73,10 @@ impl Core {
             stderr: options.stderr && !tty,
         };
         let source = if state.running {
-            let opened = open(&container, &streams).await;
-            Source::Now(opened.map_err(|error| container.told_running(reference, error))?)
+            match open(&container, &streams).await {
+                Err(error) => return Err(self.told_running(&container, reference, error).await),
+                Ok(talk) => Source::Now(talk),
+            }
         } else {
             let (reply, talk) = oneshot::channel();
             container.live().waiting.push(Waiting {
@@ -123,24 +125,16 @@ impl Core {
         if !container.state().running {
             return Err(container.not_running());
         }
-        let gone = |error: super::shim::TalkError| {
-            let error = EngineError::Shim {
-                doing: "resize",
-                id: container.id.clone(),
-                reason: error.to_string(),
-            };
-            container.told_running(reference, error)
-        };
         // Docker accepts a size where there is no terminal.
         if container.with(|record, _| record.config.tty) {
-            let mut talk = Talk::open(&container.bundle).map_err(gone)?;
-            talk.call(&Request::Resize {
+            let request = Request::Resize {
                 exec: None,
                 rows: height,
                 columns: width,
-            })
-            .await
-            .map_err(gone)?;
+            };
+            if let Err(error) = resize(&container, &request).await {
+                return Err(self.told_running(&container, reference, error).await);
+            }
         }
         let attributes = [
             ("height".to_owned(), height.to_string()),
@@ -149,6 +143,17 @@ impl Core {
         self.publish(&container, "resize", attributes.into_iter().collect());
         Ok(())
     }
+}
+
+/// Sends a new size to a container's shim.
+pub(super) async fn resize(container: &Container, request: &Request) -> Result<()> {
+    let gone = |error: super::shim::TalkError| EngineError::Shim {
+        doing: "resize",
+        id: container.id.clone(),
+        reason: error.to_string(),
+    };
+    let mut talk = Talk::open(&container.bundle).map_err(gone)?;
+    talk.call(request).await.map(|_| ()).map_err(gone)
 }
 
 async fn open(container: &Container, streams: &protocol::Attach) -> Result<Talk> {

@@ -39,7 +39,10 @@ impl Core {
     ) -> Result<Committed> {
         let fate = || {
             let fate = super::archive::going_words(container);
-            format!("You cannot commit container {} which is {fate}", container.id)
+            format!(
+                "You cannot commit container {} which is {fate}",
+                container.id
+            )
         };
         container.refuse_going(reference, fate)?;
         let record = container.record();

@@ -173,10 +173,11 @@ impl Core {
             stderr: !start.detach && !request.tty,
         };
         let size = start.console_size.or(request.console_size);
-        let message = self
-            .exec_message(&container, id, &request, attach.clone(), size)
-            .await
-            .map_err(|error| container.told_running(&exec.container, error))?;
+        let message = self.exec_message(&container, id, &request, attach.clone(), size);
+        let message = match message.await {
+            Err(error) => return Err(self.told_running(&container, &container.id, error).await),
+            Ok(message) => message,
+        };
         self.execs.begin(id)?;
         let started = run(&container, message).await;
         let (talk, pid) = match started {
@@ -184,8 +185,8 @@ impl Core {
             Err(error) => {
                 let code = exit_code(&error);
                 self.execs.ended(id, code);
-                let error =
-                    container.told_running(&exec.container, start_error(&container, error));
+                let error = start_error(&container, error);
+                let error = self.told_running(&container, &container.id, error).await;
                 if start.detach || error.kind() != ErrorKind::InvalidArgument {
                     return Err(error);
                 }
@@ -344,24 +345,18 @@ impl Core {
             return Ok(());
         }
         let container = self.containers.find(&exec.container)?;
-        let gone = |error: TalkError| {
-            if !self.execs.get(id).is_ok_and(|exec| exec.running) {
-                return EngineError::conflict(format!("exec {id} is not running"));
-            }
-            let error = EngineError::Shim {
-                doing: "resize exec in",
-                id: container.id.clone(),
-                reason: error.to_string(),
-            };
-            container.told_running(&exec.container, error)
-        };
-        let mut talk = Talk::open(&container.bundle).map_err(gone)?;
-        let resize = Request::Resize {
+        let request = Request::Resize {
             exec: Some(id.to_owned()),
             rows: height,
             columns: width,
         };
-        talk.call(&resize).await.map(|_| ()).map_err(gone)
+        match super::attach::resize(&container, &request).await {
+            Err(_) if !self.execs.get(id).is_ok_and(|exec| exec.running) => {
+                Err(EngineError::conflict(format!("exec {id} is not running")))
+            }
+            Err(error) => Err(self.told_running(&container, &exec.container, error).await),
+            Ok(()) => Ok(()),
+        }
     }
 
     fn publish_exec(&self, container: &Container, action: &str, id: &str, code: Option<i32>) {

@@ -5,6 +5,8 @@
 //! talks with the process, holds no lock: when that fails, [`Core::told`] looks again, and says what
 //! went away beneath it instead of what the kernel or the shim said.
 
+use std::time::Duration;
+
 use skep_objects::ErrorKind;
 use skep_runtime::shim::ShimState;
 use tokio::sync::MutexGuard;
@@ -13,6 +15,10 @@ use super::Container;
 use crate::core::Core;
 use crate::engine::Phase;
 use crate::error::{EngineError, Result};
+
+/// How long something that failed waits for an end that may be the reason: the kernel takes a process
+/// apart before it tells of its end.
+const GRACE: Duration = Duration::from_secs(1);
 
 impl Container {
     /// Takes the lock of whatever changes what the container is. `refusal` is what Docker tells of one
@@ -78,32 +84,40 @@ impl Container {
         let going = self.refuse_going(reference, || self.removal_in_progress());
         going.err().unwrap_or(error)
     }
-
-    /// As [`Self::told`], for what only a running container can do.
-    pub(crate) fn told_running(&self, reference: &str, error: EngineError) -> EngineError {
-        if !is_from_within(&error) {
-            return error;
-        }
-        match self.told(reference, error) {
-            error if is_from_within(&error) && !self.is_alive() => self.not_running(),
-            error => error,
-        }
-    }
 }
 
 impl Core {
-    /// Waits for the record of an end that the kernel knows of already; false when the process lives.
-    pub(super) async fn has_ended(&self, container: &Container, exits: u64) -> bool {
-        if container.is_alive() {
-            return container.state().exits > exits;
+    /// As [`Container::told`], for what only a running container can do.
+    pub(super) async fn told_running(
+        &self,
+        container: &Container,
+        reference: &str,
+        error: EngineError,
+    ) -> EngineError {
+        let error = container.told(reference, error);
+        if !is_from_within(&error) {
+            return error;
         }
-        self.wait_for_end(container, exits, super::kill::KILL_PATIENCE)
-            .await
+        let exits = container.state().exits;
+        if !container.is_alive() || self.wait_for_end(container, exits, GRACE).await {
+            return container.not_running();
+        }
+        error
+    }
+
+    /// Waits for the record of an end of which the kernel knows already, or does in a moment; false
+    /// when the process lives.
+    pub(super) async fn has_ended(&self, container: &Container, exits: u64) -> bool {
+        let patience = match container.is_alive() {
+            true => GRACE,
+            false => super::kill::KILL_PATIENCE,
+        };
+        self.wait_for_end(container, exits, patience).await
     }
 }
 
 /// Whether an error is of the kernel, the disk or a shim, and not a refusal.
-fn is_from_within(error: &EngineError) -> bool {
+pub(super) fn is_from_within(error: &EngineError) -> bool {
     error.kind() == ErrorKind::Internal
 }
 
@@ -157,18 +171,16 @@ mod tests {
     #[test]
     fn what_went_away_is_told_instead_of_what_the_kernel_said() {
         let (_dir, container) = container(running());
-        // No shim: its process has ended, and the record does not know yet.
-        let text = container.told_running("web", inner()).to_string();
-        assert_eq!(text, "container c1 is not running");
         assert_eq!(
             container.told("web", inner()).to_string(),
             inner().to_string()
         );
-        let refusal = EngineError::invalid("bad");
-        assert_eq!(container.told_running("web", refusal).to_string(), "bad");
-
+        // No shim: its process has ended, and the record does not know yet.
+        assert!(!container.is_alive());
         container.note_state(|state| state.removing = true);
-        let text = container.told_running("web", inner()).to_string();
+        let refusal = EngineError::invalid("bad");
+        assert_eq!(container.told("web", refusal).to_string(), "bad");
+        let text = container.told("web", inner()).to_string();
         assert_eq!(text, "removal of container c1 is already in progress");
         container.publish_removed();
         let text = container.told("web", inner()).to_string();

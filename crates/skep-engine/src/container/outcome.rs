@@ -152,6 +152,9 @@ mod tests {
         .unwrap();
         let mut all = Vec::new();
         let error = reader.read_to_end(&mut all).await.unwrap_err();
-        assert_eq!((error.to_string().as_str(), &all[..]), ("gone", &b"half"[..]));
+        assert_eq!(
+            (error.to_string().as_str(), &all[..]),
+            ("gone", &b"half"[..])
+        );
     }
 }

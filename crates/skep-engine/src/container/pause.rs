@@ -30,9 +30,10 @@ impl Core {
                 container.id
             ));
         }
-        self.freeze(&container, state.exits)
-            .await
-            .map_err(|error| container.told_running(reference, error))
+        match self.freeze(&container, state.exits).await {
+            Err(error) => Err(self.told_running(&container, reference, error).await),
+            frozen => frozen,
+        }
     }
 
     /// Freezes a running container, unless it ends or is killed meanwhile.
@@ -67,9 +68,9 @@ impl Core {
                 container.id
             )));
         }
-        self.thaw(&container)
-            .await
-            .map_err(|error| container.told_running(reference, error))?;
+        if let Err(error) = self.thaw(&container).await {
+            return Err(self.told_running(&container, reference, error).await);
+        }
         self.publish(&container, "unpause", BTreeMap::new());
         Ok(())
     }

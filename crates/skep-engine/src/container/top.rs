@@ -29,10 +29,10 @@ impl Core {
                 container.id
             )));
         }
-        let pids = self
-            .with_cgroup(&container, |cgroup| cgroup.pids())
-            .await
-            .map_err(|error| container.told_running(reference, error))?;
+        let pids = match self.with_cgroup(&container, |cgroup| cgroup.pids()).await {
+            Err(error) => return Err(self.told_running(&container, reference, error).await),
+            Ok(pids) => pids,
+        };
         let args = ps_args.to_owned();
         let response = self
             .blocking(move || {

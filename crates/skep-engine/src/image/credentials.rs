@@ -19,6 +19,8 @@ pub struct RegistryAuth {
     pub identitytoken: String,
     /// A bearer token that is sent as it is.
     pub registrytoken: String,
+    /// Whom they are for, where the client says so.
+    pub serveraddress: String,
 }
 
 impl std::fmt::Debug for RegistryAuth {
@@ -48,6 +50,13 @@ impl RegistryAuth {
         let auth: Option<Self> =
             serde_json::from_slice(&json).map_err(|error| bad(error.to_string()))?;
         Ok(auth.unwrap_or_default())
+    }
+
+    /// Whether they were given for this host in so many words.
+    pub(super) fn is_for(&self, host: &str) -> bool {
+        let address = self.serveraddress.split_once("://");
+        let rest = address.map_or(self.serveraddress.as_str(), |(_, rest)| rest);
+        rest.split('/').next() == Some(host)
     }
 
     /// User and password as the header `Authorization` has them; nothing without a user.

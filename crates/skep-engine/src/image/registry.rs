@@ -127,7 +127,7 @@ impl Registry {
         let mut last = None;
         for session in self.sessions(reference, auth)? {
             let asked = async {
-                let session = session.signed_in(auth, "pull").await?;
+                let session = session.signed_in("pull").await?;
                 let (content, digest) = session
                     .client
                     .pull_manifest_raw(&session.address, &session.auth, &accepted)
@@ -169,7 +169,7 @@ impl Registry {
             .filter(|session| !session.is_mirror())
         {
             let asked = async {
-                let session = session.signed_in(auth, "pull,push").await?;
+                let session = session.signed_in("pull,push").await?;
                 let operation = oci_client::RegistryOperation::Push;
                 let signed = session
                     .client
@@ -228,6 +228,7 @@ impl Registry {
             .map(|(host, plain, unchecked)| {
                 let proxies = config.proxies.clone();
                 let place = Place {
+                    is_mirror: reference.domain() == DEFAULT_DOMAIN && host != HUB,
                     host,
                     plain,
                     unchecked,

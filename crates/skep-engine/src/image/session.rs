@@ -7,14 +7,13 @@ use std::time::{Duration, Instant};
 use oci_client::client::{Certificate, CertificateEncoding, ClientConfig, ClientProtocol};
 use oci_client::errors::{OciDistributionError, OciErrorCode};
 use oci_client::{Client, Reference as Address, secrets};
-use skep_objects::reference::{DEFAULT_DOMAIN, Reference};
+use skep_objects::reference::Reference;
 
 use super::ImageError;
 use super::blobs::{MAX_DOCUMENT_BYTES, digest_of, verify};
 use super::credentials::RegistryAuth;
 use super::manifest::{Fetched, MANIFEST_TYPES, fetched};
 use super::proxies::Proxies;
-use super::registry::HUB;
 use super::token::{self, Challenge};
 use super::web::{USER_AGENT, Web, innermost, system_roots};
 
@@ -25,6 +24,8 @@ const READ_DEADLINE: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone)]
 pub(super) struct Place {
     pub host: String,
+    /// It has what another has.
+    pub is_mirror: bool,
     /// Without TLS.
     pub plain: bool,
     /// With any certificate.
@@ -41,26 +42,32 @@ pub(super) struct Session {
     /// What the user called it, for texts.
     pub reference: Reference,
     place: Arc<Place>,
+    /// The credentials that this registry may see.
+    given: Arc<RegistryAuth>,
     identity: Option<Identity>,
 }
 
-/// Who signed in with a token in place of a password, and until when what it was exchanged for
-/// will do.
-#[derive(Clone)]
+/// What an identity token was exchanged for, and until when that will do.
+#[derive(Clone, Copy)]
 struct Identity {
-    auth: Arc<RegistryAuth>,
     action: &'static str,
     renew_at: Instant,
 }
 
 impl Session {
     /// Prepares to speak with a registry; nothing is sent yet.
+    ///
+    /// A mirror is somebody else: it is not shown what is meant for the registry that it mirrors.
     pub fn new(
         place: Arc<Place>,
         reference: &Reference,
         auth: &RegistryAuth,
     ) -> Result<Self, ImageError> {
         let host = place.host.clone();
+        let given = match place.is_mirror && !auth.is_for(&host) {
+            true => RegistryAuth::default(),
+            false => auth.clone(),
+        };
         let path = reference.path().to_owned();
         let address = match (reference.digest(), reference.tag()) {
             (Some(digest), _) => Address::with_digest(host, path, digest.to_owned()),
@@ -69,19 +76,17 @@ impl Session {
         Ok(Self {
             client: client(&place)?,
             address,
-            auth: Arc::new(auth.secret()),
+            auth: Arc::new(given.secret()),
             reference: reference.clone(),
             place,
+            given: Arc::new(given),
             identity: None,
         })
     }
 
     /// Exchanges an identity token, if that is what there is, for one that is good for `action`.
-    pub async fn signed_in(
-        self,
-        auth: &RegistryAuth,
-        action: &'static str,
-    ) -> Result<Self, ImageError> {
+    pub async fn signed_in(self, action: &'static str) -> Result<Self, ImageError> {
+        let auth = &*self.given;
         if auth.identitytoken.is_empty() {
             return Ok(self);
         }
@@ -98,7 +103,6 @@ impl Session {
             client: client(&self.place)?,
             auth: Arc::new(secrets::RegistryAuth::Bearer(token.access)),
             identity: Some(Identity {
-                auth: Arc::new(auth.clone()),
                 action,
                 renew_at: token.renew_at,
             }),
@@ -110,8 +114,7 @@ impl Session {
     pub async fn fresh(&self) -> Result<Cow<'_, Self>, ImageError> {
         match &self.identity {
             Some(identity) if Instant::now() >= identity.renew_at => {
-                let renewed = self.clone().signed_in(&identity.auth, identity.action);
-                let renewed = renewed.await?;
+                let renewed = self.clone().signed_in(identity.action).await?;
                 let auth = &renewed.auth;
                 // Blobs are asked for with what the client remembers.
                 let registry = renewed.address.resolve_registry();
@@ -176,7 +179,7 @@ impl Session {
     }
 
     pub fn is_mirror(&self) -> bool {
-        self.reference.domain() == DEFAULT_DOMAIN && self.address.registry() != HUB
+        self.place.is_mirror
     }
 
     /// The error as Docker would tell it.

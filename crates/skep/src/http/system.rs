@@ -120,6 +120,7 @@ async fn login(call: &Call, auth: api::AuthConfig) -> Result<Response> {
         auth: auth.auth,
         identitytoken: auth.identitytoken,
         registrytoken: auth.registrytoken,
+        serveraddress: auth.serveraddress.clone(),
     };
     let images = call.api.images();
     let identity_token = images.login(&auth.serveraddress, &credentials).await?;

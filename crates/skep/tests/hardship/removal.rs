@@ -43,7 +43,13 @@ fn whoever_waits_for_a_container_that_is_removed_is_told_so() {
     let lab = one_host();
     let host = &lab.hosts[0];
     let id = run(host, "web", json!({}));
-    ask(host, "POST", "/networks/create", Some(json!({"Name": "n1"})), 201);
+    ask(
+        host,
+        "POST",
+        "/networks/create",
+        Some(json!({"Name": "n1"})),
+        201,
+    );
     let socket = host.socket();
     // A client that copies something in holds the container's lock for as long as it sends.
     let mut upload = stalled_upload(&socket, &id);
@@ -70,7 +76,13 @@ fn whoever_waits_for_a_container_that_is_removed_is_told_so() {
                 scope.spawn(move || request(socket, method, path, body.as_ref()).unwrap())
             })
             .collect();
-        ask(host, "DELETE", &format!("/containers/{id}?force=1"), None, 204);
+        ask(
+            host,
+            "DELETE",
+            &format!("/containers/{id}?force=1"),
+            None,
+            204,
+        );
         for (answer, (method, path, _)) in waiting.into_iter().zip(&wanted) {
             let answer = answer.join().unwrap();
             let text = answer.text();
@@ -79,13 +91,21 @@ fn whoever_waits_for_a_container_that_is_removed_is_told_so() {
                 "{method} {path}: {} {text}",
                 answer.status
             );
-            let says = ["No such container", "removal", "is not running", "is running"];
+            let says = [
+                "No such container",
+                "removal",
+                "is not running",
+                "is running",
+            ];
             assert!(says.iter().any(|it| text.contains(it)), "{path}: {text}");
         }
     });
     let mut answer = String::new();
     upload.read_to_string(&mut answer).unwrap_or_default();
-    assert!(answer.starts_with("HTTP/1.1 409") || answer.starts_with("HTTP/1.1 404"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 409") || answer.starts_with("HTTP/1.1 404"),
+        "{answer}"
+    );
     ask(host, "GET", &format!("/containers/{id}/json"), None, 404);
 }
 
@@ -110,7 +130,18 @@ fn a_container_that_ends_beneath_an_operation_is_not_running() {
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
         let path = format!("/containers/{id}/{what}");
         let answer = host.api(method, &path, body.as_ref()).unwrap();
-        assert!(answer.status < 500, "{path}: {} {}", answer.status, answer.text());
-        ask(host, "DELETE", &format!("/containers/{id}?force=1"), None, 204);
+        assert!(
+            answer.status < 500,
+            "{path}: {} {}",
+            answer.status,
+            answer.text()
+        );
+        ask(
+            host,
+            "DELETE",
+            &format!("/containers/{id}?force=1"),
+            None,
+            204,
+        );
     }
 }
