@@ -31,9 +31,14 @@ fn stalled_upload(socket: &Path, id: &str) -> UnixStream {
         .unwrap();
     let head = format!(
         "PUT /containers/{id}/archive?path=/ HTTP/1.1\r\nHost: d\r\n\
-         Content-Type: application/x-tar\r\nContent-Length: 1048576\r\n\r\n"
+         Content-Type: application/x-tar\r\nContent-Length: 1048576\r\n\
+         Expect: 100-continue\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).unwrap();
+    // Whoever asks for the content has the lock.
+    let mut go_on = [0; 25];
+    stream.read_exact(&mut go_on).unwrap();
+    assert_eq!(go_on, *b"HTTP/1.1 100 Continue\r\n\r\n");
     stream.write_all(&[0; 100]).unwrap();
     stream
 }
@@ -100,11 +105,12 @@ fn whoever_waits_for_a_container_that_is_removed_is_told_so() {
             assert!(says.iter().any(|it| text.contains(it)), "{path}: {text}");
         }
     });
-    let mut answer = String::new();
-    upload.read_to_string(&mut answer).unwrap_or_default();
+    let mut status = [0; 12];
+    upload.read_exact(&mut status).unwrap();
     assert!(
-        answer.starts_with("HTTP/1.1 409") || answer.starts_with("HTTP/1.1 404"),
-        "{answer}"
+        status == *b"HTTP/1.1 409" || status == *b"HTTP/1.1 404",
+        "{}",
+        status.escape_ascii()
     );
     ask(host, "GET", &format!("/containers/{id}/json"), None, 404);
 }
