@@ -2,9 +2,9 @@
 
 mod human;
 mod log;
+mod messages;
 mod natural;
 mod quote;
-mod redraw;
 mod rows;
 mod table;
 mod template;
@@ -15,9 +15,11 @@ pub use human::{
     truncated,
 };
 pub use log::warning;
+#[cfg(test)]
+pub(crate) use messages::seen;
+pub(crate) use messages::{Extent, Messages};
 pub use natural::natural_cmp;
 pub use quote::quoted;
-pub(crate) use redraw::{Redraw, bar};
 pub use rows::{Format, Item, List, Row, escaped_json, print_rows};
 pub use table::{table, table_of};
 pub use template::{Template, TemplateError};

@@ -267,6 +267,7 @@ impl Core {
             let args = request.cmd.clone().unwrap_or_default();
             let process = oci::exec_process(
                 &record.host_config,
+                &core.config.default_ulimits,
                 &args,
                 &env,
                 cwd.map_or("/", String::as_str),

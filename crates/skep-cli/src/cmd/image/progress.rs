@@ -1,14 +1,14 @@
 //! How pulls and pushes show their progress: a line for each layer that is drawn over on a terminal,
 //! a line for each new status elsewhere.
 
-use std::collections::HashMap;
-use std::io::{IsTerminal as _, Write};
+use std::io::IsTerminal as _;
 
 use futures::{Stream, StreamExt as _};
 use serde_json::Value;
 
 use crate::cmd::objects::text;
 use crate::error::CliError;
+use crate::output::Messages;
 
 /// Prints progress; to standard error where `aside`.
 pub(crate) async fn progress(
@@ -16,27 +16,19 @@ pub(crate) async fn progress(
     quiet: bool,
     aside: bool,
 ) -> Result<(), CliError> {
-    match aside {
-        true => {
-            let out = std::io::stderr();
-            let terminal = out.is_terminal();
-            show(messages, quiet, out, terminal).await
-        }
-        false => {
-            let out = std::io::stdout();
-            let terminal = out.is_terminal();
-            show(messages, quiet, out, terminal).await
-        }
-    }
+    let out = if aside {
+        let out = std::io::stderr();
+        Messages::to(out.is_terminal(), Box::new(out))
+    } else {
+        Messages::stdout()
+    };
+    show(messages, if quiet { Messages::nowhere() } else { out }).await
 }
 
 async fn show(
     mut messages: impl Stream<Item = Result<Value, CliError>> + Unpin,
-    quiet: bool,
-    mut out: impl Write,
-    terminal: bool,
+    mut out: Messages,
 ) -> Result<(), CliError> {
-    let mut lines: HashMap<String, usize> = HashMap::new();
     while let Some(message) = messages.next().await {
         let message = message?;
         let why = message
@@ -45,44 +37,17 @@ async fn show(
         if let Some(why) = why {
             return Err(CliError::new(why.as_str().unwrap_or_default()));
         }
-        if quiet {
-            continue;
-        }
-        let Some(line) = line_of(&message, terminal) else {
+        let Some(line) = line_of(&message, out.is_terminal()) else {
             continue;
         };
         let id = text(&message, "/id");
-        if terminal && !id.is_empty() && !message["progressDetail"].is_null() {
-            draw(&mut out, &mut lines, id, &line)?;
+        if out.is_terminal() && !id.is_empty() && !message["progressDetail"].is_null() {
+            out.over(id, line.trim_end_matches('\n'));
         } else {
-            // What comes after is no longer drawn over.
-            lines.clear();
-            out.write_all(line.as_bytes())?;
+            out.say(&line);
         }
-        out.flush()?;
     }
     Ok(())
-}
-
-/// Draws a layer's line where it stands, so many lines up.
-fn draw(
-    out: &mut impl Write,
-    lines: &mut HashMap<String, usize>,
-    id: &str,
-    line: &str,
-) -> std::io::Result<()> {
-    let count = lines.len();
-    let line = line.trim_end_matches('\n');
-    match lines.get(id) {
-        Some(at) => {
-            let up = count - at;
-            write!(out, "\x1b[{up}A\x1b[2K\r{line}\r\x1b[{up}B")
-        }
-        None => {
-            lines.insert(id.to_owned(), count);
-            writeln!(out, "\x1b[2K\r{line}")
-        }
-    }
 }
 
 /// What a message says in one line. Bars of progress are for terminals.
@@ -109,9 +74,10 @@ fn line_of(message: &Value, terminal: bool) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::seen::Seen;
     use serde_json::json;
 
-    async fn shown(terminal: bool) -> String {
+    async fn shown(columns: Option<u16>) -> String {
         let messages = [
             json!({"status": "Pulling from a", "id": "latest"}),
             json!({"status": "Waiting", "progressDetail": {}, "id": "l1"}),
@@ -119,19 +85,19 @@ mod tests {
             json!({"status": "Downloading", "progressDetail": {"current": 1}, "progress": "[=]", "id": "l1"}),
             json!({"status": "Status: done"}),
         ];
-        let mut out = Vec::new();
+        let seen = Seen::default();
         let stream = futures::stream::iter(messages.map(Ok));
-        show(stream, false, &mut out, terminal).await.unwrap();
-        String::from_utf8(out).unwrap()
+        show(stream, seen.messages(columns)).await.unwrap();
+        seen.take()
     }
 
     #[tokio::test]
     async fn bars_are_drawn_over_on_terminals_only() {
         assert_eq!(
-            shown(false).await,
+            shown(None).await,
             "latest: Pulling from a\nl1: Waiting\nl2: Waiting\nStatus: done\n"
         );
-        let terminal = shown(true).await;
+        let terminal = shown(Some(80)).await;
         assert!(
             terminal.contains("\x1b[2A\x1b[2K\rl1: Downloading [=]\r\x1b[2B"),
             "{terminal:?}"

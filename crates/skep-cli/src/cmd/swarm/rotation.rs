@@ -8,34 +8,43 @@ use sha2::{Digest as _, Sha256};
 use crate::cmd::objects::text;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::output::{Redraw, bar};
+use crate::output::{Extent, Messages};
 
 /// Between two looks: there is no event to wait for.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// What each line is about, and what comes before the numbers, so that they are aligned.
+const DIGEST: (&str, &str) = ("desired root digest", "");
+const CERTIFICATES: (&str, &str) = ("  rotated TLS certificates", "");
+const ROOTS: (&str, &str) = ("  rotated CA certificates", " ");
+
 /// Waits until every node has a certificate of the new root and trusts no other, and prints the root.
 pub(super) async fn wait(context: &Context, quiet: bool) -> Result<(), CliError> {
+    let mut lines = match quiet {
+        true => Messages::nowhere(),
+        false => Messages::stdout(),
+    };
     let interrupted = tokio::signal::ctrl_c();
-    tokio::select! {
-        root = follow(context, quiet) => println!("{}", root?),
-        _ = interrupted => {
-            if !quiet {
-                println!("Operation continuing in background.");
-            }
-        }
+    let root = tokio::select! {
+        root = follow(context, &mut lines) => Some(root?),
+        _ = interrupted => None,
+    };
+    match root {
+        Some(root) => println!("{root}"),
+        None => lines.say("Operation continuing in background.\nUse `swarmctl cluster inspect default` to check progress.\n"),
     }
     Ok(())
 }
 
-async fn follow(context: &Context, quiet: bool) -> Result<String, CliError> {
-    let mut lines = Redraw::new();
+async fn follow(context: &Context, lines: &mut Messages) -> Result<String, CliError> {
+    for (id, text) in [DIGEST, CERTIFICATES, ROOTS] {
+        lines.progress(id, text, Extent::default());
+    }
     loop {
         let swarm = context.client.get("/swarm").await?;
         let nodes = context.client.get("/nodes").await?;
         let rotation = Rotation::of(&swarm, nodes.as_array().map_or(&[], Vec::as_slice));
-        if !quiet {
-            lines.show(rotation.lines());
-        }
+        rotation.show(lines);
         if rotation.is_done() {
             return Ok(text(&swarm, "/TLSInfo/TrustRoot").trim().to_owned());
         }
@@ -78,16 +87,16 @@ impl Rotation {
         self.certificates == self.all && self.roots == self.all
     }
 
-    fn lines(&self) -> Vec<String> {
-        let count = |done: usize| {
-            let bar = bar(done, self.all).unwrap_or_default();
-            format!("{bar}{done}/{} nodes", self.all)
+    fn show(&self, lines: &mut Messages) {
+        let digest = format!("sha256:{}", self.digest);
+        lines.progress(DIGEST.0, &digest, Extent::default());
+        let of = |done| Extent {
+            done,
+            all: self.all,
+            unit: "nodes",
         };
-        vec![
-            format!("desired root digest: sha256:{}", self.digest),
-            format!("  rotated TLS certificates:  {}", count(self.certificates)),
-            format!("  rotated CA certificates:   {}", count(self.roots)),
-        ]
+        lines.progress(CERTIFICATES.0, CERTIFICATES.1, of(self.certificates));
+        lines.progress(ROOTS.0, ROOTS.1, of(self.roots));
     }
 }
 

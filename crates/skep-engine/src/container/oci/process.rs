@@ -1,5 +1,7 @@
 //! The process that a container starts with, and further ones.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 use skep_objects::api::container::{Config, HostConfig};
 use skep_runtime::user::ResolvedUser;
@@ -43,18 +45,23 @@ pub(super) fn init_process(
     if config.tty && size != [0, 0] {
         process["consoleSize"] = json!({"height": size[0], "width": size[1]});
     }
-    // Lowering one's own score needs a capability; asking without it would fail the start.
-    let score = record.host_config.oom_score_adj;
-    if score > 0 || (score < 0 && daemon_has("CAP_SYS_RESOURCE")) {
+    if let Some(score) = oom_score(&record.host_config) {
         process["oomScoreAdj"] = json!(score);
     }
     Ok(process)
+}
+
+/// Lowering one's own score needs a capability; asking without it would fail the start.
+fn oom_score(host: &HostConfig) -> Option<i64> {
+    let score = host.oom_score_adj;
+    (score > 0 || (score < 0 && daemon_has("CAP_SYS_RESOURCE"))).then_some(score)
 }
 
 /// `process` of an exec.
 #[allow(clippy::too_many_arguments)] // one each for what a process is made of
 pub(crate) fn exec_process(
     host: &HostConfig,
+    default_ulimits: &BTreeMap<String, (i64, i64)>,
     args: &[String],
     env: &[String],
     cwd: &str,
@@ -72,8 +79,12 @@ pub(crate) fn exec_process(
         "env": env,
         "cwd": cwd,
         "capabilities": capability_sets(&capabilities, who.uid),
+        "rlimits": rlimits(host, default_ulimits)?,
         "noNewPrivileges": security.no_new_privileges,
     });
+    if let Some(score) = oom_score(host) {
+        process["oomScoreAdj"] = json!(score);
+    }
     if let Some([height, width]) = size.filter(|size| tty && *size != [0, 0]) {
         process["consoleSize"] = json!({"height": height, "width": width});
     }
@@ -151,7 +162,7 @@ const LIMITS: [&str; 16] = [
 
 fn rlimits(
     host: &HostConfig,
-    defaults: &std::collections::BTreeMap<String, (i64, i64)>,
+    defaults: &BTreeMap<String, (i64, i64)>,
 ) -> Result<Vec<Value>> {
     let mut all = defaults.clone();
     for limit in host.ulimits.iter().flatten() {
