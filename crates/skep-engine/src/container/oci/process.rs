@@ -160,10 +160,7 @@ const LIMITS: [&str; 16] = [
     "stack",
 ];
 
-fn rlimits(
-    host: &HostConfig,
-    defaults: &BTreeMap<String, (i64, i64)>,
-) -> Result<Vec<Value>> {
+fn rlimits(host: &HostConfig, defaults: &BTreeMap<String, (i64, i64)>) -> Result<Vec<Value>> {
     let mut all = defaults.clone();
     for limit in host.ulimits.iter().flatten() {
         if !LIMITS.contains(&limit.name.as_str()) {

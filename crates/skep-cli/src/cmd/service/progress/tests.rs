@@ -16,8 +16,7 @@ fn failed(slot: u64) -> Value {
 
 /// What looks at a service of this mode print on a pipe, one after the other, and whether it is done.
 fn looks(mode: Value, looks: &[&[Value]]) -> Vec<(String, bool)> {
-    let service =
-        json!({"Spec": {"Mode": mode}, "JobStatus": {"JobIteration": {"Index": 7}}, "UpdateStatus": {}});
+    let service = json!({"Spec": {"Mode": mode}, "JobStatus": {"JobIteration": {"Index": 7}}, "UpdateStatus": {}});
     let seen = Seen::default();
     let mut follower = Follower {
         lines: seen.messages(None),
@@ -80,7 +79,10 @@ fn a_global_service_has_a_task_on_each_node_that_is_fit() {
         json!({"Global": {}}),
         &[
             &[],
-            &[task(0, "n1", "running", "running"), task(0, "n2", "ready", "running")],
+            &[
+                task(0, "n1", "running", "running"),
+                task(0, "n2", "ready", "running"),
+            ],
             &[task(0, "n1", "running", "running")],
         ],
         &[
@@ -108,7 +110,10 @@ fn jobs_count_completions_and_what_is_active() {
         json!({"ReplicatedJob": {"TotalCompletions": 3, "MaxConcurrent": 2}}),
         &[&begun, &ended],
         &[
-            ("active tasks: 0 out of 2 tasks|1/3:  |2/3:  |3/3:  |active tasks: 1 out of 2 tasks|", false),
+            (
+                "active tasks: 0 out of 2 tasks|1/3:  |2/3:  |3/3:  |active tasks: 1 out of 2 tasks|",
+                false,
+            ),
             ("active tasks: 0 out of 0 tasks|", true),
         ],
     );
