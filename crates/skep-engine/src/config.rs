@@ -84,6 +84,8 @@ pub struct EngineConfig {
     pub ip_forward: bool,
     /// Whether published ports are reached by the containers' own addresses too, from outside.
     pub allow_direct_routing: bool,
+    /// Whether the daemon relays published ports that the kernel cannot translate.
+    pub userland_proxy: bool,
     /// What `host-gateway` stands for; the default bridge's address when empty.
     pub host_gateway_ips: Vec<IpAddr>,
     /// Name servers for containers that name none.
@@ -139,6 +141,7 @@ impl Default for EngineConfig {
             default_network_opts: BTreeMap::new(),
             ip_forward: true,
             allow_direct_routing: false,
+            userland_proxy: true,
             host_gateway_ips: Vec::new(),
             dns: Vec::new(),
             dns_options: Vec::new(),

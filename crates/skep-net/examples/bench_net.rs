@@ -67,6 +67,7 @@ fn bridge_container(net: &Net, steps: &mut Steps, n: usize) {
         host_port_end: 0,
         container_ips: vec![ip.parse().unwrap()],
         container_port: 80,
+        relay: true,
     };
     steps.time("publish a port", || net.publish(&id, &[mapping]).unwrap());
     let took = whole.elapsed();

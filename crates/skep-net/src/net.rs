@@ -19,10 +19,10 @@ use crate::ingress::Ingress;
 use crate::macvlan::Macvlan;
 use crate::netlink::nft::NftSocket;
 use crate::netlink::route::RouteSocket;
-use crate::netns::Netns;
+use crate::netns::{HostSockets, Netns};
 use crate::overlay::table::NetworkTable;
 use crate::overlay::{ETHERNET, Journal, NodeKey, Overlay, SwarmSpec, Warning, WireGuard};
-use crate::publish::{OpenPort, Ports};
+use crate::publish::{OpenPort, Ports, Relays};
 use crate::sandbox::Sandbox;
 
 /// One daemon's hold on the kernel's network; cheap to clone.
@@ -96,6 +96,7 @@ pub(crate) struct State {
     pub sandboxes: BTreeMap<String, Sandbox>,
     pub endpoints: BTreeMap<String, Attached>,
     pub ports: Ports,
+    pub relays: Relays,
     /// Ports that are reached by the containers' own addresses, by owner.
     pub open: BTreeMap<String, Vec<OpenPort>>,
     pub swarm: Option<SwarmSpec>,
@@ -168,6 +169,7 @@ impl Net {
         let (journal, said) = Journal::open(&config.exec_root);
         let key_path = config.exec_root.join("wireguard.key");
         let tables = tables_of(&said);
+        let has_ipv6 = Path::new("/proc/sys/net/ipv6").exists();
         let state = State {
             host: host.clone(),
             instance: config.instance.clone(),
@@ -182,7 +184,11 @@ impl Net {
             macvlans: BTreeMap::new(),
             sandboxes: BTreeMap::new(),
             endpoints: BTreeMap::new(),
-            ports: Ports::new(ephemeral_range()),
+            ports: Ports::new(ephemeral_range(), has_ipv6),
+            relays: Relays {
+                runtime: runtime.clone(),
+                host: HostSockets::new(host.clone()),
+            },
             open: BTreeMap::new(),
             swarm: None,
             underlay_mtu: ETHERNET,
@@ -201,7 +207,7 @@ impl Net {
             _key_minder: KeyMinder::spawn(inner.clone(), &runtime),
             runtime,
             forwarder,
-            has_ipv6: Path::new("/proc/sys/net/ipv6").exists(),
+            has_ipv6,
             state: Mutex::new(state),
         });
         Ok(Net { inner })

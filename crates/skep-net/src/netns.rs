@@ -138,6 +138,35 @@ impl Netns {
     }
 }
 
+/// Makes sockets in the host's namespace.
+#[derive(Debug, Clone)]
+pub(crate) struct HostSockets {
+    host: Netns,
+    /// Whether the daemon's threads are in it, as they are outside tests.
+    at_home: bool,
+}
+
+impl HostSockets {
+    pub fn new(host: Netns) -> Self {
+        let at_home = host.is_process_own();
+        Self { host, at_home }
+    }
+
+    /// Runs what makes a socket.
+    pub fn run<T: Send>(&self, f: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+        if self.at_home {
+            return f();
+        }
+        let failed = |source| NetError::Socket {
+            attempt: "make socket".into(),
+            source,
+        };
+        self.host
+            .run(|| f().map_err(failed))
+            .map_err(io::Error::other)
+    }
+}
+
 /// Whether a namespace is mounted on the file.
 fn is_pinned(pin: &Path) -> bool {
     /// `NSFS_MAGIC`.

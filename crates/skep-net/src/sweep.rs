@@ -108,7 +108,7 @@ impl State {
 
     fn sweep_ports(&mut self) -> Result<(), NetError> {
         let failed = || NetError::netlink("sweep published ports");
-        let published = self.ports.published();
+        let published = self.ports.published().filter(|p| p.is_translated());
         let mut wanted: BTreeSet<_> = published.map(|p| (p.host_ip.is_ipv4(), p.key())).collect();
         let open = self.open.values().flatten();
         wanted.extend(open.map(|p| (p.container_ip.is_ipv4(), (OPEN, p.key()))));

@@ -7,7 +7,7 @@ mod support;
 use skep_net::{
     BridgeSpec, BridgeSubnet, EndpointSpec, Net, NetError, PortMapping, Protocol, PublishedPort,
 };
-use support::{Server, Space, ask, ask_in_vain, ask_udp, on_host, open, shell};
+use support::{Server, Space, ask, ask_in_vain, ask_refused, ask_udp, on_host, open, shell};
 
 fn bridge(id: &str, name: &str, gateways: &[&str]) -> BridgeSpec {
     let subnet = |g: &&str| BridgeSubnet {
@@ -61,6 +61,7 @@ fn try_publish(
         host_port_end: 0,
         container_ips: to.iter().map(|a| a.parse().unwrap()).collect(),
         container_port: 80,
+        relay: true,
     };
     net.publish(owner, &[mapping])
 }
@@ -265,6 +266,64 @@ fn ipv6_is_published_and_masqueraded_too() {
         assert_eq!(ask(&host, "[fd99::1]:8080"), "a fd99::1");
         let _outside = Server::tcp(&client, "[::]:80", "client");
         assert_eq!(ask(&a, "[fd99::9]:80"), "client fd99::1");
+    });
+}
+
+#[test]
+fn what_the_kernel_cannot_translate_is_relayed() {
+    on_host(|dir| {
+        let client = Space::new();
+        client.cable("eth0", &["fd99::1/64", "fd99::2/64"], &["fd99::9/64"]);
+        let net = open(dir, "t14");
+        let spec = bridge("n1", "br-one", &["172.18.0.1/16", "fd18::1/64"]);
+        net.ensure_bridge(&spec).unwrap();
+        let a = container(&net, "a", "n1", "172.18.0.2/16", "172.18.0.1");
+        let _tcp = Server::tcp(&a, "0.0.0.0:80", "a");
+        let _udp = Server::udp(&a, "0.0.0.0:80", "a");
+        let host = Space::current();
+        for protocol in [Protocol::Tcp, Protocol::Udp] {
+            let owner = format!("a-{protocol}");
+            let ports = publish(&net, &owner, "", 8080, protocol, &["172.18.0.2"]);
+            let hosts: Vec<String> = ports.iter().map(|p| p.host_ip.to_string()).collect();
+            assert_eq!(hosts, ["0.0.0.0", "::"]);
+        }
+        for to in [
+            "127.0.0.1:8080",
+            "[::1]:8080",
+            "[fd99::1]:8080",
+            "[fd99::2]:8080",
+        ] {
+            assert_eq!(ask(&host, to), "a 172.18.0.1", "{to}");
+            assert_eq!(ask_udp(&host, to), "a 172.18.0.1", "{to}");
+        }
+        for to in ["[fd99::1]:8080", "[fd99::2]:8080"] {
+            assert_eq!(ask(&client, to), "a 172.18.0.1");
+            assert_eq!(ask_udp(&client, to), "a 172.18.0.1");
+        }
+        // Its port is free as soon as it is taken back, also after connections.
+        for _ in 0..3 {
+            net.unpublish("a-tcp").unwrap();
+            ask_refused(&host, "[::1]:8080");
+            publish(&net, "a-tcp", "::", 8080, Protocol::Tcp, &["172.18.0.2"]);
+            assert_eq!(ask(&host, "[::1]:8080"), "a 172.18.0.1");
+        }
+        net.unpublish("a-tcp").unwrap();
+        // A container with both families is translated to, but for ::1.
+        let path = net.create_netns("b").unwrap();
+        let addresses = ["172.18.0.3/16", "fd18::3/64"];
+        net.attach(&endpoint("b", "n1", &addresses, &["172.18.0.1", "fd18::1"]))
+            .unwrap();
+        let b = Space::at(&path);
+        let _b = Server::tcp(&b, "[::]:80", "b");
+        let to = ["172.18.0.3", "fd18::3"];
+        publish(&net, "b", "", 8080, Protocol::Tcp, &to);
+        assert_eq!(ask(&client, "[fd99::1]:8080"), "b fd99::9");
+        assert_eq!(ask(&host, "[::1]:8080"), "b fd18::1");
+        publish(&net, "b", "::1", 8081, Protocol::Tcp, &to);
+        assert_eq!(ask(&host, "[::1]:8081"), "b fd18::1");
+        ask_refused(&client, "[fd99::1]:8081");
+        net.remove_netns("b").unwrap();
+        ask_refused(&host, "[::1]:8081");
     });
 }
 

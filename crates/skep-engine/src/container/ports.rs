@@ -64,12 +64,6 @@ pub(crate) fn validate(config: &Config, host: &HostConfig) -> Result<()> {
                         "invalid IP address {host_ip}"
                     )));
                 }
-                // What comes back to it is dropped: there is no `route_localnet` in IPv6.
-                Ok(IpAddr::V6(ip)) if ip.is_loopback() => {
-                    return Err(EngineError::NotSupported(format!(
-                        "publishing port {port} on ::1, which the kernel does not translate,"
-                    )));
-                }
                 _ => {}
             }
         }
@@ -152,6 +146,8 @@ pub(crate) fn mappings(
     if translated.is_empty() {
         return Ok(Vec::new());
     }
+    // A family that is routed is not relayed to either.
+    let relay = publishing.relay && translated.len() == container_ips.len();
     // Who asks for an address of a family that is routed gets the port there as it is.
     let is_routed = |binding: &PortBinding| {
         let ip: Option<IpAddr> = binding.host_ip.parse().ok();
@@ -176,15 +172,9 @@ pub(crate) fn mappings(
             } else {
                 host_ip
             };
-            if let Some(ip) = host_ip.filter(|ip| {
-                translated
-                    .iter()
-                    .all(|own| own.is_ipv4() != ip.is_ipv4())
-            }) {
-                let family = if ip.is_ipv4() { "IPv4" } else { "IPv6" };
-                return Err(EngineError::invalid(format!(
-                    "cannot publish port {port} on {ip}: the container has no {family} address on its network"
-                )));
+            let may_relay = relay && protocol != Protocol::Sctp;
+            if let Some(ip) = host_ip.filter(|_| !may_relay) {
+                check_translatable(&port, ip, &translated)?;
             }
             Ok(PortMapping {
                 protocol,
@@ -192,10 +182,30 @@ pub(crate) fn mappings(
                 host_port,
                 host_port_end,
                 container_ips: translated.clone(),
+                relay,
                 container_port,
             })
         })
         .collect()
+}
+
+/// Refuses a port that the kernel cannot translate, where nothing else serves it.
+fn check_translatable(port: &str, host_ip: IpAddr, container_ips: &[IpAddr]) -> Result<()> {
+    let reason = if host_ip.is_ipv6() && host_ip.is_loopback() {
+        "the kernel does not translate it".to_owned()
+    } else if container_ips
+        .iter()
+        .all(|own| own.is_ipv4() != host_ip.is_ipv4())
+    {
+        let family = if host_ip.is_ipv4() { "IPv4" } else { "IPv6" };
+        format!("the container has no {family} address on its network")
+    } else {
+        return Ok(());
+    };
+    Err(EngineError::invalid(format!(
+        "cannot publish port {port} on {host_ip}: {reason}, and nothing relays it \
+         (SCTP, --userland-proxy=false or a routed network)"
+    )))
 }
 
 /// Exposed ports with where they are published, as `inspect` shows them.
@@ -273,7 +283,7 @@ mod tests {
         assert_eq!(check("127.0.0.1"), Ok(()));
         assert_eq!(check("::"), Ok(()));
         assert_eq!(check("x").unwrap_err(), "invalid IP address x");
-        assert!(check("::1").unwrap_err().ends_with("is not supported"));
+        assert_eq!(check("::1"), Ok(()));
     }
 
     #[test]

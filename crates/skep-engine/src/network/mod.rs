@@ -242,6 +242,7 @@ impl Networks {
     pub(crate) fn publishing(&self, network: &NetworkRecord) -> Result<Publishing> {
         Ok(Publishing {
             direct: self.0.config.allow_direct_routing,
+            relay: self.0.config.userland_proxy,
             ..Publishing::of(network)?
         })
     }

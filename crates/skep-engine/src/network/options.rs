@@ -121,6 +121,8 @@ pub(crate) struct Publishing {
     pub routed: [bool; 2],
     /// Containers are reached by their own addresses too.
     pub direct: bool,
+    /// What the kernel cannot translate is relayed by the daemon.
+    pub relay: bool,
 }
 
 impl Publishing {
@@ -131,6 +133,7 @@ impl Publishing {
             host_ip: host_binding(record)?.map(IpAddr::V4),
             routed: modes.map(|mode| mode == GatewayMode::Routed),
             direct: false,
+            relay: false,
         })
     }
 

@@ -12,8 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::ResolvConf;
-use crate::error::NetError;
-use crate::netns::Netns;
+use crate::netns::{HostSockets, Netns};
 
 /// How long one server may take; stub resolvers ask again after five seconds.
 const PER_SERVER: Duration = Duration::from_secs(2);
@@ -25,9 +24,7 @@ const IN_FLIGHT: usize = 1024;
 /// The way to the outside.
 #[derive(Debug)]
 pub(crate) struct Forwarder {
-    host: Netns,
-    /// Whether the daemon's threads are in the host's namespace, as they are outside tests.
-    at_home: bool,
+    host: HostSockets,
     configured: Vec<IpAddr>,
     resolv_conf: PathBuf,
     cached: Mutex<Option<(SystemTime, Vec<IpAddr>)>>,
@@ -36,10 +33,8 @@ pub(crate) struct Forwarder {
 
 impl Forwarder {
     pub fn new(host: Netns, configured: Vec<IpAddr>) -> Forwarder {
-        let at_home = host.is_process_own();
         Forwarder {
-            host,
-            at_home,
+            host: HostSockets::new(host),
             configured,
             resolv_conf: PathBuf::from("/etc/resolv.conf"),
             cached: Mutex::new(None),
@@ -88,27 +83,13 @@ impl Forwarder {
         None
     }
 
-    /// Makes a socket in the host's namespace.
-    fn at_host<T: Send>(&self, f: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
-        if self.at_home {
-            return f();
-        }
-        let failed = |source| NetError::Socket {
-            attempt: "make socket".into(),
-            source,
-        };
-        self.host
-            .run(|| f().map_err(failed))
-            .map_err(io::Error::other)
-    }
-
     async fn ask_udp(&self, packet: &[u8], server: SocketAddr) -> io::Result<Vec<u8>> {
         // A port of its own for each question, which answers are hard to forge for.
         let any: IpAddr = match server {
             SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         };
-        let socket = self.at_host(|| std::net::UdpSocket::bind((any, 0)))?;
+        let socket = self.host.run(|| std::net::UdpSocket::bind((any, 0)))?;
         socket.set_nonblocking(true)?;
         let socket = UdpSocket::from_std(socket)?;
         socket.connect(server).await?;
@@ -136,7 +117,7 @@ impl Forwarder {
                 None,
             ),
         };
-        let socket = TcpSocket::from_std_stream(self.at_host(make)?.into());
+        let socket = TcpSocket::from_std_stream(self.host.run(make)?.into());
         let mut stream = socket.connect(server).await?;
         let length = u16::try_from(packet.len()).map_err(io::Error::other)?;
         stream.write_all(&length.to_be_bytes()).await?;

@@ -133,6 +133,7 @@ impl TableRules<'_> {
     fn translation(&self, tx: &mut Transaction) {
         let t = self.table;
         let loopback = Cidr::new([127, 0, 0, 0].into(), 8);
+        let v6_loopback = Cidr::host([0, 0, 0, 0, 0, 0, 0, 1].into());
         if self.v4 {
             let guard = self
                 .rule()
@@ -142,23 +143,24 @@ impl TableRules<'_> {
             tx.set_chain(t, &Chain::base("raw", Hook::RAW), [guard]);
         }
         for (name, hook) in [("prerouting", Hook::DNAT), ("output", Hook::DNAT_OUTPUT)] {
-            let rules = [
+            let mut rules = vec![
                 self.rule().dnat_to_mapped(true, PUBLISH),
                 self.rule()
                     .daddr_is_local()
                     .dnat_to_mapped(false, PUBLISH_ANY),
             ];
+            if !self.v4 {
+                // Answers to ::1 do not pass a bridge whose frames are filtered: the daemon itself
+                // serves it.
+                rules.insert(0, self.rule().daddr(true, v6_loopback).ret());
+            }
             tx.set_chain(t, &Chain::base(name, hook), rules);
         }
         let mut rules = Vec::new();
         for spec in self.bridges {
             let bridge = spec.bridge.as_str();
             // The host's own loopback is no source that a container could answer to.
-            let source = if self.v4 {
-                loopback
-            } else {
-                Cidr::host([0, 0, 0, 0, 0, 0, 0, 1].into())
-            };
+            let source = if self.v4 { loopback } else { v6_loopback };
             rules.push(
                 self.rule()
                     .oifname(true, bridge)

@@ -11,7 +11,25 @@ use super::Protocol;
 /// A held port; `None` inside where the kernel has no such protocol (SCTP), or the host has no such
 /// family.
 #[derive(Debug)]
-pub(crate) struct Held(#[allow(dead_code, reason = "held until dropped")] Option<OwnedFd>);
+pub(crate) struct Held(Option<OwnedFd>);
+
+impl Held {
+    /// The socket, for who serves it.
+    pub fn socket(&self) -> io::Result<OwnedFd> {
+        match &self.0 {
+            Some(socket) => socket.try_clone(),
+            None => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+}
+
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 1024;
+
+/// Binds a port that will be served.
+pub(crate) fn hold_to_serve(protocol: Protocol, address: SocketAddr) -> io::Result<Held> {
+    bind(protocol, address, protocol == Protocol::Tcp)
+}
 
 /// Binds a port, so that nobody else can.
 pub(crate) fn hold(protocol: Protocol, address: SocketAddr) -> io::Result<Held> {
@@ -50,7 +68,7 @@ fn bind(protocol: Protocol, address: SocketAddr, listen: bool) -> io::Result<Hel
     socket.set_reuse_address(listen)?;
     socket.bind(&address.into())?;
     if listen {
-        socket.listen(1)?;
+        socket.listen(BACKLOG)?;
     }
     Ok(Held(Some(socket.into())))
 }

@@ -19,11 +19,14 @@ impl Net {
         state.unpublish(owner)?;
         let reserved = &mut state.ports;
         let ports = self.inner.host.run(|| reserved.reserve(owner, mappings))?;
-        let installed = state.install(&ports);
-        if installed.is_err() {
-            state.ports.remove(owner);
+        let state_now = &mut *state;
+        let installed = state_now.install(&ports);
+        let served = installed.and_then(|()| state_now.ports.serve(owner, &state_now.relays));
+        if served.is_err() {
+            // The first failure is the one to tell.
+            let _ = state.unpublish(owner);
         }
-        self.finish(state, installed).map(|()| ports)
+        self.finish(state, served).map(|()| ports)
     }
 
     /// Takes back all that `owner` has published.
@@ -39,8 +42,10 @@ impl State {
         let keys: Vec<_> = ports.iter().map(PublishedPort::key).collect();
         let mut tx = Transaction::new();
         for v4 in [true, false] {
-            let mine: Vec<&PublishedPort> =
-                ports.iter().filter(|p| p.host_ip.is_ipv4() == v4).collect();
+            let mine: Vec<&PublishedPort> = ports
+                .iter()
+                .filter(|p| p.host_ip.is_ipv4() == v4 && p.is_translated())
+                .collect();
             if mine.is_empty() {
                 continue;
             }
@@ -69,8 +74,10 @@ impl State {
         let ports = self.ports.remove(owner);
         let mut tx = Transaction::new();
         for v4 in [true, false] {
-            let mine: Vec<&PublishedPort> =
-                ports.iter().filter(|p| p.host_ip.is_ipv4() == v4).collect();
+            let mine: Vec<&PublishedPort> = ports
+                .iter()
+                .filter(|p| p.host_ip.is_ipv4() == v4 && p.is_translated())
+                .collect();
             change(&mut tx, self.rules.table(v4), &mine, false);
         }
         self.nft

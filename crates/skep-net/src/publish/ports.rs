@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::hold::{Held, hold};
+use super::hold::{Held, hold, hold_to_serve};
+use super::relay::{Relay, Relays};
 use super::{PortMapping, Protocol, PublishedPort};
 use crate::error::NetError;
 use crate::host::{PUBLISH, PUBLISH_ANY};
@@ -16,21 +17,27 @@ pub(crate) struct Ports {
     /// The next port for those who leave the choice to us, and the range.
     next: u16,
     ephemeral: (u16, u16),
+    has_ipv6: bool,
 }
 
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub port: PublishedPort,
-    _held: Held,
+    // Before the socket: it uses it.
+    relay: Option<Relay>,
+    held: Held,
+    may_relay: bool,
 }
 
 impl Ports {
-    /// No ports yet; `ephemeral` is the range for those who leave the choice to us.
-    pub fn new(ephemeral: (u16, u16)) -> Ports {
+    /// No ports yet; `ephemeral` is the range for those who leave the choice to us; whether the host
+    /// has IPv6.
+    pub fn new(ephemeral: (u16, u16), has_ipv6: bool) -> Ports {
         Ports {
             owners: BTreeMap::new(),
             next: ephemeral.0,
             ephemeral,
+            has_ipv6,
         }
     }
 
@@ -66,6 +73,27 @@ impl Ports {
         Ok(ports)
     }
 
+    /// Serves those of an owner's ports that the kernel does not translate.
+    pub fn serve(&mut self, owner: &str, relays: &Relays) -> Result<(), NetError> {
+        for entry in self.owners.get_mut(owner).into_iter().flatten() {
+            if !entry.port.is_relayed() || !entry.may_relay {
+                continue;
+            }
+            let port = &entry.port;
+            let failed = |source| NetError::Socket {
+                attempt: format!(
+                    "serve host port {}/{}",
+                    SocketAddr::new(port.host_ip, port.host_port),
+                    port.protocol
+                ),
+                source,
+            };
+            let socket = entry.held.socket().map_err(failed)?;
+            entry.relay = Some(relays.start(port, socket).map_err(failed)?);
+        }
+        Ok(())
+    }
+
     fn find(&mut self, mapping: &PortMapping, taken: &[Entry]) -> Result<Vec<Entry>, NetError> {
         let (first, last) = match mapping.host_port {
             0 => return self.find_ephemeral(mapping, taken),
@@ -98,7 +126,7 @@ impl Ports {
         Err(NetError::NoPortFree)
     }
 
-    /// One port for each of the container's families that the mapping is for.
+    /// One port for each of the host's families that the mapping is for.
     fn claim(
         &self,
         mapping: &PortMapping,
@@ -106,37 +134,64 @@ impl Ports {
         taken: &[Entry],
     ) -> Result<Vec<Entry>, NetError> {
         let mut out = Vec::new();
-        for container_ip in &mapping.container_ips {
-            let v4 = container_ip.is_ipv4();
-            let host_ip = match mapping.host_ip {
-                Some(ip) if ip.is_ipv4() == v4 => ip,
-                Some(_) => continue,
-                None if v4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-                None => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-            };
+        for (host_ip, container_ip) in self.ways(mapping) {
             let published = PublishedPort {
                 protocol: mapping.protocol,
                 host_ip,
                 host_port: port,
-                container_ip: *container_ip,
+                container_ip,
                 container_port: mapping.container_port,
             };
             let others = self.owners.values().flatten().chain(taken).chain(&out);
             if others.map(|e| &e.port).any(|p| conflicts(p, &published)) {
                 return Err(NetError::PortAllocated { host_ip, port });
             }
-            let held = bind(mapping.protocol, host_ip, port)?;
+            let may_relay = mapping.relay;
+            let serve = may_relay && published.is_relayed();
+            let held = bind(mapping.protocol, host_ip, port, serve)?;
             out.push(Entry {
                 port: published,
-                _held: held,
+                relay: None,
+                held,
+                may_relay,
             });
         }
         Ok(out)
     }
+
+    /// Which address of the host leads to which of the container.
+    fn ways(&self, mapping: &PortMapping) -> Vec<(IpAddr, IpAddr)> {
+        let may_relay = mapping.relay && mapping.protocol != Protocol::Sctp;
+        let of_family = |v4: bool| {
+            let mut ips = mapping.container_ips.iter().copied();
+            ips.find(|ip| ip.is_ipv4() == v4)
+        };
+        let for_host = |host: IpAddr| {
+            let same = of_family(host.is_ipv4());
+            let other = || of_family(!host.is_ipv4()).filter(|_| may_relay);
+            Some((host, same.or_else(other)?))
+        };
+        if let Some(host) = mapping.host_ip {
+            let refused = host.is_ipv6() && host.is_loopback() && !may_relay;
+            return for_host(host).filter(|_| !refused).into_iter().collect();
+        }
+        let v4 = of_family(true).map(|ip| (Ipv4Addr::UNSPECIFIED.into(), ip));
+        // A container without IPv6 is reached over IPv6 too, as `localhost` often is; not the other
+        // way round.
+        let v6 = for_host(Ipv6Addr::UNSPECIFIED.into());
+        let has_v6 = of_family(false).is_some() || self.has_ipv6;
+        v4.into_iter().chain(v6.filter(|_| has_v6)).collect()
+    }
 }
 
-fn bind(protocol: Protocol, host_ip: IpAddr, port: u16) -> Result<Held, NetError> {
-    hold(protocol, SocketAddr::new(host_ip, port)).map_err(|e| match e.raw_os_error() {
+fn bind(protocol: Protocol, host_ip: IpAddr, port: u16, serve: bool) -> Result<Held, NetError> {
+    let address = SocketAddr::new(host_ip, port);
+    let held = if serve {
+        hold_to_serve(protocol, address)
+    } else {
+        hold(protocol, address)
+    };
+    held.map_err(|e| match e.raw_os_error() {
         Some(libc::EADDRINUSE) => NetError::PortInUse {
             host_ip,
             port,
@@ -148,10 +203,7 @@ fn bind(protocol: Protocol, host_ip: IpAddr, port: u16) -> Result<Held, NetError
             protocol,
         },
         _ => NetError::Socket {
-            attempt: format!(
-                "bind host port {}/{protocol}",
-                SocketAddr::new(host_ip, port)
-            ),
+            attempt: format!("bind host port {address}/{protocol}"),
             source: e,
         },
     })

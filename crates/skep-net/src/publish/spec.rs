@@ -1,7 +1,7 @@
 //! What a published port is.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// A transport protocol that ports are published for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,6 +49,9 @@ pub struct PortMapping {
     pub host_port_end: u16,
     /// The container's addresses, one a family.
     pub container_ips: Vec<IpAddr>,
+    /// Serve what the kernel cannot translate: a family of the host's that the container has not,
+    /// and `::1`.
+    pub relay: bool,
     /// Port in the container.
     pub container_port: u16,
 }
@@ -66,4 +69,21 @@ pub struct PublishedPort {
     pub container_ip: IpAddr,
     /// Port in the container.
     pub container_port: u16,
+}
+
+impl PublishedPort {
+    /// Whether the kernel leads packets to the container.
+    pub(crate) fn is_translated(&self) -> bool {
+        self.host_ip.is_ipv4() == self.container_ip.is_ipv4() && !is_v6_loopback(self.host_ip)
+    }
+
+    /// Whether there is something of it that the kernel does not do.
+    pub(crate) fn is_relayed(&self) -> bool {
+        let any_v6 = self.host_ip == IpAddr::from(Ipv6Addr::UNSPECIFIED);
+        (any_v6 || !self.is_translated()) && self.protocol != Protocol::Sctp
+    }
+}
+
+fn is_v6_loopback(ip: IpAddr) -> bool {
+    ip.is_ipv6() && ip.is_loopback()
 }

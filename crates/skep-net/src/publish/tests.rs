@@ -14,13 +14,14 @@ fn mapping(host: &str, port: u16, end: u16) -> PortMapping {
         host_port_end: end,
         container_ips: vec![IpAddr::from([172, 17, 0, 2])],
         container_port: 80,
+        relay: false,
     }
 }
 
 fn with_ports(f: impl FnOnce(&mut Ports) + Send) {
     in_new_netns(|| {
         shell("ip link set lo up");
-        f(&mut Ports::new((40000, 40002)));
+        f(&mut Ports::new((40000, 40002), true));
     });
 }
 
@@ -122,5 +123,30 @@ fn a_foreign_address_is_refused() {
             text,
             "failed to bind host port 203.0.113.9:80/tcp: cannot assign requested address"
         );
+    });
+}
+
+#[test]
+fn a_family_that_the_container_has_not_is_relayed_where_that_may_be() {
+    with_ports(|ports| {
+        let mut ways = |host: &str, protocol, relay| {
+            let mapping = PortMapping {
+                protocol,
+                relay,
+                ..mapping(host, 80, 0)
+            };
+            let got = ports.reserve("a", &[mapping]).unwrap();
+            ports.remove("a");
+            let way =
+                |p: &PublishedPort| (p.host_ip.to_string(), p.is_translated(), p.is_relayed());
+            got.iter().map(way).collect::<Vec<_>>()
+        };
+        let v4 = ("0.0.0.0".to_owned(), true, false);
+        let v6 = |ip: &str| (ip.to_owned(), false, true);
+        assert_eq!(ways("", Protocol::Tcp, false), [v4.clone()]);
+        assert_eq!(ways("", Protocol::Sctp, true), [v4.clone()]);
+        assert_eq!(ways("", Protocol::Udp, true), [v4, v6("::")]);
+        assert_eq!(ways("::1", Protocol::Tcp, true), [v6("::1")]);
+        assert_eq!(ways("::1", Protocol::Tcp, false), []);
     });
 }

@@ -13,6 +13,7 @@ pub(super) fn networking(given: &Given, config: &mut EngineConfig) -> Result<(),
     config.default_bridge = default_bridge(given)?;
     config.ip_forward = given.flag("ip-forward").unwrap_or(true);
     config.allow_direct_routing = given.flag("allow-direct-routing").unwrap_or(false);
+    config.userland_proxy = given.flag("userland-proxy").unwrap_or(true);
     for ip in given.list("host-gateway-ip") {
         let ip = ip
             .parse()

@@ -65,9 +65,10 @@ fn tls_is_off_only_when_said_so() {
 
 #[test]
 fn flags_without_meaning_are_told() {
-    let config = build("--containerd /x --userland-proxy=false --storage-driver overlay2 --debug");
+    let config =
+        build("--containerd /x --userland-proxy-path /y --storage-driver overlay2 --debug");
     let config = config.expect("good");
-    assert_eq!(config.idle, ["containerd", "userland-proxy"]);
+    assert_eq!(config.idle, ["containerd", "userland-proxy-path"]);
     assert_eq!(config.log_level, "debug");
 }
 

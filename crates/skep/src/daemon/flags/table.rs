@@ -243,6 +243,11 @@ pub const FLAGS: &[Flag] = &[
     used("validate", Bool, "Validate the configuration and exit"),
     used("version", Bool, "Print version information and quit").short('v'),
     used(
+        "userland-proxy",
+        Bool,
+        "Relay published ports that the kernel cannot translate: ::1, and [::] without IPv6",
+    ),
+    used(
         "allow-direct-routing",
         Bool,
         "Published ports are reached by containers' own addresses too",
@@ -353,7 +358,6 @@ pub const FLAGS: &[Flag] = &[
     moot("ip-forward-no-drop", Bool),
     moot("network-control-plane-mtu", Value),
     moot("raw-logs", Bool),
-    moot("userland-proxy", Bool),
     moot("userland-proxy-path", Value),
     // Refused by name, but for values that change nothing: who gives them counts on them.
     refused(
