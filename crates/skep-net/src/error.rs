@@ -66,6 +66,24 @@ pub enum NetError {
         /// The interface.
         name: String,
     },
+    /// What was to be taken over as a bridge is none. Docker's text.
+    #[error("existing interface {name} is not a bridge")]
+    NotABridge {
+        /// The interface.
+        name: String,
+    },
+    /// Two networks are to be on one bridge. Docker's text.
+    #[error(
+        "cannot create network {network_id} ({bridge}): conflicts with network {other} ({bridge}): networks have same bridge name"
+    )]
+    SameBridge {
+        /// The network that is to be made.
+        network_id: String,
+        /// The network that has the bridge.
+        other: String,
+        /// The bridge.
+        bridge: String,
+    },
     /// Another container of this daemon has the port. Docker's text.
     #[error("Bind for {ip}:{port} failed: port is already allocated", ip = bracketed(.host_ip))]
     PortAllocated {
@@ -136,6 +154,8 @@ impl NetError {
             NetError::UnknownNetwork(_) | NetError::UnknownNetns(_) => ErrorKind::NotFound,
             NetError::Invalid { .. } | NetError::NoParent { .. } => ErrorKind::InvalidArgument,
             NetError::ForeignInterface { .. } => ErrorKind::Conflict,
+            NetError::SameBridge { .. } => ErrorKind::NotAllowed,
+            NetError::NotABridge { .. } => ErrorKind::Internal,
             // Docker answers 500 for port conflicts at start.
             NetError::PortAllocated { .. }
             | NetError::PortInUse { .. }

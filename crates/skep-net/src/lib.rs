@@ -37,7 +37,7 @@ mod sweep;
 mod testing;
 
 pub use addr::{AddrError, Cidr, Mac};
-pub use bridge::{BridgeSpec, BridgeSubnet, GatewayMode};
+pub use bridge::{BridgeSpec, BridgeSubnet, ExistingBridge, GatewayMode};
 pub use config::NetConfig;
 pub use dns::{DnsSpec, ResolvConf};
 pub use endpoint::{Endpoint, EndpointSpec, InterfaceStats};

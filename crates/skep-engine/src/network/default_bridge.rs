@@ -5,13 +5,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use skep_net::Cidr;
+use skep_net::{Cidr, ExistingBridge};
 use skep_objects::api::network as api;
 use skep_objects::ids::new_hex_id;
 
 use super::create::with_gateway;
 use super::record::NetworkRecord;
-use super::{Networks, pools};
+use super::{Networks, pools, refused};
 use crate::config::DefaultBridge;
 use crate::error::{EngineError, Result};
 use crate::timestamp;
@@ -38,13 +38,17 @@ impl Networks {
             }
             return Ok(());
         }
-        let flags = format!("{wanted:?}");
-        if old.as_ref().is_some_and(|old| old.made_for == flags) {
+        let found = self.found(wanted)?;
+        let flags = match &found {
+            Some(found) => format!("{wanted:?} {:?}", found.addresses),
+            None => format!("{wanted:?}"),
+        };
+        if old.as_ref().is_some_and(|old| old.made_for == flags) || self.has_containers(&old)? {
             return Ok(());
         }
         let record = NetworkRecord {
             made_for: flags,
-            ..self.default_bridge(old.as_deref())?
+            ..self.default_bridge(old.as_deref(), found.as_ref())?
         };
         record.save(&self.0.dir)?;
         self.state()
@@ -53,13 +57,47 @@ impl Networks {
         Ok(())
     }
 
+    /// The bridge that `--bridge` names, where somebody else made it.
+    fn found(&self, wanted: &DefaultBridge) -> Result<Option<ExistingBridge>> {
+        if wanted.name == DefaultBridge::default().name {
+            return Ok(None);
+        }
+        let found = self.0.net.existing_bridge(&wanted.name);
+        let found = found.map_err(|error| refused("look at the default bridge", &error))?;
+        Ok(found.filter(|bridge| !bridge.is_own))
+    }
+
+    /// Whether containers run on the default bridge: it stays as it is, as with dockerd.
+    fn has_containers(&self, old: &Option<Arc<NetworkRecord>>) -> Result<bool> {
+        let Some(old) = old else { return Ok(false) };
+        let bridge = self.0.net.existing_bridge(&old.bridge);
+        let bridge = bridge.map_err(|error| refused("look at the default bridge", &error))?;
+        let runs = bridge.is_some_and(|bridge| bridge.has_containers);
+        if runs {
+            tracing::warn!(
+                "there are running containers, updated network configuration will not take affect"
+            );
+        }
+        Ok(runs)
+    }
+
     /// The default bridge as the flags say, with the id and, where they say nothing, the subnets of
     /// the one before.
-    fn default_bridge(&self, old: Option<&NetworkRecord>) -> Result<NetworkRecord> {
+    fn default_bridge(
+        &self,
+        old: Option<&NetworkRecord>,
+        found: Option<&ExistingBridge>,
+    ) -> Result<NetworkRecord> {
         let wanted = &self.0.config.default_bridge;
-        let mut ipam = vec![self.subnet(wanted, old)?];
+        let has = |v4: bool| {
+            let mut addresses = found.into_iter().flat_map(|found| &found.addresses);
+            addresses
+                .find(|address| address.is_ipv4() == v4)
+                .map(of_gateway)
+        };
+        let mut ipam = vec![self.subnet(wanted, has(true).or_else(|| kept(old, true)))?];
         if wanted.ipv6 {
-            ipam.push(subnet_v6(wanted, old)?);
+            ipam.push(subnet_v6(wanted, has(false).or_else(|| kept(old, false)))?);
         }
         let bridge = match old {
             // Another engine may have had the usual name when this network was made.
@@ -103,9 +141,9 @@ impl Networks {
     fn subnet(
         &self,
         wanted: &DefaultBridge,
-        old: Option<&NetworkRecord>,
+        kept: Option<api::IpamConfig>,
     ) -> Result<api::IpamConfig> {
-        let config = match (&wanted.address, kept(old, true)) {
+        let config = match (&wanted.address, kept) {
             (Some(address), _) => of_address("bip", address)?,
             (None, Some(kept)) => kept,
             (None, None) => {
@@ -134,9 +172,9 @@ impl Networks {
     }
 }
 
-fn subnet_v6(wanted: &DefaultBridge, old: Option<&NetworkRecord>) -> Result<api::IpamConfig> {
+fn subnet_v6(wanted: &DefaultBridge, kept: Option<api::IpamConfig>) -> Result<api::IpamConfig> {
     let mut range = wanted.range_v6.as_deref();
-    let config = match (&wanted.address_v6, range, kept(old, false)) {
+    let config = match (&wanted.address_v6, range, kept) {
         (Some(address), _, _) => of_address("bip6", address)?,
         // Alone, it is the whole subnet.
         (None, Some(subnet), _) => {
@@ -177,12 +215,15 @@ fn parse(flag: &'static str) -> impl Fn(&str) -> Result<Cidr> {
 
 /// `172.17.0.1/16`: the bridge's address and its subnet.
 fn of_address(flag: &'static str, text: &str) -> Result<api::IpamConfig> {
-    let gateway = parse(flag)(text)?;
-    Ok(api::IpamConfig {
+    Ok(of_gateway(&parse(flag)(text)?))
+}
+
+fn of_gateway(gateway: &Cidr) -> api::IpamConfig {
+    api::IpamConfig {
         subnet: gateway.network().to_string(),
         gateway: gateway.addr.to_string(),
         ..api::IpamConfig::default()
-    })
+    }
 }
 
 /// With the range of addresses that are given out, and the containers' way out.

@@ -26,7 +26,7 @@ use skep_net::{BridgeSpec, BridgeSubnet, Cidr, MacvlanSpec, Net, NetConfig, NetE
 use skep_objects::ErrorKind;
 use skep_objects::api::network as api;
 
-use crate::config::EngineConfig;
+use crate::config::{DefaultBridge, EngineConfig};
 use crate::core::Core;
 use crate::engine::SwarmInfo;
 use crate::error::{EngineError, Result};
@@ -282,10 +282,20 @@ impl Networks {
         spec.masquerade = options.masquerade;
         spec.gateway_modes = options.gateway_modes;
         spec.internal = network.internal;
+        spec.take_over = self.may_take_over(network);
         self.kernel(&format!("create network {}", network.name), move |net| {
             net.ensure_bridge(&spec)
         })
         .await
+    }
+
+    /// Whether the bridge of a network was asked for by name, and so may be one that is there.
+    fn may_take_over(&self, network: &NetworkRecord) -> bool {
+        if network.is_default_bridge() {
+            return network.bridge != DefaultBridge::default().name;
+        }
+        network.name != GATEWAY_BRIDGE
+            && network.option("com.docker.network.bridge.name") == Some(&network.bridge)
     }
 
     fn publish(&self, action: &str, network: &NetworkRecord, container: Option<&str>) {

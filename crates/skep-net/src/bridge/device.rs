@@ -2,9 +2,10 @@
 
 use super::{BridgeSpec, GatewayMode};
 use crate::addr::{Cidr, Mac};
-use crate::endpoint::alias;
+use crate::endpoint::{alias, is_of_a_daemon};
 use crate::error::NetError;
-use crate::netlink::route::{LinkKind, NewLink, RouteSocket};
+use crate::netlink::NetlinkError;
+use crate::netlink::route::{Link, LinkKind, NewLink, RouteSocket};
 use crate::netns::sysctl;
 
 /// Longest interface name.
@@ -40,6 +41,9 @@ pub(crate) fn ensure(
             route.set_alias(&spec.bridge, &mark).map_err(failed())?;
             link
         }
+        Some(link) if spec.take_over && !is_of_a_daemon(&link.alias) => {
+            return take_over(spec, &link, route, prepare);
+        }
         Some(_) => {
             return Err(NetError::ForeignInterface {
                 name: spec.bridge.clone(),
@@ -69,16 +73,8 @@ pub(crate) fn ensure(
     if !link.is_up {
         route.set_up(link.index, true).map_err(failed())?;
     }
-    let gateways = spec.subnets.iter().map(|s| s.gateway);
-    let wanted: Vec<Cidr> = gateways
-        .filter(|g| spec.gateway_mode(g.is_ipv4()) != GatewayMode::Isolated)
-        .collect();
-    let have = route.addresses().map_err(failed())?;
-    let have: Vec<Cidr> = have
-        .iter()
-        .filter(|a| a.index == link.index)
-        .map(|a| a.cidr)
-        .collect();
+    let wanted = own_addresses(spec);
+    let have = addresses_of(link.index, route).map_err(failed())?;
     for stale in have
         .iter()
         .filter(|a| !wanted.contains(a) && !is_link_local(a))
@@ -91,7 +87,45 @@ pub(crate) fn ensure(
     Ok(link.index)
 }
 
-fn is_link_local(cidr: &Cidr) -> bool {
+/// Uses somebody else's bridge: it gets the addresses that it lacks, and keeps all else.
+fn take_over(
+    spec: &BridgeSpec,
+    link: &Link,
+    route: &mut RouteSocket,
+    prepare: impl FnOnce() -> Result<(), NetError>,
+) -> Result<u32, NetError> {
+    let name = spec.bridge.clone();
+    if link.kind != "bridge" {
+        return Err(NetError::NotABridge { name });
+    }
+    let failed = || NetError::netlink(format!("take bridge {name} over"));
+    prepare()?;
+    if !link.is_up {
+        route.set_up(link.index, true).map_err(failed())?;
+    }
+    let have = addresses_of(link.index, route).map_err(failed())?;
+    for missing in own_addresses(spec).iter().filter(|a| !have.contains(a)) {
+        route.add_address(link.index, *missing).map_err(failed())?;
+    }
+    Ok(link.index)
+}
+
+/// The host's addresses on the network.
+fn own_addresses(spec: &BridgeSpec) -> Vec<Cidr> {
+    let gateways = spec.subnets.iter().map(|s| s.gateway);
+    gateways
+        .filter(|g| spec.gateway_mode(g.is_ipv4()) != GatewayMode::Isolated)
+        .collect()
+}
+
+/// The addresses of an interface.
+pub(crate) fn addresses_of(index: u32, route: &mut RouteSocket) -> Result<Vec<Cidr>, NetlinkError> {
+    let all = route.addresses()?;
+    let mine = all.iter().filter(|a| a.index == index);
+    Ok(mine.map(|a| a.cidr).collect())
+}
+
+pub(super) fn is_link_local(cidr: &Cidr) -> bool {
     Cidr::new([0xfe80, 0, 0, 0, 0, 0, 0, 0].into(), 10).contains(cidr.addr)
 }
 
@@ -106,7 +140,7 @@ pub(crate) fn set_sysctls(spec: &BridgeSpec, forward: bool) -> Result<(), NetErr
     }
     // Published ports answer on 127.0.0.1 too; the raw chain guards what this opens.
     sysctl(&format!("ipv4/conf/{}/route_localnet", spec.bridge), "1")?;
-    if v6 {
+    if v6 && !spec.take_over {
         sysctl(&format!("ipv6/conf/{}/accept_ra", spec.bridge), "0")?;
         // Nothing is forwarded while the link-local address waits to be found unique.
         sysctl(&format!("ipv6/conf/{}/accept_dad", spec.bridge), "0")?;

@@ -4,4 +4,4 @@ pub(crate) mod device;
 mod ops;
 mod spec;
 
-pub use spec::{BridgeSpec, BridgeSubnet, GatewayMode};
+pub use spec::{BridgeSpec, BridgeSubnet, ExistingBridge, GatewayMode};

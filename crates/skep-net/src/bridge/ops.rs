@@ -1,6 +1,7 @@
 //! Ensuring and removing local networks.
 
-use super::{BridgeSpec, device};
+use super::{BridgeSpec, ExistingBridge, device};
+use crate::endpoint::alias;
 use crate::error::NetError;
 use crate::host::admit;
 use crate::net::{Bridge, Net, State};
@@ -18,6 +19,15 @@ impl Net {
             && state.link_exists(&spec.bridge)?
         {
             return Ok(());
+        }
+        let has_it =
+            |(id, b): &(&String, &Bridge)| **id != spec.network_id && b.spec.bridge == spec.bridge;
+        if let Some((other, _)) = state.bridges.iter().find(has_it) {
+            return Err(NetError::SameBridge {
+                network_id: spec.network_id.clone(),
+                other: other.clone(),
+                bridge: spec.bridge.clone(),
+            });
         }
         let forward = self.inner.config.ip_forward;
         let mut filtered = false;
@@ -38,7 +48,31 @@ impl Net {
         state.write_host_rules()
     }
 
-    /// Removes a bridge network; its endpoints were detached before.
+    /// What there is of a bridge of this name, if there is one: whose name was asked for is asked
+    /// what it is.
+    pub fn existing_bridge(&self, name: &str) -> Result<Option<ExistingBridge>, NetError> {
+        let mut state = self.state();
+        let failed = || NetError::netlink(format!("look at bridge {name}"));
+        let Some(link) = state.route.link(name).map_err(failed())? else {
+            return Ok(None);
+        };
+        let addresses = device::addresses_of(link.index, &mut state.route).map_err(failed())?;
+        let ports = state.route.links().map_err(failed())?;
+        let mark = alias(self.instance(), "");
+        Ok(Some(ExistingBridge {
+            is_own: link.alias.starts_with(&mark),
+            addresses: addresses
+                .into_iter()
+                .filter(|a| !device::is_link_local(a))
+                .collect(),
+            has_containers: ports
+                .iter()
+                .any(|port| port.master == Some(link.index) && port.alias.starts_with(&mark)),
+        }))
+    }
+
+    /// Removes a bridge network; its endpoints were detached before. A bridge that was taken over
+    /// stays.
     pub fn remove_bridge(&self, network_id: &str) -> Result<(), NetError> {
         let mut state = self.state();
         let Some(bridge) = state.bridges.remove(network_id) else {
@@ -48,7 +82,13 @@ impl Net {
         let name = &bridge.spec.bridge;
         let mut errors = Vec::new();
         let failed = NetError::netlink(format!("remove bridge {name}"));
-        errors.extend(state.route.delete_link(name).map_err(failed).err());
+        let is_own = match state.route.link(name) {
+            Ok(link) => link.is_some_and(|l| l.alias.starts_with(&alias(self.instance(), ""))),
+            Err(_) => false,
+        };
+        if is_own {
+            errors.extend(state.route.delete_link(name).map_err(failed).err());
+        }
         errors.extend(state.write_host_rules().err());
         NetError::collect(errors)
     }

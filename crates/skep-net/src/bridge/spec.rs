@@ -45,6 +45,9 @@ pub struct BridgeSpec {
     pub gateway_modes: [GatewayMode; 2],
     /// No way out of the network and none in.
     pub internal: bool,
+    /// Where a bridge of this name is there that nobody's daemon made, use it as it is, and leave it
+    /// behind: its name was asked for.
+    pub take_over: bool,
 }
 
 impl BridgeSpec {
@@ -61,6 +64,7 @@ impl BridgeSpec {
             masquerade: true,
             gateway_modes: [GatewayMode::Nat; 2],
             internal: false,
+            take_over: false,
         }
     }
 
@@ -73,4 +77,15 @@ impl BridgeSpec {
     pub fn effective_mtu(&self) -> u32 {
         if self.mtu == 0 { 1500 } else { self.mtu }
     }
+}
+
+/// A bridge as it is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExistingBridge {
+    /// Made by this daemon.
+    pub is_own: bool,
+    /// Its addresses but for link-local ones.
+    pub addresses: Vec<Cidr>,
+    /// Containers of this daemon are attached to it.
+    pub has_containers: bool,
 }

@@ -12,6 +12,11 @@ pub(crate) fn alias(instance: &str, id: &str) -> String {
     format!("skep:{instance}:{id}")
 }
 
+/// Whether such a mark is some daemon's.
+pub(crate) fn is_of_a_daemon(alias: &str) -> bool {
+    alias.starts_with("skep:")
+}
+
 fn fnv1a(bytes: impl Iterator<Item = u8>) -> u64 {
     bytes.fold(0xcbf2_9ce4_8422_2325, |h, b| {
         (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)

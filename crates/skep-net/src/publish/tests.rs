@@ -143,8 +143,8 @@ fn a_family_that_the_container_has_not_is_relayed_where_that_may_be() {
         };
         let v4 = ("0.0.0.0".to_owned(), true, false);
         let v6 = |ip: &str| (ip.to_owned(), false, true);
-        assert_eq!(ways("", Protocol::Tcp, false), [v4.clone()]);
-        assert_eq!(ways("", Protocol::Sctp, true), [v4.clone()]);
+        assert_eq!(ways("", Protocol::Tcp, false), std::slice::from_ref(&v4));
+        assert_eq!(ways("", Protocol::Sctp, true), std::slice::from_ref(&v4));
         assert_eq!(ways("", Protocol::Udp, true), [v4, v6("::")]);
         assert_eq!(ways("::1", Protocol::Tcp, true), [v6("::1")]);
         assert_eq!(ways("::1", Protocol::Tcp, false), []);

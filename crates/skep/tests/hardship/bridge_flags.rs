@@ -174,3 +174,91 @@ fn routed_networks_show_containers_as_they_are_and_let_in_what_is_published() {
     ask(host, "DELETE", "/networks/routed", None, 204);
     crate::assert_no_leaks(&mut lab);
 }
+
+/// Runs a program on a host.
+#[track_caller]
+fn sh(host: &Host, line: &str) -> String {
+    let output = host.inside("sh").args(["-c", line]).output().unwrap();
+    assert!(output.status.success(), "{line}: {output:?}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn bridges_that_are_there_are_taken_over_and_left_behind() {
+    let mut lab = hosts(1);
+    sh(
+        &lab.hosts[0],
+        "ip link add lan0 type bridge && ip addr add 10.55.0.7/24 dev lan0 && ip link set lan0 up \
+         && ip link add lan1 type bridge && ip link add dummy9 type dummy",
+    );
+    lab.hosts[0].start_with(&["--bridge", "lan0"]).unwrap();
+    import(&lab.hosts[0]);
+    let host = &lab.hosts[0];
+    let body = json!({
+        "Image": crate::IMAGE,
+        "Cmd": ["sh", "-c", "while :; do echo it is me | nc -l -p 80; done"],
+        "ExposedPorts": {"80/tcp": {}},
+        "HostConfig": {"PortBindings": {"80/tcp": [{"HostPort": "8080"}]}},
+    });
+    ask(host, "POST", "/containers/create?name=web", Some(body), 201);
+    ask(host, "POST", "/containers/web/start", None, 204);
+    let shown = ask(host, "GET", "/containers/web/json", None, 200);
+    let settings = &shown["NetworkSettings"];
+    assert_eq!(settings["Gateway"], "10.55.0.7");
+    let bound =
+        json!([{"HostIp": "0.0.0.0", "HostPort": "8080"}, {"HostIp": "::", "HostPort": "8080"}]);
+    assert_eq!(settings["Ports"]["80/tcp"], bound);
+    let answers = |host: &Host, target: &str| {
+        skep_testkit::eventually("the port answers", || {
+            match asked(host, target, "8080").as_str() {
+                "it is me" => Ok(()),
+                other => Err(other.to_owned()),
+            }
+        });
+    };
+    answers(host, "127.0.0.1");
+    answers(host, "::1");
+    // A network on another bridge; one that is taken, and what is none.
+    let network = |name: &str, bridge: &str| {
+        json!({"Name": name, "IPAM": {"Config": [{"Subnet": "10.56.0.0/24"}]},
+               "Options": {"com.docker.network.bridge.name": bridge}})
+    };
+    let path = "/networks/create";
+    ask(host, "POST", path, Some(network("own", "lan1")), 201);
+    assert!(sh(host, "ip addr show lan1").contains("10.56.0.1/24"));
+    let mut twice = network("twice", "lan1");
+    twice["IPAM"]["Config"][0]["Subnet"] = json!("10.57.0.0/24");
+    let refused = ask(host, "POST", path, Some(twice.clone()), 403);
+    let text = refused["message"].as_str().unwrap();
+    assert!(text.contains("networks have same bridge name"), "{text}");
+    twice["Options"]["com.docker.network.bridge.name"] = json!("dummy9");
+    let refused = ask(host, "POST", path, Some(twice), 500);
+    let text = refused["message"].as_str().unwrap();
+    assert!(
+        text.ends_with("existing interface dummy9 is not a bridge"),
+        "{text}"
+    );
+    ask(host, "DELETE", "/networks/own", None, 204);
+    sh(host, "ip link show lan1");
+    // While a container runs, other flags wait.
+    lab.hosts[0].kill();
+    lab.hosts[0].start_with(&["--bip", "10.58.0.1/24"]).unwrap();
+    let host = &lab.hosts[0];
+    let bridge = ask(host, "GET", "/networks/bridge", None, 200);
+    assert_eq!(bridge["IPAM"]["Config"][0]["Subnet"], "10.55.0.0/24");
+    answers(host, "127.0.0.1");
+    answers(host, "::1");
+    ask(host, "DELETE", "/containers/web?force=1", None, 204);
+    assert_eq!(asked(host, "::1", "8080"), "");
+    lab.hosts[0].stop();
+    lab.hosts[0].start_with(&["--bip", "10.58.0.1/24"]).unwrap();
+    let host = &lab.hosts[0];
+    let bridge = ask(host, "GET", "/networks/bridge", None, 200);
+    assert_eq!(bridge["IPAM"]["Config"][0]["Subnet"], "10.58.0.0/24");
+    assert!(sh(host, "ip addr show lan0").contains("10.55.0.7/24"));
+    sh(
+        host,
+        "ip link del lan0; ip link del lan1; ip link del dummy9",
+    );
+    crate::assert_no_leaks(&mut lab);
+}

@@ -419,7 +419,7 @@ fn two_daemons_share_a_network_namespace() {
         .arg("--exec-root")
         .arg(second.join("run"))
         .args(["--host", &format!("unix://{}", socket.display())])
-        .args(["--bridge", "second0", "--bip", "10.99.0.1/24"])
+        .args(["--bridge", "second0", "--fixed-cidr", "10.99.0.0/24"])
         .args(["--cgroup-parent", &format!("{}-second", host.cgroup())])
         .stdin(Stdio::null())
         .stdout(log.try_clone().unwrap())

@@ -54,6 +54,10 @@ fn default_bridge(given: &Given) -> Result<DefaultBridge, ConfigError> {
             _ => Ok(text),
         }
     };
+    if given.value("bridge").is_some_and(|b| !b.is_empty()) && subnet("bip")?.is_some() {
+        let text = "You specified -b & --bip, mutually exclusive options. Please specify only one";
+        return Err(wrong("bip", text));
+    }
     let address: Option<Ipv4Addr> = parsed(given, "ip", "an IPv4 address")?;
     let gateway: Option<Ipv4Addr> = parsed(given, "default-gateway", "an IPv4 address")?;
     let gateway_v6: Option<Ipv6Addr> = parsed(given, "default-gateway-v6", "an IPv6 address")?;

@@ -98,6 +98,7 @@ fn bad_values_are_refused_by_flag() {
         "--oom-score-adjust 2000",
         "--max-concurrent-downloads -1",
         "--bip 10.9.0.1",
+        "--bip 10.9.0.1/24 --bridge br0",
         "--bip6 10.9.0.1/24",
         "--fixed-cidr fd00::/64",
         "--default-gateway ::1",
