@@ -189,7 +189,7 @@ fn bridges_that_are_there_are_taken_over_and_left_behind() {
     sh(
         &lab.hosts[0],
         "ip link add lan0 type bridge && ip addr add 10.55.0.7/24 dev lan0 && ip link set lan0 up \
-         && ip link add lan1 type bridge && ip link add dummy9 type dummy",
+         && ip link add lan1 type bridge && ip link add dummy9 type veth peer name dummy8",
     );
     lab.hosts[0].start_with(&["--bridge", "lan0"]).unwrap();
     import(&lab.hosts[0]);

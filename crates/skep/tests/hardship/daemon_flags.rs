@@ -101,7 +101,6 @@ fn what_starts_dockerd_starts_skep_and_what_is_unknown_does_not() {
 
     let mut lab = hosts(1);
     let idle = [
-        "--userland-proxy=false",
         "--containerd",
         "/x/y.sock",
         "--containerd-namespace",
