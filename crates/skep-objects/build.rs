@@ -22,6 +22,9 @@ const PACKAGES: [(&str, &str); 3] = [
 /// `Shared<...>` here.
 const SHARED: [&str; 5] = ["Annotations", "Driver", "Endpoint", "Network", "TaskSpec"];
 
+/// Messages of which a swarm holds many: `src/task.rs` has them, smaller than they would be here.
+const BY_HAND: [&str; 2] = ["Task", "TaskStatus"];
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
     let root = Path::new("proto");
@@ -45,8 +48,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             .out_dir(&dir)
             .btree_map(["."])
             .skip_debug(SECRET)
-            .bytes([".raftpb.Entry.Data", ".raftpb.Snapshot.data"])
-            .boxed(".docker.swarmkit.v1.TaskStatus.port_status");
+            .bytes([".raftpb.Entry.Data", ".raftpb.Snapshot.data"]);
+        for name in BY_HAND {
+            config.extern_path(
+                format!(".docker.swarmkit.v1.{name}"),
+                format!("crate::swarmkit::{name}"),
+            );
+        }
         for name in SHARED {
             config.extern_path(
                 format!(".docker.swarmkit.v1.Shared{name}"),

@@ -117,8 +117,11 @@ async fn read_tasks(
 
 fn is_selected(selector: &LogSelector, task: &Task) -> bool {
     selector.task_ids.contains(&task.id)
-        || selector.service_ids.contains(&task.service_id)
-        || selector.node_ids.contains(&task.node_id)
+        || selector
+            .service_ids
+            .iter()
+            .any(|id| *id == task.service_id)
+        || selector.node_ids.iter().any(|id| *id == task.node_id)
 }
 
 async fn read_task(
@@ -136,8 +139,8 @@ async fn read_task(
     };
     while let Some(mut line) = log.next().await {
         line.context = Some(LogContext {
-            service_id: task.service_id.clone(),
-            node_id: task.node_id.clone(),
+            service_id: task.service_id.to_string(),
+            node_id: task.node_id.to_string(),
             task_id: task.id.clone(),
         });
         if lines.send(line).await.is_err() {

@@ -264,9 +264,9 @@ impl Life {
         let from = self.status.task_state();
         let mut status = self.status.clone();
         status.state = state.into();
-        status.err = err;
+        status.err = err.into();
         if let Some(message) = message {
-            status.message = message.to_owned();
+            status.message = message.into();
         }
         if state >= TaskState::Starting {
             let seen = self.controller.status().await;

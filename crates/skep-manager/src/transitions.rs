@@ -1,5 +1,6 @@
 //! Who may move a task from which state to which: every transition has one owner.
 
+use skep_objects::Text;
 use skep_objects::swarmkit::{Task, TaskState, TaskStatus};
 
 use crate::clock::Now;
@@ -88,10 +89,10 @@ pub fn advance(task: &mut Task, owner: Owner, to: TaskState, message: &str, now:
     let status = task.status.get_or_insert_default();
     *status = TaskStatus {
         timestamp: Some(now.timestamp()),
-        message: message.to_owned(),
-        err: String::new(),
+        message: message.into(),
+        err: Text::default(),
         applied_at: None,
-        applied_by: String::new(),
+        applied_by: Text::default(),
         ..std::mem::take(status)
     };
     status.set_state(to);
@@ -102,7 +103,7 @@ pub fn advance(task: &mut Task, owner: Owner, to: TaskState, message: &str, now:
 pub fn explain(task: &mut Task, error: &str, now: Now) {
     let status = task.status.get_or_insert_default();
     if status.err != error {
-        error.clone_into(&mut status.err);
+        status.err = error.into();
         status.timestamp = Some(now.timestamp());
     }
 }

@@ -3,7 +3,7 @@
 //! - [`swarmkit`]: SwarmKit's messages (`docker.swarmkit.v1`), which are skep's domain objects too.
 //! - [`raftpb`]: raft's messages, as etcd sends them.
 //! - [`skep_v1`]: what skep nodes say to each other beyond SwarmKit's protocol.
-//! - [`Shared`]: parts of messages that many objects hold alike.
+//! - [`Shared`], [`Text`]: parts of messages and texts that many objects hold alike.
 //! - [`ids`], [`timestamp`], [`task_state`]: small facts about those messages.
 //! - [`template`]: placeholders in specs and configs.
 //! - [`ErrorKind`]: what sort of failure an error is.
@@ -16,12 +16,15 @@ pub mod extras;
 pub mod ids;
 mod secrecy;
 mod shared;
+mod task;
 pub mod task_state;
 pub mod template;
+mod text;
 pub mod timestamp;
 
 pub use error_kind::ErrorKind;
 pub use shared::Shared;
+pub use text::Text;
 
 pub mod reference;
 
@@ -43,6 +46,8 @@ pub const ENGINE_VERSION: &str = "28.2.2";
 /// SwarmKit's messages, generated from `proto/docker/swarmkit/v1`.
 #[allow(missing_docs, missing_debug_implementations, clippy::all)]
 pub mod swarmkit {
+    pub use crate::task::{Task, TaskStatus, task_status};
+
     include!(concat!(env!("OUT_DIR"), "/swarmkit/docker.swarmkit.v1.rs"));
 }
 

@@ -185,8 +185,8 @@ fn task_spec() -> TaskSpec {
 fn task(n: usize) -> Task {
     Task {
         id: format!("{n:025}"),
-        service_id: format!("service{:018}", n % 100),
-        node_id: format!("node{:021}", n % 1000),
+        service_id: format!("service{:018}", n % 100).into(),
+        node_id: format!("node{:021}", n % 1000).into(),
         slot: n as u64,
         spec: Some(task_spec().into()),
         status: Some(TaskStatus {

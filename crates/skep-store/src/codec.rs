@@ -315,3 +315,6 @@ fn insert_all<T: StoreObject>(objects: Vec<T>, tables: &mut Tables) {
         T::table_mut(tables).insert(Arc::new(object));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use prost_types::Timestamp;
+use skep_objects::Text;
 use skep_objects::swarmkit::{
     Annotations, Cluster, Config, Extension, Meta, Network, Node, Resource, Secret, Service, Task,
     Version, Volume,
@@ -13,7 +14,7 @@ use crate::index::KeyRef;
 use crate::table::{Table, Tables};
 
 /// An object's id, shared between the tables that mention it.
-pub(crate) type Id = Arc<str>;
+pub(crate) type Id = Text;
 
 /// A message that has a table of its own. Implemented for SwarmKit's ten objects and nothing else.
 pub trait StoreObject:

@@ -3,28 +3,28 @@
 //! Not in the common index: with a key each, a hundred thousand tasks would hold their services' and
 //! nodes' ids over and over. Here a service's tasks are one set, and so are a node's.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use imbl::{OrdMap, OrdSet};
 
 use crate::object::Id;
 
 /// Sorts before every id.
-pub(crate) static FIRST: LazyLock<Id> = LazyLock::new(|| Id::from(""));
+pub(crate) static FIRST: LazyLock<Id> = LazyLock::new(Id::default);
 
 /// Where one task stands; an empty service or node is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place<'a> {
-    pub(crate) service: &'a str,
+    pub(crate) service: &'a Id,
     pub(crate) slot: u64,
-    pub(crate) node: &'a str,
+    pub(crate) node: &'a Id,
 }
 
 /// All places of a table.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Places {
-    by_service: OrdMap<Arc<str>, OrdSet<(u64, Id)>>,
-    by_node: OrdMap<Arc<str>, OrdSet<Id>>,
+    by_service: OrdMap<Id, OrdSet<(u64, Id)>>,
+    by_node: OrdMap<Id, OrdSet<Id>>,
 }
 
 impl Places {
@@ -72,17 +72,17 @@ impl Places {
     }
 }
 
-fn put_in<T: Ord + Clone>(sets: &mut OrdMap<Arc<str>, OrdSet<T>>, of: &str, entry: T) {
+fn put_in<T: Ord + Clone>(sets: &mut OrdMap<Id, OrdSet<T>>, of: &Id, entry: T) {
     if of.is_empty() {
         return;
     }
-    match sets.get_mut(of) {
+    match sets.get_mut(of.as_str()) {
         Some(set) => drop(set.insert(entry)),
-        None => drop(sets.insert(of.into(), OrdSet::unit(entry))),
+        None => drop(sets.insert(of.clone(), OrdSet::unit(entry))),
     }
 }
 
-fn take_out<T: Ord + Clone>(sets: &mut OrdMap<Arc<str>, OrdSet<T>>, of: &str, entry: &T) {
+fn take_out<T: Ord + Clone>(sets: &mut OrdMap<Id, OrdSet<T>>, of: &str, entry: &T) {
     let Some(set) = sets.get_mut(of) else { return };
     set.remove(entry);
     if set.is_empty() {

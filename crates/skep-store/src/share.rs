@@ -6,10 +6,10 @@
 //! What is equal stays equal, so members agree whether they share or not; a member that decodes the
 //! log or a snapshot ends up sharing as the leader does.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, LazyLock};
 
-use skep_objects::Shared;
+use skep_objects::{Shared, Text};
 use skep_objects::swarmkit::{
     Cluster, Config, Extension, Network, NetworkAttachment, Node, Resource, Secret, Service, Task,
     Volume,
@@ -26,6 +26,7 @@ pub(crate) trait Share {
 impl Share for Task {
     fn share(&mut self, tables: &Tables) {
         shrink(&mut self.networks);
+        join_texts(self, tables);
         // Most writes change a status only: all else is the old version's already.
         if let Some(old) = tables.tasks.get(&self.id)
             && join_tasks(self, old)
@@ -55,12 +56,13 @@ nothing_to_share! { Service Network Cluster Secret Resource Extension Config Vol
 /// Tasks of a snapshot by service and spec version: one of each, for the others to join. In a
 /// store that runs there is no need of it: a new task gets the spec that its service has by then.
 #[derive(Debug, Default)]
-pub(crate) struct Exemplars(BTreeMap<(String, u64), Arc<Task>>);
+pub(crate) struct Exemplars(BTreeMap<(Text, u64), Arc<Task>>);
 
 impl Exemplars {
     /// The task, sharing with those of its service and version that came before.
     pub(crate) fn shared(&mut self, mut task: Task, tables: &Tables) -> Arc<Task> {
         shrink(&mut task.networks);
+        join_texts(&mut task, tables);
         let version = task.spec_version.map_or(0, |version| version.index);
         let key = (task.service_id.clone(), version);
         if let Some(exemplar) = self.0.get(&key)
@@ -108,6 +110,47 @@ fn join_service(task: &mut Task, tables: &Tables) {
         let spec = service.spec.as_ref().and_then(|spec| spec.task.clone());
         join(&mut task.spec, &spec);
         join(&mut task.endpoint, &service.endpoint);
+    }
+}
+
+/// Words of states in which tasks stay or are often: those of skep and of SwarmKit's agents.
+static MESSAGES: LazyLock<BTreeSet<Text>> = LazyLock::new(|| {
+    [
+        "accepted",
+        "assigned",
+        "created",
+        "finished",
+        "pending task scheduling",
+        "prepared",
+        "preparing",
+        "ready",
+        "running",
+        "scheduler assigned task to node",
+        "scheduler confirmed task can run on preassigned node",
+        "shutdown",
+        "started",
+        "starting",
+    ]
+    .into_iter()
+    .map(Text::from)
+    .collect()
+});
+
+/// Joins the ids that the task mentions with those that the tables go by.
+fn join_texts(task: &mut Task, tables: &Tables) {
+    join_text(&mut task.service_id, |id| tables.services.id(id));
+    join_text(&mut task.node_id, |id| tables.nodes.id(id));
+    if let Some(status) = &mut task.status {
+        join_text(&mut status.applied_by, |id| tables.nodes.id(id));
+        join_text(&mut status.message, |words| MESSAGES.get(words));
+    }
+}
+
+fn join_text<'a>(own: &mut Text, find: impl FnOnce(&str) -> Option<&'a Text>) {
+    if !own.is_empty()
+        && let Some(found) = find(own)
+    {
+        *own = found.clone();
     }
 }
 

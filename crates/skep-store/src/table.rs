@@ -53,6 +53,11 @@ impl<T: StoreObject + Stored> Table<T> {
         self.objects.get(id)
     }
 
+    /// The id, as all that mention it may hold it together.
+    pub(crate) fn id(&self, id: &str) -> Option<&Id> {
+        self.objects.get_key_value(id).map(|(id, _)| id)
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<T>> {
         self.objects.values()
     }

@@ -38,7 +38,7 @@ type Answer = Result<(), UpdateError<TxError>>;
 fn create(store: &Store, id: &str, bytes: usize) -> impl Future<Output = Answer> + use<> {
     let task = Task {
         id: id.into(),
-        node_id: "n".repeat(bytes),
+        node_id: "n".repeat(bytes).into(),
         ..Task::default()
     };
     let store = store.clone();

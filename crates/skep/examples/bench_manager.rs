@@ -372,10 +372,10 @@ fn run(tx: &mut Tx, task: &str) -> Result<(), TxError> {
     tx.edit_task(task, |task| {
         let status = task.status.get_or_insert_default();
         status.set_state(TaskState::Running);
-        status.message = "started".to_owned();
+        status.message = "started".into();
         status.timestamp = Some(now);
         status.applied_at = Some(now);
-        status.applied_by = "dispatcher0123456789abcde".to_owned();
+        status.applied_by = "dispatcher0123456789abcde".into();
         status.runtime_status = Some(RuntimeStatus::Container(ContainerStatus {
             container_id: "c".repeat(64),
             pid: 4711,

@@ -114,7 +114,7 @@ pub(super) fn container(
         platform: String::new(),
         managed: Some(ManagedContainer {
             task_id: task.id.clone(),
-            service_id: task.service_id.clone(),
+            service_id: task.service_id.to_string(),
             service_name: service_name(task).to_owned(),
             networks: overlay_networks(task),
             files,
@@ -144,10 +144,10 @@ fn labels(task: &Task, spec: &ContainerSpec) -> BTreeMap<String, String> {
     for (suffix, value) in own {
         labels.insert(format!("com.docker.swarm.task{suffix}"), value);
     }
-    labels.insert("com.docker.swarm.node.id".into(), task.node_id.clone());
+    labels.insert("com.docker.swarm.node.id".into(), task.node_id.to_string());
     labels.insert(
         "com.docker.swarm.service.id".into(),
-        task.service_id.clone(),
+        task.service_id.to_string(),
     );
     labels.insert(
         "com.docker.swarm.service.name".into(),

@@ -115,7 +115,7 @@ impl Allocator {
 
     fn allocate_task(&mut self, task: &mut Task, view: &View) -> Result<(), AllocateError> {
         let service = view.service(&task.service_id);
-        if self.blocked.services.contains(&task.service_id)
+        if self.blocked.services.contains(task.service_id.as_str())
             || (service.is_none() && !task.service_id.is_empty())
         {
             return Err(AllocateError::ServicePending);

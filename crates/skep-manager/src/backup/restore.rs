@@ -85,7 +85,7 @@ impl Restoration {
         }
         snapshot.nodes.retain(|node| !gone.contains(&node.id));
         for task in &mut snapshot.tasks {
-            if gone.contains(&task.node_id) {
+            if gone.contains(task.node_id.as_str()) {
                 orphan(task);
             }
         }
@@ -142,8 +142,7 @@ fn orphan(task: &mut Task) {
     let status = task.status.get_or_insert_default();
     if status.state < TaskState::Complete as i32 {
         status.state = TaskState::Orphaned.into();
-        status.message =
-            "Task belonged to a manager of the swarm before it was restored".to_owned();
+        status.message = "Task belonged to a manager of the swarm before it was restored".into();
     }
 }
 

@@ -88,7 +88,7 @@ pub fn apply(tx: &mut Tx, task: &str, mut status: TaskStatus, by: &str) -> Resul
     if known.is_some_and(|known| known.state > status.state) || bare == status {
         return Ok(());
     }
-    status.applied_by = by.to_owned();
+    status.applied_by = by.into();
     status.applied_at = Some(tx.now());
     tx.edit_task(task, |task| task.status = Some(status))?;
     Ok(())

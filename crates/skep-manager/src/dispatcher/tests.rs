@@ -90,7 +90,7 @@ fn caller(node: &str) -> Caller {
 fn task(id: &str, node: &str, state: TaskState) -> Task {
     Task {
         id: id.to_owned(),
-        node_id: node.to_owned(),
+        node_id: node.into(),
         status: Some(TaskStatus {
             state: state.into(),
             ..Default::default()

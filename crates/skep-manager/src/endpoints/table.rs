@@ -57,9 +57,9 @@ pub fn task_endpoint(view: &View, task: &Task, network: &str) -> Option<TaskEndp
     });
     Some(TaskEndpoint {
         task_id: task.id.clone(),
-        service_id: task.service_id.clone(),
+        service_id: task.service_id.to_string(),
         slot: task.slot,
-        node_id: task.node_id.clone(),
+        node_id: task.node_id.to_string(),
         name: task.name().to_owned(),
         addresses: attachment
             .addresses

@@ -35,7 +35,7 @@ impl Selection {
     fn add(&mut self, task: &Arc<Task>, follow: bool) {
         if !task.node_id.is_empty() {
             if follow || task.observed_state() >= TaskState::Running {
-                self.nodes.insert(task.node_id.clone());
+                self.nodes.insert(task.node_id.to_string());
             }
         } else if task.wants_to_run() {
             self.unscheduled.push(task.id.clone());
@@ -46,6 +46,9 @@ impl Selection {
 /// Whether a task belongs to what is selected.
 pub fn is_selected(selector: &LogSelector, task: &Task) -> bool {
     selector.task_ids.contains(&task.id)
-        || selector.service_ids.contains(&task.service_id)
-        || selector.node_ids.contains(&task.node_id)
+        || selector
+            .service_ids
+            .iter()
+            .any(|id| *id == task.service_id)
+        || selector.node_ids.iter().any(|id| *id == task.node_id)
 }

@@ -12,8 +12,8 @@ use super::{
 fn task(id: &str, node: &str, state: TaskState) -> Task {
     Task {
         id: id.to_owned(),
-        service_id: "s1".to_owned(),
-        node_id: node.to_owned(),
+        service_id: "s1".into(),
+        node_id: node.into(),
         status: Some(TaskStatus {
             state: state.into(),
             ..Default::default()

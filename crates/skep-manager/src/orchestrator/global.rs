@@ -1,5 +1,6 @@
 //! Global services: a task on each node that may have one.
 
+use skep_objects::Text;
 use skep_objects::swarmkit::{Node, Service, TaskState, node_spec::Availability};
 use skep_store::TxError;
 
@@ -31,7 +32,7 @@ pub fn reconcile(pass: &mut Pass<'_>, service: &Service) -> Result<Vec<(SlotKey,
     let nodes: Vec<_> = pass.tx.nodes().cloned().collect();
     let mut updatable = Vec::new();
     for node in nodes {
-        let key = SlotKey::Node(node.id.clone());
+        let key = SlotKey::Node(node.id.as_str().into());
         let tasks = slots.remove(&key).unwrap_or_default();
         if !keeps_tasks(Some(&node), service) {
             shut_down(pass, &tasks)?;
@@ -51,7 +52,7 @@ pub fn reconcile(pass: &mut Pass<'_>, service: &Service) -> Result<Vec<(SlotKey,
     // What is left belongs to nodes that were removed.
     for (key, tasks) in slots {
         for task in tasks {
-            if key == SlotKey::Node(String::new()) {
+            if key == SlotKey::Node(Text::default()) {
                 restart::stop(pass, &task.id)?;
             } else {
                 pass.tx.remove_task(&task.id)?;

@@ -74,7 +74,7 @@ pub fn reconcile_global(pass: &mut Pass<'_>, service: &Service) -> Result<(), Tx
     let mut slots = slot::slots(pass.tx, &service.id, Mode::GlobalJob);
     let nodes: Vec<_> = pass.tx.nodes().cloned().collect();
     for node in nodes {
-        let key = SlotKey::Node(node.id.clone());
+        let key = SlotKey::Node(node.id.as_str().into());
         let mut tasks = slots.remove(&key).unwrap_or_default();
         tasks.retain(|task| is_current(task, service));
         if !global::keeps_tasks(Some(&node), service) {

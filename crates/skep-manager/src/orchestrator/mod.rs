@@ -1,9 +1,11 @@
 //! The orchestrator: turns services into tasks and keeps them so.
 //!
 //! Whatever happens to a service, its tasks or their nodes marks the service; a marked service is
-//! reconciled as a whole: tasks that stopped are replaced ([`restart`]), slots are added and
-//! removed ([`replicated`], [`global`], [`jobs`]), outdated ones are rolled over ([`update`]), and
-//! those that crowd a node move to others where that is wanted ([`rebalance`]).
+//! reconciled once a round, however much happened to it: tasks that stopped are replaced
+//! ([`restart`]), slots are added and removed ([`replicated`], [`global`], [`jobs`]), outdated ones
+//! are rolled over ([`update`]), and those that crowd a node move to others where that is wanted
+//! ([`rebalance`]). Where a service is settled, all of that is done and only a slot's own tasks can
+//! bring something new: then only the slots that something happened to are looked at ([`settled`]).
 
 mod enforcer;
 mod global;
@@ -14,6 +16,7 @@ pub mod rebalance;
 mod replicated;
 pub mod restart;
 pub mod service;
+mod settled;
 pub mod slot;
 mod update;
 
@@ -29,15 +32,22 @@ pub use self::reaper::TaskReaper;
 use self::rebalance::Rebalancer;
 use self::restart::Start;
 use self::service::Mode;
+use self::settled::{Mark, Place};
+use self::slot::Tasks;
 use crate::clock::{Monotonic, Now};
 use crate::pass::{Pass, Stage};
 
 /// The orchestrator's stage.
 #[derive(Debug, Default)]
 pub struct Orchestrator {
-    /// Services to reconcile; true when the service itself changed.
-    marked: BTreeMap<String, bool>,
-    timers: BTreeSet<(Monotonic, String)>,
+    /// Services to reconcile, and why.
+    marked: BTreeMap<String, Mark>,
+    /// When to look again at a service, or at one slot of it.
+    timers: BTreeSet<(Monotonic, String, Option<Place>)>,
+    /// Services that need nothing until something happens to them.
+    settled: BTreeSet<String>,
+    /// How often all tasks of a service were looked at.
+    walks: u64,
     /// When replacements may start.
     starts: HashMap<String, Start>,
     /// Rolling updates that are watched.
@@ -48,17 +58,33 @@ pub struct Orchestrator {
 impl Orchestrator {
     fn mark(&mut self, service: &str, changed: bool) {
         if !service.is_empty() {
-            *self.marked.entry(service.to_owned()).or_default() |= changed;
+            self.settled.remove(service);
+            self.marked
+                .entry(service.to_owned())
+                .or_default()
+                .add_whole(changed);
         }
     }
 
-    fn observe_task(&mut self, event: &Event, task: &Task) {
+    fn mark_slot(&mut self, service: &str, place: Place) {
+        if !service.is_empty() {
+            let mark = self.marked.entry(service.to_owned()).or_default();
+            mark.add_slot(place);
+        }
+    }
+
+    fn observe_task(&mut self, event: &Event, task: &Task, view: &View) {
         let moved = match event {
             Event::Created(_) => task.wanted_state() == TaskState::Ready || task.has_stopped(),
             Event::Removed(_) => {
                 self.starts.remove(&task.id);
                 // Those of a service that is to go hold it up.
-                true
+                let service = view.service(&task.service_id);
+                if service.is_none_or(|service| service.pending_delete) {
+                    return self.mark(&task.service_id, false);
+                }
+                // Of a slot that was given up, nothing was to come any more.
+                task.wanted_state() != TaskState::Remove
             }
             Event::Updated {
                 old: Object::Task(old),
@@ -73,7 +99,7 @@ impl Orchestrator {
             Event::Updated { .. } | Event::Committed(_) => false,
         };
         if moved {
-            self.mark(&task.service_id, false);
+            self.mark_slot(&task.service_id, settled::place_of(task));
         }
     }
 
@@ -105,14 +131,17 @@ impl Orchestrator {
         }
     }
 
+    /// Looks at all that the service has.
     fn reconcile(&mut self, id: &str, changed: bool, pass: &mut Pass<'_>) -> Result<(), TxError> {
+        self.walks += 1;
         let service = match pass.tx.service(id).cloned() {
             Some(service) if !service.pending_delete => service,
             going => return self.remove_tasks(id, going.as_deref(), pass),
         };
         let mode = Mode::of(&service);
         let moving = self.rebalancer.settle(&service, mode, pass)?;
-        self.replace_stopped(&service, mode, pass)?;
+        let tasks = pass.tx.tasks_by_service(id).cloned().collect();
+        self.replace_stopped(&service, mode, tasks, pass)?;
         let wake = match mode {
             Mode::Replicated { replicas } => {
                 let mut slots = replicated::reconcile(pass, &service, replicas, changed)?;
@@ -137,10 +166,12 @@ impl Orchestrator {
                 None
             }
         };
-        let next_start = self.start_ready(&service, mode, pass)?;
+        let tasks = pass.tx.tasks_by_service(id).cloned().collect();
+        let next_start = self.start_ready(mode, tasks, pass)?;
         for at in wake.into_iter().chain(next_start) {
-            self.timers.insert((at, id.to_owned()));
+            self.timers.insert((at, id.to_owned(), None));
         }
+        self.settle(id, mode);
         Ok(())
     }
 
@@ -148,7 +179,7 @@ impl Orchestrator {
         &mut self,
         service: &Service,
         mode: Mode,
-        slots: Vec<(slot::SlotKey, slot::Tasks)>,
+        slots: Vec<(slot::SlotKey, Tasks)>,
         pass: &mut Pass<'_>,
     ) -> Result<Option<Monotonic>, TxError> {
         let run = self.updates.remove(&service.id);
@@ -190,15 +221,10 @@ impl Orchestrator {
         &mut self,
         service: &Service,
         mode: Mode,
+        tasks: Tasks,
         pass: &mut Pass<'_>,
     ) -> Result<(), TxError> {
-        let tasks: Vec<Arc<Task>> = pass
-            .tx
-            .tasks_by_service(&service.id)
-            .filter(|task| slot::is_live(task))
-            .cloned()
-            .collect();
-        for task in tasks {
+        for task in tasks.into_iter().filter(|task| slot::is_live(task)) {
             let node = pass.tx.node(&task.node_id).cloned();
             let node = node.as_deref();
             let lost = !task.node_id.is_empty() && service::is_invalid(node);
@@ -247,18 +273,13 @@ impl Orchestrator {
     /// Starts replacements whose time has come. Returns when the next one is due.
     fn start_ready(
         &mut self,
-        service: &Service,
         mode: Mode,
+        tasks: Tasks,
         pass: &mut Pass<'_>,
     ) -> Result<Option<Monotonic>, TxError> {
-        let ready: Vec<Arc<Task>> = pass
-            .tx
-            .tasks_by_service(&service.id)
-            .filter(|task| task.wanted_state() == TaskState::Ready)
-            .cloned()
-            .collect();
         let mut next: Option<Monotonic> = None;
-        for task in ready {
+        let waits = |task: &Arc<Task>| task.wanted_state() == TaskState::Ready;
+        for task in tasks.into_iter().filter(waits) {
             let now = pass.now;
             let start = *self
                 .starts
@@ -289,10 +310,10 @@ impl Stage for Orchestrator {
 
     fn load(&mut self, view: &View, _now: Now) {
         *self = Self::default();
-        let of_services = view.services().map(|service| &service.id);
+        let of_services = view.services().map(|service| service.id.as_str());
         // Tasks whose service went away with the last leader have nobody else to end them.
-        let of_tasks = view.tasks().map(|task| &task.service_id);
-        let ids: BTreeSet<&String> = of_services.chain(of_tasks).collect();
+        let of_tasks = view.tasks().map(|task| task.service_id.as_str());
+        let ids: BTreeSet<&str> = of_services.chain(of_tasks).collect();
         for id in ids {
             self.mark(id, false);
         }
@@ -310,7 +331,7 @@ impl Stage for Orchestrator {
                 };
                 self.mark(&service.id, changed);
             }
-            Some(Object::Task(task)) => self.observe_task(event, task),
+            Some(Object::Task(task)) => self.observe_task(event, task, view),
             Some(Object::Node(node)) => self.observe_node(event, node, view),
             Some(Object::Resource(asked)) if asked.kind == rebalance::KIND => {
                 self.mark(asked.name(), false);
@@ -320,24 +341,29 @@ impl Stage for Orchestrator {
     }
 
     fn plan(&mut self, pass: &mut Pass<'_>) -> Result<(), TxError> {
-        while let Some((at, _)) = self.timers.first()
+        while let Some((at, ..)) = self.timers.first()
             && *at <= pass.now.monotonic
-            && let Some((_, service)) = self.timers.pop_first()
+            && let Some((_, service, place)) = self.timers.pop_first()
         {
-            self.mark(&service, false);
+            match place {
+                Some(place) => self.mark_slot(&service, place),
+                None => self.mark(&service, false),
+            }
         }
         // What a service's reconciliation marks again is for the next round of this pass.
-        for (id, changed) in std::mem::take(&mut self.marked) {
+        for (id, mark) in std::mem::take(&mut self.marked) {
             if pass.is_full_for_tasks() {
-                self.mark(&id, changed);
+                self.marked.entry(id).or_default().add(mark);
                 continue;
             }
-            self.reconcile(&id, changed, pass)?;
+            if !self.reconcile_slots(&id, &mark, pass)? {
+                self.reconcile(&id, mark.changed, pass)?;
+            }
             if pass.is_full_for_tasks() {
                 self.mark(&id, false);
             }
         }
-        if let Some((at, _)) = self.timers.first() {
+        if let Some((at, ..)) = self.timers.first() {
             pass.wake_at(*at);
         }
         Ok(())
@@ -357,3 +383,6 @@ fn differs_for_services(one: &Node, other: &Node) -> bool {
                 .as_ref()
                 .map(|status| (status.state, &status.addr))
 }
+
+#[cfg(test)]
+mod tests;

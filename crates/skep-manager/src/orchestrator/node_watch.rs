@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use skep_objects::Text;
 use skep_objects::swarmkit::{Task, TaskState};
 use skep_store::{Event, Object, TxError, View};
 
@@ -59,11 +60,11 @@ impl Stage for NodeWatch {
                 now.monotonic + GIVE_UP.saturating_sub(waited),
             );
         }
-        let holders: BTreeSet<&String> = view.tasks().map(|task| &task.node_id).collect();
+        let holders: BTreeSet<&Text> = view.tasks().map(|task| &task.node_id).collect();
         self.gone = holders
             .into_iter()
             .filter(|id| !id.is_empty() && view.node(id).is_none())
-            .cloned()
+            .map(Text::to_string)
             .collect();
     }
 

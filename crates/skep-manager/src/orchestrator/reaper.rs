@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use skep_objects::Text;
 use skep_objects::swarmkit::{Task, TaskState};
 use skep_objects::timestamp::unix_nanos;
 use skep_store::{Event, Object, TxError, View};
@@ -24,7 +25,7 @@ const COLLECT: Duration = Duration::from_millis(250);
 const AT_ONCE: usize = 1000;
 
 /// Service, with slot number or node.
-type Place = (String, u64, String);
+type Place = (Text, u64, Text);
 
 /// The task reaper's stage.
 #[derive(Debug, Default)]
@@ -44,7 +45,7 @@ impl TaskReaper {
             let node = if task.slot == 0 {
                 task.node_id.clone()
             } else {
-                String::new()
+                Text::default()
             };
             self.slots
                 .insert((task.service_id.clone(), task.slot, node));

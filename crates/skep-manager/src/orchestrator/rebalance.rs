@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use skep_objects::Text;
 use skep_objects::swarmkit::{
     Node, Service, Task, TaskState, UpdateStatus, update_status::UpdateState,
 };
@@ -297,7 +298,7 @@ fn is_better(service: &Service, old: &Task, new: &Task, view: &View) -> bool {
         .iter()
         .map(|node| Place {
             node,
-            tasks: counts.get(&node.id).copied().unwrap_or(0),
+            tasks: counts.get(node.id.as_str()).copied().unwrap_or(0),
             is_open: true,
         })
         .collect();
@@ -339,7 +340,7 @@ fn plan_move(service: &Service, tasks: &Tasks, view: &View) -> Option<String> {
         .nodes()
         .map(|node| Place {
             node,
-            tasks: counts.get(&node.id).copied().unwrap_or(0),
+            tasks: counts.get(node.id.as_str()).copied().unwrap_or(0),
             is_open: requirements.kind.accepts(node),
         })
         .filter(|place| place.is_open || place.tasks > 0)
@@ -351,7 +352,7 @@ fn plan_move(service: &Service, tasks: &Tasks, view: &View) -> Option<String> {
     found.map(|(from, _)| from.to_owned())
 }
 
-fn counts<'a>(tasks: impl Iterator<Item = &'a Arc<Task>>) -> BTreeMap<String, u32> {
+fn counts<'a>(tasks: impl Iterator<Item = &'a Arc<Task>>) -> BTreeMap<Text, u32> {
     let mut counts = BTreeMap::new();
     for task in tasks.filter(|task| slot::is_live(task) && !task.node_id.is_empty()) {
         *counts.entry(task.node_id.clone()).or_default() += 1;
@@ -362,7 +363,7 @@ fn counts<'a>(tasks: impl Iterator<Item = &'a Arc<Task>>) -> BTreeMap<String, u3
 /// Whether one more task fits on the node beside all that is there.
 fn has_room(
     node: &Node,
-    counts: &BTreeMap<String, u32>,
+    counts: &BTreeMap<Text, u32>,
     requirements: &Requirements,
     view: &View,
 ) -> bool {
@@ -374,7 +375,7 @@ fn has_room(
     for task in view.tasks_by_node(&node.id) {
         cluster.apply_task(task);
     }
-    let here = counts.get(&node.id).copied().unwrap_or(0);
+    let here = counts.get(node.id.as_str()).copied().unwrap_or(0);
     cluster
         .node(at)
         .is_some_and(|state| requirements.refusal(state, here).is_none())

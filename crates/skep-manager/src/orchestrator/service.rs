@@ -1,6 +1,6 @@
 //! What orchestrators read off services, nodes and tasks.
 
-use skep_objects::Shared;
+use skep_objects::{Shared, Text};
 use skep_objects::ids::new_id;
 use skep_objects::swarmkit::{
     Endpoint, Node, Service, ServiceSpec, Task, TaskSpec, TaskState, TaskStatus,
@@ -110,13 +110,13 @@ pub fn new_task(
             .clone()
     });
     let (slot, node_id) = match slot {
-        SlotKey::Number(number) => (*number, String::new()),
+        SlotKey::Number(number) => (*number, Text::default()),
         SlotKey::Node(node) => (0, node.clone()),
     };
     let endpoint = service.spec.as_ref().and_then(|spec| spec.endpoint.clone());
     Task {
         id: new_id(),
-        service_id: service.id.clone(),
+        service_id: service.id.as_str().into(),
         slot,
         node_id,
         annotations: Some(Default::default()),
@@ -134,7 +134,7 @@ pub fn new_task(
         status: Some(TaskStatus {
             timestamp: Some(now.timestamp()),
             state: TaskState::New.into(),
-            message: "created".to_owned(),
+            message: "created".into(),
             ..Default::default()
         }),
         desired_state: desired.into(),

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use skep_objects::Text;
 use skep_objects::swarmkit::{Service, Task, TaskState, update_status::UpdateState};
 use skep_objects::timestamp::unix_nanos;
 use skep_store::View;
@@ -17,7 +18,7 @@ pub enum SlotKey {
     /// A number (replicated services and jobs).
     Number(u64),
     /// A node (global services and jobs).
-    Node(String),
+    Node(Text),
 }
 
 /// The tasks of one slot, the live one and its history.
@@ -52,30 +53,35 @@ pub fn slots(view: &View, service: &str, mode: Mode) -> BTreeMap<SlotKey, Tasks>
 /// The other tasks in the slot of a task, and itself, in the order of their creation.
 #[must_use]
 pub fn slot_of(view: &View, task: &Task, mode: Mode) -> Tasks {
-    let mut tasks: Tasks = if mode.is_global() {
-        // A node has fewer tasks than a global service.
-        let here = view.tasks_by_node(&task.node_id);
-        here.filter(|other| other.service_id == task.service_id)
-            .cloned()
-            .collect()
+    if mode.is_global() {
+        on_node(view, &task.service_id, &task.node_id)
     } else {
-        view.tasks_by_slot(&task.service_id, task.slot)
-            .cloned()
-            .collect()
-    };
+        by_age(view.tasks_by_slot(&task.service_id, task.slot))
+    }
+}
+
+/// A service's tasks on a node, in the order of their creation. Looked up by the node: it has fewer
+/// tasks than a global service.
+#[must_use]
+pub fn on_node(view: &View, service: &str, node: &str) -> Tasks {
+    let here = view.tasks_by_node(node);
+    by_age(here.filter(|task| task.service_id == service))
+}
+
+/// Tasks in the order of their creation.
+#[must_use]
+pub fn by_age<'a>(tasks: impl Iterator<Item = &'a Arc<Task>>) -> Tasks {
+    let mut tasks: Tasks = tasks.cloned().collect();
     sort_by_age(&mut tasks);
     tasks
 }
 
 fn sort_by_age(tasks: &mut Tasks) {
-    tasks.sort_by_cached_key(|task| {
-        let created = task
-            .meta
-            .as_ref()
-            .and_then(|meta| meta.created_at.as_ref())
-            .map(unix_nanos);
-        (created, task.id.clone())
-    });
+    fn age(task: &Task) -> (Option<i128>, &str) {
+        let created = task.meta.as_ref().and_then(|meta| meta.created_at.as_ref());
+        (created.map(unix_nanos), &task.id)
+    }
+    tasks.sort_by(|one, other| age(one).cmp(&age(other)));
 }
 
 /// Whether the task is meant to run or to complete, now or in a while.
@@ -139,7 +145,7 @@ pub fn sort_for_scale_down(slots: &mut Vec<(SlotKey, Tasks)>) {
             .any(|task| task.observed_state() == TaskState::Running)
     };
     slots.sort_by_key(|(key, tasks)| (Reverse(running(tasks)), key.clone()));
-    let mut per_node: BTreeMap<String, usize> = BTreeMap::new();
+    let mut per_node: BTreeMap<Text, usize> = BTreeMap::new();
     let mut ranked: Vec<_> = std::mem::take(slots)
         .into_iter()
         .map(|(key, tasks)| {

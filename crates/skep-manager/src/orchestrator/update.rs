@@ -353,7 +353,8 @@ fn newest_of(tasks: &Tasks) -> Option<&Arc<Task>> {
     running.or(tasks.last())
 }
 
-fn is_outdated(service: &Service, tasks: &Tasks, pass: &Pass<'_>) -> bool {
+/// Whether a slot with these tasks, which an update may replace, is to be rolled over.
+pub fn is_outdated(service: &Service, tasks: &Tasks, pass: &Pass<'_>) -> bool {
     let live = tasks.iter().filter(|task| slot::is_live(task)).count();
     live > 1
         || tasks

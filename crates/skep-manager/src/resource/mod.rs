@@ -82,14 +82,14 @@ pub fn attach(
     };
     let task = Task {
         id: new_id(),
-        node_id: node.to_owned(),
+        node_id: node.into(),
         annotations: Some(Annotations::default().into()),
         service_annotations: Some(Annotations::default().into()),
         spec: Some(spec.into()),
         status: Some(TaskStatus {
             timestamp: Some(tx.now()),
             state: TaskState::New.into(),
-            message: "created".to_owned(),
+            message: "created".into(),
             ..TaskStatus::default()
         }),
         desired_state: TaskState::Running.into(),

@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     fn group(name: &str) -> GroupKey {
-        (name.to_owned(), 1)
+        (name.into(), 1)
     }
 
     fn gain(need: Need, before: i64, now: i64) -> Gain {

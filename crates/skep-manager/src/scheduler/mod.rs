@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use skep_objects::Text;
 use skep_objects::swarmkit::{
     Service, Task, TaskSpec, TaskState, placement_preference::Preference,
 };
@@ -34,7 +35,7 @@ use crate::pass::{Pass, Stage};
 use crate::transitions::{self, Owner};
 
 /// Service and spec version; a task without a service is a group of its own.
-type GroupKey = (String, u64);
+type GroupKey = (Text, u64);
 
 /// The scheduler's stage.
 #[derive(Debug)]
@@ -88,7 +89,7 @@ impl Scheduler {
                 self.ready.insert(key);
             }
         } else if schedulable {
-            let blocked = self.blocked_preassigned.get(&task.node_id);
+            let blocked = self.blocked_preassigned.get(task.node_id.as_str());
             if !blocked.is_some_and(|tasks| tasks.contains(&task.id)) {
                 self.preassigned.insert(task.id.clone());
             }
@@ -99,10 +100,10 @@ impl Scheduler {
 
     fn forget(&mut self, key: &GroupKey, task: &Task) {
         self.preassigned.remove(&task.id);
-        if let Some(tasks) = self.blocked_preassigned.get_mut(&task.node_id) {
+        if let Some(tasks) = self.blocked_preassigned.get_mut(task.node_id.as_str()) {
             tasks.remove(&task.id);
             if tasks.is_empty() {
-                self.blocked_preassigned.remove(&task.node_id);
+                self.blocked_preassigned.remove(task.node_id.as_str());
             }
         }
         self.no_longer_waits(key, &(task.slot, task.id.clone()));
@@ -230,7 +231,7 @@ impl Scheduler {
         let service = pass.tx.service(&first.service_id).cloned();
         let (placed, refused) = self.place_group(&first, &waiting, service.as_deref(), pass.now);
         for (id, (node, generic)) in waiting.iter().zip(&placed) {
-            let Some(node_id) = self.cluster.node(*node).map(|state| state.node.id.clone()) else {
+            let Some(node_id) = self.cluster.node(*node).map(|state| Text::from(&state.node.id)) else {
                 continue;
             };
             let now = pass.now;
@@ -297,7 +298,7 @@ impl Scheduler {
         if let Some(refusal) = refusal {
             let mut refusals = Refusals::default();
             refusals.add(refusal);
-            let blocked = self.blocked_preassigned.entry(task.node_id.clone());
+            let blocked = self.blocked_preassigned.entry(task.node_id.to_string());
             blocked.or_default().insert(id.to_owned());
             pass.tx.edit_task(id, |task| {
                 transitions::explain(task, &refusals.explain(), now)
@@ -405,7 +406,7 @@ fn is_schedulable(task: &Task) -> bool {
 fn group_key(task: &Task) -> GroupKey {
     match task.spec_version {
         Some(version) if !task.service_id.is_empty() => (task.service_id.clone(), version.index),
-        _ => (task.id.clone(), 0),
+        _ => (task.id.as_str().into(), 0),
     }
 }
 

@@ -50,7 +50,7 @@ fn error(sim: &Sim, service: &str) -> String {
         .iter()
         .find(|task| task.observed_state() == TaskState::Pending);
     waiting
-        .map(|task| task.status.as_ref().unwrap().err.clone())
+        .map(|task| task.status.as_ref().unwrap().err.to_string())
         .unwrap_or_default()
 }
 

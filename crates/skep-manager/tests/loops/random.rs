@@ -1,11 +1,12 @@
 //! Random services of all kinds, node events and updates: whatever happens, every slot ends as
-//! specified, no task's state goes backwards, no task starts on a node that may not have it, and
-//! nothing is given out twice or kept for ever.
+//! specified, no task's state goes backwards, no task starts on a node that may not have it, nothing
+//! is given out twice or kept for ever, and each node is told of its tasks' secrets and no others.
 //!
 //! `SKEP_SEED=n` replays one seed, `SKEP_SEEDS=n` runs so many.
 
 mod checks;
 mod specs;
+mod told;
 
 use std::time::Duration;
 
@@ -15,8 +16,9 @@ use rand::{Rng, SeedableRng};
 use skep_manager::orchestrator::rebalance;
 use skep_manager::orchestrator::service::{self as facts, Mode};
 use skep_objects::swarmkit::{
-    Annotations, DiscreteGenericResource, Extension, GenericResource, NamedGenericResource,
-    Network, NetworkSpec, Node, PortConfig, Resource, Service, UpdateStatus, Version,
+    Annotations, Config, ConfigSpec, DiscreteGenericResource, Extension, GenericResource, NamedGenericResource,
+    Network, NetworkSpec, Node, PortConfig, Resource, Secret, SecretSpec, Service, UpdateStatus,
+    Version,
     generic_resource::Resource as Generic, node_spec::Availability, node_status,
     port_config::PublishMode, service_spec::Mode as ModeSpec, task_spec::Runtime,
     update_status::UpdateState,
@@ -28,6 +30,8 @@ use crate::sim::{Sim, annotations, node, set_image};
 const NODES: usize = 4;
 const GPUS: [&str; 2] = ["a", "b"];
 const SSDS: i64 = 3;
+const SECRETS: [&str; 3] = ["key", "password", "token"];
+const CONFIGS: [&str; 2] = ["app.conf", "site.conf"];
 
 fn seeds() -> Vec<u64> {
     let number = |name: &str| {
@@ -56,6 +60,7 @@ struct World {
     sim: Sim,
     rng: StdRng,
     made: usize,
+    told: told::Told,
 }
 
 fn equipped(id: &str) -> Node {
@@ -80,6 +85,28 @@ fn equipped(id: &str) -> Node {
     node
 }
 
+fn secret(id: &str) -> Secret {
+    Secret {
+        id: id.into(),
+        spec: Some(SecretSpec {
+            annotations: annotations(id),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+fn config(id: &str) -> Config {
+    Config {
+        id: id.into(),
+        spec: Some(ConfigSpec {
+            annotations: annotations(id),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
 fn small_network() -> Network {
     use skep_objects::swarmkit::{IpamConfig, IpamOptions};
     Network {
@@ -101,12 +128,14 @@ fn small_network() -> Network {
 
 impl World {
     fn new(seed: u64) -> Self {
-        let world = Self {
-            sim: Sim::new(0),
-            rng: StdRng::seed_from_u64(seed),
-            made: 0,
-        };
-        world.sim.write(|tx| {
+        let sim = Sim::new(0);
+        sim.write(|tx| {
+            for id in SECRETS {
+                tx.create_secret(secret(id))?;
+            }
+            for id in CONFIGS {
+                tx.create_config(config(id))?;
+            }
             for number in 1..=NODES {
                 tx.create_node(equipped(&format!("n{number}")))?;
             }
@@ -117,7 +146,12 @@ impl World {
             })?;
             tx.create_network(small_network())
         });
-        world
+        Self {
+            told: told::Told::new(&sim.store),
+            sim,
+            rng: StdRng::seed_from_u64(seed),
+            made: 0,
+        }
     }
 
     fn run(mut self) {
@@ -178,7 +212,7 @@ impl World {
 
     fn change_service(&mut self, id: &str) {
         let mut spec = facts::spec(self.sim.view().service(id).unwrap());
-        match self.rng.random_range(0..5) {
+        match self.rng.random_range(0..6) {
             0..=1 => match &mut spec.mode {
                 Some(ModeSpec::Replicated(mode)) => mode.replicas = self.rng.random_range(0..9),
                 Some(ModeSpec::ReplicatedJob(job)) => {
@@ -187,6 +221,7 @@ impl World {
                 _ => {}
             },
             2..=3 => set_image(&mut spec, &self.random_image()),
+            4 => self.use_files(&mut spec),
             _ => {
                 let constraints = self.random_constraints();
                 let task = spec.task.get_or_insert_default();
@@ -285,7 +320,9 @@ impl World {
             task.restart = None;
             task.resources = None;
             // Where places are short, an update may wait for one for ever.
-            task.placement.get_or_insert_default().max_replicas = 0;
+            let placement = task.placement.get_or_insert_default();
+            placement.max_replicas = 0;
+            placement.platforms.clear();
             spec.update = None;
             spec.rollback = None;
             if let Some(endpoint) = &mut spec.endpoint {

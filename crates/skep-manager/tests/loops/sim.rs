@@ -238,7 +238,7 @@ impl Sim {
         let mut moved = false;
         for task in view.tasks() {
             let live_node = view.node(&task.node_id).is_some()
-                && !self.silent.contains(&task.node_id)
+                && !self.silent.contains(task.node_id.as_str())
                 && task.observed_state() >= TaskState::Assigned;
             let Some((state, error)) = live_node.then(|| next_state(task)).flatten() else {
                 continue;
@@ -249,7 +249,7 @@ impl Sim {
                 tx.edit_task(&task.id, |task| {
                     let status = task.status.get_or_insert_default();
                     status.set_state(state);
-                    status.err = error.to_owned();
+                    status.err = error.into();
                     status.timestamp = Some(stamp);
                     status.applied_at = Some(stamp);
                 })
@@ -329,7 +329,7 @@ impl Sim {
         let mut nodes = BTreeMap::new();
         for task in self.live(service) {
             if task.observed_state() == TaskState::Running {
-                *nodes.entry(task.node_id.clone()).or_default() += 1;
+                *nodes.entry(task.node_id.to_string()).or_default() += 1;
             }
         }
         nodes
@@ -397,7 +397,7 @@ impl Sim {
                     task.node_id,
                     task.observed_state(),
                     task.wanted_state(),
-                    task.status.as_ref().map_or("", |status| &status.err),
+                    task.status.as_ref().map_or("", |status| status.err.as_str()),
                     task.spec_version.map(|version| version.index),
                 )
             })

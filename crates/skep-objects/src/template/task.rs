@@ -26,7 +26,7 @@ pub fn service_name(task: &Task) -> &str {
 /// As in names and placeholders: the node's id for global services.
 fn slot(task: &Task) -> String {
     if task.slot == 0 {
-        task.node_id.clone()
+        task.node_id.to_string()
     } else {
         task.slot.to_string()
     }
@@ -68,11 +68,11 @@ impl Context for TaskContext<'_> {
         let labels = || task.service_annotations.as_ref().map(|a| a.labels.clone());
         let path: Vec<&str> = path.iter().map(String::as_str).collect();
         let text = match path[..] {
-            ["Service", "ID"] => task.service_id.clone(),
+            ["Service", "ID"] => task.service_id.to_string(),
             ["Service", "Name"] => service_name(task).to_owned(),
             ["Service", "Labels"] => return Some(Value::Map(labels().unwrap_or_default())),
             ["Service", "Labels", key] => labels()?.get(key)?.clone(),
-            ["Node", "ID"] => task.node_id.clone(),
+            ["Node", "ID"] => task.node_id.to_string(),
             ["Node", "Hostname"] => self.node.hostname.clone(),
             ["Node", "Platform", "OS"] => platform.map(|p| p.os.clone()).unwrap_or_default(),
             ["Node", "Platform", "Architecture"] => {

@@ -295,7 +295,7 @@ async fn a_change_too_large_is_refused_alone() {
     leads(&node).await;
     let large = Task {
         id: "x".into(),
-        service_id: "y".repeat(2_000_000),
+        service_id: "y".repeat(2_000_000).into(),
         ..Task::default()
     };
     let refused = store.update(|tx| tx.create_task(large)).await;

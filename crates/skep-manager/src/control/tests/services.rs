@@ -141,7 +141,7 @@ async fn statuses_count_what_runs_and_what_should() {
     let global = world.service(global).await;
     let task = |id: &str, service: &str, state: TaskState| Task {
         id: id.to_owned(),
-        service_id: service.to_owned(),
+        service_id: service.into(),
         status: Some(TaskStatus {
             state: state.into(),
             ..Default::default()

@@ -8,8 +8,8 @@ async fn tasks_are_filtered_by_all_their_filters() {
     for (id, service, node) in [("t1", "a", "n1"), ("t2", "a", "n2"), ("t3", "b", "n1")] {
         let task = Task {
             id: id.to_owned(),
-            service_id: service.to_owned(),
-            node_id: node.to_owned(),
+            service_id: service.into(),
+            node_id: node.into(),
             desired_state: TaskState::Running.into(),
             ..Default::default()
         };
@@ -44,7 +44,7 @@ async fn a_task_is_called_by_its_service_its_slot_and_its_id() {
         let task = Task {
             id: id.to_owned(),
             slot,
-            node_id: node.to_owned(),
+            node_id: node.into(),
             service_annotations: named("web").map(Into::into),
             ..Default::default()
         };

@@ -44,9 +44,9 @@ fn validate_placeholders(container: &ContainerSpec) -> Validated {
     };
     let task = Task {
         id: "taskid".to_owned(),
-        service_id: "serviceid".to_owned(),
+        service_id: "serviceid".into(),
         slot: 1,
-        node_id: "nodeid".to_owned(),
+        node_id: "nodeid".into(),
         annotations: named("taskname"),
         service_annotations: named("servicename"),
         ..Task::default()

@@ -190,7 +190,7 @@ async fn only_the_node_s_own_tasks_are_in_its_first_message() {
     let store = store().await;
     for (id, node) in [("a", "n1"), ("b", "n2")] {
         let mut task = Task::clone(&task(id, TaskState::Assigned, &["s1"], &[]));
-        task.node_id = node.to_owned();
+        task.node_id = node.into();
         store.update(|tx| tx.create_task(task)).await.unwrap();
     }
     let (_, changes) = AssignmentSet::complete(&store.view(), "n1");

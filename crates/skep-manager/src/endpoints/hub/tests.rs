@@ -107,7 +107,7 @@ impl World {
         };
         let task = Task {
             id: id.to_owned(),
-            node_id: node.to_owned(),
+            node_id: node.into(),
             networks: networks.iter().map(attachment).collect(),
             status: Some(TaskStatus {
                 state: state.into(),

@@ -122,7 +122,7 @@ async fn service_with_secret(world: &World, name: &str, node: &str) {
 fn contents(message: &AssignmentsMessage) -> BTreeSet<(&'static str, String)> {
     let items = message.changes.iter().filter_map(|change| {
         match change.assignment.as_ref()?.item.as_ref()? {
-            Item::Task(task) => Some(("task", task.node_id.clone())),
+            Item::Task(task) => Some(("task", task.node_id.to_string())),
             Item::Secret(secret) => {
                 let annotations = secret.spec.as_ref()?.annotations.as_ref()?;
                 Some(("secret", annotations.name.clone()))
@@ -258,7 +258,7 @@ async fn attachment_of(world: &World, node: &Worker) -> String {
     use skep_objects::swarmkit::{NetworkAttachmentSpec, TaskSpec};
     let task = Task {
         id: "attachment1".to_owned(),
-        node_id: node.id().to_owned(),
+        node_id: node.id().into(),
         spec: Some(
             TaskSpec {
                 runtime: Some(Runtime::Attachment(NetworkAttachmentSpec::default())),
@@ -300,7 +300,7 @@ async fn a_worker_hears_of_no_other_nodes_logs_and_writes_into_none() {
         let local = skep_rpc::connect_local(&world.manager.local_dialer()).unwrap();
         let request = SubscribeLogsRequest {
             selector: Some(LogSelector {
-                service_ids: vec![task.service_id.clone()],
+                service_ids: vec![task.service_id.to_string()],
                 ..Default::default()
             }),
             // Nodes whose tasks have not run yet are asked only by who follows.
@@ -317,7 +317,7 @@ async fn a_worker_hears_of_no_other_nodes_logs_and_writes_into_none() {
         let asked = listening[0].message().await.unwrap().unwrap();
         let publish = |worker: &Worker, node: &str| {
             let context = LogContext {
-                service_id: task.service_id.clone(),
+                service_id: task.service_id.to_string(),
                 task_id: task.id.clone(),
                 node_id: node.to_owned(),
             };

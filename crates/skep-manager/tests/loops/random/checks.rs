@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use rand::Rng;
 use skep_manager::orchestrator::rebalance;
 use skep_manager::orchestrator::service::{self as facts, Mode};
 use skep_manager::orchestrator::slot;
@@ -11,12 +12,15 @@ use skep_objects::swarmkit::{
 };
 use skep_store::{StoreObject, View};
 
-use super::{GPUS, SSDS, World, is_container};
+use super::{GPUS, NODES, SSDS, World, is_container};
 use crate::sim::image;
 
 impl World {
-    pub fn check_always(&self) {
+    pub fn check_always(&mut self) {
         let view = self.sim.view();
+        let node = format!("n{}", self.rng.random_range(1..=NODES));
+        let anew = self.rng.random_bool(0.1).then_some(node.as_str());
+        self.told.check(&view, anew);
         self.check_addresses(&view);
         for task in view.tasks() {
             self.check_place(task, &view);
@@ -67,6 +71,13 @@ impl World {
             assert!(is_container(spec.runtime.as_ref()));
             assert!(
                 facts::meets_constraints(node, spec),
+                "{:#?}",
+                self.sim.summary()
+            );
+            let placement = spec.placement.as_ref();
+            let platforms = placement.map_or(&[][..], |placement| &placement.platforms);
+            assert!(
+                platforms.iter().all(|platform| platform.os == "linux"),
                 "{:#?}",
                 self.sim.summary()
             );
@@ -205,7 +216,10 @@ impl World {
             .into_inner()
             .placement
             .unwrap_or_default();
-        if !rebalance::is_automatic(service, &view) || !all_run || !placement.preferences.is_empty()
+        if !rebalance::is_automatic(service, &view)
+            || !rebalance::is_spread(service, &view)
+            || !all_run
+            || !placement.preferences.is_empty()
         {
             return;
         }
@@ -229,7 +243,7 @@ impl World {
             let done = task.observed_state() == TaskState::Complete;
             if done && iteration(task.job_iteration) == current {
                 let place = match Mode::of(service) {
-                    Mode::GlobalJob => task.node_id.clone(),
+                    Mode::GlobalJob => task.node_id.to_string(),
                     _ => task.slot.to_string(),
                 };
                 assert!(completed.insert(place), "completed twice: {}", what());

@@ -5,15 +5,16 @@ use std::time::Duration;
 use rand::Rng;
 use rand::seq::IndexedRandom;
 use skep_objects::swarmkit::{
-    DiscreteGenericResource, EndpointSpec, GenericResource, GlobalJob, GlobalService, JobStatus,
-    NetworkAttachmentConfig, PlacementPreference, PortConfig, ReplicatedJob, RestartPolicy,
-    ServiceSpec, SpreadOver, UpdateConfig, Version, generic_resource::Resource as Generic,
+    ConfigReference, DiscreteGenericResource, EndpointSpec, GenericResource, GlobalJob, GlobalService, JobStatus,
+    NetworkAttachmentConfig, PlacementPreference, Platform, PortConfig, ReplicatedJob,
+    RestartPolicy, SecretReference, ServiceSpec, SpreadOver, UpdateConfig, Version, generic_resource::Resource as Generic,
     placement_preference::Preference, port_config::PublishMode, restart_policy::RestartCondition,
-    service_spec::Mode as ModeSpec, update_config::UpdateOrder,
+    service_spec::Mode as ModeSpec, task_spec::Runtime, update_config::UpdateOrder,
 };
 use skep_objects::timestamp::duration_message;
+use skep_objects::{STRATEGIES, STRATEGY_LABEL};
 
-use super::{World, auto};
+use super::{CONFIGS, SECRETS, World, auto};
 use crate::sim::service;
 
 /// Attached to the small network.
@@ -62,6 +63,7 @@ impl World {
         let spec = service.spec.as_mut().unwrap();
         self.place(spec);
         self.reserve(spec);
+        self.use_files(spec);
         self.publish(spec);
         self.set_policies(spec);
         self.set_mode(spec);
@@ -101,6 +103,45 @@ impl World {
         if rng.random_bool(0.2) {
             auto(&mut spec.annotations);
         }
+        if rng.random_bool(0.2) {
+            let platform = [("linux", "x86_64"), ("linux", ""), ("windows", "x86_64")]
+                .choose(rng)
+                .unwrap();
+            placement.platforms = vec![Platform {
+                os: platform.0.into(),
+                architecture: platform.1.into(),
+            }];
+        }
+        if rng.random_bool(0.2) {
+            let labels = &mut spec.annotations.get_or_insert_default().labels;
+            let strategy = STRATEGIES.choose(rng).unwrap();
+            labels.insert(STRATEGY_LABEL.into(), (*strategy).into());
+        }
+    }
+
+    /// Other secrets and configs than before, or none.
+    pub fn use_files(&mut self, spec: &mut ServiceSpec) {
+        let rng = &mut self.rng;
+        let task = spec.task.get_or_insert_default();
+        let Some(Runtime::Container(container)) = &mut task.runtime else {
+            return;
+        };
+        let count = rng.random_range(0..3);
+        let secrets = SECRETS.choose_multiple(rng, count);
+        container.secrets = secrets
+            .map(|id| SecretReference {
+                secret_id: (*id).to_owned(),
+                ..Default::default()
+            })
+            .collect();
+        let count = rng.random_range(0..2);
+        let configs = CONFIGS.choose_multiple(rng, count);
+        container.configs = configs
+            .map(|id| ConfigReference {
+                config_id: (*id).to_owned(),
+                ..Default::default()
+            })
+            .collect();
     }
 
     fn reserve(&mut self, spec: &mut ServiceSpec) {
@@ -109,6 +150,10 @@ impl World {
         if rng.random_bool(0.2) {
             let resources = task.resources.get_or_insert_default();
             resources.reservations.get_or_insert_default().nano_cpus = 1_000_000_000;
+        }
+        if rng.random_bool(0.2) {
+            let resources = task.resources.get_or_insert_default();
+            resources.reservations.get_or_insert_default().memory_bytes = 3 << 30;
         }
         if rng.random_bool(0.2) {
             let kind = ["gpu", "ssd"].choose(rng).unwrap();
@@ -175,6 +220,9 @@ impl World {
                         [rng.random_range(0..2)]
                     .into(),
                     failure_action: rng.random_range(0..3),
+                    monitor: rng
+                        .random_bool(0.5)
+                        .then(|| duration_message(Duration::from_secs(rng.random_range(0..12)))),
                     max_failure_ratio: [0.0, 0.5][rng.random_range(0..2)],
                     delay: Some(duration_message(Duration::from_secs(
                         rng.random_range(0..4),

@@ -25,9 +25,9 @@ pub fn from_task(task: &proto::Task) -> Task {
         name,
         labels,
         spec: task.spec.as_deref().map(from_spec).unwrap_or_default(),
-        service_id: task.service_id.clone(),
+        service_id: task.service_id.to_string(),
         slot: task.slot,
-        node_id: task.node_id.clone(),
+        node_id: task.node_id.to_string(),
         desired_state: task.desired_state().name().to_owned(),
         status: from_status(status),
         networks_attachments: task.networks.iter().map(from_attachment).collect(),
@@ -58,8 +58,8 @@ fn from_status(status: proto::TaskStatus) -> TaskStatus {
     TaskStatus {
         timestamp: encode::timestamp(status.timestamp.as_ref()),
         state: status.state().name().to_owned(),
-        message: status.message,
-        err: status.err,
+        message: status.message.into(),
+        err: status.err.into(),
         container_status,
         port_status: PortStatus { ports },
     }

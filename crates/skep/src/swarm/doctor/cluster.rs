@@ -234,7 +234,7 @@ mod tests {
             node("w", true, None, "28.2.2"),
         ];
         let task = Task {
-            node_id: "id-w".to_owned(),
+            node_id: "id-w".into(),
             status: Some(TaskStatus {
                 timestamp: Some(prost_types::Timestamp {
                     seconds: 4000,

@@ -1,0 +1,197 @@
+//! What the orchestrator looks at, by count.
+
+use std::time::{Duration, SystemTime};
+
+use skep_objects::swarmkit::{
+    Annotations, Cluster, ContainerSpec, ReplicatedService, RestartPolicy, ServiceSpec, TaskSpec,
+    service_spec, task_spec::Runtime,
+};
+use skep_objects::timestamp::duration_message;
+use skep_store::{Store, Tx, Watch};
+
+use super::*;
+
+const REPLICAS: u64 = 100;
+
+struct World {
+    store: Store,
+    watch: Watch,
+    stage: Orchestrator,
+    now: Now,
+}
+
+impl World {
+    /// A service whose tasks all run.
+    async fn new() -> Self {
+        let store = Store::in_memory();
+        let (_, watch) = store.watch();
+        let mut world = Self {
+            store,
+            watch,
+            stage: Orchestrator::default(),
+            now: Now {
+                wall: SystemTime::UNIX_EPOCH,
+                monotonic: Duration::from_secs(1),
+            },
+        };
+        world
+            .write(|tx| {
+                tx.create_cluster(Cluster::default())?;
+                tx.create_service(service())
+            })
+            .await;
+        while world.pass().await {}
+        world.report(0..REPLICAS, TaskState::Running).await;
+        while world.pass().await {}
+        assert_eq!(world.live(), REPLICAS);
+        world
+    }
+
+    async fn write<T>(&self, change: impl FnOnce(&mut Tx) -> Result<T, TxError>) {
+        self.store.update(change).await.unwrap();
+    }
+
+    /// Moves the live tasks of some slots to a state.
+    async fn report(&self, slots: std::ops::Range<u64>, state: TaskState) {
+        let tasks: Vec<String> = self
+            .store
+            .view()
+            .tasks()
+            .filter(|task| slots.contains(&(task.slot - 1)) && slot::is_live(task))
+            .map(|task| task.id.clone())
+            .collect();
+        self.write(|tx| {
+            tasks.iter().try_for_each(|id| {
+                let set = |task: &mut Task| task.status.get_or_insert_default().set_state(state);
+                tx.edit_task(id, set).map(drop)
+            })
+        })
+        .await;
+    }
+
+    /// One pass over all that happened; whether it did anything.
+    async fn pass(&mut self) -> bool {
+        let mut events = Vec::new();
+        while let Some(event) = self.watch.try_recv() {
+            events.push(event);
+        }
+        let (stage, now) = (&mut self.stage, self.now);
+        let plan = |tx: &mut Tx| {
+            for event in &events {
+                stage.observe(event, tx, now);
+            }
+            stage.plan(&mut Pass::new(tx, now, 100_000))?;
+            Ok::<_, TxError>(tx.changes().len())
+        };
+        let changes = self.store.update(plan).await.unwrap();
+        changes > 0 || !events.is_empty()
+    }
+
+    fn live(&self) -> u64 {
+        let view = self.store.view();
+        view.tasks().filter(|task| slot::is_live(task)).count() as u64
+    }
+
+    /// Walks over the service's tasks while everything that comes of something is done.
+    async fn walks(&mut self) -> u64 {
+        let before = self.stage.walks;
+        while self.pass().await {}
+        self.stage.walks - before
+    }
+}
+
+fn service() -> Service {
+    let task = TaskSpec {
+        runtime: Some(Runtime::Container(ContainerSpec::default())),
+        restart: Some(RestartPolicy {
+            condition: 2,
+            delay: Some(duration_message(Duration::from_secs(3))),
+            max_attempts: 1,
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let mode = service_spec::Mode::Replicated(ReplicatedService { replicas: REPLICAS });
+    Service {
+        id: "web".to_owned(),
+        spec: Some(ServiceSpec {
+            annotations: Some(Annotations {
+                name: "web".to_owned(),
+                ..Default::default()
+            }),
+            task: Some(task.into()),
+            mode: Some(mode),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+#[tokio::test]
+async fn tasks_that_fail_and_are_restarted_cost_a_look_at_their_slots_only() {
+    let mut world = World::new().await;
+    for slot in 0..5 {
+        world.report(slot..slot + 1, TaskState::Failed).await;
+        assert_eq!(world.walks().await, 0);
+    }
+    assert_eq!(world.live(), REPLICAS);
+    let view = world.store.view();
+    let waiting = view.tasks().filter(|task| task.wanted_state() == TaskState::Ready);
+    assert_eq!(waiting.count(), 5);
+
+    world.now.monotonic += Duration::from_secs(3);
+    assert!(world.pass().await, "the delay is over");
+    assert_eq!(world.walks().await, 0);
+    let view = world.store.view();
+    assert!(view.tasks().all(|task| task.wanted_state() != TaskState::Ready));
+}
+
+#[tokio::test]
+async fn however_many_tasks_end_in_a_pass_their_service_is_walked_once() {
+    let mut world = World::new().await;
+    world.report(0..50, TaskState::Failed).await;
+    assert_eq!(world.walks().await, 0);
+    world.now.monotonic += Duration::from_secs(3);
+    // The second failure is one more than there are attempts: those slots stay as they are.
+    world.pass().await;
+    world.report(0..50, TaskState::Failed).await;
+    assert!(world.walks().await <= 2);
+    let view = world.store.view();
+    let failed = view.tasks().filter(|task| task.has_stopped());
+    assert_eq!(failed.count(), 100);
+    assert_eq!(world.live(), REPLICAS - 50);
+}
+
+#[tokio::test]
+async fn slots_that_a_smaller_scale_took_away_are_not_looked_for() {
+    let mut world = World::new().await;
+    world
+        .write(|tx| {
+            tx.edit_service("web", |service| {
+                let spec = service.spec.get_or_insert_default();
+                let mode = ReplicatedService { replicas: 10 };
+                spec.mode = Some(service_spec::Mode::Replicated(mode));
+            })
+        })
+        .await;
+    assert!(world.walks().await <= 2);
+    assert_eq!(world.live(), 10);
+    let gone: Vec<String> = world
+        .store
+        .view()
+        .tasks()
+        .filter(|task| !slot::is_live(task))
+        .map(|task| task.id.clone())
+        .collect();
+    for id in gone {
+        let stopped = |task: &mut Task| {
+            let status = task.status.get_or_insert_default();
+            status.set_state(TaskState::Shutdown);
+        };
+        world.write(|tx| tx.edit_task(&id, stopped)).await;
+        assert_eq!(world.walks().await, 0);
+        world.write(|tx| tx.remove_task(&id)).await;
+        assert_eq!(world.walks().await, 0);
+    }
+    assert_eq!(world.live(), 10);
+}
