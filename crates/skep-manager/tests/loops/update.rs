@@ -81,7 +81,7 @@ fn stop_first_starts_the_new_task_when_the_old_one_has_stopped() {
             .find(|t| t.id != new.id)
             .unwrap()
             .node_id
-            .clone(),
+            .to_string(),
     );
     sim.advance(Duration::from_secs(50));
     assert_eq!(sim.live("web")[0].wanted_state(), TaskState::Ready);

@@ -97,12 +97,6 @@ impl World {
                 preference: Some(Preference::Spread(over)),
             }];
         }
-        if rng.random_bool(0.3) {
-            task.networks = on_back();
-        }
-        if rng.random_bool(0.2) {
-            auto(&mut spec.annotations);
-        }
         if rng.random_bool(0.2) {
             let platform = [("linux", "x86_64"), ("linux", ""), ("windows", "x86_64")]
                 .choose(rng)
@@ -111,6 +105,12 @@ impl World {
                 os: platform.0.into(),
                 architecture: platform.1.into(),
             }];
+        }
+        if rng.random_bool(0.3) {
+            task.networks = on_back();
+        }
+        if rng.random_bool(0.2) {
+            auto(&mut spec.annotations);
         }
         if rng.random_bool(0.2) {
             let labels = &mut spec.annotations.get_or_insert_default().labels;
