@@ -48,7 +48,9 @@ fn task(id: &str, slot: u64, image: &str, network: &Network) -> Task {
         node_id: "n1".into(),
         spec: Some(spec(image).into()),
         service_annotations: named("web").map(Into::into),
-        spec_version: Some(Version { index: 1 }),
+        spec_version: Some(Version {
+            index: if image == "new" { 2 } else { 1 },
+        }),
         status: Some(TaskStatus {
             state: TaskState::Running.into(),
             message: "started".into(),
