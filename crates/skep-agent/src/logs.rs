@@ -117,10 +117,7 @@ async fn read_tasks(
 
 fn is_selected(selector: &LogSelector, task: &Task) -> bool {
     selector.task_ids.contains(&task.id)
-        || selector
-            .service_ids
-            .iter()
-            .any(|id| *id == task.service_id)
+        || selector.service_ids.iter().any(|id| *id == task.service_id)
         || selector.node_ids.iter().any(|id| *id == task.node_id)
 }
 

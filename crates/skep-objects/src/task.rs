@@ -2,8 +2,8 @@
 //! many tasks mention alike ([`Text`], [`Shared`]) they hold together. Names, numbers and bytes are
 //! those of `objects.proto` and `types.proto`, as a generated message would have them.
 
-use prost::encoding::{self, DecodeContext, WireType, check_wire_type, decode_varint, encode_key};
 use prost::bytes::{Buf, BufMut};
+use prost::encoding::{self, DecodeContext, WireType, check_wire_type, decode_varint, encode_key};
 use prost::{DecodeError, Message};
 use prost_types::Timestamp;
 

@@ -9,11 +9,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
-use skep_objects::{Shared, Text};
 use skep_objects::swarmkit::{
     Cluster, Config, Extension, Network, NetworkAttachment, Node, Resource, Secret, Service, Task,
     Volume,
 };
+use skep_objects::{Shared, Text};
 
 use crate::table::Tables;
 

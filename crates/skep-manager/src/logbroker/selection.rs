@@ -46,9 +46,6 @@ impl Selection {
 /// Whether a task belongs to what is selected.
 pub fn is_selected(selector: &LogSelector, task: &Task) -> bool {
     selector.task_ids.contains(&task.id)
-        || selector
-            .service_ids
-            .iter()
-            .any(|id| *id == task.service_id)
+        || selector.service_ids.iter().any(|id| *id == task.service_id)
         || selector.node_ids.iter().any(|id| *id == task.node_id)
 }

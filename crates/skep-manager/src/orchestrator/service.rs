@@ -1,11 +1,11 @@
 //! What orchestrators read off services, nodes and tasks.
 
-use skep_objects::{Shared, Text};
 use skep_objects::ids::new_id;
 use skep_objects::swarmkit::{
     Endpoint, Node, Service, ServiceSpec, Task, TaskSpec, TaskState, TaskStatus,
     node_spec::Availability, node_status, service_spec, task_spec,
 };
+use skep_objects::{Shared, Text};
 use skep_store::View;
 
 use super::slot::SlotKey;

@@ -136,14 +136,19 @@ async fn tasks_that_fail_and_are_restarted_cost_a_look_at_their_slots_only() {
     }
     assert_eq!(world.live(), REPLICAS);
     let view = world.store.view();
-    let waiting = view.tasks().filter(|task| task.wanted_state() == TaskState::Ready);
+    let waiting = view
+        .tasks()
+        .filter(|task| task.wanted_state() == TaskState::Ready);
     assert_eq!(waiting.count(), 5);
 
     world.now.monotonic += Duration::from_secs(3);
     assert!(world.pass().await, "the delay is over");
     assert_eq!(world.walks().await, 0);
     let view = world.store.view();
-    assert!(view.tasks().all(|task| task.wanted_state() != TaskState::Ready));
+    assert!(
+        view.tasks()
+            .all(|task| task.wanted_state() != TaskState::Ready)
+    );
 }
 
 #[tokio::test]

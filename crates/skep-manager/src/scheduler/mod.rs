@@ -231,7 +231,11 @@ impl Scheduler {
         let service = pass.tx.service(&first.service_id).cloned();
         let (placed, refused) = self.place_group(&first, &waiting, service.as_deref(), pass.now);
         for (id, (node, generic)) in waiting.iter().zip(&placed) {
-            let Some(node_id) = self.cluster.node(*node).map(|state| Text::from(&state.node.id)) else {
+            let Some(node_id) = self
+                .cluster
+                .node(*node)
+                .map(|state| Text::from(&state.node.id))
+            else {
                 continue;
             };
             let now = pass.now;

@@ -16,11 +16,10 @@ use rand::{Rng, SeedableRng};
 use skep_manager::orchestrator::rebalance;
 use skep_manager::orchestrator::service::{self as facts, Mode};
 use skep_objects::swarmkit::{
-    Annotations, Config, ConfigSpec, DiscreteGenericResource, Extension, GenericResource, NamedGenericResource,
-    Network, NetworkSpec, Node, PortConfig, Resource, Secret, SecretSpec, Service, UpdateStatus,
-    Version,
-    generic_resource::Resource as Generic, node_spec::Availability, node_status,
-    port_config::PublishMode, service_spec::Mode as ModeSpec, task_spec::Runtime,
+    Annotations, Config, ConfigSpec, DiscreteGenericResource, Extension, GenericResource,
+    NamedGenericResource, Network, NetworkSpec, Node, PortConfig, Resource, Secret, SecretSpec,
+    Service, UpdateStatus, Version, generic_resource::Resource as Generic, node_spec::Availability,
+    node_status, port_config::PublishMode, service_spec::Mode as ModeSpec, task_spec::Runtime,
     update_status::UpdateState,
 };
 use skep_store::StoreObject;

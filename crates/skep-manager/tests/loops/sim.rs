@@ -397,7 +397,9 @@ impl Sim {
                     task.node_id,
                     task.observed_state(),
                     task.wanted_state(),
-                    task.status.as_ref().map_or("", |status| status.err.as_str()),
+                    task.status
+                        .as_ref()
+                        .map_or("", |status| status.err.as_str()),
                     task.spec_version.map(|version| version.index),
                 )
             })

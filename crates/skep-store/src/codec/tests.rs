@@ -132,12 +132,17 @@ fn members_that_read_the_log_or_a_snapshot_share_as_the_leader_does() {
         let [t1, t2, t3, t4] = all[..] else {
             panic!("{all:?}")
         };
-        let of_service = view.service("web").and_then(|s| s.spec.as_ref()?.task.clone());
+        let of_service = view
+            .service("web")
+            .and_then(|s| s.spec.as_ref()?.task.clone());
         let spec = |task: &Task| task.spec.clone().expect("a spec");
         assert!(spec(t1).is_same(&of_service.expect("a spec")));
         assert!(spec(t1).is_same(&spec(t2)));
         assert!(!spec(t1).is_same(&spec(t3)));
-        assert!(spec(t3).is_same(&spec(t4)), "though it is not the service's");
+        assert!(
+            spec(t3).is_same(&spec(t4)),
+            "though it is not the service's"
+        );
         let network = |task: &Task| task.networks[0].network.clone().expect("a network");
         let stored = view.network("back").expect("a network");
         assert!(network(t4).is_same(&stored.into()));

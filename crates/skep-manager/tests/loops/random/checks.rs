@@ -185,7 +185,11 @@ impl World {
         assert_eq!(running.len() as u64, places, "{}", what());
         for task in &live {
             let place = &task.node_id;
-            assert!(place.is_empty() || fitting.iter().any(|id| id == place), "{}", what());
+            assert!(
+                place.is_empty() || fitting.iter().any(|id| id == place),
+                "{}",
+                what()
+            );
             assert_eq!(image(task), "nginx:last", "{}", what());
         }
         if let Mode::Replicated { .. } = mode {

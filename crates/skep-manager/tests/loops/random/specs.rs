@@ -5,11 +5,12 @@ use std::time::Duration;
 use rand::Rng;
 use rand::seq::IndexedRandom;
 use skep_objects::swarmkit::{
-    ConfigReference, DiscreteGenericResource, EndpointSpec, GenericResource, GlobalJob, GlobalService, JobStatus,
-    NetworkAttachmentConfig, PlacementPreference, Platform, PortConfig, ReplicatedJob,
-    RestartPolicy, SecretReference, ServiceSpec, SpreadOver, UpdateConfig, Version, generic_resource::Resource as Generic,
-    placement_preference::Preference, port_config::PublishMode, restart_policy::RestartCondition,
-    service_spec::Mode as ModeSpec, task_spec::Runtime, update_config::UpdateOrder,
+    ConfigReference, DiscreteGenericResource, EndpointSpec, GenericResource, GlobalJob,
+    GlobalService, JobStatus, NetworkAttachmentConfig, PlacementPreference, Platform, PortConfig,
+    ReplicatedJob, RestartPolicy, SecretReference, ServiceSpec, SpreadOver, UpdateConfig, Version,
+    generic_resource::Resource as Generic, placement_preference::Preference,
+    port_config::PublishMode, restart_policy::RestartCondition, service_spec::Mode as ModeSpec,
+    task_spec::Runtime, update_config::UpdateOrder,
 };
 use skep_objects::timestamp::duration_message;
 use skep_objects::{STRATEGIES, STRATEGY_LABEL};
