@@ -197,6 +197,9 @@ fn write_objects(view: &View, path: &Path) -> std::io::Result<()> {
     for network in view.networks() {
         write(0, network.encode_to_vec())?;
     }
+    for node in view.nodes() {
+        write(3, node.encode_to_vec())?;
+    }
     for service in view.services() {
         write(1, service.encode_to_vec())?;
     }
@@ -230,6 +233,7 @@ fn be_told(runtime: &tokio::runtime::Runtime, path: &str) -> std::io::Result<()>
                     None => more = false,
                     Some(0) => drop(tx.create(Network::decode(&bytes[..]).expect("a network"))?),
                     Some(1) => drop(tx.create(Service::decode(&bytes[..]).expect("a service"))?),
+                    Some(3) => drop(tx.create(Node::decode(&bytes[..]).expect("a node"))?),
                     Some(_) => drop(tx.create(Task::decode(&bytes[..]).expect("a task"))?),
                 }
             }
@@ -369,13 +373,15 @@ fn filled(runtime: &tokio::runtime::Runtime, services: usize, replicas: u64) -> 
 
 fn run(tx: &mut Tx, task: &str) -> Result<(), TxError> {
     let now = tx.now();
+    // The leader is a node of the swarm.
+    let leader = tx.nodes().next().map(|node| node.id.as_str().into());
     tx.edit_task(task, |task| {
         let status = task.status.get_or_insert_default();
         status.set_state(TaskState::Running);
         status.message = "started".into();
         status.timestamp = Some(now);
         status.applied_at = Some(now);
-        status.applied_by = "dispatcher0123456789abcde".into();
+        status.applied_by = leader.unwrap_or_default();
         status.runtime_status = Some(RuntimeStatus::Container(ContainerStatus {
             container_id: "c".repeat(64),
             pid: 4711,

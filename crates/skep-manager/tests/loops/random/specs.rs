@@ -228,7 +228,6 @@ impl World {
                     delay: Some(duration_message(Duration::from_secs(
                         rng.random_range(0..4),
                     ))),
-                    ..Default::default()
                 });
             }
         }
