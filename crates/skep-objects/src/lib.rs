@@ -13,6 +13,7 @@
 pub mod api;
 pub mod error_kind;
 pub mod extras;
+pub mod go_duration;
 pub mod ids;
 mod secrecy;
 mod shared;

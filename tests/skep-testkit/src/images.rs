@@ -14,6 +14,15 @@ pub fn busybox() -> Result<Vec<u8>> {
     tar.finish()
 }
 
+/// The same with more users and groups: lines of `/etc/passwd` and `/etc/group`.
+pub fn busybox_with(users: &str, groups: &str) -> Result<Vec<u8>> {
+    let mut tar = Archive::new();
+    tar.programs()?;
+    tar.text("etc/passwd", &format!("{PASSWD}{users}"))?;
+    tar.text("etc/group", &format!("{GROUP}{groups}"))?;
+    tar.finish()
+}
+
 /// nginx with the libraries it needs, and busybox beside it.
 pub fn nginx() -> Result<Vec<u8>> {
     let mut tar = Archive::new();
@@ -73,10 +82,14 @@ http {
 }
 ";
 
-const BUSYBOX_NAMES: [&str; 22] = [
+const BUSYBOX_NAMES: [&str; 30] = [
     "sh", "ls", "cat", "echo", "sleep", "id", "hostname", "wget", "nslookup", "ping", "ip", "kill",
-    "mount", "touch", "true", "false", "env", "ps", "dd", "grep", "head", "nc",
+    "mount", "touch", "true", "false", "env", "ps", "dd", "grep", "head", "nc", "mkdir", "mknod",
+    "stat", "tty", "readlink", "sort", "tr", "wc",
 ];
+
+const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n";
+const GROUP: &str = "root:x:0:\nnogroup:x:65534:\n";
 
 struct Archive {
     tar: tar::Builder<Vec<u8>>,
@@ -92,16 +105,17 @@ impl Archive {
     }
 
     fn busybox(&mut self) -> Result<()> {
+        self.programs()?;
+        self.text("etc/passwd", PASSWD)?;
+        self.text("etc/group", GROUP)
+    }
+
+    fn programs(&mut self) -> Result<()> {
         let busybox = program("busybox", "busybox-static")?;
         self.file("bin/busybox", &fs::read(&busybox)?, 0o755)?;
         for name in BUSYBOX_NAMES {
             self.link(&format!("bin/{name}"), "busybox")?;
         }
-        self.text(
-            "etc/passwd",
-            "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
-        )?;
-        self.text("etc/group", "root:x:0:\nnogroup:x:65534:\n")?;
         ["tmp", "root", "dev", "proc", "sys"]
             .into_iter()
             .try_for_each(|dir| self.directory(dir))

@@ -16,13 +16,14 @@ const ADDED: u8 = 1;
 const DELETED: u8 = 2;
 
 /// What the runtime itself puts there for its mounts.
-const OWN: [&str; 12] = [
+const OWN: [&str; 13] = [
     "/dev",
     "/proc",
     "/sys",
     "/etc/hosts",
     "/etc/hostname",
     "/etc/resolv.conf",
+    "/etc/mtab",
     "/.dockerenv",
     "/dev/console",
     "/dev/pts",

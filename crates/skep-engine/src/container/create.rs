@@ -10,7 +10,7 @@ use skep_objects::api::network::{EndpointIpamConfig, EndpointSettings};
 use skep_objects::ids::{new_hex_id, short_id};
 
 use super::record::{Record, RunState, TaskRecord};
-use super::{Container, defaults, merge, mounts, name, ports, validate};
+use super::{Container, conflicts, defaults, merge, mounts, name, ports, validate};
 use crate::core::Core;
 use crate::engine::{CreateContainer, Created, ManagedContainer};
 use crate::error::{EngineError, Result};
@@ -40,6 +40,7 @@ impl Core {
         validate::platform(&platform)?;
         let image = self.images.resolve_for(&config.image, &platform)?;
         let mut warnings = validate::early(&config, &mut host_config)?;
+        conflicts::check(&config, &host_config, &networking_config)?;
         ports::expose_published(&mut config, &host_config);
         merge::merge(&mut config, &image.config)?;
         if config.network_disabled && matches!(host_config.network_mode.as_str(), "" | "default") {
@@ -144,15 +145,25 @@ impl Core {
                 ))
             })?;
         }
-        for mode in [
-            &mut host.network_mode,
-            &mut host.ipc_mode,
-            &mut host.pid_mode,
-        ] {
+        for mode in [&mut host.ipc_mode, &mut host.pid_mode] {
             if let Some(other) = super::oci::shared(mode) {
-                let other = self.containers.find(other)?;
+                // Were it "not found", clients would take it that the image is missing.
+                let other = self
+                    .containers
+                    .find(other)
+                    .map_err(|error| EngineError::invalid(error.to_string()))?;
                 *mode = format!("container:{}", other.id);
             }
+        }
+        // Whose network is shared need not be there before the start.
+        if let Some(other) = super::oci::shared(&host.network_mode)
+            && let Ok(other) = self.containers.find(other)
+        {
+            host.network_mode = format!("container:{}", other.id);
+            (config.hostname, config.domainname) = other.with(|record, _| {
+                let theirs = &record.config;
+                (theirs.hostname.clone(), theirs.domainname.clone())
+            });
         }
         Ok(())
     }

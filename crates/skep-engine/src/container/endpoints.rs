@@ -90,8 +90,17 @@ impl Core {
 
     fn lease_all(&self, record: &Record, plan: &mut NetworkPlan) -> Result<()> {
         let mut swarm = false;
-        for (name, wanted) in &record.endpoints {
+        // The network that was asked for first has the first interface.
+        let mode = &record.host_config.network_mode;
+        let mut endpoints: Vec<_> = record.endpoints.iter().collect();
+        endpoints.sort_by_key(|(name, wanted)| *name != mode && wanted.network_id != *mode);
+        for (name, wanted) in endpoints {
             let network = self.network_of(name, wanted)?;
+            if network.config_only {
+                return Err(EngineError::not_allowed(
+                    "cannot create endpoint on configuration-only network",
+                ));
+            }
             if matches!(network.driver.as_str(), "null" | "host") {
                 continue;
             }
@@ -392,7 +401,8 @@ impl Core {
         let (record, state) = (container.record(), container.state());
         refuse_modes(&record, &network)?;
         validate_endpoint(&network.name, &wanted)?;
-        if record.endpoints.contains_key(&network.name) {
+        // What does not run may be told anew how it is to join.
+        if state.running && record.endpoints.contains_key(&network.name) {
             return Err(EngineError::not_allowed(format!(
                 "endpoint with name {} already exists in network {}",
                 record.name, network.name
@@ -440,7 +450,11 @@ impl Core {
         force: bool,
     ) -> Result<()> {
         let container = match self.containers.find(reference) {
-            Err(error) if force && error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) if force && error.kind() == ErrorKind::NotFound => {
+                return Err(EngineError::not_found(format!(
+                    "endpoint {reference} not found"
+                )));
+            }
             found => found?,
         };
         let operation = container.operate(reference, || marked_for_removal(&container));
@@ -451,7 +465,7 @@ impl Core {
         let _network = container.network.lock().await;
         let (record, state) = (container.record(), container.state());
         if record.host_config.network_mode == "host" {
-            return Err(EngineError::not_allowed(
+            return Err(EngineError::invalid(
                 "container cannot be disconnected from host network or connected to host network",
             ));
         }
@@ -543,17 +557,17 @@ fn way_out(leases: &[(String, Lease)]) -> Option<String> {
 fn refuse_modes(record: &Record, network: &NetworkRecord) -> Result<()> {
     let mode = &record.host_config.network_mode;
     if mode == "host" || network.driver == "host" {
-        return Err(EngineError::not_allowed(
+        return Err(EngineError::invalid(
             "container cannot be disconnected from host network or connected to host network",
         ));
     }
     if super::oci::shared(mode).is_some() {
-        return Err(EngineError::not_allowed(
+        return Err(EngineError::invalid(
             "container sharing network namespace with another container or host cannot be connected to any other network",
         ));
     }
     if mode == "none" || network.driver == "null" {
-        return Err(EngineError::not_allowed(
+        return Err(EngineError::invalid(
             "container cannot be connected to multiple networks with one of the networks in private (none) mode",
         ));
     }
@@ -601,9 +615,12 @@ pub(super) fn validate_endpoint(network: &str, wanted: &EndpointSettings) -> Res
     if errors.is_empty() {
         return Ok(());
     }
+    let list = match &errors[..] {
+        [one] => one.clone(),
+        several => format!("* {}", several.join("\n* ")),
+    };
     Err(EngineError::invalid(format!(
-        "invalid config for network {network}: invalid endpoint settings:\n{}",
-        errors.join("\n")
+        "invalid config for network {network}: invalid endpoint settings:\n{list}"
     )))
 }
 

@@ -47,13 +47,21 @@ pub(crate) fn hosts(
         writeln!(text, "{ip}\t{name}").expect("a string takes all");
     }
     for ip in own {
-        let mut names = config.hostname.clone();
-        if !config.domainname.is_empty() {
-            names = format!("{0}.{1} {0}", config.hostname, config.domainname);
-        }
-        writeln!(text, "{ip}\t{names}").expect("a string takes all");
+        writeln!(text, "{ip}\t{}", own_names(config)).expect("a string takes all");
     }
     Ok(text)
+}
+
+/// The whole name and, where that has dots, its first part, however they were given.
+fn own_names(config: &Config) -> String {
+    let mut whole = config.hostname.clone();
+    if !config.domainname.is_empty() {
+        whole = format!("{whole}.{}", config.domainname);
+    }
+    match whole.split_once('.') {
+        Some((first, _)) => format!("{whole} {first}"),
+        None => whole,
+    }
 }
 
 /// `name:ip` or `name=ip`; no address for `host-gateway`, the host as seen from the default bridge.
@@ -152,6 +160,22 @@ mod tests {
         .unwrap();
         assert!(text.starts_with("127.0.0.1\tlocalhost\n"));
         assert!(text.ends_with("10.0.0.9\tdb\n172.17.0.1\tup\n172.17.0.2\tweb.example.org web\n"));
+    }
+
+    #[test]
+    fn a_name_with_dots_is_known_by_its_first_part_too() {
+        for (hostname, domainname, expect) in [
+            ("web", "", "web"),
+            ("web.example.org", "", "web.example.org web"),
+            ("web", "example.org", "web.example.org web"),
+        ] {
+            let config = Config {
+                hostname: hostname.into(),
+                domainname: domainname.into(),
+                ..Config::default()
+            };
+            assert_eq!(own_names(&config), expect);
+        }
     }
 
     #[test]

@@ -123,6 +123,9 @@ fn no_such(id: &str) -> EngineError {
     }
 }
 
+/// The exit code of an exec that could not be begun.
+const CANNOT_RUN: i64 = 126;
+
 impl Core {
     pub(crate) fn exec_create(&self, reference: &str, request: ExecCreate) -> Result<String> {
         let container = self.containers.find(reference)?;
@@ -173,12 +176,20 @@ impl Core {
             stderr: !start.detach && !request.tty,
         };
         let size = start.console_size.or(request.console_size);
+        self.execs.begin(id)?;
         let message = self.exec_message(&container, id, &request, attach.clone(), size);
         let message = match message.await {
-            Err(error) => return Err(self.told_running(&container, &container.id, error).await),
             Ok(message) => message,
+            Err(error) => {
+                self.execs.ended(id, CANNOT_RUN);
+                let error = self.told_running(&container, &container.id, error).await;
+                if start.detach || error.kind() != ErrorKind::InvalidArgument {
+                    return Err(error);
+                }
+                // Whoever is attached by now reads why, as of a program that is not there.
+                return Ok(Some(failed(request.tty, &error)));
+            }
         };
-        self.execs.begin(id)?;
         let started = run(&container, message).await;
         let (talk, pid) = match started {
             Ok(started) => started,
@@ -267,7 +278,7 @@ impl Core {
             let args = request.cmd.clone().unwrap_or_default();
             let process = oci::exec_process(
                 &record.host_config,
-                &core.config.default_ulimits,
+                &core.settings().default_ulimits,
                 &args,
                 &env,
                 cwd.map_or("/", String::as_str),

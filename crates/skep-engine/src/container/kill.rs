@@ -19,12 +19,16 @@ pub(super) const KILL_PATIENCE: Duration = Duration::from_secs(10);
 
 impl Core {
     pub(crate) async fn kill(self: &Arc<Self>, reference: &str, signal: &str) -> Result<()> {
+        let in_vain = |error: EngineError| {
+            let text = format!("cannot kill container: {reference}: {error}");
+            EngineError::refused(error.kind(), text)
+        };
         let signal = if signal.is_empty() {
             signal::KILL
         } else {
-            signal::parse(signal)?
+            signal::parse(signal).map_err(in_vain)?
         };
-        let container = self.containers.find(reference)?;
+        let container = self.containers.find(reference).map_err(in_vain)?;
         let state = container.state();
         container.refuse_going(reference, || {
             format!(

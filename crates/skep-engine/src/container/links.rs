@@ -70,17 +70,16 @@ impl Core {
                     .next();
                 let exposed = theirs.config.exposed_ports.iter().flat_map(BTreeMap::keys);
                 let ports = exposed.filter_map(|port| ports::parse(port).ok());
-                links.extend(ip.map(|ip| {
-                    Link {
-                        alias: alias.to_owned(),
-                        ip,
-                        name: theirs.name.clone(),
-                        hostname: theirs.config.hostname.clone(),
-                        env: theirs.config.env.clone().unwrap_or_default(),
-                        ports: ports
-                            .map(|(port, proto)| (port, proto.to_string()))
-                            .collect(),
-                    }
+                let ports: Vec<(u16, String)> = ports
+                    .map(|(port, proto)| (port, proto.to_string()))
+                    .collect();
+                links.extend(ip.map(|ip| Link {
+                    alias: alias.to_owned(),
+                    ip,
+                    name: theirs.name.clone(),
+                    hostname: theirs.config.hostname.clone(),
+                    env: theirs.config.env.clone().unwrap_or_default(),
+                    ports,
                 }));
             });
         }
@@ -163,7 +162,11 @@ impl Core {
         let (parent, alias) = reference
             .trim_start_matches('/')
             .rsplit_once('/')
-            .ok_or_else(missing)?;
+            .ok_or_else(|| {
+                EngineError::conflict(
+                    "Conflict, cannot remove the default link name of the container",
+                )
+            })?;
         let container = self.containers.find(parent)?;
         let removed = container.change_record(|record| {
             let links = record.host_config.links.get_or_insert_default();
@@ -233,9 +236,9 @@ fn variables(link: &Link, parent: &str) -> Vec<String> {
     let prefix = link.alias.to_ascii_uppercase().replace(['-', '.'], "_");
     let mut env = Vec::new();
     let url = |(port, proto): &(u16, String)| format!("{proto}://{}:{port}", link.ip);
-    // TCP ports first, in their order.
+    // The lowest is the link's own; of one number TCP goes first.
     let mut ports = link.ports.clone();
-    ports.sort_by_key(|(port, proto)| (proto != "tcp", *port));
+    ports.sort_by_key(|(port, proto)| (*port, proto != "tcp"));
     if let Some(first) = ports.first() {
         env.push(format!("{prefix}_PORT={}", url(first)));
     }
@@ -272,7 +275,7 @@ mod tests {
     #[test]
     fn a_link_sets_docker_s_variables() {
         let env = variables(&link(), "web");
-        assert_eq!(env[0], "MY_DB_PORT=tcp://172.17.0.5:5432");
+        assert_eq!(env[0], "MY_DB_PORT=udp://172.17.0.5:53");
         for expect in [
             "MY_DB_PORT_5432_TCP_ADDR=172.17.0.5",
             "MY_DB_PORT_53_UDP_PROTO=udp",

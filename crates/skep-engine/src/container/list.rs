@@ -119,6 +119,15 @@ impl Core {
                 "invalid filter 'health={bad}'"
             )));
         }
+        for name in ["publish", "expose"] {
+            for wanted in filters.get(name) {
+                port_range(wanted).map_err(|why| {
+                    EngineError::invalid(format!(
+                        "error while looking up for {name} {wanted}: {why}"
+                    ))
+                })?;
+            }
+        }
         let mut exited = Vec::new();
         for code in filters.get("exited") {
             exited
@@ -207,11 +216,9 @@ impl Wanted<'_> {
                 })
             });
         let port_matches = |wanted: &str, port: u16, protocol: &str| {
-            let (range, proto) = wanted.split_once('/').unwrap_or((wanted, "tcp"));
-            let (first, last) = range.split_once('-').unwrap_or((range, range));
-            proto == protocol
-                && first.parse().is_ok_and(|first: u16| first <= port)
-                && last.parse().is_ok_and(|last: u16| port <= last)
+            port_range(wanted).is_ok_and(|(first, last, proto)| {
+                proto == protocol && (first..=last).contains(&port)
+            })
         };
         let known = ports::summary(&ports::port_map(&record.config, &[]));
         let expose = !filters.contains("expose")
@@ -229,6 +236,21 @@ impl Wanted<'_> {
             });
         network && volume && expose && publish && filters.exact("isolation", "")
     }
+}
+
+/// `80`, `8000-8080/udp`.
+fn port_range(text: &str) -> Result<(u16, u16, &str), String> {
+    let (range, proto) = text.split_once('/').unwrap_or((text, "tcp"));
+    let (first, last) = range.split_once('-').unwrap_or((range, range));
+    let number = |text: &str| {
+        text.parse::<u16>()
+            .map_err(|_| format!("strconv.ParseUint: parsing {text:?}: invalid syntax"))
+    };
+    let (first, last) = (number(first)?, number(last)?);
+    if last < first {
+        return Err(format!("invalid range specified for port: {range}"));
+    }
+    Ok((first, last, proto))
 }
 
 fn summary(

@@ -37,6 +37,7 @@ pub(crate) fn merge(user: &mut Config, image: &Config) -> Result<()> {
             volumes.entry(path.clone()).or_default();
         }
     }
+    user.volumes.take_if(|volumes| volumes.is_empty());
     if user.stop_signal.is_empty() {
         user.stop_signal.clone_from(&image.stop_signal);
     }

@@ -9,6 +9,7 @@ mod attach;
 mod cdi;
 mod changes;
 mod commit;
+mod conflicts;
 mod create;
 mod defaults;
 mod detach_keys;

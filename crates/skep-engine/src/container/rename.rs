@@ -14,8 +14,12 @@ impl Core {
                 "Neither old nor new names may be empty",
             ));
         }
-        let new = name::validate(wanted)?.to_owned();
+        let in_vain = |error: EngineError| {
+            let text = format!("Error when allocating new name: {error}");
+            EngineError::refused(error.kind(), text)
+        };
         let container = self.containers.find(reference)?;
+        let new = name::validate(wanted).map_err(in_vain)?.to_owned();
         let _operation = container
             .operate(reference, || container.removal_in_progress())
             .await?;
@@ -25,7 +29,9 @@ impl Core {
                 "Renaming a container with the same name as its current name",
             ));
         }
-        self.containers.reserve(&new, &container.id)?;
+        self.containers
+            .reserve(&new, &container.id)
+            .map_err(in_vain)?;
         if let Err(error) = container.change_record(|record| record.name.clone_from(&new)) {
             self.containers.release(&new, &container.id);
             return Err(error);

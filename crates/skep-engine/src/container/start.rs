@@ -20,7 +20,7 @@ use super::endpoints::NetworkPlan;
 use super::layered::Layered;
 use super::record::{Record, RunState};
 use super::shim::{Talk, TalkError};
-use super::{Container, etc_files, oci, shared_memory};
+use super::{Container, etc_files, mounts, oci, shared_memory};
 use crate::core::Core;
 use crate::engine::InMemoryFile;
 use crate::error::{EngineError, Result};
@@ -392,7 +392,7 @@ impl Preparation {
             rootfs: &dir.join("rootfs"),
             netns: self.netns.clone(),
             joined: self.joined()?,
-            hostname: &record.config.hostname,
+            hostname: &self.hostname()?,
             user: &user,
             cgroup: self.core.cgroup(record),
             sources: oci::Sources {
@@ -439,6 +439,17 @@ impl Preparation {
             .map_err(|error| EngineError::Start(error.to_string()))
     }
 
+    /// Who shares another's network has its name, and its files say so.
+    fn hostname(&self) -> Result<String> {
+        match oci::shared(&self.record.host_config.network_mode) {
+            None => Ok(self.record.config.hostname.clone()),
+            Some(other) => {
+                let other = self.core.containers.find(other)?;
+                Ok(other.with(|record, _| record.config.hostname.clone()))
+            }
+        }
+    }
+
     /// A bind whose source went away since the container was made.
     fn check_binds(&self) -> Result<()> {
         for mount in self
@@ -453,6 +464,7 @@ impl Preparation {
                     mount.source.display()
                 )));
             }
+            mounts::propagation::check(&mount.source, &mount.point.propagation)?;
         }
         Ok(())
     }
@@ -487,7 +499,7 @@ impl Preparation {
         let file = |name: &str| oci::BindFile {
             source: source.join(name),
             target: format!("/etc/{name}"),
-            read_only: false,
+            read_only: host.readonly_rootfs,
         };
         Ok(["resolv.conf", "hostname", "hosts"].map(file).into())
     }

@@ -56,10 +56,6 @@ impl Core {
                     now.preread.clone_from(&before.read);
                     now.precpu_stats = before.cpu_stats.clone();
                 }
-                if one_shot {
-                    now.name.clear();
-                    now.id.clear();
-                }
                 Some((now.clone(), (core, container, Some(now), true)))
             });
         Ok(samples.boxed())

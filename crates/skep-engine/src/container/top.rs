@@ -170,14 +170,23 @@ fn by_ps(args: &str, pids: &[i32]) -> Result<TopResponse> {
     {
         return Err(EngineError::invalid("Couldn't find PID field in ps output"));
     }
-    let output = std::process::Command::new("ps")
-        .args(args.split_whitespace())
-        .output()
-        .map_err(|error| {
-            EngineError::NotSupported(format!(
-                "top with arguments, as there is no ps on this host ({error}),"
-            ))
-        })?;
+    let ps = |more: Option<String>| {
+        std::process::Command::new("ps")
+            .args(args.split_whitespace())
+            .args(more)
+            .output()
+            .map_err(|error| {
+                EngineError::NotSupported(format!(
+                    "top with arguments, as there is no ps on this host ({error}),"
+                ))
+            })
+    };
+    // Asked for by number they are there whatever else was chosen; some options do not go with that.
+    let numbers: Vec<String> = pids.iter().map(ToString::to_string).collect();
+    let mut output = ps(Some(format!("-q{}", numbers.join(","))))?;
+    if !output.status.success() {
+        output = ps(None)?;
+    }
     if !output.status.success() {
         return Err(EngineError::invalid(format!(
             "ps: {}",

@@ -34,6 +34,9 @@ impl Core {
                     .to_owned(),
             ));
         }
+        if let Some(text) = conflict(&host, request) {
+            return Err(refuse(format!("Conflicting options: {text}")));
+        }
         merge(&mut host, request);
         if had_auto_remove && !matches!(host.restart_policy.name.as_str(), "" | "no") {
             return Err(refuse(
@@ -64,6 +67,30 @@ impl Core {
     }
 }
 
+/// CPUs are limited either by their number or by quota and period, which Docker does not exchange.
+fn conflict(host: &HostConfig, request: &UpdateConfig) -> Option<&'static str> {
+    let cases = [
+        (
+            request.nano_cpus > 0 && host.cpu_period > 0,
+            "Nano CPUs cannot be updated as CPU Period has already been set",
+        ),
+        (
+            request.nano_cpus > 0 && host.cpu_quota > 0,
+            "Nano CPUs cannot be updated as CPU Quota has already been set",
+        ),
+        (
+            request.cpu_period > 0 && host.nano_cpus > 0,
+            "CPU Period cannot be updated as NanoCPUs has already been set",
+        ),
+        (
+            request.cpu_quota > 0 && host.nano_cpus > 0,
+            "CPU Quota cannot be updated as NanoCPUs has already been set",
+        ),
+    ];
+    let (_, text) = cases.iter().find(|(is_so, _)| *is_so)?;
+    Some(text)
+}
+
 /// What is zero or absent stays.
 fn merge(host: &mut HostConfig, request: &UpdateConfig) {
     let set = |field: &mut i64, value: i64| {
@@ -71,12 +98,6 @@ fn merge(host: &mut HostConfig, request: &UpdateConfig) {
             *field = value;
         }
     };
-    if request.nano_cpus != 0 {
-        (host.cpu_period, host.cpu_quota) = (0, 0);
-    }
-    if request.cpu_period != 0 || request.cpu_quota != 0 {
-        host.nano_cpus = 0;
-    }
     set(&mut host.cpu_shares, request.cpu_shares);
     set(&mut host.memory, request.memory);
     set(&mut host.nano_cpus, request.nano_cpus);
@@ -112,7 +133,6 @@ mod tests {
         let mut host = HostConfig {
             memory: 5,
             cpu_shares: 7,
-            cpu_quota: 50_000,
             ..HostConfig::default()
         };
         merge(
@@ -123,9 +143,28 @@ mod tests {
                 ..UpdateConfig::default()
             },
         );
-        assert_eq!(
-            (host.memory, host.cpu_shares, host.cpu_quota, host.nano_cpus),
-            (6, 7, 0, 1)
-        );
+        assert_eq!((host.memory, host.cpu_shares, host.nano_cpus), (6, 7, 1));
+    }
+
+    #[test]
+    fn a_number_of_cpus_is_not_exchanged_for_a_quota() {
+        let host = |nano_cpus, cpu_quota| HostConfig {
+            nano_cpus,
+            cpu_quota,
+            ..HostConfig::default()
+        };
+        let request = |nano_cpus, cpu_quota| UpdateConfig {
+            nano_cpus,
+            cpu_quota,
+            ..UpdateConfig::default()
+        };
+        let check = |before: (i64, i64), asked: (i64, i64), expect: Option<&str>| {
+            let found = conflict(&host(before.0, before.1), &request(asked.0, asked.1));
+            assert_eq!(found.map(|text| &text[..9]), expect);
+        };
+        check((1, 0), (2, 0), None);
+        check((0, 5), (0, 6), None);
+        check((1, 0), (0, 6), Some("CPU Quota"));
+        check((0, 5), (2, 0), Some("Nano CPUs"));
     }
 }

@@ -10,8 +10,13 @@ const MINIMUM_MEMORY: i64 = 6 << 20;
 
 /// Checks `os/arch[/variant]`.
 pub(crate) fn platform(platform: &str) -> Result<()> {
-    let os = platform.split('/').next().unwrap_or_default();
-    if platform.is_empty() || os == "linux" {
+    let parts: Vec<&str> = platform.split('/').collect();
+    if parts.len() > 3 {
+        return Err(EngineError::invalid(format!(
+            "\"{platform}\": cannot parse platform specifier: invalid argument"
+        )));
+    }
+    if platform.is_empty() || parts[0] == "linux" {
         return Ok(());
     }
     Err(EngineError::invalid(format!(
@@ -106,6 +111,9 @@ pub(crate) fn resources(host: &mut HostConfig) -> Result<Vec<String>> {
         warnings.push("Specifying a kernel TCP memory limit is deprecated and has no effect; it is discarded.".to_owned());
         host.kernel_memory_tcp = 0;
     }
+    if host.oom_kill_disable == Some(true) && host.memory == 0 {
+        warnings.push("OOM killer is disabled for the container, but no memory limit is set, this can result in the system running out of resources.".to_owned());
+    }
     cpu(host)?;
     elsewhere(host)?;
     if host.blkio_weight != 0 && !(10..=1000).contains(&host.blkio_weight) {
@@ -114,6 +122,14 @@ pub(crate) fn resources(host: &mut HostConfig) -> Result<Vec<String>> {
     if !(-1000..=1000).contains(&host.oom_score_adj) {
         return Err(EngineError::invalid(format!(
             "Invalid value {}, range for oom score adj is [-1000, 1000]",
+            host.oom_score_adj
+        )));
+    }
+    if let Some(own) = super::oci::lowest_oom_score()
+        .filter(|own| host.oom_score_adj < *own && host.oom_score_adj < 0)
+    {
+        return Err(EngineError::invalid(format!(
+            "oom score adj {} cannot be set: the daemon has {own} itself and not the capability CAP_SYS_RESOURCE, which a lower one takes",
             host.oom_score_adj
         )));
     }
@@ -155,6 +171,7 @@ fn elsewhere(host: &HostConfig) -> Result<()> {
 
 fn cpu(host: &HostConfig) -> Result<()> {
     let refuse = |text: String| Err(EngineError::invalid(text));
+    shares(host.cpu_shares)?;
     let cpus = std::thread::available_parallelism()
         .map_or(1, |n| i64::try_from(n.get()).unwrap_or(i64::MAX));
     if host.nano_cpus > 0 && host.cpu_period > 0 {
@@ -197,7 +214,9 @@ fn cpu(host: &HostConfig) -> Result<()> {
             } else {
                 "cpuset mems"
             };
-            return refuse(format!("Invalid value {set} for {name}"));
+            return refuse(format!(
+                "Invalid value {set} for {name}: invalid format: {set}"
+            ));
         }
         let (path, words) = if what.ends_with("cpus") {
             ("/sys/devices/system/cpu/online", "CPUs")
@@ -214,6 +233,23 @@ fn cpu(host: &HostConfig) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The kernel would take the nearest share that it has without a word.
+fn shares(shares: i64) -> Result<()> {
+    const LEAST: i64 = 2;
+    const MOST: i64 = 262_144;
+    let text = match shares {
+        0 => return Ok(()),
+        ..0 => "shares: invalid argument".to_owned(),
+        // Weights, which version 2 has in their place, are reckoned from any share.
+        1 if !super::defaults::cgroup_v2() => {
+            format!("the minimum allowed cpu-shares is {LEAST}")
+        }
+        262_145.. => format!("the maximum allowed cpu-shares is {MOST}"),
+        _ => return Ok(()),
+    };
+    Err(EngineError::invalid(text))
 }
 
 /// Whether all numbers of one list (`0-3,7`) are in another.

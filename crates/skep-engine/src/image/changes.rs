@@ -4,8 +4,8 @@ use serde_json::{Map, Value, json};
 
 use crate::error::{EngineError, Result};
 
-/// Applies one instruction: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME
-/// or WORKDIR.
+/// Applies one instruction: CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL,
+/// USER, VOLUME or WORKDIR.
 /// # Errors
 /// An instruction that is not one of these, or is not whole.
 pub fn apply_change(config: &mut Map<String, Value>, change: &str) -> Result<()> {
@@ -20,6 +20,7 @@ pub fn apply_change(config: &mut Map<String, Value>, change: &str) -> Result<()>
         "ENTRYPOINT" => set(config, "Entrypoint", command(rest)),
         "USER" => set(config, "User", rest.into()),
         "WORKDIR" => set(config, "WorkingDir", rest.into()),
+        "HEALTHCHECK" => set(config, "Healthcheck", healthcheck(rest)?),
         "STOPSIGNAL" => set(config, "StopSignal", rest.into()),
         "ENV" => {
             for (key, value) in pairs(rest).ok_or_else(|| wrong("must have two arguments"))? {
@@ -93,6 +94,62 @@ fn command(text: &str) -> Value {
         Ok(words) => words.into(),
         Err(_) => json!(["/bin/sh", "-c", text]),
     }
+}
+
+/// `[--interval=1s …] CMD program`, or `NONE`.
+fn healthcheck(text: &str) -> Result<Value> {
+    let bad = |why: String| EngineError::invalid(why);
+    let mut check = Map::new();
+    let mut rest = text;
+    while let Some(flag) = rest.strip_prefix("--") {
+        let (flag, after) = flag.split_once(char::is_whitespace).unwrap_or((flag, ""));
+        rest = after.trim_start();
+        let (name, value) = flag
+            .split_once('=')
+            .ok_or_else(|| bad(format!("missing a value on flag: {flag}")))?;
+        let field = match name {
+            "interval" => "Interval",
+            "timeout" => "Timeout",
+            "start-period" => "StartPeriod",
+            "start-interval" => "StartInterval",
+            "retries" => {
+                let count: u32 = value
+                    .parse()
+                    .map_err(|_| bad(format!("invalid value {value:?} for flag --retries")))?;
+                check.insert("Retries".to_owned(), count.into());
+                continue;
+            }
+            _ => return Err(bad(format!("unknown flag: {name}"))),
+        };
+        let nanos = skep_objects::go_duration::parse(value).map_err(bad)?;
+        if nanos < 1_000_000 {
+            return Err(bad(format!("interval {name:?} cannot be less than 1ms")));
+        }
+        check.insert(field.to_owned(), nanos.into());
+    }
+    let (kind, rest) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+    let test = match (kind.to_uppercase().as_str(), rest.trim()) {
+        ("NONE", "") => json!(["NONE"]),
+        ("NONE", _) => return Err(bad("HEALTHCHECK NONE takes no arguments".to_owned())),
+        ("CMD", "") => {
+            return Err(bad("missing command after HEALTHCHECK CMD".to_owned()));
+        }
+        ("CMD", command) => match serde_json::from_str::<Vec<String>>(command) {
+            Ok(mut words) => {
+                words.insert(0, "CMD".to_owned());
+                words.into()
+            }
+            Err(_) => json!(["CMD-SHELL", command]),
+        },
+        ("", _) => return Err(bad("HEALTHCHECK requires at least one argument".to_owned())),
+        (other, _) => {
+            return Err(bad(format!(
+                "unknown type {other:?} in HEALTHCHECK (try CMD)"
+            )));
+        }
+    };
+    check.insert("Test".to_owned(), test);
+    Ok(Value::Object(check))
 }
 
 /// `a=b "c d"=e`, or the old `a b c`.
@@ -179,6 +236,36 @@ mod tests {
             &["USER 1:2", "WORKDIR /w", "STOPSIGNAL SIGINT"],
             json!({"User": "1:2", "WorkingDir": "/w", "StopSignal": "SIGINT"}),
         );
+    }
+
+    #[test]
+    fn a_health_check_has_flags_and_a_command() {
+        check(
+            &["HEALTHCHECK --interval=1m30s --retries=2 CMD curl -f http://localhost/ || exit 1"],
+            json!({"Healthcheck": {
+                "Interval": 90_000_000_000_i64,
+                "Retries": 2,
+                "Test": ["CMD-SHELL", "curl -f http://localhost/ || exit 1"],
+            }}),
+        );
+        check(
+            &[r#"HEALTHCHECK CMD ["true"]"#],
+            json!({"Healthcheck": {"Test": ["CMD", "true"]}}),
+        );
+        check(
+            &["healthcheck none"],
+            json!({"Healthcheck": {"Test": ["NONE"]}}),
+        );
+        for (bad, expect) in [
+            ("HEALTHCHECK", "at least one argument"),
+            ("HEALTHCHECK --wat=1 CMD x", "unknown flag: wat"),
+            ("HEALTHCHECK --timeout=x CMD x", "invalid duration"),
+            ("HEALTHCHECK CMD", "missing command"),
+            ("HEALTHCHECK RUN x", "unknown type"),
+        ] {
+            let refusal = apply_change(&mut Map::new(), bad).expect_err(bad);
+            assert!(refusal.to_string().contains(expect), "{refusal}");
+        }
     }
 
     #[test]

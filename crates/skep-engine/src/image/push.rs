@@ -43,16 +43,17 @@ impl Images {
     ) -> Result<(), ImageError> {
         let begun = Instant::now();
         let reference = reference.clone().or_latest();
+        // Said first, also of what turns out not to be here: clients look for errors after it.
+        progress.status(format!(
+            "The push refers to repository [{}]",
+            reference.canonical_name()
+        ));
         let image = match self.resolve(&reference.familiar()) {
             Err(ImageError::NotFound(_)) => {
                 return Err(ImageError::NotLocal(reference.familiar_name()));
             }
             result => result?,
         };
-        progress.status(format!(
-            "The push refers to repository [{}]",
-            reference.canonical_name()
-        ));
         let session = self.0.registry.for_push(&reference, auth).await?;
         for layer in &image.record.layers {
             progress.step(&short(&layer.diff_id), "Preparing");

@@ -105,7 +105,7 @@ async fn send(verb: &str, url: &str, request: RequestBuilder) -> Result<Answer, 
     let failed = |error: reqwest::Error| {
         let why = match error.is_timeout() {
             true => "context deadline exceeded".to_owned(),
-            false => innermost(&error),
+            false => dialled(url, &innermost(&error)),
         };
         ImageError::Unreachable(format!("{verb} {url:?}: {why}"))
     };
@@ -126,6 +126,41 @@ async fn send(verb: &str, url: &str, request: RequestBuilder) -> Result<Answer, 
         headers,
         body: body.into(),
     })
+}
+
+/// What the system says of a connection that did not come about, in the words of Docker's messages,
+/// which tell whom it was to.
+fn dialled(url: &str, why: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("https", url));
+    let authority = rest.split(['/', '?']).next().unwrap_or(rest);
+    let has_port = authority
+        .rsplit_once(':')
+        .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    if let Some(why) = why.strip_prefix("failed to lookup address information: ") {
+        let host = match has_port {
+            true => authority
+                .rsplit_once(':')
+                .map_or(authority, |(host, _)| host),
+            false => authority,
+        };
+        let why = match why {
+            "Name or service not known" | "No address associated with hostname" => "no such host",
+            other => other,
+        };
+        return format!("dial tcp: lookup {host}: {why}");
+    }
+    let Some((text, _)) = why.split_once(" (os error ") else {
+        return why.to_owned();
+    };
+    let port = match (has_port, scheme) {
+        (true, _) => "",
+        (false, "http") => ":80",
+        (false, _) => ":443",
+    };
+    format!(
+        "dial tcp {authority}{port}: connect: {}",
+        text.to_lowercase()
+    )
 }
 
 /// How skep presents itself.
@@ -157,4 +192,36 @@ pub(super) fn innermost(error: &dyn std::error::Error) -> String {
         cause = next;
     }
     cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_does_not_answer_is_named() {
+        let check = |url: &str, why: &str, expect: &str| assert_eq!(dialled(url, why), expect);
+        let refused = "Connection refused (os error 111)";
+        check(
+            "http://127.0.0.1:1/v2/",
+            refused,
+            "dial tcp 127.0.0.1:1: connect: connection refused",
+        );
+        check(
+            "https://hub.example/v2/",
+            refused,
+            "dial tcp hub.example:443: connect: connection refused",
+        );
+        let unknown = "failed to lookup address information: Name or service not known";
+        check(
+            "https://hub.example:5000/v2/",
+            unknown,
+            "dial tcp: lookup hub.example: no such host",
+        );
+        check(
+            "https://hub.example/",
+            "invalid peer certificate",
+            "invalid peer certificate",
+        );
+    }
 }

@@ -51,7 +51,7 @@ pub(crate) fn validate(config: &LogConfig) -> Result<()> {
         "fluentd" => &remote::FLUENTD,
         _ => {
             return Err(EngineError::invalid(format!(
-                "logger: no log driver named '{driver}' is registered"
+                "error looking up logging plugin {driver}: plugin \"{driver}\" not found"
             )));
         }
     };
@@ -183,9 +183,7 @@ impl Rotation {
             }
             Some(text) => {
                 let count = text.parse().ok().filter(|count| *count > 0);
-                count.ok_or_else(|| {
-                    EngineError::invalid(format!("max-file cannot be less than 1: {text}"))
-                })?
+                count.ok_or_else(|| EngineError::invalid("max-file cannot be less than 1"))?
             }
         };
         let compress = match option("compress") {
@@ -194,11 +192,6 @@ impl Rotation {
                 .parse()
                 .map_err(|_| EngineError::invalid(format!("invalid value for compress: {text}")))?,
         };
-        if !is_local && max_files > 1 && max_size.is_none() {
-            return Err(EngineError::invalid(
-                "max-file cannot be specified if max-size is not set",
-            ));
-        }
         if !is_local && compress && (max_files < 2 || max_size.is_none()) {
             return Err(EngineError::invalid(
                 "compress cannot be true when max-file is less than 2 or max-size is not set",
@@ -303,7 +296,7 @@ mod tests {
         check(
             "carrier-pigeon",
             &[],
-            "logger: no log driver named 'carrier-pigeon' is registered",
+            "error looking up logging plugin carrier-pigeon: plugin \"carrier-pigeon\" not found",
         );
         for driver in ["json-file", "local", "syslog", "journald", "fluentd"] {
             check(
@@ -315,8 +308,8 @@ mod tests {
         check("json-file", &[("max-size", "x")], "invalid size: 'x'");
         check(
             "json-file",
-            &[("max-file", "3")],
-            "max-file cannot be specified if max-size is not set",
+            &[("max-file", "0")],
+            "max-file cannot be less than 1",
         );
         check(
             "json-file",
@@ -352,6 +345,7 @@ mod tests {
             validate(&config(driver, options)).unwrap();
         };
         check("json-file", &[("max-size", "10m"), ("max-file", "3")]);
+        check("json-file", &[("max-file", "3")]);
         check(
             "local",
             &[("mode", "non-blocking"), ("max-buffer-size", "4m")],

@@ -31,13 +31,30 @@ impl Addresses {
 
     /// Takes one address that a user asked for.
     pub(crate) fn take(&mut self, network: &str, ip: IpAddr, subnets: &[Subnet]) -> Result<()> {
-        let Some(subnet) = subnets.iter().find(|subnet| subnet.subnet.contains(ip)) else {
+        let of_family = |subnet: &&Subnet| subnet.subnet.is_ipv4() == ip.is_ipv4();
+        let mut fixed = subnets
+            .iter()
+            .filter(of_family)
+            .filter(|subnet| !subnet.chosen)
+            .peekable();
+        if fixed.peek().is_none() {
+            return Err(EngineError::invalid(
+                "user specified IP address is supported only when connecting to networks with user configured subnets",
+            ));
+        }
+        let Some(subnet) = fixed.find(|subnet| subnet.subnet.contains(ip)) else {
             return Err(EngineError::invalid(format!(
-                "invalid config for network: no configured subnet contains IP address {ip}"
+                "no configured subnet or ip-range contain the IP address {ip}"
             )));
         };
         let taken = self.0.entry(network.to_owned()).or_default();
-        if subnet.gateway == Some(ip) || !taken.insert(ip) {
+        let is_usable = hosts(
+            subnet.subnet,
+            Cidr::new(ip, if ip.is_ipv4() { 32 } else { 128 }),
+        )
+        .next()
+        .is_some();
+        if !is_usable || subnet.gateway == Some(ip) || !taken.insert(ip) {
             return Err(EngineError::not_allowed("Address already in use"));
         }
         Ok(())
@@ -109,6 +126,7 @@ mod tests {
             gateway: first_host(subnet),
             reserved: vec![],
             way_out: None,
+            chosen: false,
         }
     }
 
@@ -146,13 +164,23 @@ mod tests {
             std::slice::from_ref(&subnet),
         );
         assert_eq!(again.unwrap_err().to_string(), "Address already in use");
-        let outside = addresses
-            .take("n", "10.9.9.9".parse().unwrap(), &[subnet])
-            .unwrap_err();
-        assert!(
-            outside
-                .to_string()
-                .contains("no configured subnet contains IP address 10.9.9.9")
-        );
+        let mut check = |ip: &str, subnet: &Subnet, expect: &str| {
+            let subnets = std::slice::from_ref(subnet);
+            let error = addresses.take("n", ip.parse().unwrap(), subnets);
+            let error = error.expect_err(ip).to_string();
+            assert!(error.starts_with(expect), "{ip}: {error}");
+        };
+        let outside = "no configured subnet or ip-range contain the IP address 10.9.9.9";
+        check("10.9.9.9", &subnet, outside);
+        for ip in ["10.1.2.0", "10.1.2.1", "10.1.2.255"] {
+            check(ip, &subnet, "Address already in use");
+        }
+        let only = "user specified IP address is supported only when";
+        check("fd00::5", &subnet, only);
+        let chosen = Subnet {
+            chosen: true,
+            ..subnet
+        };
+        check("10.1.2.9", &chosen, only);
     }
 }

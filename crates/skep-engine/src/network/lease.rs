@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use skep_net::{Cidr, Endpoint, EndpointSpec, Mac};
+use skep_objects::ErrorKind;
 use skep_objects::api::network::{EndpointIpamConfig, EndpointResource, EndpointSettings};
 use skep_objects::ids::new_hex_id;
 
@@ -49,6 +50,11 @@ impl Networks {
         member: &Member,
         wanted: &EndpointSettings,
     ) -> Result<Lease> {
+        if network.config_only {
+            return Err(EngineError::not_allowed(
+                "cannot create endpoint on configuration-only network",
+            ));
+        }
         let ipam = wanted.ipam_config.clone().unwrap_or_default();
         let link_local = link_local(&ipam)?;
         endpoint_options(wanted)?;
@@ -80,16 +86,23 @@ impl Networks {
                 } else {
                     &ipam.ipv6_address
                 };
-                let Some(subnet) = subnets.iter().find(|subnet| subnet.subnet.is_ipv4() == v4)
-                else {
-                    continue;
+                let subnet = subnets.iter().find(|subnet| subnet.subnet.is_ipv4() == v4);
+                let taken = match (asked.parse::<IpAddr>(), subnet) {
+                    (Ok(ip), _) => state
+                        .addresses
+                        .take(&network.id, ip, &subnets)
+                        .map(|()| ip)
+                        .map_err(|error| refused(&network.name, error)),
+                    (Err(_), Some(subnet)) => state.addresses.take_any(&network.id, subnet),
+                    (Err(_), None) => continue,
                 };
-                let taken = match asked.parse::<IpAddr>() {
-                    Ok(ip) => state.addresses.take(&network.id, ip, &subnets).map(|()| ip),
-                    Err(_) => state.addresses.take_any(&network.id, subnet),
+                // The subnet that has the address, where there are several of a family.
+                let prefix = |ip: &IpAddr| {
+                    let of = subnets.iter().find(|subnet| subnet.subnet.contains(*ip));
+                    of.or(subnet).map_or(0, |subnet| subnet.subnet.prefix)
                 };
                 match taken {
-                    Ok(ip) => addresses.push(Cidr::new(ip, subnet.subnet.prefix)),
+                    Ok(ip) => addresses.push(Cidr::new(ip, prefix(&ip))),
                     Err(error) => {
                         addresses
                             .iter()
@@ -285,6 +298,16 @@ impl Networks {
             }
         }
         self.publish("disconnect", network, Some(container));
+    }
+}
+
+/// An address that was asked for in vain, in the frame of Docker's text.
+fn refused(network: &str, error: EngineError) -> EngineError {
+    match error.kind() {
+        ErrorKind::InvalidArgument => EngineError::invalid(format!(
+            "invalid config for network {network}: invalid endpoint settings:\n{error}"
+        )),
+        _ => error,
     }
 }
 

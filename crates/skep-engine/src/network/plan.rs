@@ -169,6 +169,7 @@ impl Networks {
             let mut hidden = taken.clone();
             hidden.extend(pools::host_routes());
             let subnet = pools::choose(&self.0.config.default_address_pools, &hidden)?;
+            record.chosen_subnets.push(subnet.to_string());
             configs.insert(0, with_gateway(subnet));
         }
         if record.no_ipv4 && has(configs, false) {
@@ -180,7 +181,9 @@ impl Networks {
             return Err(EngineError::invalid("IPv4 or IPv6 must be enabled"));
         }
         if record.enable_ipv6 && !has(configs, true) {
-            configs.push(with_gateway(pools::choose_v6()));
+            let subnet = pools::choose_v6();
+            record.chosen_subnets.push(subnet.to_string());
+            configs.push(with_gateway(subnet));
         }
         Ok(())
     }

@@ -31,6 +31,9 @@ pub(crate) struct NetworkRecord {
     pub config_only: bool,
     pub config_from: String,
     pub ipam: Ipam,
+    /// Those of its subnets that the engine chose, since nobody asked for any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chosen_subnets: Vec<String>,
     pub options: Option<StringMap>,
     pub labels: Option<StringMap>,
     /// The bridge's interface.
@@ -93,6 +96,7 @@ impl NetworkRecord {
             };
             Some(Subnet {
                 way_out,
+                chosen: self.chosen_subnets.contains(&config.subnet),
                 subnet: subnet.network(),
                 range: config.ip_range.parse().ok(),
                 gateway: config
@@ -150,6 +154,8 @@ pub(crate) struct Subnet {
     pub range: Option<Cidr>,
     pub gateway: Option<IpAddr>,
     pub reserved: Vec<IpAddr>,
+    /// Nobody asked for this one: no container can count on an address of it.
+    pub chosen: bool,
     /// Where containers send what is for the outside, when that is not the gateway.
     pub way_out: Option<IpAddr>,
 }

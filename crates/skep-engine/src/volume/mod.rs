@@ -133,8 +133,8 @@ impl Volumes {
     ) -> Result<Volume> {
         if !matches!(request.driver.as_str(), "" | "local") {
             return Err(EngineError::not_found(format!(
-                "error looking up volume plugin {0}: plugin \"{0}\" not found",
-                request.driver
+                "create {1}: error looking up volume plugin {0}: plugin \"{0}\" not found",
+                request.driver, request.name
             )));
         }
         let name = if request.name.is_empty() {
@@ -295,7 +295,10 @@ impl Volumes {
             .collect();
         let volumes = self.clone();
         let remove = move || {
-            let mut pruned = VolumePrune::default();
+            let mut pruned = VolumePrune {
+                volumes_deleted: Some(Vec::new()),
+                ..VolumePrune::default()
+            };
             for name in wanted {
                 let size = bytes_below(&volumes.data_dir(&name));
                 if volumes.remove_now(&name).is_ok() {

@@ -44,6 +44,12 @@ pub struct ImageInspect {
     pub author: String,
     /// Docker's container config as the image's maker wrote it.
     pub config: Option<Map<String, Value>>,
+    /// For clients below API 1.45 only, and then empty.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    /// For clients below API 1.45 only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container_config: Option<Map<String, Value>>,
     pub architecture: String,
     #[serde(skip_serializing_if = "empty")]
     pub variant: String,

@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
@@ -12,7 +13,7 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, UnmountFlags};
 use super::error::{Context, CreateError, on};
 use super::mount_options::propagation;
 use super::mounts::{attach, clone_tree};
-use super::paths::host_path;
+use super::paths::{Root, Want, host_path};
 use crate::shim::OverlaySpec;
 use crate::sys::mount::{attributes, mount, set_attributes};
 use crate::sys::proc;
@@ -46,7 +47,13 @@ pub(crate) fn prepare(
         make_parent_private(rootfs)?;
     }
     match overlay {
-        Some(overlay) => mount_overlay(rootfs, overlay).context(on("mount overlay on", rootfs)),
+        Some(overlay) => {
+            mount_overlay(rootfs, overlay).context(on("mount overlay on", rootfs))?;
+            match overlay.upper {
+                Some(_) => leave_marks(rootfs).context(on("prepare", rootfs)),
+                None => Ok(()),
+            }
+        }
         None => {
             let go = || {
                 let fd = host_path(rootfs)?;
@@ -54,6 +61,22 @@ pub(crate) fn prepare(
             };
             go().context(on("bind", rootfs))
         }
+    }
+}
+
+/// What programs look for in a container of Docker's: `/.dockerenv`, by which they know that they are in
+/// one, and `/etc/mtab`.
+fn leave_marks(rootfs: &Path) -> io::Result<()> {
+    let root = Root::open(rootfs)?;
+    root.ensure(Path::new("/.dockerenv"), Want::File)?;
+    let etc = match root.ensure(Path::new("/etc"), Want::Directory) {
+        // An image may have a link there that leads nowhere.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        etc => etc?,
+    };
+    match rustix::fs::symlinkat("/proc/mounts", &etc, "mtab") {
+        Err(Errno::EXIST | Errno::NOTDIR) | Ok(()) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -245,7 +268,12 @@ pub(crate) fn protect(paths: &[String]) -> Result<(), CreateError> {
 
 /// The working directory exists, as every runtime sees to.
 pub(crate) fn ensure_directory(path: &Path) -> Result<(), CreateError> {
-    match std::fs::create_dir_all(path) {
+    // While the container is built the process's umask is 0.
+    let made = std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(path);
+    match made {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         // On a read-only root the change of directory will say what is wrong.
         Err(e) if e.raw_os_error() == Some(libc::EROFS) => Ok(()),

@@ -130,10 +130,10 @@ impl Server {
     fn resize(&mut self, exec: &ProcessId, rows: u16, columns: u16) -> Result<Reply, Refusal> {
         self.known(exec)?;
         let terminal = self.processes.get(exec).and_then(|p| p.streams.terminal());
-        let terminal = terminal.ok_or_else(|| Refusal {
-            kind: RefusalKind::Conflict,
-            message: "the process has no terminal".into(),
-        })?;
+        // As with runc, a process without one has nothing to be told.
+        let Some(terminal) = terminal else {
+            return Ok(Reply::Ok);
+        };
         container_resize(terminal, rows, columns)
             .map(|()| Reply::Ok)
             .map_err(|e| Refusal {

@@ -14,7 +14,11 @@ use skep_objects::api::decode;
 
 use super::call::{self, Call, Response};
 use super::error::{ApiError, Result};
+use super::version::ApiVersion;
 use super::{attach, attachable, logs, websocket};
+
+/// What clients send as the body of a start that has none: `{}`, `null` and a line's end.
+const EMPTY_JSON_LEN: usize = 7;
 
 /// Picks the handler.
 pub async fn route(call: Call, path: &[&str]) -> Result<Response> {
@@ -57,7 +61,14 @@ async fn get(call: Call, id: &str, what: &str) -> Result<Response> {
 async fn post(mut call: Call, id: &str, what: &str) -> Result<Response> {
     let engine = call.api.engine.clone();
     match what {
-        "start" => engine.start(id).await?,
+        "start" => {
+            if call.bytes().await?.len() > EMPTY_JSON_LEN {
+                return Err(ApiError::invalid(
+                    "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24",
+                ));
+            }
+            engine.start(id).await?;
+        }
         "stop" => {
             let timeout = call.query.strict("t")?;
             engine.stop(id, call.query.given("signal"), timeout).await?;
@@ -127,9 +138,16 @@ async fn list(call: Call) -> Result<Response> {
 
 async fn create(mut call: Call) -> Result<Response> {
     let body = call.bytes().await?;
+    call.check_content_type(&body)?;
     // The configuration's fields and two more share one object.
     let config: api::Config = decode::from_json(&body)?;
     let rest: CreateRequestRest = decode::from_json(&body)?;
+    if config == api::Config::default() {
+        return Err(ApiError::invalid(
+            "config cannot be empty in order to create a container",
+        ));
+    }
+    one_network(call.version, rest.networking_config.as_ref())?;
     let mut request = CreateContainer {
         name: call.query.get("name").trim_start_matches('/').to_owned(),
         config,
@@ -148,6 +166,21 @@ async fn create(mut call: Call) -> Result<Response> {
         warnings: created.warnings,
     };
     call::json(StatusCode::CREATED, &answer)
+}
+
+/// Before 1.44 a container was made on one network, and connected to others afterwards.
+fn one_network(version: ApiVersion, networking: Option<&api::NetworkingConfig>) -> Result<()> {
+    let wanted = networking.and_then(|networking| networking.endpoints_config.as_ref());
+    match wanted {
+        Some(wanted) if wanted.len() > 1 && version < ApiVersion(1, 44) => {
+            let names: Vec<&str> = wanted.keys().map(String::as_str).collect();
+            Err(ApiError::invalid(format!(
+                "Container cannot be connected to network endpoints: {}",
+                names.join(", ")
+            )))
+        }
+        _ => Ok(()),
+    }
 }
 
 async fn remove(call: Call, id: &str) -> Result<Response> {
@@ -267,6 +300,7 @@ async fn commit(mut call: Call) -> Result<Response> {
             if empty {
                 None
             } else {
+                call.check_content_type(&body)?;
                 decode::from_json(&body)?
             }
         }

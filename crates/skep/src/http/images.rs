@@ -76,6 +76,15 @@ fn platform(call: &Call, name: &str) -> Result<Option<String>> {
         return Ok(None);
     };
     if !text.starts_with('{') {
+        let known = |part: &str| {
+            let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+            !part.is_empty() && part.chars().all(word)
+        };
+        if text.split('/').count() > 3 || !text.split('/').all(known) {
+            return Err(ApiError::invalid(format!(
+                "{text:?}: cannot parse platform specifier: invalid argument"
+            )));
+        }
         return Ok(Some(text.to_owned()));
     }
     let parsed: OciPlatform = serde_json::from_str(text)

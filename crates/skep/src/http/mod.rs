@@ -149,6 +149,7 @@ impl Api {
     /// The bytes of all layers, and each image with its share and the number of its users.
     async fn image_usage(
         &self,
+        version: version::ApiVersion,
     ) -> error::Result<(i64, Vec<skep_objects::api::image::ImageSummary>)> {
         let all = skep_engine::ListOptions {
             all: true,
@@ -158,6 +159,6 @@ impl Api {
         for container in self.engine.list(&all).await? {
             *users.entry(container.image_id).or_insert(0) += 1;
         }
-        images::usage(self.images(), &users)
+        images::usage(version, self.images(), &users)
     }
 }

@@ -21,7 +21,16 @@ pub async fn route(mut call: Call, path: &[&str]) -> Result<Response> {
         ("POST", ["networks", "create"]) => create(call).await,
         ("POST", ["networks", "prune"]) => call::ok(&networks.prune(&call.query.filters()?).await?),
         ("GET", ["networks", id]) => {
-            let (verbose, scope) = (call.query.flag("verbose"), call.query.get("scope"));
+            let scope = call.query.get("scope");
+            let verbose = match call.query.get("verbose") {
+                "" | "0" | "f" | "F" | "false" | "False" | "FALSE" => false,
+                "1" | "t" | "T" | "true" | "True" | "TRUE" => true,
+                other => {
+                    return Err(ApiError::invalid(format!(
+                        "invalid value for verbose: {other}: strconv.ParseBool: parsing {other:?}: invalid syntax"
+                    )));
+                }
+            };
             call::ok(&find(&call.api, id, scope, verbose).await?)
         }
         ("DELETE", ["networks", id]) => remove(&call, id).await,

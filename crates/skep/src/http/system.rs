@@ -30,7 +30,9 @@ pub async fn route(mut call: Call, path: &[&str]) -> Result<Response> {
         ("GET", ["version"]) => call::ok(&version(&call.api.facts)),
         ("GET", ["info"]) => call::ok(&info::info(&call.api).await),
         ("POST", ["system", "dump"]) => super::dump::dump(call).await,
-        ("GET", ["system", "df"]) => call::ok(&info::disk_usage(&call.api, &call.query).await?),
+        ("GET", ["system", "df"]) => {
+            call::ok(&info::disk_usage(&call.api, call.version, &call.query).await?)
+        }
         ("POST", ["auth"]) => {
             let auth: api::AuthConfig = call.json().await?;
             login(&call, auth).await

@@ -6,7 +6,12 @@ use super::error::{ApiError, Result};
 /// Refuses by name. Listing plugins works: there are none.
 pub async fn route(call: Call, path: &[&str]) -> Result<Response> {
     let text = match (call.method().as_str(), path) {
-        ("GET", ["plugins"]) => return call::ok(&Vec::<()>::new()),
+        ("GET", ["plugins"]) => {
+            let filters = call.query.filters()?;
+            filters.validate(&["capability", "enabled"])?;
+            filters.flag("enabled")?;
+            return call::ok(&Vec::<()>::new());
+        }
         // `docker system prune` asks for it: there is no build cache to win anything from.
         ("POST", ["build", "prune"]) => {
             return call::ok(&serde_json::json!({"CachesDeleted": null, "SpaceReclaimed": 0}));

@@ -295,7 +295,7 @@ def log_drivers_are_chosen_and_read_back():
     refused(501, "configured logging driver does not support reading", silent.logs)
     silent.remove()
     pigeon = LogConfig(type="pigeon")
-    refused(400, "no log driver named 'pigeon' is registered", client.containers.create, IMAGE, log_config=pigeon)
+    refused(400, "plugin \"pigeon\" not found", client.containers.create, IMAGE, log_config=pigeon)
     odd = LogConfig(type="json-file", config={"colour": "red"})
     refused(400, "unknown log opt 'colour' for json-file log driver", client.containers.create, IMAGE, log_config=odd)
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use skep_objects::api::container::{Mount, MountPoint};
 
-use super::{Planned, TMPFS, clean, kernel_has_recursive_read_only, volume};
+use super::{Planned, clean, kernel_has_recursive_read_only, tmpfs, volume};
 use crate::container::record::MountRecord;
 use crate::core::Core;
 use crate::error::{EngineError, Result};
@@ -39,7 +39,7 @@ pub(super) fn explicit_mount(mount: &Mount, core: &Core) -> Result<Planned> {
             if !mount.source.is_empty() {
                 return Err(bad("field Source must not be specified".to_owned()));
             }
-            explicit_tmpfs(mount, &target)
+            tmpfs::explicit(mount, &target)
         }
         "image" => {
             let image = core.images.resolve(&mount.source)?;
@@ -62,14 +62,11 @@ pub(super) fn explicit_mount(mount: &Mount, core: &Core) -> Result<Planned> {
                 ..Planned::default()
             })
         }
-        "cluster" | "npipe" => Err(EngineError::NotSupported(format!(
+        "cluster" => Err(EngineError::NotSupported(format!(
             "a mount of type {}",
             mount.kind
         ))),
-        "" => Err(EngineError::invalid("mount type unknown: \"\"")),
-        other => Err(EngineError::invalid(format!(
-            "mount type unknown: \"{other}\""
-        ))),
+        _ => Err(bad("mount type unknown".to_owned())),
     }
 }
 
@@ -147,6 +144,11 @@ fn explicit_bind(mount: &Mount, target: String) -> Result<Planned> {
 
 fn explicit_volume(mount: &Mount, target: &str) -> Result<Planned> {
     let options = mount.volume_options.clone().unwrap_or_default();
+    if mount.source.is_empty() && mount.read_only {
+        return Err(EngineError::invalid(
+            "invalid mount config for type \"volume\": must not set ReadOnly mode when using anonymous volumes",
+        ));
+    }
     if !mount.source.is_empty() {
         if mount.source.starts_with('/') {
             return Err(EngineError::invalid(format!(
@@ -172,44 +174,4 @@ fn explicit_volume(mount: &Mount, target: &str) -> Result<Planned> {
         volume.driver_opts = driver.options;
     }
     Ok(planned)
-}
-
-fn explicit_tmpfs(mount: &Mount, target: &str) -> Result<Planned> {
-    let options = mount.tmpfs_options.clone().unwrap_or_default();
-    if options.size_bytes < 0 {
-        return Err(EngineError::invalid(
-            "invalid mount config for type \"tmpfs\": size must not be negative",
-        ));
-    }
-    let mut list: Vec<String> = TMPFS.iter().map(|option| (*option).to_owned()).collect();
-    if options.size_bytes > 0 {
-        list.push(format!("size={}", options.size_bytes));
-    }
-    if options.mode != 0 {
-        list.push(format!("mode={:o}", options.mode));
-    }
-    list.extend(
-        options
-            .options
-            .iter()
-            .flatten()
-            .map(|words| words.join("=")),
-    );
-    if mount.read_only {
-        list.push("ro".to_owned());
-    }
-    let point = MountPoint {
-        kind: "tmpfs".to_owned(),
-        destination: target.to_owned(),
-        rw: !mount.read_only,
-        ..MountPoint::default()
-    };
-    Ok(Planned {
-        record: MountRecord {
-            point,
-            options: list,
-            ..MountRecord::default()
-        },
-        ..Planned::default()
-    })
 }

@@ -2,6 +2,8 @@
 //! as a whole, then made.
 
 mod explicit;
+pub(super) mod propagation;
+mod tmpfs;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -49,7 +51,7 @@ pub(crate) fn plan(config: &Config, host: &HostConfig, core: &Core) -> Result<Ve
         add(explicit_mount(mount, core)?)?;
     }
     for (target, options) in host.tmpfs.iter().flatten() {
-        add(tmpfs(target, options)?)?;
+        add(tmpfs::plan(target, options)?)?;
     }
     planned.extend(explicit);
     for target in config.volumes.iter().flat_map(BTreeMap::keys) {
@@ -95,6 +97,16 @@ fn bind(text: &str, volume_driver: &str) -> Result<Planned> {
     }
     let mode =
         Mode::parse(mode).ok_or_else(|| EngineError::invalid(format!("invalid mode: {mode}")))?;
+    let extra = match (is_path, mode.copy, mode.propagation.is_empty()) {
+        (true, Some(_), _) => "VolumeOptions",
+        (false, _, false) => "BindOptions",
+        _ => "",
+    };
+    if !extra.is_empty() {
+        return Err(bad(&format!(
+            ": invalid mount config for type \"{kind}\": field {extra} must not be specified"
+        )));
+    }
     if !is_path {
         if !source.is_empty() {
             crate::volume::validate_name(source)?;
@@ -103,7 +115,7 @@ fn bind(text: &str, volume_driver: &str) -> Result<Planned> {
         if mode.text.is_empty() {
             "z".clone_into(&mut planned.record.point.mode);
         }
-        planned.record.copy_up = !mode.no_copy;
+        planned.record.copy_up = mode.copy != Some(false);
         if let Some(volume) = &mut planned.volume {
             volume_driver.clone_into(&mut volume.driver);
         }
@@ -140,7 +152,8 @@ fn bind(text: &str, volume_driver: &str) -> Result<Planned> {
 struct Mode {
     text: String,
     read_only: bool,
-    no_copy: bool,
+    /// Whether an image's content goes to a new volume, where that is said.
+    copy: Option<bool>,
     propagation: String,
 }
 
@@ -150,15 +163,26 @@ impl Mode {
             text: text.to_owned(),
             ..Self::default()
         };
-        for word in text.split(',').filter(|word| !word.is_empty()) {
-            match word {
-                "ro" => mode.read_only = true,
-                "rw" | "z" | "Z" | "consistent" | "cached" | "delegated" => {}
-                "nocopy" => mode.no_copy = true,
-                "private" | "rprivate" | "shared" | "rshared" | "slave" | "rslave" => {
-                    word.clone_into(&mut mode.propagation);
-                }
+        // Each kind of word may be there once.
+        let mut kinds = std::collections::BTreeSet::new();
+        for word in text.split(',').filter(|_| !text.is_empty()) {
+            let kind = match word {
+                "ro" | "rw" => "access",
+                "z" | "Z" => "label",
+                "consistent" | "cached" | "delegated" => "consistency",
+                "nocopy" => "copy",
+                "private" | "rprivate" | "shared" | "rshared" | "slave" | "rslave" => "propagation",
                 _ => return None,
+            };
+            if !kinds.insert(kind) {
+                return None;
+            }
+            mode.read_only |= word == "ro";
+            if kind == "copy" {
+                mode.copy = Some(false);
+            }
+            if kind == "propagation" {
+                word.clone_into(&mut mode.propagation);
             }
         }
         Some(mode)
@@ -192,8 +216,6 @@ fn volume(name: &str, target: &str, rw: bool, mode: &str) -> Planned {
     }
 }
 
-const TMPFS: [&str; 3] = ["noexec", "nosuid", "nodev"];
-
 /// Whether what is mounted below a read-only mount can be read-only too: Linux 5.12.
 fn kernel_has_recursive_read_only() -> bool {
     let name = rustix::system::uname();
@@ -204,53 +226,17 @@ fn kernel_has_recursive_read_only() -> bool {
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (5, 12)
 }
 
-/// One `--tmpfs`, which `inspect` does not list among the mounts.
-fn tmpfs(target: &str, options: &str) -> Result<Planned> {
-    let clean_target = clean(target);
-    if !target.starts_with('/') || clean_target == "/" {
-        return Err(EngineError::invalid(format!(
-            "invalid tmpfs mount point: {target}"
-        )));
-    }
-    let mut list: Vec<String> = TMPFS.iter().map(|option| (*option).to_owned()).collect();
-    for option in options.split(',').filter(|option| !option.is_empty()) {
-        let opposite = match option {
-            "exec" => "noexec",
-            "suid" => "nosuid",
-            "dev" => "nodev",
-            _ => "",
-        };
-        list.retain(|have| have != opposite && have != option);
-        list.push(option.to_owned());
-    }
-    let rw = !list.iter().any(|option| option == "ro");
-    let point = MountPoint {
-        kind: "tmpfs".to_owned(),
-        destination: clean_target,
-        rw,
-        ..MountPoint::default()
-    };
-    Ok(Planned {
-        record: MountRecord {
-            point,
-            options: list,
-            unlisted: true,
-            ..MountRecord::default()
-        },
-        ..Planned::default()
-    })
-}
-
 /// The mounts of another container, as `--volumes-from` takes them.
 fn from_container(text: &str, core: &Core) -> Result<Vec<Planned>> {
     let (name, mode) = text.split_once(':').unwrap_or((text, ""));
     if name.is_empty() {
         return Err(EngineError::invalid(
-            "malformed volumes-from specification: ".to_owned(),
+            "volumes-from specification cannot be an empty string",
         ));
     }
     let mode = Mode::parse(mode)
-        .ok_or_else(|| EngineError::invalid(format!("invalid mode for volumes-from: {mode}")))?;
+        .filter(|mode| mode.copy.is_none() && mode.propagation.is_empty())
+        .ok_or_else(|| EngineError::invalid(format!("invalid mode: {mode}")))?;
     let take = |mount: &MountRecord| {
         let mut record = mount.clone();
         record.point.rw &= !mode.read_only;
@@ -265,7 +251,11 @@ fn from_container(text: &str, core: &Core) -> Result<Vec<Planned>> {
             make_source: false,
         }
     };
-    let other = core.containers.find(name)?;
+    // Were it "not found", clients would take it that the image is missing.
+    let other = core
+        .containers
+        .find(name)
+        .map_err(|error| EngineError::invalid(error.to_string()))?;
     Ok(other.with(|record, _| {
         record
             .mounts
@@ -383,22 +373,15 @@ mod tests {
             "/a:b",
             "invalid mount path: 'b' mount path must be absolute",
         );
+        check("/a:/b:ro,rw", "invalid mode: ro,rw");
+        check("/a:/b:nocopy", "field VolumeOptions must not be specified");
+        check("a1:/b:rslave", "field BindOptions must not be specified");
         check("/a:/", "destination can't be '/'");
         check("/a:/b:foo", "invalid mode: foo");
         check(
             "a/b:/c",
             "includes invalid characters for a local volume name",
         );
-    }
-
-    #[test]
-    fn tmpfs_options_undo_the_defaults() {
-        let planned = tmpfs("/tmp/", "exec,size=1m").unwrap();
-        assert_eq!(
-            planned.record.options,
-            ["nosuid", "nodev", "exec", "size=1m"]
-        );
-        assert_eq!(planned.record.point.destination, "/tmp");
     }
 
     #[test]

@@ -72,11 +72,11 @@ pub(crate) type CapabilitySet = Vec<&'static str>;
 
 /// The capabilities of a container's processes. What the daemon itself cannot give is left out.
 pub(crate) fn for_container(host: &HostConfig) -> Result<CapabilitySet> {
+    let add = names("CapAdd", host.cap_add.as_deref().unwrap_or_default())?;
+    let drop = names("CapDrop", host.cap_drop.as_deref().unwrap_or_default())?;
     if host.privileged {
         return Ok(bounded(ALL.to_vec()));
     }
-    let add = names(host.cap_add.as_deref().unwrap_or_default())?;
-    let drop = names(host.cap_drop.as_deref().unwrap_or_default())?;
     let base = match (add.all, drop.all) {
         (true, _) => ALL.to_vec(),
         (false, true) => Vec::new(),
@@ -109,7 +109,7 @@ struct Named {
     named: CapabilitySet,
 }
 
-fn names(list: &[String]) -> Result<Named> {
+fn names(field: &str, list: &[String]) -> Result<Named> {
     let mut result = Named {
         all: false,
         named: Vec::new(),
@@ -127,7 +127,7 @@ fn names(list: &[String]) -> Result<Named> {
             result.named.push(known);
         } else {
             return Err(EngineError::invalid(format!(
-                "invalid capability: \"{text}\""
+                "invalid {field}: unknown capability: \"{full}\""
             )));
         }
     }
@@ -186,6 +186,8 @@ mod tests {
     #[test]
     fn an_unknown_capability_is_refused_by_name() {
         let error = for_container(&host(&["FLY"], &[])).unwrap_err().to_string();
-        assert_eq!(error, "invalid capability: \"FLY\"");
+        assert_eq!(error, "invalid CapAdd: unknown capability: \"CAP_FLY\"");
+        let error = for_container(&host(&[], &["fly"])).unwrap_err().to_string();
+        assert_eq!(error, "invalid CapDrop: unknown capability: \"CAP_FLY\"");
     }
 }

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 pub(crate) use capabilities::{CapabilitySet, for_container, for_exec};
 pub(crate) use mounts::{BindFile, Sources};
 pub(crate) use namespaces::{Joined, shared};
-pub(crate) use process::{environment, exec_process};
+pub(crate) use process::{environment, exec_process, lowest_oom_score};
 pub(crate) use resources::resources;
 pub(crate) use security::{SecurityOptions, seccomp_filter, warnings as security_warnings};
 

@@ -51,10 +51,18 @@ pub(super) fn init_process(
     Ok(process)
 }
 
-/// Lowering one's own score needs a capability; asking without it would fail the start.
+/// What `--oom-score-adj` says holds for every process of the container.
 fn oom_score(host: &HostConfig) -> Option<i64> {
-    let score = host.oom_score_adj;
-    (score > 0 || (score < 0 && daemon_has("CAP_SYS_RESOURCE"))).then_some(score)
+    Some(host.oom_score_adj).filter(|score| *score != 0)
+}
+
+/// The lowest score that a process of this daemon's can have; none where it has the right to any.
+pub(crate) fn lowest_oom_score() -> Option<i64> {
+    if daemon_has("CAP_SYS_RESOURCE") {
+        return None;
+    }
+    let own = std::fs::read_to_string("/proc/self/oom_score_adj").ok()?;
+    own.trim().parse().ok()
 }
 
 /// `process` of an exec.

@@ -99,7 +99,7 @@ fn block_io(host: &HostConfig) -> Result<Map<String, Value>> {
 
 fn numbers(path: &str) -> Result<(u32, u32)> {
     let meta = std::fs::metadata(path)
-        .map_err(|_| EngineError::invalid(format!("no such file or directory: {path}")))?;
+        .map_err(|_| EngineError::invalid(format!("stat {path}: no such file or directory")))?;
     Ok((
         rustix::fs::major(meta.rdev()),
         rustix::fs::minor(meta.rdev()),

@@ -35,7 +35,8 @@ impl SecurityOptions {
             parsed.seccomp = Seccomp::Unconfined;
         }
         for option in host.security_opt.iter().flatten() {
-            let bad = || EngineError::invalid(format!("invalid --security-opt 1: \"{option}\""));
+            let bad =
+                |n: u8| EngineError::invalid(format!("invalid --security-opt {n}: \"{option}\""));
             if matches!(option.as_str(), "no-new-privileges" | "disable") {
                 parsed.no_new_privileges |= option == "no-new-privileges";
                 continue;
@@ -43,10 +44,10 @@ impl SecurityOptions {
             let (key, value) = option
                 .split_once('=')
                 .or_else(|| option.split_once(':'))
-                .ok_or_else(bad)?;
+                .ok_or_else(|| bad(1))?;
             match key {
                 "no-new-privileges" => {
-                    parsed.no_new_privileges = value.parse().map_err(|_| bad())?
+                    parsed.no_new_privileges = value.parse().map_err(|_| bad(2))?
                 }
                 "seccomp" => {
                     parsed.seccomp = match value {
@@ -55,7 +56,9 @@ impl SecurityOptions {
                         profile => Seccomp::Profile(profile.to_owned()),
                     }
                 }
-                "writable-cgroups" => parsed.writable_cgroups = value.parse().map_err(|_| bad())?,
+                "writable-cgroups" => {
+                    parsed.writable_cgroups = value.parse().map_err(|_| bad(2))?
+                }
                 // On a kernel without them a profile or a label has nothing to say, as in Docker.
                 "apparmor" if value != "unconfined" && is_there(APPARMOR) => {
                     return Err(EngineError::NotSupported(format!(
@@ -69,11 +72,7 @@ impl SecurityOptions {
                 }
                 "apparmor" | "label" => {}
                 "systempaths" if value == "unconfined" => {}
-                _ => {
-                    return Err(EngineError::invalid(format!(
-                        "invalid --security-opt 2: \"{option}\""
-                    )));
-                }
+                _ => return Err(bad(2)),
             }
         }
         Ok(parsed)

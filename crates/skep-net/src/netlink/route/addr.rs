@@ -1,5 +1,7 @@
 //! Addresses of links.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use super::{RouteSocket, family};
 use crate::addr::Cidr;
 use crate::netlink::NetlinkError;
@@ -11,6 +13,7 @@ const GETADDR: u16 = 22;
 // IFA_*
 const ADDRESS: u16 = 1;
 const LOCAL: u16 = 2;
+const BROADCAST: u16 = 4;
 const FLAGS: u16 = 8;
 /// No duplicate address detection: the allocator gave the address to one endpoint only.
 const NODAD: u32 = 0x02;
@@ -30,10 +33,21 @@ fn message(kind: u16, flags: u16, index: u32, cidr: Cidr) -> Message {
     let mut m = Message::new(kind, flags).fixed(&fixed);
     m.put_ip(LOCAL, cidr.addr);
     m.put_ip(ADDRESS, cidr.addr);
-    if !cidr.is_ipv4() {
-        m.put_u32(FLAGS, NODAD);
+    match broadcast(cidr) {
+        Some(ip) => m.put_ip(BROADCAST, ip),
+        None if !cidr.is_ipv4() => m.put_u32(FLAGS, NODAD),
+        None => {}
     }
     m
+}
+
+/// The last address of an IPv4 subnet; links between two hosts have none.
+fn broadcast(cidr: Cidr) -> Option<IpAddr> {
+    let IpAddr::V4(ip) = cidr.addr else {
+        return None;
+    };
+    let hosts = u32::MAX.checked_shr(u32::from(cidr.prefix)).unwrap_or(0);
+    (cidr.prefix < 31).then(|| IpAddr::V4(Ipv4Addr::from(u32::from(ip) | hosts)))
 }
 
 impl RouteSocket {
@@ -68,5 +82,24 @@ impl RouteSocket {
             })
         };
         Ok(replies.iter().filter_map(parse).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_address_of_a_subnet_is_for_all() {
+        for (cidr, expect) in [
+            ("172.17.0.2/16", Some("172.17.255.255")),
+            ("10.1.2.130/25", Some("10.1.2.255")),
+            ("10.1.2.0/31", None),
+            ("10.1.2.3/32", None),
+            ("fd00::2/64", None),
+        ] {
+            let cidr: Cidr = cidr.parse().expect(cidr);
+            assert_eq!(broadcast(cidr).map(|ip| ip.to_string()).as_deref(), expect);
+        }
     }
 }

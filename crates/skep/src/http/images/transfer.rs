@@ -84,6 +84,11 @@ impl Work {
         ))
     }
 
+    /// The same where every refusal is a line, as of an archive that turns out to be none.
+    fn stream(self) -> Response {
+        call::stream("application/json", self.rest().map(Ok::<_, Infallible>))
+    }
+
     fn rest(self) -> impl Stream<Item = Bytes> {
         stream::unfold(Some(self), |work| async move {
             let mut work = work?;
@@ -112,7 +117,7 @@ pub async fn create(call: Call) -> Result<Response> {
     }
     let reference = reference(call.query.get("fromImage"), call.query.get("tag"))?;
     let options = PullOptions {
-        platform: call.query.given("platform").map(str::to_owned),
+        platform: platform(&call, "platform")?,
         auth: auth(&call),
     };
     let images = call.api.images().clone();
@@ -170,7 +175,7 @@ pub async fn load(call: Call) -> Result<Response> {
             .await
             .unwrap_or(Err(ImageError::Interrupted))
     };
-    Work::spawn(work).respond().await
+    Ok(Work::spawn(work).stream())
 }
 
 /// An import: the body is a root file system.
@@ -191,7 +196,7 @@ async fn import(call: Call) -> Result<Response> {
             .given("message")
             .unwrap_or("Imported from -")
             .to_owned(),
-        platform: query.given("platform").map(str::to_owned),
+        platform: platform(&call, "platform")?,
         ..ImportOptions::default()
     };
     let images = call.api.images().clone();

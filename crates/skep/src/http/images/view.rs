@@ -90,23 +90,8 @@ fn until(filters: &Filters) -> Result<Option<i64>> {
 
 /// `1h30m`, `24h`, `10s`; none for anything else.
 fn go_duration(text: &str) -> Option<Duration> {
-    let mut seconds = 0u64;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let digits = rest
-            .find(|c: char| !c.is_ascii_digit())
-            .filter(|at| *at > 0)?;
-        let number: u64 = rest[..digits].parse().ok()?;
-        let unit = match rest.as_bytes()[digits] {
-            b'h' => 3600,
-            b'm' => 60,
-            b's' => 1,
-            _ => return None,
-        };
-        seconds = seconds.checked_add(number.checked_mul(unit)?)?;
-        rest = &rest[digits + 1..];
-    }
-    (!text.is_empty()).then(|| Duration::from_secs(seconds))
+    let nanoseconds = skep_objects::go_duration::parse(text).ok()?;
+    u64::try_from(nanoseconds).ok().map(Duration::from_nanos)
 }
 
 /// `reference=nginx:*` against every name of an image, with tag and without.
@@ -184,14 +169,14 @@ pub fn summaries(call: &Call, images: &[Image]) -> Vec<ImageSummary> {
                 row.manifests = Some(manifests(image, call.api.images()));
             }
             if call.version < ApiVersion(1, 43) {
-                // What has no name had one in old answers.
-                let none = |list: &mut Option<Vec<String>>, word: &str| {
-                    if list.as_ref().is_some_and(Vec::is_empty) {
-                        *list = Some(vec![word.to_owned()]);
-                    }
-                };
-                none(&mut row.repo_tags, "<none>:<none>");
-                none(&mut row.repo_digests, "<none>@<none>");
+                // What has no name at all had one in old answers.
+                let none = |list: &Option<Vec<String>>| list.as_ref().is_none_or(Vec::is_empty);
+                if none(&row.repo_tags) && none(&row.repo_digests) {
+                    row.repo_tags = Some(vec!["<none>:<none>".to_owned()]);
+                    row.repo_digests = Some(vec!["<none>@<none>".to_owned()]);
+                } else {
+                    row.repo_digests = row.repo_digests.filter(|list| !list.is_empty());
+                }
             }
             row
         })
@@ -263,7 +248,11 @@ fn shared(image: &Image, all: &[Image]) -> i64 {
 }
 
 /// Bytes of all layers, each counted once, and the images with the number of their users.
-pub fn usage(images: &Images, users: &BTreeMap<String, i64>) -> Result<(i64, Vec<ImageSummary>)> {
+pub fn usage(
+    version: ApiVersion,
+    images: &Images,
+    users: &BTreeMap<String, i64>,
+) -> Result<(i64, Vec<ImageSummary>)> {
     let all = list(images, &Filters::default())?;
     let layers: BTreeMap<&str, u64> = all
         .iter()
@@ -274,6 +263,7 @@ pub fn usage(images: &Images, users: &BTreeMap<String, i64>) -> Result<(i64, Vec
         let mut row = summary(image);
         row.shared_size = shared(image, &all);
         row.containers = users.get(image.id()).copied().unwrap_or(0);
+        row.virtual_size = (version < ApiVersion(1, 44)).then_some(row.size);
         row.repo_digests = row.repo_digests.filter(|list| !list.is_empty());
         row
     });
@@ -284,6 +274,7 @@ pub fn usage(images: &Images, users: &BTreeMap<String, i64>) -> Result<(i64, Vec
 pub fn inspect(call: &Call, image: &Image) -> ImageInspect {
     let config = &image.config;
     let size = bytes(image.size_bytes());
+    let old = call.version < ApiVersion(1, 45);
     let time = |text: &str| parse_time(text).map(rfc3339_nano);
     ImageInspect {
         id: image.id().to_owned(),
@@ -294,7 +285,9 @@ pub fn inspect(call: &Call, image: &Image) -> ImageInspect {
         created: config.created.as_deref().and_then(time).unwrap_or_default(),
         docker_version: config.docker_version.clone(),
         author: config.author.clone(),
-        config: config.config.clone(),
+        config: shown_config(call.version, image),
+        container: old.then(String::new),
+        container_config: old.then(|| filled(image)),
         architecture: config.architecture.clone(),
         variant: config.variant.clone(),
         os: config.os.clone(),
@@ -302,7 +295,7 @@ pub fn inspect(call: &Call, image: &Image) -> ImageInspect {
         size,
         virtual_size: (call.version < ApiVersion(1, 44)).then_some(size),
         graph_driver: GraphDriver {
-            data: None,
+            data: Some(directories(&call.api.images().lower_dirs(image))),
             name: "overlay2".to_owned(),
         },
         root_fs: RootFs {
@@ -318,6 +311,43 @@ pub fn inspect(call: &Call, image: &Image) -> ImageInspect {
                 .unwrap_or_else(|| ZERO_TIME.to_owned()),
         },
     }
+}
+
+/// Clients below 1.50 get every field of a container's configuration.
+fn shown_config(version: ApiVersion, image: &Image) -> Option<serde_json::Map<String, Value>> {
+    match version < ApiVersion(1, 50) {
+        true => Some(filled(image)),
+        false => image.config.config.clone(),
+    }
+}
+
+fn filled(image: &Image) -> serde_json::Map<String, Value> {
+    let empty = skep_objects::api::container::Config::default();
+    let mut whole = match serde_json::to_value(empty) {
+        Ok(Value::Object(whole)) => whole,
+        _ => serde_json::Map::new(),
+    };
+    whole.extend(image.config.config.clone().unwrap_or_default());
+    whole
+}
+
+/// Where the layers lie, in overlay2's words; the uppermost is the image's own.
+fn directories(lower: &[std::path::PathBuf]) -> BTreeMap<String, String> {
+    let text = |dir: &std::path::PathBuf| dir.display().to_string();
+    let Some((own, rest)) = lower.split_first() else {
+        return BTreeMap::new();
+    };
+    let beside = |name: &str| text(&own.with_file_name(name));
+    let mut all = BTreeMap::from([
+        ("MergedDir".to_owned(), beside("merged")),
+        ("UpperDir".to_owned(), text(own)),
+        ("WorkDir".to_owned(), beside("work")),
+    ]);
+    if !rest.is_empty() {
+        let rest: Vec<String> = rest.iter().map(text).collect();
+        all.insert("LowerDir".to_owned(), rest.join(":"));
+    }
+    all
 }
 
 /// `GET /images/{name}/history`, newest step first.

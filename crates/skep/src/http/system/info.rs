@@ -16,6 +16,7 @@ use super::facts::Facts;
 use crate::http::Api;
 use crate::http::error::Result;
 use crate::http::query::Query;
+use crate::http::version::ApiVersion;
 
 /// Network drivers.
 const NETWORK_DRIVERS: [&str; 5] = ["bridge", "host", "macvlan", "null", "overlay"];
@@ -283,8 +284,10 @@ pub struct DiskUsage {
 }
 
 /// Measures what `type` asks for, or everything.
-pub async fn disk_usage(api: &Api, query: &Query) -> Result<DiskUsage> {
-    let kinds: Vec<&str> = query.all("type").collect();
+pub async fn disk_usage(api: &Api, version: ApiVersion, query: &Query) -> Result<DiskUsage> {
+    // Before 1.42 nobody could ask for a part.
+    let asked = query.all("type");
+    let kinds: Vec<&str> = asked.filter(|_| version >= ApiVersion(1, 42)).collect();
     if let Some(unknown) = kinds
         .iter()
         .find(|kind| !["container", "image", "volume", "build-cache"].contains(kind))
@@ -303,7 +306,7 @@ pub async fn disk_usage(api: &Api, query: &Query) -> Result<DiskUsage> {
         usage.containers = Some(api.engine.list(&all).await?);
     }
     if wants("image") {
-        let (size, images) = api.image_usage().await?;
+        let (size, images) = api.image_usage(version).await?;
         usage.layers_size = Some(size);
         usage.images = Some(images);
     }

@@ -1,5 +1,7 @@
 //! Other people's clients against one engine: docker-py and docker-compose, as their users run them.
 
+mod flags;
+
 use std::path::PathBuf;
 use std::process::Command;
 
