@@ -48,7 +48,7 @@ impl Core {
                     && super::operation::is_from_within(&error)
                     && self.has_ended(container, exits).await =>
             {
-                let view = RootView::ReadOnly(self.layers(container)?);
+                let view = self.rest_to_read(container)?;
                 self.in_view(container, view, work).await
             }
             done => done,
@@ -166,10 +166,11 @@ impl Core {
         }
         let mut lower = self.layers(container)?;
         lower.remove(0);
-        Ok(RootView::Writable {
+        let root = RootView::Writable {
             lower,
             dir: container.dir.clone(),
-        })
+        };
+        self.with_bound(container, root)
     }
 }
 

@@ -5,6 +5,7 @@
 //! `operation` lock ([`operation`] has the rule); the monitor of its shim alone records that it ended.
 
 mod archive;
+mod at_rest;
 mod attach;
 mod cdi;
 mod changes;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
+use super::at_rest::{self, Bound};
 use super::record::Record;
 use super::{Container, mounts};
 use crate::core::Core;
@@ -22,6 +23,8 @@ pub(crate) enum RootView {
     Writable { lower: Vec<PathBuf>, dir: PathBuf },
     /// A running container's own, with its mounts.
     Running(i32),
+    /// One of the first two with the container's mounts in it.
+    WithMounts(Box<RootView>, Vec<Bound>),
 }
 
 impl Core {
@@ -31,7 +34,7 @@ impl Core {
         if state.running && state.pid > 0 {
             return Ok(RootView::Running(state.pid));
         }
-        Ok(RootView::ReadOnly(self.layers(container)?))
+        self.rest_to_read(container)
     }
 
     /// The writable layer and those of the image, topmost first.
@@ -66,6 +69,7 @@ pub(crate) fn with_root<T: Send>(
             ),
             false,
         ),
+        RootView::WithMounts(root, _) => return with_root(root, scratch, work),
     };
     own_thread(|| {
         enter_private_namespace(scratch)?;
@@ -110,7 +114,12 @@ pub(crate) fn with_root_as_root<T: Send>(
     scratch: &Path,
     work: impl FnOnce() -> Result<T> + Send,
 ) -> Result<T> {
+    let bound = match view {
+        RootView::WithMounts(_, bound) => bound.as_slice(),
+        _ => &[],
+    };
     let confined = |root: &Path| {
+        let mounts = at_rest::detach(bound)?;
         let fail = |doing: &'static str| {
             let root = root.to_owned();
             move |source: nix::Error| EngineError::Io {
@@ -121,6 +130,7 @@ pub(crate) fn with_root_as_root<T: Send>(
         };
         nix::unistd::chroot(root).map_err(fail("enter"))?;
         nix::unistd::chdir("/").map_err(fail("enter"))?;
+        at_rest::attach(mounts)?;
         work()
     };
     if let RootView::Running(pid) = view {
@@ -133,6 +143,14 @@ pub(crate) fn with_root_as_root<T: Send>(
             };
             unshare(CloneFlags::CLONE_FS).map_err(fail)?;
             confined(&root)
+        });
+    }
+    if let RootView::WithMounts(root, _) = view
+        && let RootView::ReadOnly(layers) = &**root
+    {
+        return own_thread(|| {
+            enter_private_namespace(scratch)?;
+            confined(&at_rest::mount_with_places(&joined(layers), scratch)?)
         });
     }
     with_root(view, scratch, confined)

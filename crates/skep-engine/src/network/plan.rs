@@ -172,6 +172,15 @@ impl Networks {
             record.chosen_subnets.push(subnet.to_string());
             configs.insert(0, with_gateway(subnet));
         }
+        let of_family = |v6: bool| {
+            let same = configs.iter().filter(|it| it.subnet.contains(':') == v6);
+            same.count()
+        };
+        if record.driver == "bridge" && (of_family(false) > 1 || of_family(true) > 1) {
+            return Err(EngineError::not_allowed(
+                "bridge driver doesn't support multiple subnets",
+            ));
+        }
         if record.no_ipv4 && has(configs, false) {
             return Err(EngineError::invalid(
                 "invalid network config:\nIPv4 subnets are not allowed: IPv4 is not enabled",

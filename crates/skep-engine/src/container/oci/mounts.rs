@@ -183,7 +183,7 @@ fn user_mount(mount: &MountRecord, volumes: &Volumes) -> Result<Vec<Value>> {
             }
             return Ok(vec![device_mount(target, device, mount.point.rw)]);
         }
-        source = subpath(&data, &mount.subpath)?;
+        source = within_volume(&data, &mount.subpath)?;
     }
     let bind = if mount.non_recursive { "bind" } else { "rbind" };
     let access = match (mount.point.rw, mount.recursive_read_only) {
@@ -212,7 +212,7 @@ fn device_mount(target: &str, device: KernelMount, rw: bool) -> Value {
 }
 
 /// A directory within a volume, which may not lead out of it.
-fn subpath(data: &Path, subpath: &str) -> Result<PathBuf> {
+pub(crate) fn within_volume(data: &Path, subpath: &str) -> Result<PathBuf> {
     if subpath.is_empty() {
         return Ok(data.to_owned());
     }
