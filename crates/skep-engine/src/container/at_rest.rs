@@ -72,16 +72,16 @@ pub(super) fn detach(bound: &[Bound]) -> Result<Vec<Detached<'_>>> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_RECURSIVE;
-    let detach = |bound| {
-        let Bound { source, .. } = bound;
-        let tree = open_tree(CWD, source, flags).map_err(|error| EngineError::Io {
+    let mut mounts = Vec::with_capacity(bound.len());
+    for bound in bound {
+        let tree = open_tree(CWD, &bound.source, flags).map_err(|error| EngineError::Io {
             doing: "bind",
-            path: source.clone(),
+            path: bound.source.clone(),
             source: error.into(),
         })?;
-        Ok(Detached { tree, bound })
-    };
-    bound.iter().map(detach).collect()
+        mounts.push(Detached { tree, bound });
+    }
+    Ok(mounts)
 }
 
 /// Puts them in place, in the root that the thread has: a link cannot lead out of it.
