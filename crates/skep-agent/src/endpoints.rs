@@ -8,12 +8,14 @@ use skep_objects::skep_v1::EndpointsAck;
 use skep_rpc::Backoff;
 use skep_rpc::skep_v1::endpoints_client::EndpointsClient;
 use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tracing::{debug, warn};
 
 use crate::drain::Teller;
+use crate::meter::{self, Meter};
 use crate::worker::Worker;
 
 /// Follows the tables as long as the session lasts.
@@ -59,6 +61,11 @@ async fn stream(
     let mut changes = drain.subscribe();
     changes.mark_changed();
     let (mut sequence, mut told) = (0, BTreeSet::new());
+    let (mut tasks, mut meter) = (worker.watch(), Meter::default());
+    tasks.mark_changed();
+    let mut is_metered = false;
+    let mut readings = interval(meter::PERIOD);
+    readings.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let ack = tokio::select! {
             message = incoming.message() => {
@@ -82,6 +89,18 @@ async fn stream(
                 }
                 ack(sequence, new)
             }
+            Ok(()) = tasks.changed() => {
+                tasks.borrow_and_update();
+                is_metered = meter::is_needed(worker).await;
+                continue;
+            }
+            _ = readings.tick(), if is_metered => {
+                let usage = meter.read(worker).await;
+                if usage.is_empty() {
+                    continue;
+                }
+                EndpointsAck { usage, ..ack(sequence, Vec::new()) }
+            }
         };
         acks.send(ack).await.map_err(closed)?;
     }
@@ -92,5 +111,6 @@ fn ack(sequence: u64, withdrawn_tasks: Vec<String>) -> EndpointsAck {
         session_id: String::new(),
         sequence,
         withdrawn_tasks,
+        usage: Vec::new(),
     }
 }

@@ -48,6 +48,17 @@ pub struct RuntimeStatus {
     pub ports: Option<PortStatus>,
 }
 
+/// What a running task uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// CPU time since it started, in nanoseconds.
+    pub cpu_nanos: u64,
+    /// Memory, without what the kernel could take back at once.
+    pub memory_bytes: u64,
+    /// Open TCP connections to ports that it listens on.
+    pub connections: u64,
+}
+
 /// Lines of a task's log.
 pub type LogStream = Pin<Box<dyn Stream<Item = LogMessage> + Send>>;
 
@@ -89,6 +100,10 @@ pub trait Controller: Send + Sync + 'static {
     async fn remove(&self) -> Result<(), TaskError>;
     /// What to report beside the state.
     async fn status(&self) -> RuntimeStatus;
+    /// What the task uses; none when it does not run.
+    async fn usage(&self) -> Option<Usage> {
+        None
+    }
     /// Reads the log; with `follow` until the container is gone.
     async fn logs(&self, options: &LogSubscriptionOptions) -> Result<LogStream, TaskError>;
 }

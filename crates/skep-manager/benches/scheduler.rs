@@ -10,13 +10,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use skep_manager::clock::Now;
+use skep_manager::clock::{Clock, Now};
 use skep_manager::loops::Stages;
 use skep_manager::scheduler::Eligibility;
 use skep_manager::scheduler::filter::Requirements;
 use skep_manager::scheduler::nodes::Cluster;
 use skep_manager::scheduler::place::{Group, Placement};
 use skep_manager::scheduler::strategy::Strategy;
+use skep_manager::usage::UsageBook;
 use skep_objects::ids::new_id;
 use skep_objects::swarmkit::{
     Annotations, Cluster as ClusterObject, ContainerSpec, Node, NodeDescription, NodeSpec,
@@ -195,7 +196,7 @@ fn whole(nodes: usize, tasks: usize, services: usize) {
         Ok::<_, skep_store::TxError>(())
     });
     runtime.block_on(set_up).expect("set up");
-    let mut stages = Stages::new(1);
+    let mut stages = Stages::new(1, UsageBook::new(Clock::system()));
     let now = Now {
         wall: SystemTime::UNIX_EPOCH,
         monotonic: Duration::ZERO,

@@ -23,6 +23,7 @@ pub mod scheduler;
 pub mod slot;
 pub mod transitions;
 pub mod unlock;
+pub mod usage;
 pub mod watchapi;
 
 pub use manager::{Manager, ManagerConfig, ManagerError, NewCluster};

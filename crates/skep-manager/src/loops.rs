@@ -15,9 +15,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::allocator::Allocator;
 use crate::clock::{Clock, Monotonic, Now};
+use crate::orchestrator::autoscale::Autoscaler;
 use crate::orchestrator::{ConstraintEnforcer, NodeWatch, Orchestrator, TaskReaper};
 use crate::pass::{CAPACITY, Pass, Stage};
 use crate::scheduler::Scheduler;
+use crate::usage::UsageBook;
 
 /// Rounds of the stages in one transaction; what is left then waits for the next one.
 const ROUNDS: usize = 8;
@@ -33,12 +35,16 @@ pub struct LoopsConfig {
     pub clock: Clock,
     /// For the random placement strategy.
     pub seed: u64,
+    /// What nodes say of their tasks' load.
+    pub usage: UsageBook,
 }
 
 impl Default for LoopsConfig {
     fn default() -> Self {
+        let clock = Clock::system();
         Self {
-            clock: Clock::system(),
+            usage: UsageBook::new(clock.clone()),
+            clock,
             seed: rand::random(),
         }
     }
@@ -99,9 +105,10 @@ impl std::fmt::Debug for Stages {
 impl Stages {
     /// All stages, knowing nothing yet.
     #[must_use]
-    pub fn new(seed: u64) -> Self {
+    pub fn new(seed: u64, usage: UsageBook) -> Self {
         Self {
             stages: vec![
+                Box::new(Autoscaler::new(usage)),
                 Box::new(NodeWatch::default()),
                 Box::new(ConstraintEnforcer::default()),
                 Box::new(Orchestrator::default()),
@@ -200,7 +207,7 @@ fn written_at(event: &Event) -> Option<u64> {
 }
 
 async fn run(store: Store, config: LoopsConfig, stop: CancellationToken) {
-    let mut stages = Stages::new(config.seed);
+    let mut stages = Stages::new(config.seed, config.usage.clone());
     let mut capacity = CAPACITY;
     loop {
         let (view, watch) = store.watch();

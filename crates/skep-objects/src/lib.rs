@@ -8,9 +8,10 @@
 //! - [`template`]: placeholders in specs and configs.
 //! - [`ErrorKind`]: what sort of failure an error is.
 //! - [`api`]: the JSON of the Docker Engine API.
-//! - [`extras`]: what services have beyond that API, by labels.
+//! - [`extras`], [`autoscale`]: what services have beyond that API, by labels.
 
 pub mod api;
+pub mod autoscale;
 pub mod error_kind;
 pub mod extras;
 pub mod go_duration;

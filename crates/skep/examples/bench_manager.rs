@@ -13,9 +13,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use prost::Message as _;
 use skep::http::convert;
-use skep_manager::clock::Now;
+use skep_manager::clock::{Clock, Now};
 use skep_manager::control::{ControlServer, Member, Members};
 use skep_manager::loops::Stages;
+use skep_manager::usage::UsageBook;
 use skep_objects::ids::new_id;
 use skep_objects::swarmkit::{
     Annotations, Cluster, ContainerSpec, ContainerStatus, GetServiceRequest, GetTaskRequest,
@@ -351,7 +352,7 @@ fn filled(runtime: &tokio::runtime::Runtime, services: usize, replicas: u64) -> 
         }
         Ok(())
     });
-    let mut stages = Stages::new(1);
+    let mut stages = Stages::new(1, UsageBook::new(Clock::system()));
     let now = Now {
         wall: SystemTime::UNIX_EPOCH,
         monotonic: Duration::ZERO,

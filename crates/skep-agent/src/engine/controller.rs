@@ -27,7 +27,7 @@ use super::files::files;
 use super::sockets;
 use crate::dependencies::Dependencies;
 use crate::drain::takes_traffic;
-use crate::executor::{Controller, LogStream, RuntimeStatus, TaskError};
+use crate::executor::{Controller, LogStream, RuntimeStatus, TaskError, Usage};
 use skep_objects::template::task::task_name;
 
 const GRACE: Duration = Duration::from_secs(10);
@@ -323,6 +323,25 @@ impl Controller for EngineController {
             container: Some(container),
             ports,
         }
+    }
+
+    async fn usage(&self) -> Option<Usage> {
+        let pid = self.watch().ok()?.borrow().pid;
+        if pid == 0 {
+            return None;
+        }
+        let stats = self.host.engine.stats(&self.name, false, true).await;
+        let stats = stats.ok()?.next().await?;
+        let memory = &stats.memory_stats;
+        // As `docker stats` counts: `inactive_file`, with cgroups v1 `total_inactive_file`.
+        let idle = ["total_inactive_file", "inactive_file"]
+            .iter()
+            .find_map(|key| memory.stats.get(*key));
+        Some(Usage {
+            cpu_nanos: stats.cpu_stats.cpu_usage.total_usage,
+            memory_bytes: memory.usage.saturating_sub(idle.copied().unwrap_or(0)),
+            connections: sockets::connections(pid).await,
+        })
     }
 
     async fn logs(&self, options: &LogSubscriptionOptions) -> Result<LogStream, TaskError> {

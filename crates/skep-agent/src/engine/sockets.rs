@@ -54,10 +54,19 @@ impl Sockets {
 
     /// Whether a connection to one of the listeners is open.
     pub fn serve(&self) -> bool {
-        self.connected
-            .iter()
-            .any(|port| self.listening.contains(port))
+        self.served() > 0
     }
+
+    /// How many connections to the listeners are open.
+    fn served(&self) -> usize {
+        let listens = |port: &&u16| self.listening.contains(port);
+        self.connected.iter().filter(listens).count()
+    }
+}
+
+/// How many connections to listeners are open where this process is.
+pub(super) async fn connections(pid: i32) -> u64 {
+    Sockets::read(pid).await.served() as u64
 }
 
 /// Local address, local port and state of a line.

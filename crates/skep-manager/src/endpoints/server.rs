@@ -15,7 +15,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::hub::{Hub, StreamId};
-use crate::{dispatcher::Dispatcher, slot::Slot};
+use crate::{dispatcher::Dispatcher, slot::Slot, usage::UsageBook};
 
 /// How many messages of streams are taken before the next look at the store.
 const COMMANDS: usize = 256;
@@ -38,13 +38,14 @@ enum Command {
 #[derive(Debug)]
 pub struct EndpointTables {
     commands: mpsc::UnboundedSender<Command>,
+    usage: UsageBook,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
 
 impl EndpointTables {
-    /// Builds the tables and follows the store.
-    pub fn spawn(store: &Store) -> Arc<Self> {
+    /// Builds the tables and follows the store. What nodes say of their tasks' load goes into the book.
+    pub fn spawn(store: &Store, usage: UsageBook) -> Arc<Self> {
         let (view, watch) = store.watch();
         let (commands, inbox) = mpsc::unbounded_channel();
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
@@ -55,6 +56,7 @@ impl EndpointTables {
         tasks.close();
         Arc::new(Self {
             commands,
+            usage,
             stop,
             tasks,
         })
@@ -158,6 +160,7 @@ impl Endpoints for EndpointsServer {
         tables.commands.send(open).map_err(|_| stopped())?;
         let id = id.await.map_err(|_| stopped())?;
         let reader = AckReader {
+            usage: tables.usage.clone(),
             tables,
             dispatcher,
             node,
@@ -179,6 +182,7 @@ impl Endpoints for EndpointsServer {
 
 /// Takes a stream's acknowledgements; its end is the stream's.
 struct AckReader {
+    usage: UsageBook,
     tables: Arc<EndpointTables>,
     dispatcher: Arc<Dispatcher>,
     node: String,
@@ -188,7 +192,8 @@ struct AckReader {
 
 impl AckReader {
     async fn run(self, mut acks: Streaming<EndpointsAck>) {
-        while let Ok(Some(ack)) = acks.message().await {
+        while let Ok(Some(mut ack)) = acks.message().await {
+            self.usage.hear(&self.node, std::mem::take(&mut ack.usage));
             // An acknowledgement is a sign of life; the session's own stream tells its end.
             let _ = self.dispatcher.beat(&self.node, &self.session);
             let _ = self

@@ -75,12 +75,13 @@ impl Leader {
         let probes = Probes::new(store.clone(), managers.clone());
         slots.probes.set(Some(probes.clone()));
         let dispatcher = Dispatcher::spawn(store.clone(), identity.node_id().to_owned(), managers);
-        let endpoints = EndpointTables::spawn(store);
+        let loops = LoopsConfig::default();
+        let endpoints = EndpointTables::spawn(store, loops.usage.clone());
         slots.endpoints.set(Some(endpoints.clone()));
         let logs = LogBroker::new(store.clone());
         slots.logs.set(Some(logs.clone()));
         slots.dispatcher.set(Some(dispatcher.clone()));
-        let loops = LeaderLoops::spawn(store.clone(), LoopsConfig::default());
+        let loops = LeaderLoops::spawn(store.clone(), loops);
         tasks.spawn(signing::run(store.clone(), identity.clone(), stop.clone()));
         tasks.spawn(reconcile::run(store.clone(), stop.clone()));
         tasks.spawn(keys::run(store.clone(), stop.clone()));

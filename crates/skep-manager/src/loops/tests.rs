@@ -43,8 +43,10 @@ fn service(replicas: u64) -> Service {
 }
 
 fn config() -> LoopsConfig {
+    let clock = Clock::following_tokio();
     LoopsConfig {
-        clock: Clock::following_tokio(),
+        usage: UsageBook::new(clock.clone()),
+        clock,
         seed: 1,
     }
 }

@@ -7,6 +7,7 @@
 //! ([`rebalance`]). Where a service is settled, all of that is done and only a slot's own tasks can
 //! bring something new: then only the slots that something happened to are looked at ([`settled`]).
 
+pub mod autoscale;
 mod enforcer;
 mod global;
 mod jobs;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod allocation;
+mod autoscale;
 mod global;
 mod history;
 mod jobs;

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use skep_manager::clock::{Monotonic, Now};
+use skep_manager::clock::{Clock, Monotonic, Now};
 use skep_manager::loops::Stages;
 use skep_manager::orchestrator::slot;
 use skep_manager::pass::CAPACITY;
+use skep_manager::usage::UsageBook;
 use skep_objects::ids::new_id;
 use skep_objects::swarmkit::{
     Annotations, Cluster, ContainerSpec, Network, NetworkSpec, Node, NodeDescription, NodeSpec,
@@ -53,6 +54,8 @@ impl Fate {
 pub struct Sim {
     pub store: Store,
     pub stages: Stages,
+    /// What agents say of the load of their tasks.
+    pub usage: UsageBook,
     clock: Arc<ManualClock>,
     watch: Watch,
     now: Monotonic,
@@ -147,9 +150,11 @@ impl Sim {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .unwrap();
+        let usage = UsageBook::new(Clock::system());
         let mut sim = Self {
             store,
-            stages: Stages::new(7),
+            stages: Stages::new(7, usage.clone()),
+            usage,
             clock,
             watch,
             now: Duration::ZERO,
@@ -202,7 +207,7 @@ impl Sim {
 
     /// As another manager that takes over.
     pub fn change_leader(&mut self) {
-        self.stages = Stages::new(8);
+        self.stages = Stages::new(8, self.usage.clone());
         let (view, watch) = self.store.watch();
         self.watch = watch;
         let now = self.now();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use skep_objects::autoscale::Autoscale;
 use skep_objects::extras::Extras;
 use skep_objects::swarmkit::{
     GenericRuntimeSpec, ServiceSpec, TaskSpec, service_spec::Mode, task_spec::Runtime,
@@ -57,7 +58,39 @@ fn validate_extras(spec: &ServiceSpec) -> Validated {
     {
         return refuse(format!("ContainerSpec: {error}"));
     }
+    validate_autoscale(spec)?;
     validate_strategy(labels)
+}
+
+/// Labels by which the service is scaled by its load.
+fn validate_autoscale(spec: &ServiceSpec) -> Validated {
+    let Some(annotations) = &spec.annotations else {
+        return Ok(());
+    };
+    let scale = match Autoscale::read(&annotations.labels) {
+        Ok(None) => return Ok(()),
+        Ok(Some(scale)) => scale,
+        Err(error) => return refuse(error.to_string()),
+    };
+    if !matches!(spec.mode, Some(Mode::Replicated(_))) {
+        return refuse(
+            "label skep.autoscale.min: only replicated services are scaled by their load",
+        );
+    }
+    let resources = spec.task.as_ref().and_then(|task| task.resources.as_ref());
+    let has_memory = resources.is_some_and(|resources| {
+        let given = [&resources.limits, &resources.reservations];
+        given
+            .into_iter()
+            .flatten()
+            .any(|given| given.memory_bytes > 0)
+    });
+    if scale.memory_percent.is_some() && !has_memory {
+        return refuse(
+            "label skep.autoscale.memory: the service has neither a memory limit nor a reservation",
+        );
+    }
+    Ok(())
 }
 
 /// The label that says how nodes are chosen, of a service or of the swarm.

@@ -542,3 +542,41 @@ fn an_ingress_network_is_not_attachable() {
     let answer = validate_network_spec(&spec).unwrap_err().to_string();
     assert_eq!(answer, "ingress network cannot be attachable");
 }
+
+#[test]
+fn labels_of_scaling_by_load_are_whole_and_fit_the_service() {
+    let check = |labels: &[(&str, &str)], expect: &str, change: fn(&mut ServiceSpec)| {
+        check(expect, |spec| {
+            let own = &mut spec.annotations.get_or_insert_default().labels;
+            for (key, value) in [("min", "1"), ("max", "4")].iter().chain(labels) {
+                own.insert(format!("skep.autoscale.{key}"), (*value).to_owned());
+            }
+            change(spec);
+        });
+    };
+    let with_memory = |spec: &mut ServiceSpec| {
+        let resources = spec
+            .task
+            .get_or_insert_default()
+            .resources
+            .get_or_insert_default();
+        resources.limits.get_or_insert_default().memory_bytes = 64 << 20;
+    };
+    check(&[("cpu", "70")], "", |_| ());
+    check(&[("memory", "70")], "", with_memory);
+    check(
+        &[("memory", "70")],
+        "label skep.autoscale.memory: the service has neither a memory limit nor a reservation",
+        |_| (),
+    );
+    check(
+        &[("cpu", "70"), ("max", "many")],
+        "invalid value \"many\" of label skep.autoscale.max: must be a whole number from 1",
+        |_| (),
+    );
+    check(
+        &[("cpu", "70")],
+        "label skep.autoscale.min: only replicated services are scaled by their load",
+        |spec| spec.mode = Some(Mode::GlobalJob(GlobalJob {})),
+    );
+}
