@@ -480,5 +480,26 @@ fn ipv6_clients_are_seen_too() {
         swarm.set_rotation("ing", "t0", false);
         swarm.apply();
         ask_refused(&client, "[fd99::1]:8080");
+        let host = &swarm.nodes[0].host;
+        let socket = |space: &Space, to: &str| {
+            let socket = space.run(|| UdpSocket::bind("[::]:0").unwrap());
+            socket.set_read_timeout(Some(PATIENCE)).unwrap();
+            socket.connect(to).unwrap();
+            socket
+        };
+        let sockets = [
+            socket(&client, "[fd99::1]:8080"),
+            socket(host, "[fd99::1]:8080"),
+            socket(host, "[::1]:8080"),
+        ];
+        sockets.iter().for_each(refused_udp);
+        swarm.set_rotation("ing", "t0", true);
+        swarm.apply();
+        for socket in &sockets {
+            let mut buf = [0; 64];
+            socket.send(b"?").unwrap();
+            let n = socket.recv(&mut buf).unwrap();
+            assert!(buf[..n].starts_with(b"t0 fd"), "{:?}", &buf[..n]);
+        }
     });
 }

@@ -374,6 +374,72 @@ fn both_families_work_where_the_network_has_both() {
         let seen = tally(4, || ask(&b, "[fd10:1::2]:80"));
         assert_eq!(seen["a fd10:1::4"], 2, "{seen:?}");
         assert_eq!(ask(&a, "10.0.1.4:80"), "b ::ffff:10.0.1.3");
+        // Nobody is there in either family, and then somebody is.
+        let _udp = Server::udp(&b, "[::]:80", "b");
+        for task in ["a", "b"] {
+            swarm.set_rotation("n1", task, false);
+        }
+        swarm.apply();
+        ask_refused(&a, "[fd10:1::2]:80");
+        let socket = a.run(|| UdpSocket::bind("[::]:0").unwrap());
+        socket.set_read_timeout(Some(support::PATIENCE)).unwrap();
+        socket.connect("[fd10:1::2]:80").unwrap();
+        refused_udp(&socket);
+        refused_udp(&socket);
+        swarm.set_rotation("n1", "b", true);
+        swarm.tell_task("n1", "b");
+        let mut buf = [0; 64];
+        socket.send(b"?").unwrap();
+        let n = socket.recv(&mut buf).unwrap();
+        assert_eq!(&buf[..n], b"b fd10:1::3");
+    });
+}
+
+/// The first services of a size have a counter each, the others are shared out by chance: either
+/// way all tasks of each are found, whatever order services are asked in.
+#[test]
+fn many_services_of_one_size_do_not_spoil_each_other_s_turns() {
+    on_host(|dir| {
+        let mut swarm = Swarm::new(dir, 1);
+        swarm.ensure(&overlay("n1", "10.0.1.0/24", 4097));
+        let tasks: Vec<(Space, [Server; 1])> = (0..2)
+            .map(|n| {
+                let (id, ip) = (format!("t{n}"), format!("10.0.1.{}/24", 101 + n));
+                let space = swarm.container(0, &id, &[("n1", &[&ip])]);
+                let server = Server::tcp(&space, "0.0.0.0:80", &id);
+                (space, [server])
+            })
+            .collect();
+        let client = swarm.container(0, "c", &[("n1", &["10.0.1.100/24"])]);
+        for n in 0..20 {
+            let id = format!("s{n:02}");
+            swarm.service("n1", &id, &[&format!("10.0.1.{}", n + 2)]);
+            for task in 0..2 {
+                let ip = format!("10.0.1.{}", 101 + task);
+                swarm.task("n1", &id, &format!("{id}-{task}"), 0, &[&ip]);
+            }
+        }
+        swarm.apply();
+        let both = |seen: &BTreeMap<String, usize>| seen.len() == 2;
+        for (one, other) in [
+            ("10.0.1.2:80", "10.0.1.3:80"),
+            ("10.0.1.20:80", "10.0.1.21:80"),
+        ] {
+            let (mut of_one, mut of_other) = (Vec::new(), Vec::new());
+            for _ in 0..40 {
+                of_one.push(ask(&client, one));
+                of_other.push(ask(&client, other));
+            }
+            for seen in [of_one, of_other] {
+                let mut seen = seen.into_iter();
+                let seen = tally(40, || seen.next().unwrap());
+                assert!(both(&seen), "{seen:?}");
+                if one == "10.0.1.2:80" {
+                    assert_eq!(seen["t0 10.0.1.100"], 20, "{seen:?}");
+                }
+            }
+        }
+        drop(tasks);
     });
 }
 
