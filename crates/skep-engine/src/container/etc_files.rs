@@ -64,6 +64,21 @@ fn own_names(config: &Config) -> String {
     }
 }
 
+/// The same text where the container's own addresses have changed; all else stays as it is.
+pub(crate) fn with_own(text: &str, config: &Config, before: &[IpAddr], now: &[IpAddr]) -> String {
+    let names = own_names(config);
+    let line = |ip: &IpAddr| format!("{ip}\t{names}");
+    let gone: Vec<String> = before
+        .iter()
+        .filter(|ip| !now.contains(ip))
+        .map(line)
+        .collect();
+    let kept = text.lines().filter(|text| !gone.iter().any(|g| g == text));
+    let new = now.iter().filter(|ip| !before.contains(ip)).map(line);
+    let lines = kept.map(str::to_owned).chain(new);
+    lines.map(|line| line + "\n").collect()
+}
+
 /// `name:ip` or `name=ip`; no address for `host-gateway`, the host as seen from the default bridge.
 pub(crate) fn extra_host(text: &str) -> Result<(String, Option<IpAddr>)> {
     let bad = || {

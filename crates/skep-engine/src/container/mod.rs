@@ -11,6 +11,7 @@ mod cdi;
 mod changes;
 mod commit;
 mod conflicts;
+mod connect;
 mod create;
 mod defaults;
 mod detach_keys;

@@ -54,6 +54,7 @@ impl Addresses {
         )
         .next()
         .is_some();
+        let is_usable = is_usable && !subnet.reserved.contains(&ip);
         if !is_usable || subnet.gateway == Some(ip) || !taken.insert(ip) {
             return Err(EngineError::not_allowed("Address already in use"));
         }
@@ -175,6 +176,11 @@ mod tests {
         for ip in ["10.1.2.0", "10.1.2.1", "10.1.2.255"] {
             check(ip, &subnet, "Address already in use");
         }
+        let auxiliary = Subnet {
+            reserved: vec!["10.1.2.6".parse().unwrap()],
+            ..subnet.clone()
+        };
+        check("10.1.2.6", &auxiliary, "Address already in use");
         let only = "user specified IP address is supported only when";
         check("fd00::5", &subnet, only);
         let chosen = Subnet {

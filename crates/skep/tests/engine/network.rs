@@ -195,11 +195,22 @@ async fn a_running_container_joins_and_leaves_networks() {
         )
         .await;
     assert!(bench.whole_output(&client).await.ends_with("honey\n"));
+    // It is named in `/etc/hosts` by each address that it has.
+    let path = bench.engine.inspect(&web, false).await.unwrap().hosts_path;
+    let own = || {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let lines = text
+            .lines()
+            .filter(|line| line.ends_with(&format!("\t{}", &web[..12])));
+        lines.map(|line| line[..7].to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(own(), ["172.17.", "172.18."]);
     let disconnect = NetworkDisconnect {
         container: web.clone(),
         force: false,
     };
     networks.disconnect("hive", disconnect).await.unwrap();
+    assert_eq!(own(), ["172.17."]);
     let shown = bench
         .engine
         .inspect(&web, false)
