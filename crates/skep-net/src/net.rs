@@ -97,6 +97,8 @@ pub(crate) struct State {
     pub endpoints: BTreeMap<String, Attached>,
     pub ports: Ports,
     pub relays: Relays,
+    /// What an earlier run published is swept away: the kernel has what `ports` has.
+    pub ports_are_known: bool,
     /// Ports that are reached by the containers' own addresses, by owner.
     pub open: BTreeMap<String, Vec<OpenPort>>,
     pub swarm: Option<SwarmSpec>,
@@ -189,6 +191,7 @@ impl Net {
                 runtime: runtime.clone(),
                 host: HostSockets::new(host.clone()),
             },
+            ports_are_known: false,
             open: BTreeMap::new(),
             swarm: None,
             underlay_mtu: ETHERNET,

@@ -127,6 +127,8 @@ impl State {
                 tx.delete_elements(&table, map, &stale);
             }
         }
-        self.nft.commit(tx).map_err(failed())
+        self.nft.commit(tx).map_err(failed())?;
+        self.ports_are_known = true;
+        Ok(())
     }
 }

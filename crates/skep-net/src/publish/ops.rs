@@ -52,7 +52,8 @@ impl State {
             let table = self.rules.table(v4).clone();
             // An element left by an earlier run may lead elsewhere, which the kernel would refuse
             // to change in place.
-            for map in [crate::host::PUBLISH, crate::host::PUBLISH_ANY] {
+            let maps = [crate::host::PUBLISH, crate::host::PUBLISH_ANY];
+            for map in maps.into_iter().filter(|_| !self.ports_are_known) {
                 let old = self.nft.elements(&table, map);
                 let old = old.map_err(NetError::netlink("read published ports"))?;
                 for elem in old.iter().filter(|e| keys.contains(&(map, e.key.clone()))) {
