@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::client::frame;
 use crate::compose::{LoadOptions, convert, load};
+use crate::output::Template;
 
 /// A stack file, loaded and converted as `stack deploy` does. Written to `file`, since that is what
 /// its loader reads.
@@ -24,4 +25,13 @@ pub fn stack_file(file: &Path, bytes: &[u8]) {
 pub fn multiplexed(bytes: &[u8]) {
     let mut kept = bytes::BytesMut::from(bytes);
     while let Ok(Some(_)) = frame(&mut kept) {}
+}
+
+/// A template of `--format`, and what it makes of an object.
+pub fn template(bytes: &[u8]) {
+    let object = serde_json::json!({"ID": "abc", "Name": "a", "Labels": {"a": "b"}, "List": [1, 2], "X": null});
+    if let Ok(template) = Template::compile(&String::from_utf8_lossy(bytes)) {
+        let _ = template.render(&object);
+        let _ = template.render_heads(&object);
+    }
 }

@@ -11,6 +11,7 @@ pub mod engine;
 mod error;
 pub mod events;
 mod filters;
+pub mod fuzz;
 pub mod image;
 mod image_source;
 mod logs;

@@ -16,6 +16,11 @@ impl Lookup for Nobody {
     }
 }
 
+/// What came over a netlink socket.
+pub fn netlink_answer(bytes: &[u8]) {
+    crate::netlink::fuzz::answer(bytes);
+}
+
 /// A packet to the DNS server, and what it answers.
 pub fn dns_packet(bytes: &[u8]) {
     if let Decision::Reply(reply) = decide(bytes, &Nobody) {

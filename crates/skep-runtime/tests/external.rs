@@ -22,7 +22,7 @@ fn on_runc(mut bundle: Bundle) -> Bundle {
         root,
     });
     // Docker's default filter, in the form that any runtime takes.
-    let profile = skep_runtime::seccomp::default_profile(["CAP_CHOWN"]);
+    let profile = skep_runtime::seccomp::oci_profile(None, ["CAP_CHOWN"]).unwrap();
     bundle.set("/linux/seccomp", serde_json::to_value(profile).unwrap())
 }
 

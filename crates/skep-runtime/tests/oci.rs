@@ -468,12 +468,6 @@ fn what_is_not_given_is_refused_by_name() {
         set("/linux/intelRdt", json!({ "closID": "a" })),
         "linux.intelRdt is not supported",
     );
-    let notify = json!({
-        "defaultAction": "SCMP_ACT_ALLOW",
-        "listenerPath": "/run/listener.sock",
-        "syscalls": [{ "names": ["mkdir"], "action": "SCMP_ACT_NOTIFY" }],
-    });
-    refused(set("/linux/seccomp", notify), "SCMP_ACT_NOTIFY");
     refused(
         set(
             "/process/rlimits",

@@ -188,3 +188,97 @@ pub fn tokens() -> Vec<Vec<u8>> {
         "SWMTKN-1-49nj1cmql0jkz5s954yi3oex3nedyz0fb0xx14ie39trti4wxv-8vxv8rssmk743ojnwacrr2e7c",
     ])
 }
+
+pub fn requests() -> Vec<Vec<u8>> {
+    documents(&[
+        json!({"AttachStdout": true, "Cmd": ["sh"], "Tty": true, "ConsoleSize": [24, 80], "Env": ["A=b"], "DetachKeys": "ctrl-x"}),
+        json!({"Name": "n", "Driver": "bridge", "IPAM": {"Config": [{"Subnet": "10.1.0.0/16", "Gateway": "10.1.0.1", "AuxiliaryAddresses": {"a": "10.1.0.9"}}]},
+            "Options": {"com.docker.network.bridge.name": "br"}, "EnableIPv6": false, "ConfigFrom": {"Network": "c"}}),
+        json!({"Container": "c", "EndpointConfig": {"IPAMConfig": {"IPv4Address": "10.1.0.2", "LinkLocalIPs": ["169.254.1.1"]}, "DriverOpts": {"a": "b"}}}),
+        json!({"Name": "v", "Driver": "local", "DriverOpts": {"type": "nfs", "o": "addr=1.2.3.4", "device": ":/x"}, "Labels": {"a": "b"}}),
+        json!({"Memory": 5, "CpusetCpus": "0-1", "PidsLimit": -1, "RestartPolicy": {"Name": "always"}, "BlkioWeightDevice": [{"Path": "/dev/sda", "Weight": 5}]}),
+    ])
+}
+
+pub fn swarms() -> Vec<Vec<u8>> {
+    documents(&[
+        json!({"ListenAddr": "0.0.0.0:2377", "AdvertiseAddr": "10.0.0.1", "DefaultAddrPool": ["10.0.0.0/8"], "SubnetSize": 24,
+            "Spec": {"Orchestration": {"TaskHistoryRetentionLimit": 5}, "Raft": {"SnapshotInterval": 1, "ElectionTick": 3},
+                "CAConfig": {"NodeCertExpiry": 7_776_000_000_000_000_u64, "ExternalCAs": [{"Protocol": "cfssl", "URL": "https://x"}]},
+                "EncryptionConfig": {"AutoLockManagers": true}, "TaskDefaults": {"LogDriver": {"Name": "none"}}}}),
+        json!({"RemoteAddrs": ["10.0.0.1:2377"], "JoinToken": "SWMTKN-1-a-b", "Availability": "drain"}),
+        json!({"Role": "manager", "Availability": "active", "Labels": {"a": "b"}}),
+        json!({"Name": "s", "Data": "YQ==", "Labels": null, "Templating": {"Name": "golang"}, "Driver": {"Name": "d"}}),
+    ])
+}
+
+pub fn credentials() -> Vec<Vec<u8>> {
+    texts(&["eyJ1c2VybmFtZSI6InUiLCJwYXNzd29yZCI6InAifQ==", "bnVsbA"])
+}
+
+pub fn log_records() -> Vec<Vec<u8>> {
+    texts(&[
+        "{\"log\":\"a\\u0000b\\n\",\"stream\":\"stderr\",\"attrs\":{\"a\":\"b\"},\"time\":\"2026-01-01T00:00:00.123456789Z\"}\n",
+        "{\"log\":\"x\",\"stream\":\"stdout\",\"time\":\"2026-01-01T00:00:00+01:00\"}\n{\"log\":\"half",
+    ])
+}
+
+pub fn frames() -> Vec<Vec<u8>> {
+    skep_runtime::fuzz::frames()
+}
+
+/// Answers of the kernel: a link with nested attributes, a route, a flow.
+pub fn netlink() -> Vec<Vec<u8>> {
+    let attribute = |kind: u16, value: &[u8]| {
+        let length = u16::try_from(value.len() + 4).unwrap_or(u16::MAX);
+        let mut bytes = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
+        bytes.extend_from_slice(value);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    };
+    let message = |kind: u16, body: &[u8]| {
+        let length = u32::try_from(body.len() + 16).unwrap_or(u32::MAX);
+        let mut bytes = length.to_ne_bytes().to_vec();
+        bytes.extend_from_slice(&kind.to_ne_bytes());
+        bytes.extend_from_slice(&[2, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
+        bytes.extend_from_slice(body);
+        bytes
+    };
+    let kind = attribute(1, b"vxlan\0");
+    let link = [
+        &[0; 16][..],
+        &attribute(3, b"eth0\0"),
+        &attribute(18, &kind),
+    ]
+    .concat();
+    let route = [
+        &[2, 24, 0, 0, 254, 3, 0, 1, 0, 0, 0, 0][..],
+        &attribute(1, &[10, 0, 0, 0]),
+    ]
+    .concat();
+    let tuple = attribute(
+        1,
+        &[attribute(1, &[10, 0, 0, 1]), attribute(2, &[10, 0, 0, 2])].concat(),
+    );
+    let flow = [&[2, 0, 0, 0][..], &attribute(1, &tuple)].concat();
+    vec![
+        [message(16, &link), message(24, &route)].concat(),
+        message(256, &flow),
+        message(2, &[0; 20]),
+    ]
+}
+
+pub fn templates() -> Vec<Vec<u8>> {
+    texts(&[
+        "{{.ID}}\t{{json .Labels}} {{if eq .Name \"a\"}}x{{else}}{{upper .Name}}{{end}}",
+        "{{range $i, $e := .List}}{{$i}}={{printf \"%-5s|%d\" $e 3}}{{end}}{{with .X}}{{.}}{{end}}",
+        "table {{.Names}}\t{{truncate .ID 3}}{{- /* c */ -}}",
+    ])
+}
+
+pub fn task_templates() -> Vec<Vec<u8>> {
+    texts(&[
+        "{{.Service.Name}}-{{.Task.Slot}}.{{index .Service.Labels \"a\"}}",
+        "{{env \"A\"}}{{if eq .Slot 1}}x{{else}}y{{end}}{{join .Names \",\"}}{{range .Labels}}{{.}}{{end}}",
+    ])
+}

@@ -46,6 +46,22 @@ pub const TARGETS: &[Target] = &[
     target("oci_config", skep_runtime::fuzz::oci_config, seeds::oci),
     target("user_files", skep_runtime::fuzz::user_files, seeds::users),
     target("join_token", join_token, seeds::tokens),
+    target("request_body", request_body, seeds::requests),
+    target("swarm_body", swarm_body, seeds::swarms),
+    target("registry_auth", registry_auth, seeds::credentials),
+    target(
+        "log_record",
+        skep_engine::fuzz::log_record,
+        seeds::log_records,
+    ),
+    target("shim_frame", skep_runtime::fuzz::shim_frame, seeds::frames),
+    target(
+        "netlink_answer",
+        skep_net::fuzz::netlink_answer,
+        seeds::netlink,
+    ),
+    target("template", skep_cli::fuzz::template, seeds::templates),
+    target("task_template", task_template, seeds::task_templates),
 ];
 
 /// The target of this name.
@@ -115,6 +131,50 @@ fn service_spec(bytes: &[u8]) {
     {
         let _ = skep::http::convert::service::from_spec(&proto);
     }
+}
+
+/// The smaller bodies of the engine's API.
+fn request_body(bytes: &[u8]) {
+    let _ = api::decode::from_json::<api::exec::ExecCreate>(bytes);
+    let _ = api::decode::from_json::<api::exec::ExecStart>(bytes);
+    let _ = api::decode::from_json::<api::network::NetworkCreate>(bytes);
+    let _ = api::decode::from_json::<api::network::NetworkConnect>(bytes);
+    let _ = api::decode::from_json::<api::volume::VolumeCreate>(bytes);
+    let _ = api::decode::from_json::<api::container::UpdateConfig>(bytes);
+}
+
+/// Those of the swarm's, without services.
+fn swarm_body(bytes: &[u8]) {
+    let _ = api::decode::from_json::<api::swarm::InitRequest>(bytes);
+    let _ = api::decode::from_json::<api::swarm::JoinRequest>(bytes);
+    let _ = api::decode::from_json::<api::swarm::SwarmSpec>(bytes);
+    let _ = api::decode::from_json::<api::node::NodeSpec>(bytes);
+    let _ = api::decode::from_json::<api::secret::SecretSpec>(bytes);
+}
+
+/// What a service may say of its tasks' names, environment, secrets and mounts.
+fn task_template(bytes: &[u8]) {
+    use skep_objects::template::Value;
+    struct Nothing;
+    impl skep_objects::template::Context for Nothing {
+        fn field(&self, path: &[String]) -> Option<Value> {
+            match path.first()?.as_str() {
+                "Labels" => Some(Value::Map([("a".to_owned(), "b".to_owned())].into())),
+                "Slot" => Some(Value::Number(i64::MIN)),
+                "Names" => Some(Value::List(path.to_vec())),
+                _ => Some(Value::Text(path.join("."))),
+            }
+        }
+
+        fn function(&self, name: &str, args: &[Value]) -> Option<Result<Value, String>> {
+            (name == "env").then(|| args.first().cloned().ok_or_else(|| "nothing".to_owned()))
+        }
+    }
+    let _ = skep_objects::template::expand(&text(bytes), &Nothing);
+}
+
+fn registry_auth(bytes: &[u8]) {
+    let _ = skep_engine::image::RegistryAuth::decode(&text(bytes));
 }
 
 fn rpc_message(bytes: &[u8]) {

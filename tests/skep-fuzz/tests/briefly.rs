@@ -13,7 +13,8 @@ fn briefly(name: &str) {
         .and_then(|seed| seed.parse().ok());
     let seed = given.unwrap_or_else(|| u64::from(std::process::id()));
     eprintln!("SKEP_SEED={seed} replays this");
-    let count = skep_fuzz::drive(&target, seed, MOST, TIME);
+    let outcome = skep_fuzz::drive(&target, seed, MOST, TIME);
+    let count = outcome.inputs;
     assert!(count > 10, "only {count} inputs");
 }
 
@@ -55,4 +56,12 @@ targets! {
     oci_config
     user_files
     join_token
+    request_body
+    swarm_body
+    registry_auth
+    log_record
+    shim_frame
+    netlink_answer
+    template
+    task_template
 }

@@ -403,6 +403,7 @@ impl Preparation {
             init,
             cdi_dirs: &config.cdi_spec_dirs,
             link_env: self.core.link_env(record),
+            is_external: config.runtimes.contains_key(&host.runtime),
         };
         let spec = oci::specification(&inputs)?;
         super::record::save_json(&bundle.join("config.json"), &spec, false)?;

@@ -149,6 +149,12 @@ impl Images {
             .unwrap_or_default()
     }
 
+    /// Ids of the containers, running or not, that were made from an image.
+    pub fn containers_of(&self, id: &str) -> Vec<String> {
+        let users = self.users_of(id).into_iter();
+        users.map(|user| user.container).collect()
+    }
+
     fn users_of(&self, id: &str) -> Vec<ImageUser> {
         self.users()
             .into_iter()

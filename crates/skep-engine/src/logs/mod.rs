@@ -10,3 +10,4 @@ mod remote;
 mod tag;
 
 pub(crate) use options::{DRIVERS, spec, validate};
+pub(crate) use read::parse;

@@ -211,7 +211,8 @@ impl LogReader {
     }
 }
 
-fn parse(line: &[u8]) -> Option<LogRecord> {
+/// A line of a log file.
+pub(crate) fn parse(line: &[u8]) -> Option<LogRecord> {
     let line: Line<'_> = serde_json::from_slice(line).ok()?;
     let time = timestamp::parse(line.time).unwrap_or(SystemTime::UNIX_EPOCH);
     let stream = if line.stream == "stderr" {

@@ -90,7 +90,7 @@ fn addresses(tuple: &Attr<'_>) -> Option<(IpAddr, IpAddr)> {
     Some((ips.next()?, ips.next()?))
 }
 
-fn parse(reply: &Reply, v4: bool) -> Option<Flow> {
+pub(super) fn parse(reply: &Reply, v4: bool) -> Option<Flow> {
     let orig = reply.attrs(4).find(TUPLE_ORIG)?;
     let back = reply.attrs(4).find(TUPLE_REPLY)?;
     let (source, destination) = addresses(&orig)?;

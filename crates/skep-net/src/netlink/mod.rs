@@ -3,6 +3,7 @@
 
 pub mod conntrack;
 mod error;
+pub(crate) mod fuzz;
 pub mod nft;
 pub mod route;
 mod socket;

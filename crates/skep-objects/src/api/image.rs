@@ -64,6 +64,9 @@ pub struct ImageInspect {
     #[serde(rename = "RootFS")]
     pub root_fs: RootFs,
     pub metadata: Metadata,
+    /// What it is there for, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub manifests: Option<Value>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

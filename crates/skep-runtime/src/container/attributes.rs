@@ -23,10 +23,39 @@ pub(super) fn refuse_unsupported(process: &Process, linux: &Linux) -> Result<(),
     if labelled && !std::path::Path::new("/sys/fs/selinux/enforce").exists() {
         return refuse("linux.mountLabel on a kernel without SELinux");
     }
-    if process.exec_cpu_affinity().is_some() {
-        return refuse("process.execCPUAffinity");
+    // Of no concern to a container's init, but not to be kept for later when it makes no sense.
+    let affinity = process.exec_cpu_affinity().as_ref();
+    for cpus in affinity
+        .iter()
+        .flat_map(|affinity| [affinity.initial(), affinity.cpu_affinity_final()])
+        .flatten()
+    {
+        cpu_set(cpus)?;
     }
     Ok(())
+}
+
+/// Which processors a process may run on; `None` is this one.
+pub(super) fn set_affinity(pid: Option<i32>, cpus: &str) -> Result<(), CreateError> {
+    let set = cpu_set(cpus)?;
+    let pid = pid.and_then(rustix::process::Pid::from_raw);
+    rustix::thread::sched_setaffinity(pid, &set).context(|| format!("set execCPUAffinity {cpus:?}"))
+}
+
+/// `0-3,7`.
+fn cpu_set(text: &str) -> Result<rustix::thread::CpuSet, CreateError> {
+    let bad = || CreateError::Config(format!("process.execCPUAffinity: bad CPU list {text:?}"));
+    let mut set = rustix::thread::CpuSet::new();
+    for range in text.split(',') {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let number = |text: &str| text.trim().parse::<usize>().map_err(|_| bad());
+        let (first, last) = (number(first)?, number(last)?);
+        if first > last || last >= rustix::thread::CpuSet::MAX_CPU {
+            return Err(bad());
+        }
+        (first..=last).for_each(|cpu| set.set(cpu));
+    }
+    Ok(set)
 }
 
 /// Labels take effect as the program is executed. `/proc` must be the container's or the host's.

@@ -9,9 +9,9 @@ use super::error::{Context, CreateError};
 use super::init::{self, Init};
 use super::namespaces::{Namespaces, write_id_maps};
 use super::report::{self, Report};
-use super::{attributes, idmap};
+use super::{attributes, idmap, listener};
 use crate::cgroup::{Cgroup, CgroupPaths};
-use crate::seccomp;
+use crate::seccomp::{self, Filter};
 use crate::shim::OverlaySpec;
 use crate::sys::clone::{self, Side};
 use crate::sys::socket;
@@ -40,15 +40,15 @@ pub(crate) struct Creation<'a> {
 /// The OCI state that hooks get.
 #[derive(Debug, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct StateFile<'a> {
-    pub oci_version: &'a str,
-    pub id: &'a str,
-    pub status: &'a str,
+struct StateFile<'a> {
+    oci_version: &'a str,
+    id: &'a str,
+    status: &'a str,
     #[serde(skip_serializing_if = "is_zero")]
-    pub pid: i32,
-    pub bundle: &'a Path,
+    pid: i32,
+    bundle: &'a Path,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub annotations: Option<std::collections::BTreeMap<&'a str, &'a str>>,
+    annotations: Option<std::collections::BTreeMap<&'a str, &'a str>>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
@@ -56,21 +56,30 @@ fn is_zero(pid: &i32) -> bool {
     *pid == 0
 }
 
+/// The OCI state of a container of this configuration.
+pub(crate) fn state_of(
+    spec: &Spec,
+    (id, bundle): (&str, &Path),
+    status: &'static str,
+    pid: i32,
+) -> String {
+    let state = StateFile {
+        oci_version: spec.version(),
+        id,
+        status,
+        pid,
+        bundle,
+        annotations: spec
+            .annotations()
+            .as_ref()
+            .map(|a| a.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect()),
+    };
+    serde_json::to_string(&state).expect("the state always serialises")
+}
+
 impl Creation<'_> {
     pub(crate) fn state(&self, status: &'static str, pid: i32) -> String {
-        let state = StateFile {
-            oci_version: self.spec.version(),
-            id: self.id,
-            status,
-            pid,
-            bundle: self.bundle,
-            annotations: self
-                .spec
-                .annotations()
-                .as_ref()
-                .map(|a| a.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect()),
-        };
-        serde_json::to_string(&state).expect("the state always serialises")
+        state_of(self.spec, (self.id, self.bundle), status, pid)
     }
 }
 
@@ -86,12 +95,16 @@ pub(crate) fn create(creation: &Creation<'_>) -> Result<(i32, CgroupPaths), Crea
     idmap::check(creation.spec)?;
     let namespaces = Namespaces::plan(linux)?;
     let filter = seccomp::load(creation.seccomp_filter, linux.seccomp().as_ref(), process)?;
+    listener::check(
+        filter.as_ref().is_some_and(Filter::notifies),
+        linux.seccomp().as_ref(),
+    )?;
     let cgroups_path = match linux.cgroups_path() {
         Some(path) if !path.as_os_str().is_empty() => path.clone(),
         _ => Path::new("/skep").join(creation.id),
     };
     let cgroup = Cgroup::create(&cgroups_path)?;
-    let made = create_in(creation, linux, &namespaces, &cgroup, filter.as_deref());
+    let made = create_in(creation, linux, &namespaces, &cgroup, filter.as_ref());
     if made.is_err() {
         // Told to the asker is the first error, not what cleaning up met.
         let _ = cgroup.destroy(std::time::Duration::from_secs(1));
@@ -123,7 +136,7 @@ fn create_in(
     linux: &Linux,
     namespaces: &Namespaces,
     cgroup: &Cgroup,
-    filter: Option<&[crate::sys::privilege::Instruction]>,
+    filter: Option<&Filter>,
 ) -> Result<i32, CreateError> {
     if let Some(resources) = linux.resources() {
         cgroup.apply(resources)?;
@@ -152,7 +165,20 @@ fn create_in(
         Side::Parent(pid) => pid,
     };
     drop(theirs);
-    let done = settle(creation, namespaces, cgroup, pid, &ours);
+    let profile = linux
+        .seccomp()
+        .as_ref()
+        .filter(|_| filter.is_some_and(Filter::notifies));
+    let done = settle(creation, namespaces, cgroup, pid, &ours).and_then(|()| match profile {
+        Some(profile) => {
+            let state = (
+                creation.spec.version().as_str(),
+                &*creation.state("creating", pid),
+            );
+            listener::pass_on(&ours, pid, profile, state)
+        }
+        None => Ok(()),
+    });
     if done.is_err() {
         let _ = clone::kill(pid, libc::SIGKILL);
         if !creation.is_sibling {

@@ -7,10 +7,11 @@ use oci_spec::runtime::{LinuxSeccomp, Process};
 use rustix::process::{Pid, PidfdFlags};
 
 use super::error::{Context, CreateError};
-use super::init::{self, Stdio};
+use super::init::{self, Filtered, Stdio};
 use super::report::{self, Report};
+use super::{attributes, listener};
 use crate::cgroup::Cgroup;
-use crate::seccomp;
+use crate::seccomp::{self, Filter};
 use crate::sys::clone::{self, Side};
 use crate::sys::{privilege, socket};
 
@@ -24,6 +25,8 @@ pub(crate) struct Entry<'a> {
     pub process: &'a Process,
     pub seccomp_filter: Option<&'a Path>,
     pub seccomp: Option<&'a LinuxSeccomp>,
+    /// Version and state of the container, for who listens to its filter.
+    pub state: (&'a str, String),
     pub stdio: [BorrowedFd<'a>; 3],
     pub report: BorrowedFd<'a>,
     pub gate: BorrowedFd<'a>,
@@ -49,6 +52,13 @@ pub(crate) fn enter(entry: &Entry<'_>) -> Result<i32, CreateError> {
         return Err(CreateError::Config("Cwd must be an absolute path".into()));
     }
     let filter = seccomp::load(entry.seccomp_filter, entry.seccomp, entry.process)?;
+    let notifies = filter.as_ref().is_some_and(Filter::notifies);
+    listener::check(notifies, entry.seccomp)?;
+    let affinity = entry.process.exec_cpu_affinity().as_ref();
+    if let Some(cpus) = affinity.and_then(|affinity| affinity.initial().as_deref()) {
+        // The process is born with it.
+        attributes::set_affinity(None, cpus)?;
+    }
     let pid = Pid::from_raw(entry.container_pid)
         .ok_or_else(|| CreateError::Config("no container".into()))?;
     let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())
@@ -69,7 +79,11 @@ pub(crate) fn enter(entry: &Entry<'_>) -> Result<i32, CreateError> {
             if !matches!(socket::receive(&theirs, &mut buffer), Ok((n, _)) if n > 0) {
                 clone::exit_now(1);
             }
-            match set_up(entry, pidfd.as_fd(), filter.as_deref()) {
+            let filtered = Filtered {
+                filter: filter.as_ref(),
+                creator: theirs.as_fd(),
+            };
+            match set_up(entry, pidfd.as_fd(), filtered) {
                 Ok(mut ready) => {
                     ready.dies_with_parent = entry.is_sibling;
                     init::launch(&ready, entry.report, entry.gate, entry.preserve_fds)
@@ -82,6 +96,7 @@ pub(crate) fn enter(entry: &Entry<'_>) -> Result<i32, CreateError> {
         }
         Side::Parent(child) => child,
     };
+    drop(theirs);
     let settle = || -> Result<(), CreateError> {
         let pid_report = Report::Pid {
             pid: child,
@@ -89,7 +104,17 @@ pub(crate) fn enter(entry: &Entry<'_>) -> Result<i32, CreateError> {
         };
         report::send(entry.report, &pid_report, None).context(|| "report".into())?;
         entry.cgroup.add(child)?;
-        socket::send(ours.as_fd(), b"go", None).context(|| "let the process go".into())
+        if let Some(cpus) = affinity.and_then(|affinity| affinity.cpu_affinity_final().as_deref()) {
+            attributes::set_affinity(Some(child), cpus)?;
+        }
+        socket::send(ours.as_fd(), b"go", None).context(|| "let the process go".into())?;
+        match entry.seccomp.filter(|_| notifies) {
+            Some(profile) => {
+                let (version, state) = &entry.state;
+                listener::pass_on(&ours, child, profile, (version, state))
+            }
+            None => Ok(()),
+        }
     };
     settle().inspect_err(|_| {
         let _ = clone::kill(child, libc::SIGKILL);
@@ -100,7 +125,7 @@ pub(crate) fn enter(entry: &Entry<'_>) -> Result<i32, CreateError> {
 fn set_up<'a>(
     entry: &Entry<'a>,
     container: BorrowedFd<'_>,
-    filter: Option<&[privilege::Instruction]>,
+    filtered: Filtered<'_>,
 ) -> Result<init::Ready<'a>, CreateError> {
     // From here on the container's processes see this one, which is still ours.
     privilege::prctl(libc::PR_SET_DUMPABLE, 0).context(|| "prctl".into())?;
@@ -127,7 +152,7 @@ fn set_up<'a>(
     init::prepare_process(
         entry.process,
         stdio,
-        filter,
+        filtered,
         init::may_set_groups(),
         entry.id,
     )

@@ -16,10 +16,11 @@ use super::mounts::{self, MountContext};
 use super::namespaces::{Namespaces, UserNamespace};
 use super::paths::Root;
 use super::report::{self, Report};
-use super::{devices, idmap, program, rootfs};
+use super::{devices, idmap, listener, program, rootfs};
 use crate::cgroup::CgroupPaths;
+use crate::seccomp::Filter;
 use crate::sys::clone;
-use crate::sys::privilege::{self, Instruction};
+use crate::sys::privilege;
 use crate::sys::socket;
 
 /// What the init was cloned with.
@@ -28,7 +29,7 @@ pub(super) struct Init<'a> {
     pub linux: &'a Linux,
     pub namespaces: &'a Namespaces,
     pub cgroup: &'a CgroupPaths,
-    pub filter: Option<&'a [Instruction]>,
+    pub filter: Option<&'a Filter>,
     /// The connection to the creator.
     pub creator: OwnedFd,
 }
@@ -55,6 +56,7 @@ fn set_up<'a>(init: &Init<'a>) -> Result<Ready<'a>, CreateError> {
     // Another process in a shared pid namespace must not look into this one, which is still ours.
     privilege::prctl(libc::PR_SET_DUMPABLE, 0).context(|| "prctl".into())?;
     rustix::process::umask(Mode::empty());
+    init.namespaces.enter_mounts()?;
     enter_user_namespace(init)?;
     let may_set_groups = may_set_groups();
     if init.namespaces.new_cgroup {
@@ -82,7 +84,11 @@ fn set_up<'a>(init: &Init<'a>) -> Result<Ready<'a>, CreateError> {
         pipes: creation.stdio,
         console,
     };
-    let mut ready = prepare_process(process, stdio, init.filter, may_set_groups, creation.id)?;
+    let filtered = Filtered {
+        filter: init.filter,
+        creator: init.creator.as_fd(),
+    };
+    let mut ready = prepare_process(process, stdio, filtered, may_set_groups, creation.id)?;
     if let Some(hooks) = creation
         .spec
         .hooks()
@@ -270,11 +276,31 @@ pub(super) struct Ready<'a> {
     pub dies_with_parent: bool,
 }
 
+/// Which system calls a process may make, and who is told of a filter's listener.
+#[derive(Clone, Copy)]
+pub(super) struct Filtered<'a> {
+    pub filter: Option<&'a Filter>,
+    pub creator: BorrowedFd<'a>,
+}
+
+impl Filtered<'_> {
+    fn install(self) -> Result<(), CreateError> {
+        let Some(filter) = self.filter else {
+            return Ok(());
+        };
+        let installed = privilege::install_filter(&filter.program, filter.flags);
+        match installed.context(|| "install seccomp filter".into())? {
+            Some(listener) => listener::hand_over(self.creator, listener),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Streams, limits, user, rights, working directory, filter; the same for init and exec.
 pub(super) fn prepare_process<'a>(
     process: &'a Process,
     stdio: Stdio<'_>,
-    filter: Option<&[Instruction]>,
+    filtered: Filtered<'_>,
     may_set_groups: bool,
     id: &str,
 ) -> Result<Ready<'a>, CreateError> {
@@ -306,21 +332,15 @@ pub(super) fn prepare_process<'a>(
     enter_cwd(process.cwd())?;
     let umask = process.user().umask().unwrap_or(0o022);
     rustix::process::umask(Mode::from_raw_mode(umask));
-    let install = || match filter {
-        Some(filter) => {
-            privilege::install_filter(filter, 0).context(|| "install seccomp filter".into())
-        }
-        None => Ok(()),
-    };
     // Without no_new_privs only a privileged process may install a filter; with it the later the
     // better, for the filter then need not allow what we still do.
     if !has_no_new_privileges {
-        install()?;
+        filtered.install()?;
     }
     capabilities.take_effect()?;
     if has_no_new_privileges {
         privilege::prctl(libc::PR_SET_NO_NEW_PRIVS, 1).context(|| "set no_new_privs".into())?;
-        install()?;
+        filtered.install()?;
     }
     // As the user itself: what root may enter and execute says nothing.
     enter_cwd(process.cwd())?;

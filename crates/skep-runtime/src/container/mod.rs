@@ -22,6 +22,7 @@ mod exec;
 mod hooks;
 mod idmap;
 mod init;
+mod listener;
 mod mount_options;
 mod mounts;
 mod namespaces;
@@ -31,7 +32,7 @@ pub(crate) mod report;
 mod rootfs;
 
 pub(crate) use console::resize;
-pub(crate) use create::{Creation, create};
+pub(crate) use create::{Creation, create, state_of};
 pub use credentials::available_capabilities;
 pub use error::CreateError;
 pub(crate) use exec::{Entry, enter};

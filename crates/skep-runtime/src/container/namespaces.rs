@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType};
 use rustix::fs::{Mode, OFlags};
@@ -17,6 +17,8 @@ pub(crate) struct Namespaces {
     pub new: u64,
     /// Entered by the creating process before it clones, so that the init is born in them.
     join: Vec<(LinuxNamespaceType, PathBuf)>,
+    /// A mount namespace, entered by the init itself: what else its creator does needs this side's.
+    mounts: Option<PathBuf>,
     /// A new cgroup namespace, made once the process is in its cgroups.
     pub new_cgroup: bool,
     /// A new time namespace, made by the creating process, with offsets.
@@ -51,11 +53,11 @@ impl Namespaces {
                 .clone()
                 .filter(|p| !p.as_os_str().is_empty())
             {
-                Some(path) => plan.add_path(kind, path)?,
+                Some(path) => plan.add_path(kind, path),
                 None => plan.add_new(kind, linux),
             }
         }
-        if plan.new & libc::CLONE_NEWNS as u64 == 0 {
+        if plan.new & libc::CLONE_NEWNS as u64 == 0 && plan.mounts.is_none() {
             return Err(CreateError::Config(
                 "a container needs a mount namespace of its own".into(),
             ));
@@ -63,17 +65,12 @@ impl Namespaces {
         Ok(plan)
     }
 
-    fn add_path(&mut self, kind: LinuxNamespaceType, path: PathBuf) -> Result<(), CreateError> {
+    fn add_path(&mut self, kind: LinuxNamespaceType, path: PathBuf) {
         match kind {
             LinuxNamespaceType::User => self.user = Some(UserNamespace::Join(path)),
-            LinuxNamespaceType::Mount => {
-                return Err(CreateError::Config(
-                    "joining a mount namespace is not supported".into(),
-                ));
-            }
+            LinuxNamespaceType::Mount => self.mounts = Some(path),
             _ => self.join.push((kind, path)),
         }
-        Ok(())
     }
 
     fn add_new(&mut self, kind: LinuxNamespaceType, linux: &Linux) {
@@ -94,11 +91,7 @@ impl Namespaces {
     /// Called by the creating process, which ends soon and so need not come back.
     pub(crate) fn enter_existing(&self) -> Result<(), CreateError> {
         for (kind, path) in &self.join {
-            let go = || -> io::Result<()> {
-                let fd = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-                privilege::enter_namespaces(fd.as_fd(), flag_of(*kind))
-            };
-            go().context(|| format!("join {kind} namespace {}", path.display()))?;
+            enter(*kind, path)?;
         }
         if let Some(offsets) = &self.time {
             privilege::unshare(libc::CLONE_NEWTIME).context(|| "unshare time namespace".into())?;
@@ -110,11 +103,28 @@ impl Namespaces {
         Ok(())
     }
 
+    /// Called by the init, before it is somebody of its user namespace. The paths of the root and of
+    /// mounts are then those of the namespace that it is in.
+    pub(crate) fn enter_mounts(&self) -> Result<(), CreateError> {
+        match &self.mounts {
+            Some(path) => enter(LinuxNamespaceType::Mount, path),
+            None => Ok(()),
+        }
+    }
+
     /// A hostname may be set only where it is the container's own.
     pub(crate) fn has_own_uts(&self) -> bool {
         self.new & libc::CLONE_NEWUTS as u64 != 0
             || self.join.iter().any(|(k, _)| *k == LinuxNamespaceType::Uts)
     }
+}
+
+fn enter(kind: LinuxNamespaceType, path: &Path) -> Result<(), CreateError> {
+    let go = || -> io::Result<()> {
+        let fd = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        privilege::enter_namespaces(fd.as_fd(), flag_of(kind))
+    };
+    go().context(|| format!("join {kind} namespace {}", path.display()))
 }
 
 fn flag_of(kind: LinuxNamespaceType) -> libc::c_int {

@@ -89,6 +89,9 @@ pub(super) fn exec(global: &Global, args: &[String]) -> Result<ExitCode, OciErro
     clone::block_signals();
     let (ours, theirs) = socket::pair().map_err(system("socketpair"))?;
     let cgroup = known.cgroup();
+    let place = (id.as_str(), known.state.bundle.as_path());
+    let status = known.status();
+    let container_state = container::state_of(&config, place, status, known.state.pid);
     let entry = Entry {
         id,
         container_pid: known.state.pid,
@@ -96,6 +99,7 @@ pub(super) fn exec(global: &Global, args: &[String]) -> Result<ExitCode, OciErro
         process: &process,
         seccomp_filter: None,
         seccomp: config.linux().as_ref().and_then(|l| l.seccomp().as_ref()),
+        state: (config.version(), container_state),
         stdio: own_streams(),
         report: theirs.as_fd(),
         gate: theirs.as_fd(),

@@ -8,6 +8,13 @@ use super::args::Args;
 use super::{OciError, SPEC_VERSION};
 use crate::container::{FLAG_WORDS, PROPAGATION_WORDS, available_capabilities};
 
+const FILTER_FLAGS: [&str; 4] = [
+    "SECCOMP_FILTER_FLAG_TSYNC",
+    "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
+    "SECCOMP_FILTER_FLAG_LOG",
+    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
+];
+
 /// Mount options beyond flags and propagation.
 const OTHER_WORDS: [&str; 7] = [
     "bind",
@@ -55,10 +62,12 @@ fn document() -> serde_json::Value {
             "seccomp": {
                 "enabled": true,
                 "actions": ["SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS",
-                    "SCMP_ACT_KILL_THREAD", "SCMP_ACT_LOG", "SCMP_ACT_TRACE", "SCMP_ACT_TRAP"],
+                    "SCMP_ACT_KILL_THREAD", "SCMP_ACT_LOG", "SCMP_ACT_NOTIFY", "SCMP_ACT_TRACE", "SCMP_ACT_TRAP"],
                 "operators": ["SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_LE", "SCMP_CMP_LT",
                     "SCMP_CMP_MASKED_EQ", "SCMP_CMP_NE"],
                 "archs": crate::seccomp::ARCHITECTURES,
+                "knownFlags": FILTER_FLAGS,
+                "supportedFlags": FILTER_FLAGS,
             },
             "apparmor": {"enabled": true},
             "selinux": {"enabled": true},

@@ -39,6 +39,14 @@ const NUMBER: u32 = 0;
 const ARCHITECTURE: u32 = 4;
 const ARGUMENTS: u32 = 16;
 
+/// `SECCOMP_RET_USER_NOTIF`.
+const NOTIFY: u32 = 0x7fc0_0000;
+
+/// Whether a program ever asks somebody outside.
+pub(super) fn notifies(program: &[Instruction]) -> bool {
+    program.contains(&op(RETURN, NOTIFY))
+}
+
 fn op(code: u16, k: u32) -> Instruction {
     Instruction {
         code,
@@ -62,6 +70,7 @@ fn give(action: Action) -> Instruction {
             Action::Errno(n) => 0x0005_0000 | u32::from(n),
             Action::Trace(n) => 0x7ff0_0000 | u32::from(n),
             Action::Log => 0x7ffc_0000,
+            Action::Notify => NOTIFY,
             Action::Allow => 0x7fff_0000,
         },
     )

@@ -19,7 +19,7 @@ use std::fs;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{LinuxSeccomp, Process};
+use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompFilterFlag, Process};
 use profile::Profile;
 
 use crate::sys::privilege::Instruction;
@@ -81,10 +81,26 @@ pub fn profile_filter<'a>(
     )
 }
 
-/// Docker's default profile in OCI form, for runtimes other than our own.
-pub fn default_profile<'a>(capabilities: impl IntoIterator<Item = &'a str>) -> LinuxSeccomp {
-    let json = Profile::docker_default(&sorted(capabilities)).to_oci();
-    serde_json::from_value(json).expect("the default profile is valid")
+/// Docker's default profile, or one in Docker's JSON form, as `linux.seccomp` has it: for runtimes
+/// other than our own, and for what a compiled filter does not say (flags, who listens).
+pub fn oci_profile<'a>(
+    profile: Option<&[u8]>,
+    capabilities: impl IntoIterator<Item = &'a str>,
+) -> Result<LinuxSeccomp, SeccompError> {
+    let bad = |error: serde_json::Error| SeccompError::Profile(error.to_string());
+    let capabilities = sorted(capabilities);
+    let Some(profile) = profile else {
+        let json = Profile::docker_default(&capabilities).to_oci();
+        return serde_json::from_value(json).map_err(bad);
+    };
+    let mut json = Profile::parse(profile, &capabilities)?.to_oci();
+    let given: serde_json::Value = serde_json::from_slice(profile).map_err(bad)?;
+    for field in ["flags", "listenerPath", "listenerMetadata"] {
+        if let Some(value) = given.get(field).filter(|value| !value.is_null()) {
+            json[field] = value.clone();
+        }
+    }
+    serde_json::from_value(json).map_err(bad)
 }
 
 /// Whose system calls a filter tells apart; those of others end the process.
@@ -156,8 +172,60 @@ fn decode(bytes: &[u8]) -> Option<Vec<Instruction>> {
     Some(chunks.iter().map(instruction).collect())
 }
 
-/// The filter for a process: a compiled file, or else a profile out of `config.json`.
+/// A filter as it is given to the kernel.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Filter {
+    pub program: Vec<Instruction>,
+    /// `SECCOMP_FILTER_FLAG_…`.
+    pub flags: libc::c_ulong,
+}
+
+impl Filter {
+    /// Whether it ever asks somebody outside, so that the kernel gives a listener.
+    pub(crate) fn notifies(&self) -> bool {
+        self.flags & libc::SECCOMP_FILTER_FLAG_NEW_LISTENER != 0
+    }
+}
+
+/// Whether a compiled filter asks somebody outside.
+pub(crate) fn file_notifies(file: &Path) -> bool {
+    let program = fs::read(file).ok().and_then(|bytes| decode(&bytes));
+    program.is_some_and(|program| compile::notifies(&program))
+}
+
+/// The filter for a process: a compiled file, or else a profile out of `config.json`, which has the
+/// flags in either case.
 pub(crate) fn load(
+    file: Option<&Path>,
+    profile: Option<&LinuxSeccomp>,
+    process: &Process,
+) -> Result<Option<Filter>, SeccompError> {
+    let Some(program) = load_program(file, profile, process)? else {
+        return Ok(None);
+    };
+    let given = profile.and_then(|profile| profile.flags().as_deref());
+    let mut flags = given.unwrap_or_default().iter().fold(0, |all, flag| {
+        all | match flag {
+            LinuxSeccompFilterFlag::SeccompFilterFlagLog => libc::SECCOMP_FILTER_FLAG_LOG,
+            LinuxSeccompFilterFlag::SeccompFilterFlagSpecAllow => {
+                libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW
+            }
+            LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv => {
+                libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+            }
+            // There is one thread to synchronise.
+            LinuxSeccompFilterFlag::SeccompFilterFlagTsync => 0,
+        }
+    });
+    if compile::notifies(&program) {
+        flags |= libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
+    } else {
+        flags &= !libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
+    }
+    Ok(Some(Filter { program, flags }))
+}
+
+fn load_program(
     file: Option<&Path>,
     profile: Option<&LinuxSeccomp>,
     process: &Process,
@@ -195,7 +263,7 @@ mod tests {
     #[test]
     fn the_default_profile_means_the_same_in_oci_form() {
         for caps in [vec![], vec!["CAP_SYS_ADMIN"]] {
-            let profile = default_profile(caps.iter().copied());
+            let profile = oci_profile(None, caps.iter().copied()).unwrap();
             let json = serde_json::to_vec(&profile).unwrap();
             assert_eq!(
                 Profile::parse(&json, &caps).unwrap(),
@@ -219,7 +287,7 @@ mod tests {
             .unwrap()
             .unwrap();
         assert_eq!(
-            program,
+            program.program,
             compile::compile(&Profile::docker_default(&["CAP_CHOWN", "CAP_KILL"]))
         );
         fs::write(&path, b"SKEPBPF1half").unwrap();

@@ -31,6 +31,8 @@ pub(super) enum Action {
     Trap,
     Trace(u16),
     Log,
+    /// Somebody outside is asked.
+    Notify,
 }
 
 /// A comparison of one argument.
@@ -123,6 +125,11 @@ impl Profile {
         let json: Json =
             serde_json::from_slice(bytes).map_err(|e| SeccompError::Profile(e.to_string()))?;
         let default = action(&json.default_action, json.default_errno_ret)?;
+        if default == Action::Notify {
+            return Err(SeccompError::Profile(
+                "SCMP_ACT_NOTIFY cannot be used as default action".into(),
+            ));
+        }
         let mut arches = json.architectures.unwrap_or_default();
         for map in json
             .arch_map
@@ -139,7 +146,14 @@ impl Profile {
             .flatten()
             .filter(|r| r.applies(capabilities))
         {
-            rules.push(rule.decide()?);
+            let rule = rule.decide()?;
+            // The listener is handed over by it.
+            if rule.action == Action::Notify && rule.names.iter().any(|name| name == "write") {
+                return Err(SeccompError::Profile(
+                    "SCMP_ACT_NOTIFY cannot be used for the write syscall".into(),
+                ));
+            }
+            rules.push(rule);
         }
         Ok(Self {
             default,
@@ -246,6 +260,7 @@ fn words(action: Action) -> (&'static str, Option<u16>) {
         Action::Trap => ("SCMP_ACT_TRAP", None),
         Action::Trace(n) => ("SCMP_ACT_TRACE", Some(n)),
         Action::Log => ("SCMP_ACT_LOG", None),
+        Action::Notify => ("SCMP_ACT_NOTIFY", None),
     }
 }
 
@@ -337,6 +352,7 @@ fn action(name: &str, value: Option<u16>) -> Result<Action, SeccompError> {
         "SCMP_ACT_TRAP" => Action::Trap,
         "SCMP_ACT_TRACE" => Action::Trace(value.unwrap_or(EPERM)),
         "SCMP_ACT_LOG" => Action::Log,
+        "SCMP_ACT_NOTIFY" => Action::Notify,
         other => {
             return Err(SeccompError::Profile(format!(
                 "invalid seccomp action {other}"

@@ -2,12 +2,16 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use oci_spec::runtime::Spec;
+
 use super::protocol::{Attach, Event, Exec, Refusal, RefusalKind, Reply};
 use super::serve::{PeerId, Process, Server, refuse};
-use super::state::ExitRecord;
+use super::spec::files;
+use super::state::{ExitRecord, load_json};
 use super::streams::{Ends, Streams, Wanted};
 use crate::container::report::{self, Report};
 use crate::container::{self, Entry};
+use crate::seccomp;
 use crate::sys::clone::{self, Side};
 use crate::sys::socket;
 
@@ -103,13 +107,27 @@ impl Server {
 
     /// In the fork: enters the container and starts the process there.
     fn make(&self, exec: &Exec, ends: &Ends, to: &OwnedFd) -> i32 {
+        // Only of a filter that asks somebody: who that is says the configuration.
+        let notifies = exec
+            .seccomp_filter
+            .as_deref()
+            .filter(|file| seccomp::file_notifies(file));
+        let config: Option<Spec> =
+            notifies.and_then(|_| load_json(&self.dir.join(files::CONFIG)).ok());
+        let place = (self.spec.id.as_str(), self.dir.as_path());
+        let state = config.as_ref().map_or_else(Default::default, |config| {
+            let state = container::state_of(config, place, "running", self.state.pid);
+            (config.version().as_str(), state)
+        });
+        let linux = config.as_ref().and_then(|config| config.linux().as_ref());
         let entry = Entry {
             id: &self.spec.id,
             container_pid: self.state.pid,
             cgroup: &self.cgroup,
             process: &exec.process,
             seccomp_filter: exec.seccomp_filter.as_deref(),
-            seccomp: None,
+            seccomp: linux.and_then(|linux| linux.seccomp().as_ref()),
+            state,
             stdio: ends.borrow(),
             report: to.as_fd(),
             gate: to.as_fd(),

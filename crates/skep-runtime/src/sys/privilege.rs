@@ -1,7 +1,7 @@
 //! What a process may do: capabilities, filters, keyrings, devices of a terminal.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// The three sets of `capset(2)`, one bit a capability.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -135,8 +135,12 @@ pub(crate) struct Instruction {
     pub k: u32,
 }
 
-/// Installs a system call filter. Needs `no_new_privs` or CAP_SYS_ADMIN.
-pub(crate) fn install_filter(program: &[Instruction], flags: libc::c_ulong) -> io::Result<()> {
+/// Installs a system call filter. Needs `no_new_privs` or CAP_SYS_ADMIN. A filter with a listener
+/// gives it.
+pub(crate) fn install_filter(
+    program: &[Instruction],
+    flags: libc::c_ulong,
+) -> io::Result<Option<OwnedFd>> {
     #[repr(C)]
     struct Program {
         length: u16,
@@ -149,15 +153,20 @@ pub(crate) fn install_filter(program: &[Instruction], flags: libc::c_ulong) -> i
         filter: program.as_ptr(),
     };
     // SAFETY: the program lives through the call and is as long as said.
-    super::check(unsafe {
+    let answer = super::check(unsafe {
         libc::syscall(
             libc::SYS_seccomp,
             libc::SECCOMP_SET_MODE_FILTER,
             flags,
             &raw const program,
         )
-    })
-    .map(drop)
+    })?;
+    if flags & libc::SECCOMP_FILTER_FLAG_NEW_LISTENER == 0 {
+        return Ok(None);
+    }
+    let listener = i32::try_from(answer).map_err(io::Error::other)?;
+    // SAFETY: with this flag the answer is a new descriptor, which is nobody else's.
+    Ok(Some(unsafe { OwnedFd::from_raw_fd(listener) }))
 }
 
 /// A session keyring of its own, so that the host's keys are out of reach.

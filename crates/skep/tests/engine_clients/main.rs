@@ -84,6 +84,47 @@ fn docker_py_drives_the_engine() {
     run(command);
 }
 
+/// Which images are there for which platform, and whether a container has them.
+#[test]
+fn images_are_shown_as_a_tree() {
+    let site = site();
+    let docker = |line: &str| {
+        let mut command = site.command("/usr/bin/env");
+        command.arg(docker()).args(line.split(' '));
+        run(command)
+    };
+    let shown = |listing: &str| -> Vec<Vec<String>> {
+        let colours = regex::Regex::new("\x1b\\[[0-9;]*m").expect("a pattern");
+        let plain = colours.replace_all(listing, "").into_owned();
+        let rows = plain.lines().skip_while(|line| !line.starts_with("IMAGE"));
+        rows.map(|line| line.split_whitespace().map(str::to_owned).collect())
+            .filter(|words: &Vec<String>| !words.is_empty())
+            .collect()
+    };
+    let rows = shown(&docker("images --tree"));
+    assert_eq!(rows[0].join(" "), "IMAGE ID DISK USAGE CONTENT SIZE EXTRA");
+    assert_eq!(rows[1][0], IMAGE);
+    assert_eq!(rows[2][..2], ["└─", "linux/amd64"].map(str::to_owned));
+    // Disk usage and size of the content are those of the one platform that is there.
+    assert_eq!(rows[1][2..4], rows[2][3..5]);
+    assert_eq!((rows[1].len(), rows[2].len()), (4, 5), "{rows:?}");
+
+    docker(&format!("create --name user {IMAGE}"));
+    let rows = shown(&docker("images --tree"));
+    assert_eq!((rows[1][4].as_str(), rows[2][5].as_str()), ("U", "U"));
+    let host = &site.lab.hosts[0];
+    let answer = host
+        .api("GET", "/v1.50/images/json?manifests=1", None)
+        .expect("an answer")
+        .json();
+    let id = docker("inspect --format {{.Id}} user");
+    let manifest = &answer[0]["Manifests"][0];
+    assert_eq!(manifest["ImageData"]["Containers"][0], id.trim());
+    let path = format!("/v1.50/images/{IMAGE}/json?manifests=1");
+    let one = host.api("GET", &path, None).expect("an answer").json();
+    assert_eq!(one["Manifests"][0], *manifest);
+}
+
 #[test]
 fn docker_compose_brings_a_project_up_and_down() {
     let site = site();

@@ -19,7 +19,9 @@ pub(crate) use mounts::{BindFile, Sources, within_volume};
 pub(crate) use namespaces::{Joined, shared};
 pub(crate) use process::{environment, exec_process, lowest_oom_score};
 pub(crate) use resources::resources;
-pub(crate) use security::{SecurityOptions, seccomp_filter, warnings as security_warnings};
+pub(crate) use security::{
+    SecurityOptions, seccomp_filter, seccomp_profile, warnings as security_warnings,
+};
 
 use super::record::Record;
 use crate::error::Result;
@@ -42,6 +44,8 @@ pub(crate) struct Inputs<'a> {
     pub cdi_dirs: &'a [PathBuf],
     /// Variables of linked containers.
     pub link_env: Vec<String>,
+    /// It runs on a runtime other than our own.
+    pub is_external: bool,
 }
 
 /// The whole `config.json`.
@@ -68,6 +72,9 @@ pub(crate) fn specification(inputs: &Inputs<'_>) -> Result<Value> {
             "rootfsPropagation": mounts::rootfs_propagation(record),
         },
     });
+    if let Some(profile) = seccomp_profile(host, &capabilities, inputs.is_external)? {
+        spec["linux"]["seccomp"] = profile;
+    }
     let (nodes, rules) = devices::devices(host)?;
     spec["linux"]["devices"] = Value::Array(nodes);
     spec["linux"]["resources"]["devices"] = Value::Array(rules);

@@ -122,3 +122,25 @@ pub(crate) fn seccomp_filter(
         .map(Some)
         .map_err(|error| EngineError::invalid(error.to_string()))
 }
+
+/// The profile as `config.json` has it: for a runtime that compiles it by itself, and where it says
+/// more than which calls are open.
+pub(crate) fn seccomp_profile(
+    host: &HostConfig,
+    capabilities: &CapabilitySet,
+    is_external: bool,
+) -> Result<Option<serde_json::Value>> {
+    let seccomp = SecurityOptions::parse(host)?.seccomp;
+    let says_more = |json: &str| json.contains("\"listenerPath\"") || json.contains("\"flags\"");
+    let profile = match &seccomp {
+        Seccomp::Default if is_external => None,
+        Seccomp::Profile(json) if is_external || says_more(json) => Some(json.as_bytes()),
+        Seccomp::Unconfined | Seccomp::Default | Seccomp::Profile(_) => return Ok(None),
+    };
+    let names = capabilities.iter().copied();
+    let profile = skep_runtime::seccomp::oci_profile(profile, names);
+    let profile = profile.map_err(|error| EngineError::invalid(error.to_string()))?;
+    let json = serde_json::to_value(profile);
+    json.map(Some)
+        .map_err(|error| EngineError::invalid(error.to_string()))
+}

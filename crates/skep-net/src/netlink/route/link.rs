@@ -325,7 +325,7 @@ fn put_vxlan(m: &mut Message, vxlan: &Vxlan) {
     m.put_u8(18, 1); // UDP checksums
 }
 
-fn parse(reply: &Reply) -> Link {
+pub(super) fn parse(reply: &Reply) -> Link {
     let mut link = Link {
         index: reply.u32_at(4).unwrap_or(0),
         is_up: reply.u32_at(8).unwrap_or(0) & UP != 0,

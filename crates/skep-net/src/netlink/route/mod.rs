@@ -41,3 +41,8 @@ fn family(v4: bool) -> u8 {
 const FAMILY_V4: u8 = 2;
 const FAMILY_V6: u8 = 10;
 const FAMILY_BRIDGE: u8 = 7;
+
+/// Reads an answer as whatever it may be, for fuzzing.
+pub(super) fn parse_any(reply: &super::Reply) {
+    let _ = (link::parse(reply), routes::parse(reply));
+}

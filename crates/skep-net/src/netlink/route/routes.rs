@@ -195,7 +195,7 @@ impl RouteSocket {
     }
 }
 
-fn parse(reply: &Reply) -> Option<Route> {
+pub(super) fn parse(reply: &Reply) -> Option<Route> {
     if reply.u8_at(7)? != TYPE_UNICAST {
         return None;
     }

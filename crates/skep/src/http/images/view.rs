@@ -166,7 +166,10 @@ pub fn summaries(call: &Call, images: &[Image]) -> Vec<ImageSummary> {
                 row.shared_size = shared(image, images);
             }
             if call.query.flag("manifests") && call.version >= ApiVersion(1, 47) {
-                row.manifests = Some(manifests(image, call.api.images()));
+                let manifests = manifests(image, call.api.images());
+                // What is kept of them on the disk, packed and unpacked.
+                row.size = manifests[0]["Size"]["Total"].as_i64().unwrap_or(row.size);
+                row.manifests = Some(manifests);
             }
             if call.version < ApiVersion(1, 43) {
                 // What has no name at all had one in old answers.
@@ -206,7 +209,7 @@ fn manifests(image: &Image, images: &Images) -> Value {
         "Kind": "image",
         "ImageData": {
             "Platform": platform,
-            "Containers": [],
+            "Containers": images.containers_of(image.id()),
             "Size": {"Unpacked": image.size_bytes()},
         },
     }])
@@ -310,6 +313,8 @@ pub fn inspect(call: &Call, image: &Image) -> ImageInspect {
                 .and_then(time)
                 .unwrap_or_else(|| ZERO_TIME.to_owned()),
         },
+        manifests: (call.query.flag("manifests") && call.version >= ApiVersion(1, 48))
+            .then(|| manifests(image, call.api.images())),
     }
 }
 
