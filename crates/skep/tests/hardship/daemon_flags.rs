@@ -230,7 +230,9 @@ fn sighup_reloads_and_says_so_and_the_end_is_as_asked() {
     });
     let info = ask(host, "GET", "/info", None, 200);
     assert_eq!(info["Runtimes"]["other"]["path"], "/usr/sbin/runc");
-    let body = json!({"Image": crate::IMAGE, "Cmd": ["true"], "HostConfig": {"Runtime": "other"}});
+    // Another runtime too is told which system calls are open.
+    let look = ["grep", "Seccomp:", "/proc/self/status"];
+    let body = json!({"Image": crate::IMAGE, "Cmd": look, "HostConfig": {"Runtime": "other"}});
     ask(
         host,
         "POST",
@@ -238,6 +240,10 @@ fn sighup_reloads_and_says_so_and_the_end_is_as_asked() {
         Some(body),
         201,
     );
+    ask(host, "POST", "/containers/elsewhere/start", None, 204);
+    ask(host, "POST", "/containers/elsewhere/wait", None, 200);
+    let said = host.docker(&["logs", "elsewhere"]).ok();
+    assert_eq!(said, "Seccomp:\t2\n");
     ask(host, "DELETE", "/containers/elsewhere", None, 204);
     // A file that cannot be used changes nothing.
     fs::write(&file, r#"{"no-such-key": 1}"#).unwrap();
