@@ -27,6 +27,8 @@ pub fn fuzz(args: &[String]) -> Result<()> {
         .args(["run", "--quiet", "--package", "skep-fuzz", "--"])
         .args(args)
         .env(STANDS_IN, "1")
+        // Built once for a run, by and large: what would speed up the next build is not worth its room.
+        .env("CARGO_INCREMENTAL", "0")
         .env("RUSTC_WORKSPACE_WRAPPER", own);
     crate::run(&mut command)
 }
