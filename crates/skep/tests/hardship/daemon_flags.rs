@@ -243,7 +243,7 @@ fn sighup_reloads_and_says_so_and_the_end_is_as_asked() {
     ask(host, "POST", "/containers/elsewhere/start", None, 204);
     ask(host, "POST", "/containers/elsewhere/wait", None, 200);
     let said = host.docker(&["logs", "elsewhere"]).ok();
-    assert_eq!(said, "Seccomp:\t2\n");
+    assert_eq!(said, "Seccomp:\t2");
     ask(host, "DELETE", "/containers/elsewhere", None, 204);
     // A file that cannot be used changes nothing.
     fs::write(&file, r#"{"no-such-key": 1}"#).unwrap();
