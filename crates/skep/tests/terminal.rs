@@ -195,6 +195,8 @@ fn rendered(text: &str) -> Vec<String> {
 fn services_converge_on_the_screen_as_with_docker() {
     let mut stage = Stage::start();
     progress(&stage);
+    updates(&stage);
+    interrupted(&stage);
     placement(&stage);
     detaching(&stage);
     rebalancing(&stage);
@@ -218,6 +220,66 @@ fn progress(stage: &Stage) {
         assert_eq!(skep, docker, "{line}");
         assert!(!skep.is_empty(), "{line}");
     }
+    stage.make("service rm one two");
+}
+
+/// Updates that fail, go back and are asked back; jobs and global services.
+fn updates(stage: &Stage) {
+    let quick = "--update-monitor 200ms --rollback-monitor 200ms --restart-delay 10s --stop-signal SIGKILL --stop-grace-period 0s";
+    let create =
+        format!("service create --no-resolve-image --name NAME --replicas 2 {quick} web:1");
+    let job = "service create --no-resolve-image --name NAME-job --mode replicated-job --replicas 3 --max-concurrent 2 --restart-condition none web:1 true";
+    let update = "service update --no-resolve-image --update-monitor 3s";
+    // The lines of tasks that fail are seen at different moments.
+    for (line, has_tasks) in [
+        (create.clone(), true),
+        (format!("{update} --args false NAME"), false),
+        ("service rollback NAME".to_owned(), true),
+        (format!("{update} --args false --update-failure-action rollback NAME"), false),
+        ("service update --quiet --args 100001 NAME".to_owned(), true),
+        ("service update --detach --args 100002 NAME".to_owned(), true),
+        (format!("service create --no-resolve-image --name NAME-global --mode global {quick} --constraint node.role==worker web:1"), true),
+        (job.to_owned(), true),
+        ("service update --force NAME-job".to_owned(), true),
+        ("service create --no-resolve-image --name NAME-jobs --mode global-job --constraint node.role==worker web:1 true".to_owned(), true),
+        ("service create --no-resolve-image --name NAME-many --replicas 21 --update-monitor 200ms --stop-signal SIGKILL web:1".to_owned(), true),
+    ] {
+        let (docker, skep) = stage.both(&line, 120);
+        let kept = |shown: Vec<String>| -> Vec<String> {
+            let is_kept = |line: &String| {
+                let is_task = line.split_once(": ").is_some_and(|(id, _)| id.contains('/'));
+                let is_moment = is_task || line.starts_with("overall progress") || line.starts_with("verify");
+                has_tasks || !is_moment
+            };
+            shown.into_iter().filter(is_kept).collect()
+        };
+        let (docker, skep) = (kept(docker), kept(skep));
+        assert_eq!(skep, docker, "{line}");
+        assert!(!skep.is_empty(), "{line}");
+    }
+    let paused = stage.make("service ls --format {{.Name}}");
+    assert!(paused.contains("one-many"), "{paused}");
+    for name in ["one", "two"] {
+        stage.make(&format!(
+            "service rm {name} {name}-global {name}-job {name}-jobs {name}-many"
+        ));
+    }
+}
+
+/// What is not there yet comes without those who asked for it.
+fn interrupted(stage: &Stage) {
+    let line = "service create --no-resolve-image --name NAME --constraint node.role==none web:1";
+    let screen = |program: &str, name: &str| {
+        let program = format!("timeout --foreground -s INT 1 {program}");
+        let shown = stage.screen(&program, &line.replace("NAME", name), 120, "");
+        let shown = shown.iter().map(|line| without_ids(line));
+        shown.collect::<Vec<_>>()
+    };
+    let docker = screen("/usr/bin/env docker", "one");
+    let skep = screen(&stage.skep.to_string_lossy(), "two");
+    assert_eq!(skep, docker);
+    let said = "Use `docker service ps ID` to check progress.";
+    assert!(skep.iter().any(|line| line == said), "{skep:?}");
     stage.make("service rm one two");
 }
 

@@ -39,6 +39,31 @@ service inspect --pretty everywhere
 service inspect nothing
 service inspect --format {{json.Endpoint.VirtualIPs}} my-test
 service inspect --format {{.Spec.Name}}{{range.Endpoint.Ports}}-{{.PublishedPort}}{{end}} my-test
+service inspect --format {{.CreatedAt}}|{{.Version}}|{{.Spec.Mode.Replicated.Replicas}}|{{.Spec.Labels}}|{{.Endpoint}} my-test
+service inspect --format {{.Spec.UpdateConfig.Monitor}}|{{.Spec.TaskTemplate.ContainerSpec.Env}}|{{.PreviousSpec}} my-test
+service inspect --format {{.Nonsense}} my-test
+service inspect --format {{.Spec.Nonsense}} my-test
+service inspect --format {{.UpdateStatus.State}} everywhere
+service inspect --format {{upper.Spec.Mode}} my-test
+service inspect --format {{len.}} my-test
+service inspect --format {{.Spec.Name} my-test
+service inspect --format {{.Spec.Name|printf(`%q-%T`)|len}} my-test
+service ls --format {{.Nonsense}}
+service ls --format {{.Label}}
+service ls --format {{join.ID","}}
+service ls --format raw
+service ps --format raw my-test
+node ls --format raw
+node inspect --format {{.Spec.Role}}|{{.Description.Engine.EngineVersion}}|{{.Status}}|{{.ManagerStatus.Leader}} host1
+node inspect --format {{.ManagerStatus.Leader}} host2
+node inspect --format {{.Description.Nonsense}} host2
+secret ls --format raw
+secret inspect --format {{.Spec.Name}}|{{.CreatedAt}}|{{.Spec.Nonsense}} key
+config inspect --format {{.Spec.Data}}|{{.Meta.CreatedAt}} page
+config inspect --format {{.ID.Nonsense}} page
+network inspect --format {{.Created}}|{{.IPAM.Config}}|{{.Nonsense}} ngx_net
+volume inspect --format {{.Nonsense}} vol
+system df --format {{.Nonsense}}
 network ls
 network ls --no-trunc
 network ls -q --filter driver=overlay

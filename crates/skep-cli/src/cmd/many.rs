@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::objects::{each, inspect, text};
+use super::objects::{Shown, each, inspect, text};
 use crate::client::{escape, filters, url};
 use crate::context::Context;
 use crate::error::CliError;
@@ -72,8 +72,9 @@ pub(super) async fn show(
     matches: &Matches,
     path: &str,
     query: &[(&str, &str)],
+    shown: Shown,
 ) -> Result<(), CliError> {
-    inspect(matches.args(), matches.text("format"), |name| {
+    inspect(matches.args(), matches.text("format"), shown, |name| {
         let path = url(&format!("{path}/{}", escape(name)), query);
         async move { context.client.get(&path).await }
     })

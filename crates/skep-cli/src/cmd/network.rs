@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::many::{self, Listing};
-use super::objects::{confirmed, each, label_text, text};
+use super::objects::{Shown, confirmed, each, label_text, text};
 use crate::client::escape;
 use crate::context::Context;
 use crate::error::CliError;
@@ -291,7 +291,15 @@ async fn ls(context: &Context, matches: &Matches) -> Result<(), CliError> {
 
 async fn show(context: &Context, matches: &Matches) -> Result<(), CliError> {
     let verbose = if matches.flag("verbose") { "true" } else { "" };
-    many::show(context, matches, "/networks", &[("verbose", verbose)]).await
+    let shown = Shown::of_host(|_| "network.Inspect", true);
+    many::show(
+        context,
+        matches,
+        "/networks",
+        &[("verbose", verbose)],
+        shown,
+    )
+    .await
 }
 
 async fn rm(context: &Context, matches: &Matches) -> Result<(), CliError> {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 mod pretty;
 
-use super::objects::{each, inspect, text};
+use super::objects::{Shown, each, inspect, text};
 use super::service::{given_filters, print_tasks};
 use crate::client::{escape, filters, url};
 use crate::context::Context;
@@ -150,7 +150,13 @@ async fn ls(context: &Context, matches: &Matches) -> Result<(), CliError> {
         kind: "*node.nodeContext",
         columns: &COLUMNS,
         heads: &[("", "Self")],
-        raw: &[],
+        raw: &[
+            ("node_id", "ID"),
+            ("hostname", "Hostname"),
+            ("status", "Status"),
+            ("availability", "Availability"),
+            ("manager_status", "ManagerStatus"),
+        ],
     };
     list.print(&format, &items)
 }
@@ -212,7 +218,8 @@ async fn show(context: &Context, matches: &Matches) -> Result<(), CliError> {
         }
         return join(errors);
     }
-    inspect(matches.args(), matches.text("format"), |name| {
+    let shown = Shown::of_swarm(|_| "swarm.Node", false);
+    inspect(matches.args(), matches.text("format"), shown, |name| {
         find(context, name)
     })
     .await

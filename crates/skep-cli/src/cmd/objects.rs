@@ -5,7 +5,7 @@ use std::future::Future;
 use serde_json::Value;
 
 use crate::error::{CliError, join};
-use crate::output::Template;
+use crate::output::{Template, TemplateError};
 
 /// Does something for each argument, goes on after errors, and reports them together.
 pub(super) async fn each<'a, F>(
@@ -24,10 +24,50 @@ where
     join(errors)
 }
 
+/// How objects of a kind go through a template.
+#[derive(Clone, Copy)]
+pub(super) struct Shown {
+    /// Go's type of one.
+    pub(super) of: fn(&Value) -> &'static str,
+    /// Whether what the type does not have is looked for in what the API answered.
+    pub(super) has_raw: bool,
+    /// The exit code for what is no template.
+    pub(super) mistake: u8,
+}
+
+impl Shown {
+    /// Objects of the swarm with all that the API answered.
+    pub(super) const fn of_swarm(of: fn(&Value) -> &'static str, has_raw: bool) -> Self {
+        Self {
+            of,
+            has_raw,
+            mistake: 1,
+        }
+    }
+
+    /// Objects of a host.
+    pub(super) const fn of_host(of: fn(&Value) -> &'static str, has_raw: bool) -> Self {
+        Self {
+            of,
+            has_raw,
+            mistake: 64,
+        }
+    }
+
+    fn render(self, template: &Template, value: &Value) -> Result<String, TemplateError> {
+        let rendered = template.render(value, (self.of)(value));
+        match self.has_raw {
+            true => rendered.or_else(|_| template.render_raw(value)),
+            false => rendered,
+        }
+    }
+}
+
 /// Prints what `inspect` found: an indented array, JSON in lines, or through a template; then errors.
 pub(super) async fn inspect<'a, F>(
     args: &'a [String],
     format: &str,
+    shown: Shown,
     find: impl Fn(&'a str) -> F,
 ) -> Result<(), CliError>
 where
@@ -36,7 +76,7 @@ where
     let template = match format {
         "" | "json" => None,
         text => Some(Template::compile(text).map_err(|error| {
-            CliError::new(format!("template parsing error: {error}")).with_code(64)
+            CliError::new(format!("template parsing error: {error}")).with_code(shown.mistake)
         })?),
     };
     let mut found = Vec::new();
@@ -53,7 +93,7 @@ where
         Some(_) if found.is_empty() => println!(),
         Some(template) => {
             for value in &found {
-                match template.render(value) {
+                match shown.render(template, value) {
                     Ok(text) => println!("{text}"),
                     Err(error) => {
                         // What was found before it has its line.

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::many;
-use super::objects::text;
+use super::objects::{Shown, inspect, text};
 use crate::client::{escape, filters, url};
 use crate::context::Context;
 use crate::error::CliError;
@@ -160,12 +160,18 @@ fn item(plugin: &Value, full: bool) -> Item {
 }
 
 async fn show(context: &Context, matches: &Matches) -> Result<(), CliError> {
-    crate::cmd::objects::inspect(matches.args(), matches.text("format"), |name| async move {
-        context
-            .client
-            .get(&format!("/plugins/{}/json", escape(name)))
-            .await
-    })
+    let shown = Shown::of_host(|_| "types.Plugin", true);
+    inspect(
+        matches.args(),
+        matches.text("format"),
+        shown,
+        |name| async move {
+            context
+                .client
+                .get(&format!("/plugins/{}/json", escape(name)))
+                .await
+        },
+    )
     .await
 }
 

@@ -5,7 +5,7 @@ use std::io::Read as _;
 use base64::Engine as _;
 use serde_json::{Value, json};
 
-use super::objects::{each, inspect, label_text, text};
+use super::objects::{Shown, each, inspect, label_text, text};
 use super::rollout::Rollout;
 use super::versions;
 use crate::client::{escape, filters, url};
@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::error::{CliError, io_text, join};
 use crate::grammar::{Arity, Command, Matches, command};
 use crate::opts::labels;
-use crate::output::{Format, Row, ago, natural_cmp, print_rows};
+use crate::output::{Format, Item, List, Row, ago, natural_cmp};
 
 /// What differs between the two.
 struct Kind {
@@ -21,6 +21,7 @@ struct Kind {
     path: &'static str,
     most_bytes: u64,
     format_setting: &'static str,
+    shown: Shown,
 }
 
 const SECRET: Kind = Kind {
@@ -28,12 +29,14 @@ const SECRET: Kind = Kind {
     path: "/secrets",
     most_bytes: 500 << 10,
     format_setting: "secretFormat",
+    shown: Shown::of_swarm(|_| "swarm.Secret", true),
 };
 const CONFIG: Kind = Kind {
     name: "config",
     path: "/configs",
     most_bytes: 1000 << 10,
     format_setting: "configFormat",
+    shown: Shown::of_swarm(|_| "swarm.Config", true),
 };
 
 const LS: &str = "-f, --filter filter\n--format string\n-q, --quiet\n--versions";
@@ -215,7 +218,7 @@ async fn show(context: &Context, matches: &Matches, kind: &Kind) -> Result<(), C
         async move { newest(context, kind, &name).await }
     };
     if !matches.flag("pretty") {
-        return inspect(matches.args(), matches.text("format"), find).await;
+        return inspect(matches.args(), matches.text("format"), kind.shown, find).await;
     }
     if !matches.text("format").is_empty() {
         return Err(CliError::new(
@@ -351,7 +354,18 @@ async fn ls(context: &Context, matches: &Matches, kind: &Kind) -> Result<(), Cli
             .for_each(|row| drop(row.shift_remove("Driver")));
     }
     let type_name = format!("*{0}.{0}Context", kind.name);
-    print_rows(&Format::read(format), &type_name, &columns, &rows)
+    let labels = |object: &Value| object["Spec"]["Labels"].clone();
+    let items = rows.into_iter().zip(&found);
+    let items: Vec<Item> = items
+        .map(|(row, object)| Item::new(row, &labels(object)))
+        .collect();
+    let list = List {
+        kind: &type_name,
+        columns: &columns,
+        heads: &[],
+        raw: &[],
+    };
+    list.print(&Format::read(format), &items)
 }
 
 fn row(object: &Value, every: bool) -> Row {

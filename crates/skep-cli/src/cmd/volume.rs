@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::many::{self, Listing};
-use super::objects::{label_text, text};
+use super::objects::{Shown, label_text, text};
 use crate::client::{escape, url};
 use crate::context::Context;
 use crate::error::CliError;
@@ -277,7 +277,8 @@ async fn ls(context: &Context, matches: &Matches) -> Result<(), CliError> {
 }
 
 async fn show(context: &Context, matches: &Matches) -> Result<(), CliError> {
-    many::show(context, matches, "/volumes", &[]).await
+    let shown = Shown::of_host(|_| "volume.Volume", false);
+    many::show(context, matches, "/volumes", &[], shown).await
 }
 
 async fn rm(context: &Context, matches: &Matches) -> Result<(), CliError> {

@@ -89,7 +89,7 @@ impl Item {
 
     /// The object through a template; `kind` is its type's name.
     pub fn render(&self, template: &Template, kind: &str) -> Result<String, TemplateError> {
-        template.render_as(&self.object(), Some(kind))
+        template.render_as(&self.object(), kind)
     }
 
     /// Its fields, sorted.
@@ -131,7 +131,8 @@ pub struct List<'a> {
     pub columns: &'a [(&'a str, &'a str)],
     /// Heads of fields without a column of the ordinary table.
     pub heads: &'a [(&'a str, &'a str)],
-    /// Labels and fields of `raw`.
+    /// Labels and fields of `raw`; where there are none it is a template like others. `?` behind a
+    /// label: nothing comes behind it where the field is empty.
     pub raw: &'a [(&'a str, &'a str)],
 }
 
@@ -167,13 +168,12 @@ impl List<'_> {
             }
             Format::TableOf(text) => {
                 let template = compile(text)?;
-                let heads = template
-                    .render_heads(&self.all_heads(items))
-                    .map_err(|error| bad(&error))?;
-                let mut lines = vec![heads];
+                let mut lines = vec![String::new()];
                 for item in items {
                     lines.push(self.apply(&template, item)?);
                 }
+                let heads = template.render_heads(&self.all_heads(items));
+                lines[0] = heads.map_err(|error| bad(&error))?;
                 let cells = lines
                     .iter()
                     .map(|line| line.split('\t').map(str::to_owned).collect());
@@ -188,33 +188,18 @@ impl List<'_> {
     }
 
     fn raw_text(&self, item: &Item) -> String {
-        let columns: Vec<_>;
-        let lines = match self.raw {
-            [] => {
-                columns = self
-                    .columns
-                    .iter()
-                    .map(|(head, field)| (head.to_lowercase().replace(' ', "_"), *field))
-                    .collect();
-                columns.as_slice()
-            }
-            raw => {
-                columns = raw
-                    .iter()
-                    .map(|(label, field)| ((*label).to_owned(), *field))
-                    .collect();
-                columns.as_slice()
+        if self.raw.is_empty() {
+            return "raw\n".to_owned();
+        }
+        let line = |(label, field): &(&str, &str)| {
+            let text = item.text(field);
+            // Some have a space only before something.
+            match label.strip_suffix('?') {
+                Some(label) if text.is_empty() => format!("{label}:\n"),
+                _ => format!("{}: {text}\n", label.trim_end_matches('?')),
             }
         };
-        let text: String = lines
-            .iter()
-            .map(|(label, field)| {
-                format!("{label}: {}", item.text(field))
-                    .trim_end()
-                    .to_owned()
-                    + "\n"
-            })
-            .collect();
+        let text: String = self.raw.iter().map(line).collect();
         text + "\n"
     }
 
@@ -258,6 +243,7 @@ pub fn print_rows(
     kind: &str,
     columns: &[(&str, &str)],
     rows: &[Row],
+    raw: &[(&str, &str)],
 ) -> Result<(), CliError> {
     let items: Vec<Item> = rows
         .iter()
@@ -267,7 +253,7 @@ pub fn print_rows(
         kind,
         columns,
         heads: &[],
-        raw: &[],
+        raw,
     };
     list.print(format, &items)
 }

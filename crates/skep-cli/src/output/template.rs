@@ -1,20 +1,23 @@
-//! Go templates, as far as `--format` needs them.
+//! Go templates, as far as `--format` needs them: all of their language, Go's functions and Docker's
+//! `json`, `split`, `join`, `title`, `lower`, `upper`, `pad` and `truncate`.
 //!
-//! Actions: fields (`.Spec.Name`), `$` and variables, pipes, parentheses, literals; `if/else if/else`,
-//! `range` with `break` and `continue`, `with`, `end`, comments, trim marks. Functions: Docker's
-//! `json`, `split`, `join`, `title`, `lower`, `upper`, `pad`, `truncate`, `println` and Go's `len`,
-//! `index`, `slice`, `print`, `printf`, `html`, `urlquery`, `eq`, `ne`, `lt`, `le`, `gt`, `ge`,
-//! `and`, `or`, `not`.
+//! Values are JSON; what Go knows of their types is in `types.rs`. Where it is not known, the names of
+//! fields tell what an absent one is (`values.rs`).
 
 mod eval;
 mod functions;
+mod held;
 mod lex;
 mod parse;
+mod printf;
+mod tree;
+mod types;
 mod values;
 
 use serde_json::Value;
 
-use parse::Node;
+use held::{Held, Shape};
+use tree::Tree;
 pub(super) use values::LABELS;
 
 /// Why a template does not compile or render, in the words of Go's.
@@ -23,6 +26,8 @@ pub(super) use values::LABELS;
 pub struct TemplateError {
     line: usize,
     text: String,
+    /// What was rendered before.
+    pub partial: String,
 }
 
 impl TemplateError {
@@ -55,40 +60,67 @@ impl Mistake {
 #[derive(Debug, Clone)]
 pub struct Template {
     source: String,
-    nodes: Vec<Node>,
+    tree: Tree,
 }
 
 impl Template {
     /// Compiles.
     pub fn compile(source: &str) -> Result<Self, TemplateError> {
-        let nodes = lex::lex(source).and_then(|pieces| parse::parse(&pieces));
-        match nodes {
-            Ok(nodes) => Ok(Self {
+        match parse::parse(source) {
+            Ok(tree) => Ok(Self {
                 source: source.to_owned(),
-                nodes,
+                tree,
             }),
             Err(mistake) => Err(TemplateError {
                 line: place(source, mistake.at).0,
                 text: format!(": {}", mistake.text),
+                partial: String::new(),
             }),
         }
     }
 
-    /// Renders for an object of the API.
-    pub fn render(&self, object: &Value) -> Result<String, TemplateError> {
-        self.render_as(object, None)
+    /// Renders for an object of the API, of Go's type `of`, where its fields are known.
+    pub fn render(&self, object: &Value, of: &str) -> Result<String, TemplateError> {
+        let shape = match types::known(of) {
+            Some(of) => Shape::Go(of),
+            None => Shape::Guess(String::new()),
+        };
+        self.render_shaped(object, shape, false)
+    }
+
+    /// Renders for an object as it came, of which no type is known.
+    pub fn render_raw(&self, object: &Value) -> Result<String, TemplateError> {
+        self.render_shaped(object, Shape::Raw, false)
     }
 
     /// Renders for an object of which every field is there; `kind` is the name of its type.
-    pub fn render_as(&self, object: &Value, kind: Option<&str>) -> Result<String, TemplateError> {
-        let rendered = eval::render(&self.nodes, &self.source, object, kind, false);
-        rendered.map_err(|mistake| self.error(&mistake))
+    pub fn render_as(&self, object: &Value, kind: &str) -> Result<String, TemplateError> {
+        self.render_shaped(object, Shape::Row(kind.to_owned()), false)
     }
 
     /// Renders the heads of a table: functions leave them as they are.
     pub fn render_heads(&self, heads: &Value) -> Result<String, TemplateError> {
-        let rendered = eval::render(&self.nodes, &self.source, heads, None, true);
-        rendered.map_err(|mistake| self.error(&mistake))
+        self.render_shaped(heads, Shape::Go("map[string]string"), true)
+    }
+
+    fn render_shaped(
+        &self,
+        object: &Value,
+        shape: Shape,
+        heads: bool,
+    ) -> Result<String, TemplateError> {
+        let held = Held {
+            value: object.clone(),
+            shape,
+        };
+        let (text, mistake) = eval::render(&self.tree, &held, heads);
+        match mistake {
+            None => Ok(text),
+            Some(mistake) => Err(TemplateError {
+                partial: text,
+                ..self.error(&mistake)
+            }),
+        }
     }
 
     fn error(&self, mistake: &Mistake) -> TemplateError {
@@ -96,6 +128,7 @@ impl Template {
         TemplateError {
             line,
             text: format!(":{column}: executing \"\" {}", mistake.text),
+            partial: String::new(),
         }
     }
 }

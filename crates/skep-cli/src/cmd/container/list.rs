@@ -42,8 +42,8 @@ const LIST: List<'_> = List {
         ("state", "State"),
         ("status", "Status"),
         ("names", "Names"),
-        ("labels", "Labels"),
-        ("ports", "Ports"),
+        ("labels?", "Labels"),
+        ("ports?", "Ports"),
     ],
 };
 

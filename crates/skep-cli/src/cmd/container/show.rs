@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::session::write;
 use crate::client::{escape, frames, url};
-use crate::cmd::objects::{inspect, text};
+use crate::cmd::objects::{Shown, inspect, text};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::grammar::Matches;
@@ -16,7 +16,8 @@ const TOP_WIDTH: usize = 20;
 
 pub(super) async fn show(context: &Context, matches: &Matches) -> Result<(), CliError> {
     let size = if matches.flag("size") { "1" } else { "" };
-    inspect(matches.args(), matches.text("format"), |name| {
+    let shown = Shown::of_host(|_| "container.InspectResponse", true);
+    inspect(matches.args(), matches.text("format"), shown, |name| {
         let path = url(
             &format!("/containers/{}/json", escape(name)),
             &[("size", size)],

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::store::Stored;
-use crate::cmd::objects::inspect;
+use crate::cmd::objects::{Shown, inspect};
 use crate::context::{Context, env};
 use crate::error::CliError;
 use crate::grammar::Matches;
@@ -73,7 +73,8 @@ pub(super) async fn show(context: &Context, matches: &Matches) -> Result<(), Cli
         [] => &own[..],
         names => names,
     };
-    inspect(names, matches.text("format"), |name| async move {
+    let shown = Shown::of_host(|_| "context.contextWithTLSListing", false);
+    inspect(names, matches.text("format"), shown, |name| async move {
         Stored::find(context, name).map(|stored| told(&stored))
     })
     .await

@@ -7,7 +7,7 @@ use super::pull::tagged;
 use super::tree;
 use crate::client::{escape, filters, url};
 use crate::cmd::container::age;
-use crate::cmd::objects::{each, inspect, text};
+use crate::cmd::objects::{Shown, each, inspect, text};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::grammar::Matches;
@@ -163,13 +163,14 @@ fn item(image: &Value, full: bool, repository: &str, tag: &str, digest: &str) ->
         ),
         ("VirtualSize", bytes_decimal(size)),
     ]);
-    Item::new(row, &image["Labels"])
+    Item::new(row, &Value::Null)
 }
 
 pub(super) async fn show(context: &Context, matches: &Matches) -> Result<(), CliError> {
     let platform = platform_json(matches.text("platform"))?;
     let platform = platform.as_str();
-    inspect(matches.args(), matches.text("format"), |name| {
+    let shown = Shown::of_host(|_| "image.InspectResponse", true);
+    inspect(matches.args(), matches.text("format"), shown, |name| {
         let path = url(
             &format!("/images/{}/json", path_of(name)),
             &[("platform", platform)],

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::pretty::describe;
 use crate::client::{escape, url};
-use crate::cmd::objects::{inspect, text};
+use crate::cmd::objects::{Shown, inspect, text};
 use crate::context::Context;
 use crate::error::{CliError, join};
 use crate::grammar::Matches;
@@ -26,7 +26,9 @@ pub(super) async fn run(context: &Context, matches: &Matches) -> Result<(), CliE
     } else {
         format
     };
-    inspect(matches.args(), format, |name| find(context, name)).await
+    let format = format.strip_prefix("raw").unwrap_or(format);
+    let shown = Shown::of_swarm(|_| "swarm.Service", false);
+    inspect(matches.args(), format, shown, |name| find(context, name)).await
 }
 
 async fn find(context: &Context, name: &str) -> Result<Value, CliError> {

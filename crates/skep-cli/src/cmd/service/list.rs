@@ -52,6 +52,14 @@ pub(crate) fn print_services(services: &Value, format: &str, quiet: bool) -> Res
         "*service.serviceContext",
         &COLUMNS,
         &rows,
+        &[
+            ("id", "ID"),
+            ("name", "Name"),
+            ("mode", "Mode"),
+            ("replicas", "Replicas"),
+            ("image", "Image"),
+            ("ports", "Ports"),
+        ],
     )
 }
 

@@ -143,7 +143,18 @@ pub(crate) async fn print_tasks(
         let node = names.node(text(task, "/NodeID")).await;
         rows.push(row(task, shown, node, full));
     }
-    print_rows(&Format::read(format), "*task.taskContext", &COLUMNS, &rows)
+    let raw = [
+        ("id", "ID"),
+        ("name", "Name"),
+        ("image", "Image"),
+        ("node", "Node"),
+        ("desired_state", "DesiredState"),
+        ("current_state", "CurrentState"),
+        ("error", "Error"),
+        ("ports", "Ports"),
+    ];
+    let format = Format::read(format);
+    print_rows(&format, "*task.taskContext", &COLUMNS, &rows, &raw)
 }
 
 fn row(task: &Value, name: String, node: String, full: bool) -> Row {

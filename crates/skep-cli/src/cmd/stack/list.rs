@@ -37,6 +37,7 @@ pub(super) async fn ls(context: &Context, matches: &Matches) -> Result<(), CliEr
         "*formatter.stackContext",
         &[("NAME", "Name"), ("SERVICES", "Services")],
         &rows,
+        &[],
     )
 }
 

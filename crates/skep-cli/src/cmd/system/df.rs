@@ -14,7 +14,7 @@ use crate::output::{
 };
 
 const LIST: List<'_> = List {
-    kind: "*formatter.diskUsageContext",
+    kind: "*formatter.diskUsageImagesContext",
     columns: &[
         ("TYPE", "Type"),
         ("TOTAL", "TotalCount"),
@@ -23,7 +23,13 @@ const LIST: List<'_> = List {
         ("RECLAIMABLE", "Reclaimable"),
     ],
     heads: &[],
-    raw: &[],
+    raw: &[
+        ("type", "Type"),
+        ("total", "TotalCount"),
+        ("active", "Active"),
+        ("size", "Size"),
+        ("reclaimable", "Reclaimable"),
+    ],
 };
 
 pub(super) async fn run(context: &Context, matches: &Matches) -> Result<(), CliError> {
@@ -185,7 +191,7 @@ fn verbose(usage: &Value, format: &Format) -> Result<(), CliError> {
                     print!(
                         "{}",
                         template
-                            .render_as(&object, Some("*formatter.DiskUsageContext"))
+                            .render_as(&object, "*formatter.DiskUsageContext")
                             .map_err(bad)?
                     );
                 }

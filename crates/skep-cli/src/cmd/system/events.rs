@@ -22,7 +22,7 @@ pub(super) async fn run(context: &Context, matches: &Matches) -> Result<(), CliE
     if let Some(template) = &template {
         // A mistake shows before anything has happened.
         template
-            .render_as(&blank(), Some("*events.Message"))
+            .render_as(&blank(), "*events.Message")
             .map_err(bad)?;
     }
     let query = filters(matches.list("filter"))?;
@@ -42,7 +42,7 @@ pub(super) async fn run(context: &Context, matches: &Matches) -> Result<(), CliE
             Some(template) => println!(
                 "{}",
                 template
-                    .render_as(&whole(&event), Some("*events.Message"))
+                    .render_as(&whole(&event), "*events.Message")
                     .map_err(bad)?
             ),
             None if format == "json" => println!("{event}"),

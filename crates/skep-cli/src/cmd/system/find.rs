@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::client::{escape, url};
-use crate::cmd::objects::inspect;
+use crate::cmd::objects::{Shown, inspect};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::grammar::Matches;
@@ -58,7 +58,8 @@ pub(super) async fn run(context: &Context, matches: &Matches) -> Result<(), CliE
             names.join(", ")
         )));
     }
-    inspect(matches.args(), matches.text("format"), |name| {
+    let shown = Shown::of_host(type_of, true);
+    inspect(matches.args(), matches.text("format"), shown, |name| {
         find(context, matches, name)
     })
     .await
@@ -97,6 +98,22 @@ async fn find(context: &Context, matches: &Matches, name: &str) -> Result<Value,
         }
     }
     Err(CliError::new(format!("Error: No such object: {name}")))
+}
+
+/// Go's type of an object, by what only such have.
+fn type_of(value: &Value) -> &'static str {
+    let has = |pointer: &str| value.pointer(pointer).is_some();
+    let known = [
+        ("/Endpoint", "swarm.Service"),
+        ("/DesiredState", "swarm.Task"),
+        ("/Description", "swarm.Node"),
+        ("/Mountpoint", "volume.Volume"),
+        ("/IPAM", "network.Inspect"),
+        ("/Spec/Data", "swarm.Config"),
+        ("/Version", "swarm.Secret"),
+    ];
+    let found = known.into_iter().find(|(pointer, _)| has(pointer));
+    found.map_or("", |(_, of)| of)
 }
 
 async fn manages(context: &Context) -> Result<bool, CliError> {

@@ -61,10 +61,10 @@ fn print_template(
         });
     }
     all["ClientInfo"] = client.clone();
-    match template.render_as(&all, Some("system.dockerInfo")) {
+    match template.render_as(&all, "system.dockerInfo") {
         Ok(text) => println!("{text}"),
         Err(error) => {
-            println!();
+            println!("{}", error.partial);
             return Err(CliError::new(error.to_string()));
         }
     }

@@ -44,10 +44,10 @@ pub(super) async fn run(context: &Context, matches: &Matches) -> Result<(), CliE
     match template {
         Some(template) => {
             let all = json!({"Client": client(context, &api), "Server": server.as_ref().map(for_templates)});
-            match template.render_as(&all, Some("system.versionInfo")) {
+            match template.render_as(&all, "system.versionInfo") {
                 Ok(text) => println!("{text}"),
                 Err(error) => {
-                    println!();
+                    println!("{}", error.partial);
                     return Err(CliError::new(error.named("version")));
                 }
             }

@@ -1,41 +1,37 @@
 //! Renders a tree for an object.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 
 use super::Mistake;
-use super::functions::call;
-use super::parse::{Command, Node, Pipe, Term};
-use super::values::{Absent, LABELS, absent, is_true, kind_of, print, print_named};
+use super::functions::{self, Function, call, find};
+use super::held::{Held, Shape};
+use super::tree::{Command, Node, Pipe, Term, Tree};
+use super::types::Form;
+use super::values::{LABELS, print};
 
-pub(super) fn render(
-    nodes: &[Node],
-    source: &str,
-    object: &Value,
-    kind: Option<&str>,
-    heads: bool,
-) -> Result<String, Mistake> {
+/// How deep templates may ask for templates.
+const MAX_DEPTH: usize = 64;
+
+/// What was rendered, and what ended that.
+pub(super) fn render(tree: &Tree, object: &Held, heads: bool) -> (String, Option<Mistake>) {
     let mut scope = Scope {
-        source,
-        root: object,
-        kind,
+        tree,
         heads,
-        variables: BTreeMap::new(),
+        depth: 0,
+        variables: vec![("$".to_owned(), object.clone())],
         out: String::new(),
     };
-    scope.nodes(nodes, object)?;
-    Ok(scope.out)
+    let mistake = scope.nodes(&tree.nodes, object).err();
+    (scope.out, mistake)
 }
 
 struct Scope<'a> {
-    source: &'a str,
-    root: &'a Value,
-    /// The type of the root, where all its fields are known.
-    kind: Option<&'a str>,
+    tree: &'a Tree,
     /// Whether the values are heads of a table, which functions leave alone.
     heads: bool,
-    variables: BTreeMap<String, Value>,
+    depth: usize,
+    /// The innermost last.
+    variables: Vec<(String, Held)>,
     out: String,
 }
 
@@ -48,7 +44,7 @@ enum Flow {
 }
 
 impl Scope<'_> {
-    fn nodes(&mut self, nodes: &[Node], dot: &Value) -> Result<Flow, Mistake> {
+    fn nodes(&mut self, nodes: &[Node], dot: &Held) -> Result<Flow, Mistake> {
         for node in nodes {
             let flow = self.node(node, dot)?;
             if flow != Flow::On {
@@ -58,244 +54,339 @@ impl Scope<'_> {
         Ok(Flow::On)
     }
 
-    fn node(&mut self, node: &Node, dot: &Value) -> Result<Flow, Mistake> {
+    fn node(&mut self, node: &Node, dot: &Held) -> Result<Flow, Mistake> {
+        let known = self.variables.len();
+        let mut flow = Flow::On;
         match node {
             Node::Text(text) => self.out.push_str(text),
             Node::Print(pipe) => {
                 let value = self.pipe(pipe, dot)?;
-                let text = match last_field(pipe) {
-                    Some(name) => print_named(name, &value),
-                    None => print(&value),
-                };
-                self.out.push_str(&text);
-            }
-            Node::Set(name, pipe) => {
-                let value = self.pipe(pipe, dot)?;
-                self.variables.insert(name.clone(), value);
+                if pipe.names.is_empty() {
+                    self.out.push_str(&print(&value));
+                }
+                return Ok(flow);
             }
             Node::If(pipe, body, otherwise) => {
-                let taken = is_true(&self.pipe(pipe, dot)?);
-                return self.nodes(if taken { body } else { otherwise }, dot);
+                let taken = self.pipe(pipe, dot)?.is_true();
+                flow = self.nodes(if taken { body } else { otherwise }, dot)?;
             }
             Node::With(pipe, body, otherwise) => {
                 let value = self.pipe(pipe, dot)?;
-                return if is_true(&value) {
-                    self.nodes(body, &value)
-                } else {
-                    self.nodes(otherwise, dot)
+                flow = match value.is_true() {
+                    true => self.nodes(body, &value)?,
+                    false => self.nodes(otherwise, dot)?,
                 };
             }
-            Node::Range(names, pipe, body, otherwise) => {
-                return self.range(names, pipe, body, otherwise, dot);
+            Node::Range(pipe, body, otherwise) => {
+                flow = self.range(pipe, body, otherwise, dot)?;
             }
+            Node::Template(name, pipe, at) => self.template(name, pipe.as_ref(), *at, dot)?,
             Node::Break => return Ok(Flow::Break),
             Node::Continue => return Ok(Flow::Continue),
         }
-        Ok(Flow::On)
+        self.variables.truncate(known);
+        Ok(flow)
+    }
+
+    fn template(
+        &mut self,
+        name: &str,
+        pipe: Option<&Pipe>,
+        at: usize,
+        dot: &Held,
+    ) -> Result<(), Mistake> {
+        let shown = match pipe {
+            Some(pipe) => format!("{{{{template {name:?} {pipe}}}}}"),
+            None => format!("{{{{template {name:?}}}}}"),
+        };
+        let wrong = |why: String| Mistake::new(format!("at <{shown}>: {why}"), at + 9);
+        let tree = self.tree;
+        let Some(nodes) = tree.named.get(name) else {
+            return Err(wrong(format!("template {name:?} not defined")));
+        };
+        if self.depth >= MAX_DEPTH {
+            return Err(wrong(format!(
+                "exceeded maximum template depth ({MAX_DEPTH})"
+            )));
+        }
+        let value = match pipe {
+            Some(pipe) => self.pipe(pipe, dot)?,
+            None => Held::nothing(),
+        };
+        let outer = std::mem::replace(&mut self.variables, vec![("$".to_owned(), value.clone())]);
+        self.depth += 1;
+        self.nodes(nodes, &value)?;
+        self.depth -= 1;
+        self.variables = outer;
+        Ok(())
     }
 
     fn range(
         &mut self,
-        names: &[String],
         pipe: &Pipe,
         body: &[Node],
         otherwise: &[Node],
-        dot: &Value,
+        dot: &Held,
     ) -> Result<Flow, Mistake> {
-        let value = self.pipe(pipe, dot)?;
-        let items: Vec<(Value, &Value)> = match &value {
-            Value::Array(items) => items
-                .iter()
-                .enumerate()
-                .map(|(at, item)| (Value::from(at), item))
+        let value = self.value_of(pipe, dot)?.pointed();
+        let items = match (value.items(), value.value.as_u64()) {
+            (Some(items), _) => items,
+            (None, Some(count)) => (0..count.min(1 << 20))
+                .map(|at| (Held::number(at), Held::number(at)))
                 .collect(),
-            Value::Object(fields) => {
-                let mut items: Vec<_> = fields.iter().collect();
-                items.sort_by_key(|(name, _)| *name);
-                let pairs = items.into_iter();
-                pairs
-                    .map(|(name, item)| (Value::from(name.as_str()), item))
-                    .collect()
-            }
-            Value::Null => Vec::new(),
             _ if self.heads => Vec::new(),
-            other => {
-                let command = &pipe[pipe.len() - 1];
-                return Err(self.at(
-                    command,
-                    format!("range can't iterate over {}", print(other)),
-                ));
+            _ => {
+                let command = &pipe.commands[pipe.commands.len() - 1];
+                let why = format!("range can't iterate over {}", print(&value));
+                return Err(self.wrong(command.terms.first(), command, why));
             }
         };
         if items.is_empty() {
             return self.nodes(otherwise, dot);
         }
+        let known = self.variables.len();
         for (key, item) in items {
-            if let [only] = names {
-                self.variables.insert(only.clone(), item.clone());
-            } else if let [first, second] = names {
-                self.variables.insert(first.clone(), key);
-                self.variables.insert(second.clone(), item.clone());
+            match pipe.names.as_slice() {
+                [only] if pipe.assigns => {
+                    self.assign(only, item.clone());
+                }
+                [only] => self.variables.push((only.clone(), item.clone())),
+                [first, second] => {
+                    self.variables.push((first.clone(), key));
+                    self.variables.push((second.clone(), item.clone()));
+                }
+                _ => {}
             }
-            if self.nodes(body, item)? == Flow::Break {
+            let flow = self.nodes(body, &item)?;
+            self.variables.truncate(known);
+            if flow == Flow::Break {
                 break;
             }
         }
         Ok(Flow::On)
     }
 
-    fn pipe(&self, pipe: &Pipe, dot: &Value) -> Result<Value, Mistake> {
+    /// A pipe's value, kept in its variables.
+    fn pipe(&mut self, pipe: &Pipe, dot: &Held) -> Result<Held, Mistake> {
+        let value = self.value_of(pipe, dot)?;
+        for name in &pipe.names {
+            match pipe.assigns {
+                true if !self.assign(name, value.clone()) => {
+                    let last = &pipe.commands[pipe.commands.len() - 1];
+                    let why = format!("undefined variable: {name}");
+                    return Err(self.wrong(last.terms.first(), last, why));
+                }
+                true => {}
+                false => self.variables.push((name.clone(), value.clone())),
+            }
+        }
+        Ok(value)
+    }
+
+    /// Whether there is such a variable.
+    fn assign(&mut self, name: &str, value: Held) -> bool {
+        let mut known = self.variables.iter_mut().rev();
+        let found = known.find(|(known, _)| known == name);
+        found.map(|(_, held)| *held = value).is_some()
+    }
+
+    fn value_of(&mut self, pipe: &Pipe, dot: &Held) -> Result<Held, Mistake> {
         let mut last = None;
-        for command in pipe {
+        for command in &pipe.commands {
             last = Some(self.command(command, dot, last)?);
         }
-        Ok(last.unwrap_or(Value::Null))
+        Ok(last.unwrap_or_else(Held::nothing))
     }
 
     fn command(
-        &self,
+        &mut self,
         command: &Command,
-        dot: &Value,
-        last: Option<Value>,
-    ) -> Result<Value, Mistake> {
-        match command.terms.split_first() {
-            Some((Term::Name(name), rest)) => {
-                let mut args = rest
-                    .iter()
-                    .map(|term| self.term(term, dot))
-                    .collect::<Result<Vec<_>, _>>()?;
-                args.extend(last);
-                if self.heads && leaves_heads(name) {
-                    return Ok(args
-                        .into_iter()
-                        .find(Value::is_string)
-                        .unwrap_or(Value::Null));
-                }
-                call(name, &args).map_err(|why| self.at(command, why))
+        dot: &Held,
+        last: Option<Held>,
+    ) -> Result<Held, Mistake> {
+        let (first, rest) = (&command.terms[0], &command.terms[1..]);
+        let has_arguments = !rest.is_empty() || last.is_some();
+        match first {
+            Term::Name(name, at) => self.function(name, *at, command, dot, last),
+            Term::Field(fields, _) if *fields == ["Label"] && has_arguments => {
+                let key = match rest {
+                    [key] => self.term(key, command, dot)?,
+                    _ => last.unwrap_or_else(Held::nothing),
+                };
+                let label = label_of(dot, &print(&key), self.heads);
+                label.map_err(|why| self.wrong(Some(first), command, why))
             }
-            Some((Term::Field(fields, _), [key])) if last.is_none() && *fields == ["Label"] => {
-                let key = print(&self.term(key, dot)?);
-                let label = dot.get(LABELS).and_then(|labels| labels.get(&key));
-                Ok(match dot.get("Label") {
-                    // The head of such a column.
-                    Some(_) if self.heads => Value::from(key.replace(['-', '_', '.'], " ")),
-                    _ => label.cloned().unwrap_or_else(|| Value::from("")),
-                })
+            Term::Field(..) | Term::Variable(..) | Term::Chain(..) if has_arguments => {
+                let found = self.term(first, command, dot)?;
+                let name = match first {
+                    Term::Field(fields, _)
+                    | Term::Variable(_, fields, _)
+                    | Term::Chain(_, fields, _) => fields.last().map_or("", String::as_str),
+                    _ => "",
+                };
+                let given = rest.len() + usize::from(last.is_some());
+                let is_method = matches!(dot.shape, Shape::Row(_));
+                let why = match &found.shape {
+                    _ if is_method => {
+                        format!("wrong number of args for {name}: want 0 got {given}")
+                    }
+                    Shape::Raw => format!("{name} is not a method but has arguments"),
+                    _ => format!("{name} has arguments but cannot be invoked as function"),
+                };
+                Err(self.wrong(Some(first), command, why))
             }
-            Some((term, [])) if last.is_none() => self.term(term, dot),
-            Some((Term::Field(fields, _), _)) => Err(self.at(
-                command,
-                format!(
-                    "{} has arguments but cannot be invoked as function",
-                    fields.join(".")
-                ),
-            )),
-            _ => Err(self.at(command, "can't give argument to non-function".to_owned())),
+            _ if has_arguments => {
+                let why = format!("can't give argument to non-function {first}");
+                Err(self.wrong(Some(first), command, why))
+            }
+            Term::Nil => Err(self.wrong(Some(first), command, "nil is not a command".into())),
+            _ => self.term(first, command, dot),
         }
     }
 
-    /// A mistake in a command, with the command's own text.
-    fn at(&self, command: &Command, why: String) -> Mistake {
-        let text = self
-            .source
-            .get(command.start..command.end)
-            .unwrap_or_default();
-        Mistake::new(format!("at <{text}>: {why}"), command.start)
-    }
-
-    fn term(&self, term: &Term, dot: &Value) -> Result<Value, Mistake> {
-        Ok(match term {
-            Term::Field(fields, at) => self.field(dot, fields, *at)?,
-            Term::Variable(name, fields, at) if name.is_empty() => {
-                self.field(self.root, fields, *at)?
+    fn function(
+        &mut self,
+        name: &str,
+        at: usize,
+        command: &Command,
+        dot: &Held,
+        last: Option<Held>,
+    ) -> Result<Held, Mistake> {
+        let terms = if command.terms.is_empty() {
+            &[][..]
+        } else {
+            &command.terms[1..]
+        };
+        let function = find(name);
+        let given = terms.len() + usize::from(last.is_some());
+        let counts = function.map_or(Ok(()), |function| {
+            function.check_count(name, given, terms.len())
+        });
+        counts.map_err(|why| Mistake::new(format!("at <{name}>: {why}"), at))?;
+        let mut args = Vec::new();
+        for (number, term) in terms.iter().enumerate() {
+            let value = self.term(term, command, dot)?;
+            let fits = function.map_or(Ok(()), |f: &Function| f.check(number, &value, Some(term)));
+            if !self.heads {
+                fits.map_err(|why| self.wrong(Some(term), command, why))?;
             }
-            Term::Variable(name, fields, at) => {
-                let value = self.variables.get(name).ok_or_else(|| {
-                    Mistake::new(format!("at <${name}>: undefined variable: ${name}"), *at)
-                })?;
-                self.field(value, fields, *at)?
+            let is_decided = matches!(name, "and" | "or") && value.is_true() == (name == "or");
+            args.push(value);
+            if is_decided {
+                break;
             }
-            Term::Text(text) => Value::from(text.as_str()),
-            Term::Number(number) => number_value(*number),
-            Term::Bool(value) => Value::Bool(*value),
-            Term::Nil => Value::Null,
-            Term::Nested(pipe, fields, at) => {
-                let value = self.pipe(pipe, dot)?;
-                self.field(&value, fields, *at)?
+        }
+        if let Some(last) = last.filter(|_| args.len() == terms.len()) {
+            let fits = function.map_or(Ok(()), |f| f.check(args.len(), &last, None));
+            if !self.heads {
+                fits.map_err(|why| Mistake::new(format!("at <{name}>: {why}"), at))?;
             }
-            Term::Name(name) => {
-                call(name, &[]).map_err(|why| Mistake::new(format!("at <{name}>: {why}"), 0))?
-            }
+            args.push(last);
+        }
+        if self.heads && functions::leaves_heads(name) {
+            let head = args.into_iter().find(|arg| arg.value.is_string());
+            return Ok(head.unwrap_or_else(|| Held::text("")));
+        }
+        call(name, &args, terms).map_err(|why| {
+            let why = format!("error calling {name}: {why}");
+            Mistake::new(format!("at <{command}>: {why}"), command.at)
         })
     }
 
-    /// A field of a field. What an object of the API leaves out because it is empty is empty; a name
-    /// that it never has is a mistake.
-    fn field(&self, value: &Value, fields: &[String], start: usize) -> Result<Value, Mistake> {
-        let mut value = value;
-        let mut at = start;
-        for (number, name) in fields.iter().enumerate() {
-            let wrong =
-                |why: String| Mistake::new(format!("at <.{}>: {why}", fields.join(".")), at);
-            let Value::Object(object) = value else {
-                return Err(wrong(match value {
-                    Value::Null => format!("nil pointer evaluating interface {{}}.{name}"),
-                    other => format!("can't evaluate field {name} in type {}", kind_of(other)),
-                }));
-            };
-            let is_last = number + 1 == fields.len();
-            value = match (object.get(name), self.kind) {
-                (Some(value), _) => value,
-                (None, Some(kind)) if std::ptr::eq(value, self.root) => {
-                    return Err(wrong(format!("can't evaluate field {name} in type {kind}")));
+    /// A mistake about a term.
+    #[allow(clippy::unused_self)] // reads as the others do
+    fn wrong(&self, term: Option<&Term>, command: &Command, why: String) -> Mistake {
+        let shown = term.map_or_else(|| command.to_string(), ToString::to_string);
+        let at = term.and_then(Term::at).unwrap_or(command.at);
+        Mistake::new(format!("at <{shown}>: {why}"), at)
+    }
+
+    fn term(&mut self, term: &Term, command: &Command, dot: &Held) -> Result<Held, Mistake> {
+        let fields = |start: Held, fields: &[String]| {
+            fields.iter().try_fold(start, |held, name| {
+                let held = if matches!(held.shape, Shape::Raw) {
+                    held
+                } else {
+                    loosened(held)
+                };
+                held.field(name)
+            })
+        };
+        let found = match term {
+            Term::Dot => Ok(dot.clone()),
+            Term::Nil => Ok(Held::nothing()),
+            Term::Bool(value) => Ok(Held::bool(*value)),
+            Term::Text(text, ..) => Ok(Held::text(text.as_str())),
+            Term::Number(number, ..) => Ok(Held::new(
+                Value::Number(number.clone()),
+                if number.is_f64() { "float64" } else { "int" },
+            )),
+            Term::Field(names, _) => match names.as_slice() {
+                [name] if name == "Label" && is_labelled(dot) && !self.heads => {
+                    Err("wrong number of args for Label: want 1 got 0".to_owned())
                 }
-                (None, _) => match absent(name) {
-                    Some(zero) if is_last => return Ok(zero_value(zero)),
-                    _ => return Err(wrong(format!("map has no entry for key {name:?}"))),
-                },
-            };
-            at += name.len() + 1;
+                names => fields(dot.clone(), names),
+            },
+            Term::Variable(name, names, _) => {
+                let known = self.variables.iter().rev().find(|(known, _)| known == name);
+                let value = known.map(|(_, value)| value.clone());
+                match value {
+                    Some(value) => fields(value, names),
+                    None => Err(format!("undefined variable: {name}")),
+                }
+            }
+            Term::Nested(pipe) => return self.pipe(pipe, dot),
+            Term::Chain(inner, names, _) => {
+                let value = self.term(inner, command, dot)?;
+                fields(value, names)
+            }
+            Term::Name(name, at) => {
+                let alone = Command {
+                    terms: vec![term.clone()],
+                    at: *at,
+                };
+                return self.function(name, *at, &alone, dot, None);
+            }
+        };
+        found.map_err(|why| self.wrong(Some(term), command, why))
+    }
+}
+
+/// Behind a pointer that is not nil a field is looked for in what it points to.
+fn loosened(held: Held) -> Held {
+    match held.form() {
+        Form::Pointer(inner) if matches!(super::types::form(inner), Form::Pointer(_)) => {
+            held.pointed()
         }
-        Ok(value.clone())
+        _ => held,
     }
 }
 
-/// Functions that shape a value; a head is left as it is.
-fn leaves_heads(name: &str) -> bool {
-    matches!(
-        name,
-        "json" | "split" | "join" | "title" | "lower" | "upper" | "pad" | "truncate"
-    )
+/// Kinds of rows that tell a label.
+const LABELLED: [&str; 5] = [
+    "*formatter.ContainerContext",
+    "*formatter.volumeContext",
+    "*network.networkContext",
+    "*secret.secretContext",
+    "*config.configContext",
+];
+
+fn is_labelled(dot: &Held) -> bool {
+    matches!(&dot.shape, Shape::Row(kind) if LABELLED.contains(&kind.as_str()))
 }
 
-/// The field that a pipe prints, where it is nothing but a field.
-fn last_field(pipe: &Pipe) -> Option<&str> {
-    match pipe.as_slice() {
-        [command] => match command.terms.as_slice() {
-            [
-                Term::Field(fields, _) | Term::Variable(_, fields, _) | Term::Nested(_, fields, _),
-            ] => fields.last().map(String::as_str),
-            _ => None,
-        },
-        _ => None,
+/// `.Label "key"` of a row.
+fn label_of(dot: &Held, key: &str, heads: bool) -> Result<Held, String> {
+    if heads {
+        return Ok(Held::text(key.replace(['-', '_', '.'], " ")));
     }
-}
-
-fn zero_value(zero: Absent) -> Value {
-    match zero {
-        Absent::Text => Value::from(""),
-        Absent::Number => Value::from(0),
-        Absent::Bool => Value::Bool(false),
-        Absent::List | Absent::Map | Absent::Pointer => Value::Null,
+    if !is_labelled(dot) {
+        return Err(match &dot.shape {
+            Shape::Row(kind) => format!("can't evaluate field Label in type {kind}"),
+            Shape::Go(of) => format!("can't evaluate field Label in type {of}"),
+            _ => "Label is not a method but has arguments".to_owned(),
+        });
     }
-}
-
-/// Whole numbers stay whole.
-pub(super) fn number_value(number: f64) -> Value {
-    #[allow(clippy::cast_possible_truncation)] // checked to be whole and small
-    if number.fract() == 0.0 && number.abs() < 1e15 {
-        Value::from(number as i64)
-    } else {
-        Value::from(number)
-    }
+    let label = dot.value[LABELS].get(key).and_then(Value::as_str);
+    Ok(Held::text(label.unwrap_or_default()))
 }

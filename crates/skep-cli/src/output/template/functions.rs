@@ -4,137 +4,224 @@ use std::cmp::Ordering;
 
 use serde_json::Value;
 
-use super::eval::number_value;
-use super::values::{LABELS, is_true, print};
+use super::held::{Held, Shape};
+use super::printf::{print_all, printf};
+use super::tree::Term;
+use super::types::Form;
+use super::values::{LABELS, print};
 
-const NAMES: [&str; 24] = [
-    "json", "lower", "upper", "title", "split", "join", "pad", "truncate", "println", "print",
-    "printf", "len", "index", "slice", "html", "urlquery", "eq", "ne", "lt", "le", "gt", "ge",
-    "and", "or",
+/// What a function takes: a type for each argument; the last one again and again after `...`.
+pub(super) struct Function {
+    name: &'static str,
+    takes: &'static [&'static str],
+    at_least: Option<usize>,
+}
+
+const fn fixed(name: &'static str, takes: &'static [&'static str]) -> Function {
+    Function {
+        name,
+        takes,
+        at_least: None,
+    }
+}
+
+const fn open(name: &'static str, at_least: usize) -> Function {
+    Function {
+        name,
+        takes: &[],
+        at_least: Some(at_least),
+    }
+}
+
+const FUNCTIONS: [Function; 27] = [
+    fixed("json", &["any"]),
+    fixed("lower", &["string"]),
+    fixed("upper", &["string"]),
+    fixed("title", &["string"]),
+    fixed("split", &["string", "string"]),
+    fixed("join", &["[]string", "string"]),
+    fixed("pad", &["string", "int", "int"]),
+    fixed("truncate", &["string", "int"]),
+    fixed("len", &["any"]),
+    fixed("ne", &["any", "any"]),
+    fixed("lt", &["any", "any"]),
+    fixed("le", &["any", "any"]),
+    fixed("gt", &["any", "any"]),
+    fixed("ge", &["any", "any"]),
+    fixed("not", &["any"]),
+    open("println", 0),
+    open("print", 0),
+    open("printf", 1),
+    open("html", 0),
+    open("js", 0),
+    open("urlquery", 0),
+    open("index", 1),
+    open("slice", 1),
+    open("call", 1),
+    open("eq", 1),
+    open("and", 1),
+    open("or", 1),
 ];
+
+/// A function by its name.
+pub(super) fn find(name: &str) -> Option<&'static Function> {
+    FUNCTIONS.iter().find(|function| function.name == name)
+}
 
 /// Whether templates can call it.
 pub(super) fn is_function(name: &str) -> bool {
-    name == "not" || NAMES.contains(&name)
+    find(name).is_some()
+}
+
+/// Functions that shape a value; a head is left as it is.
+pub(super) fn leaves_heads(name: &str) -> bool {
+    matches!(
+        name,
+        "json" | "split" | "join" | "title" | "lower" | "upper" | "pad" | "truncate"
+    )
+}
+
+impl Function {
+    /// Whether so many arguments are right; `written` of them are behind the name.
+    pub(super) fn check_count(
+        &self,
+        name: &str,
+        given: usize,
+        written: usize,
+    ) -> Result<(), String> {
+        let want = self.takes.len();
+        match self.at_least {
+            Some(least) if given < least => Err(format!(
+                "wrong number of args for {name}: want at least {least} got {written}"
+            )),
+            None if given != want => Err(format!(
+                "wrong number of args for {name}: want {want} got {given}"
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether an argument fits; `term` is how it is written, where it is.
+    pub(super) fn check(
+        &self,
+        number: usize,
+        value: &Held,
+        term: Option<&Term>,
+    ) -> Result<(), String> {
+        let wanted = match (self.name, number) {
+            ("printf", 0) => "string",
+            _ => self.takes.get(number).copied().unwrap_or("any"),
+        };
+        let is_literal = matches!(
+            term,
+            Some(Term::Text(..) | Term::Number(..) | Term::Bool(_) | Term::Nil)
+        );
+        let own = value.type_name();
+        let fits = match wanted {
+            "any" => true,
+            "[]string" => {
+                let is_guess = matches!(value.shape, Shape::Guess(_) | Shape::Raw);
+                own == wanted
+                    || (is_guess && value.value.is_array())
+                    || (matches!(value.shape, Shape::Guess(_)) && value.value.is_null())
+            }
+            "int" => value.value.is_number() && (own == "int" || is_literal),
+            _ => own == wanted,
+        };
+        if fits {
+            return Ok(());
+        }
+        Err(match term {
+            Some(Term::Nil) => format!("cannot assign nil to {wanted}"),
+            Some(term) if is_literal => {
+                let word = if wanted == "int" { "integer" } else { wanted };
+                format!("expected {word}; found {term}")
+            }
+            _ if value.shape == Shape::Nothing => format!("invalid value; expected {wanted}"),
+            _ => format!("wrong type for value; expected {wanted}; got {own}"),
+        })
+    }
 }
 
 /// Calls a function by name; what is wrong with the arguments otherwise.
-pub(super) fn call(name: &str, args: &[Value]) -> Result<Value, String> {
+pub(super) fn call(name: &str, args: &[Held], terms: &[Term]) -> Result<Held, String> {
     let text = |at: usize| args.get(at).map(print).unwrap_or_default();
-    let wants = |count: usize| {
-        (args.len() >= count).then_some(()).ok_or_else(|| {
-            format!(
-                "wrong number of args for {name}: want {count} got {}",
-                args.len()
-            )
-        })
+    let number = |at: usize| {
+        let number = args.get(at).and_then(|held| held.value.as_u64());
+        usize::try_from(number.unwrap_or(0)).unwrap_or(usize::MAX)
     };
     Ok(match name {
-        "json" => {
-            wants(1)?;
-            Value::from(json_text(&args[0]))
-        }
-        "lower" => Value::from(text(0).to_lowercase()),
-        "upper" => Value::from(text(0).to_uppercase()),
-        "title" => Value::from(title(&text(0))),
+        "json" => Held::text(json_text(&args[0].value)),
+        "lower" => Held::text(text(0).to_lowercase()),
+        "upper" => Held::text(text(0).to_uppercase()),
+        "title" => Held::text(title(&text(0))),
         "split" => {
-            wants(2)?;
-            Value::from(text(0).split(&text(1)).map(Value::from).collect::<Vec<_>>())
+            let parts = text(0);
+            let separator = text(1);
+            let parts: Vec<Value> = match separator.as_str() {
+                "" => parts.chars().map(|c| Value::from(c.to_string())).collect(),
+                separator => parts.split(separator).map(Value::from).collect(),
+            };
+            Held::new(parts.into(), "[]string")
         }
         "join" => {
-            wants(2)?;
-            let items = args[0]
-                .as_array()
-                .map(|items| items.iter().map(print).collect::<Vec<_>>());
-            Value::from(items.unwrap_or_default().join(&text(1)))
+            let items = args[0].items().unwrap_or_default();
+            let items: Vec<String> = items.iter().map(|(_, item)| print(item)).collect();
+            Held::text(items.join(&text(1)))
         }
         "pad" => {
-            wants(3)?;
-            let spaces = |at: usize| {
-                " ".repeat(
-                    usize::try_from(args[at].as_u64().unwrap_or(0))
-                        .unwrap_or(0)
-                        .min(4096),
-                )
-            };
-            Value::from(if text(0).is_empty() {
-                String::new()
-            } else {
-                format!("{}{}{}", spaces(1), text(0), spaces(2))
+            let spaces = |at: usize| " ".repeat(number(at).min(4096));
+            Held::text(match text(0) {
+                empty if empty.is_empty() => empty,
+                full => format!("{}{full}{}", spaces(1), spaces(2)),
             })
         }
-        "truncate" => {
-            wants(2)?;
-            let most = usize::try_from(args[1].as_u64().unwrap_or(0)).unwrap_or(usize::MAX);
-            Value::from(text(0).chars().take(most).collect::<String>())
+        "truncate" => Held::text(text(0).chars().take(number(1)).collect::<String>()),
+        "println" => {
+            let all: Vec<String> = args.iter().map(print).collect();
+            Held::text(all.join(" ") + "\n")
         }
-        "println" => Value::from(format!(
-            "{}\n",
-            args.iter().map(print).collect::<Vec<_>>().join(" ")
-        )),
-        "print" => Value::from(args.iter().map(print).collect::<String>()),
-        "printf" => Value::from(printf(&text(0), args.get(1..).unwrap_or_default())),
-        "len" => {
-            wants(1)?;
-            Value::from(match &args[0] {
-                Value::Array(items) => items.len(),
-                Value::Object(fields) => fields.len(),
-                Value::String(text) => text.len(),
-                Value::Null => 0,
-                other => {
-                    return Err(format!(
-                        "error calling len: len of type {}",
-                        super::values::kind_of(other)
-                    ));
-                }
-            })
-        }
+        "print" => Held::text(print_all(args)),
+        "printf" => Held::text(printf(&text(0), &args[1..])),
+        "len" => Held::number(length(&args[0])?),
         "index" => index(args)?,
-        "slice" => {
-            wants(1)?;
-            slice(args)?
+        "slice" => slice(args)?,
+        "html" => Held::text(html(&print_all(args))),
+        "js" => Held::text(js(&print_all(args))),
+        "urlquery" => Held::text(crate::client::escape(&print_all(args)).replace("%20", "+")),
+        "call" => {
+            let written = terms.first().map(ToString::to_string).unwrap_or_default();
+            return Err(format!(
+                "non-function {written} of type {}",
+                args[0].type_name()
+            ));
         }
-        "html" => Value::from(html(&args.iter().map(print).collect::<String>())),
-        "urlquery" => Value::from(crate::client::escape(&text(0)).replace("%20", "+")),
         "eq" => {
-            wants(2)?;
-            let text_and_number = |a: &Value, b: &Value| a.is_string() && b.is_number();
-            if args[1..]
-                .iter()
-                .any(|other| text_and_number(&args[0], other) || text_and_number(other, &args[0]))
-            {
-                return Err("error calling eq: incompatible types for comparison".to_owned());
+            if args.len() < 2 {
+                return Err("missing argument for comparison".to_owned());
             }
-            Value::Bool(
-                args[1..]
-                    .iter()
-                    .any(|other| compare(&args[0], other) == Ordering::Equal),
-            )
+            let mut found = false;
+            for other in &args[1..] {
+                found |= compare(&args[0], other)? == Ordering::Equal;
+            }
+            Held::bool(found)
         }
-        "ne" | "lt" | "le" | "gt" | "ge" => {
-            wants(2)?;
-            let order = compare(&args[0], &args[1]);
-            Value::Bool(match name {
-                "ne" => order.is_ne(),
+        "ne" => Held::bool(compare(&args[0], &args[1])?.is_ne()),
+        "lt" | "le" | "gt" | "ge" => {
+            if args.iter().any(|held| held.value.is_boolean()) {
+                return Err("invalid type for comparison".to_owned());
+            }
+            let order = compare(&args[0], &args[1])?;
+            Held::bool(match name {
                 "lt" => order.is_lt(),
                 "le" => order.is_le(),
                 "gt" => order.is_gt(),
                 _ => order.is_ge(),
             })
         }
-        "and" => args
-            .iter()
-            .find(|value| !is_true(value))
-            .or(args.last())
-            .cloned()
-            .unwrap_or(Value::Null),
-        "or" => args
-            .iter()
-            .find(|value| is_true(value))
-            .or(args.last())
-            .cloned()
-            .unwrap_or(Value::Null),
-        "not" => Value::Bool(!args.first().is_some_and(is_true)),
+        // The last one that was looked at decides.
+        "and" | "or" => args.last().cloned().unwrap_or_else(Held::nothing),
+        "not" => Held::bool(!args[0].is_true()),
         other => return Err(format!("function {other:?} not defined")),
     })
 }
@@ -155,65 +242,111 @@ fn json_text(value: &Value) -> String {
     }
 }
 
-fn index(args: &[Value]) -> Result<Value, String> {
-    let Some((first, keys)) = args.split_first() else {
-        return Err("wrong number of args for index: want at least 1 got 0".to_owned());
-    };
-    keys.iter()
-        .try_fold(first.clone(), |value, key| match (&value, key) {
-            (Value::Array(items), key) => key
-                .as_u64()
-                .and_then(|at| items.get(usize::try_from(at).ok()?))
-                .cloned()
-                .ok_or_else(|| format!("error calling index: index out of range: {}", print(key))),
-            (Value::String(text), key) => key
-                .as_u64()
-                .and_then(|at| text.as_bytes().get(usize::try_from(at).ok()?))
-                .map(|byte| Value::from(*byte))
-                .ok_or_else(|| format!("error calling index: index out of range: {}", print(key))),
-            (Value::Object(fields), key) => {
-                Ok(fields.get(&print(key)).cloned().unwrap_or(Value::from("")))
-            }
-            (Value::Null, _) => Ok(Value::from("")),
-            (other, _) => Err(format!(
-                "error calling index: can't index item of type {}",
-                super::values::kind_of(other)
-            )),
-        })
+fn length(held: &Held) -> Result<usize, String> {
+    let held = held.clone().pointed();
+    match (&held.value, held.form()) {
+        (_, Form::Struct(_)) => {}
+        _ if matches!(held.shape, Shape::Row(_)) => {}
+        (Value::String(_), Form::Bytes) => return Ok(held.bytes().len()),
+        (Value::String(text), _) => return Ok(text.len()),
+        (Value::Array(items), _) => return Ok(items.len()),
+        (Value::Object(fields), _) => return Ok(fields.len()),
+        (Value::Null, Form::List(_) | Form::Map(_)) => return Ok(0),
+        (Value::Null, _) if matches!(held.shape, Shape::Guess(_)) => return Ok(0),
+        (Value::Null, _) => return Err("len of nil pointer".to_owned()),
+        _ => {}
+    }
+    Err(format!("len of type {}", held.type_name()))
 }
 
-fn slice(args: &[Value]) -> Result<Value, String> {
-    let place = |at: usize, otherwise: usize| {
-        args.get(at).map_or(Ok(otherwise), |value| {
-            value
-                .as_u64()
-                .and_then(|number| usize::try_from(number).ok())
-                .ok_or_else(|| {
-                    format!(
-                        "error calling slice: cannot index slice/array with type {}",
-                        super::values::kind_of(value)
-                    )
-                })
-        })
+fn place(held: &Held, most: usize) -> Result<usize, String> {
+    let Some(number) = held.value.as_i64() else {
+        return Err(format!(
+            "cannot index slice/array with type {}",
+            held.type_name()
+        ));
     };
-    let bad = |at: usize| format!("error calling slice: index out of range: {at}");
-    match &args[0] {
-        Value::String(text) => {
-            let (from, to) = (place(1, 0)?, place(2, text.len())?);
-            text.get(from..to).map(Value::from).ok_or_else(|| bad(to))
-        }
-        Value::Array(items) => {
-            let (from, to) = (place(1, 0)?, place(2, items.len())?);
-            items
-                .get(from..to)
-                .map(|items| Value::from(items.to_vec()))
-                .ok_or_else(|| bad(to))
-        }
-        other => Err(format!(
-            "error calling slice: can't slice item of type {}",
-            super::values::kind_of(other)
-        )),
+    match usize::try_from(number) {
+        Ok(place) if place <= most => Ok(place),
+        _ => Err(format!("index out of range: {number}")),
     }
+}
+
+fn index(args: &[Held]) -> Result<Held, String> {
+    let mut held = args[0].clone();
+    if held.shape == Shape::Nothing {
+        return Err("index of untyped nil".to_owned());
+    }
+    for key in &args[1..] {
+        held = held.pointed();
+        let form = held.form();
+        held = match (&held.value, form) {
+            (Value::String(text), Form::Text | Form::Any) => {
+                let byte = place(key, text.len().saturating_sub(1))?;
+                let byte = text.as_bytes().get(byte);
+                Held::new((*byte.ok_or("index out of range: 0")?).into(), "uint8")
+            }
+            (Value::Object(_) | Value::Null, Form::Map(_) | Form::Any) if key.value.is_string() => {
+                let found = held.field(&print(key));
+                match (found, held.form()) {
+                    (Ok(found), Form::Map("string")) if found.shape == Shape::Nothing => {
+                        Held::text("")
+                    }
+                    (Ok(found), _) => found,
+                    (Err(_), _) if matches!(held.shape, Shape::Guess(_)) => Held::text(""),
+                    (Err(_), _) => Held::nothing(),
+                }
+            }
+            (Value::Object(_), Form::Map(_) | Form::Any) => {
+                return Err(format!(
+                    "value has type {}; should be string",
+                    key.type_name()
+                ));
+            }
+            (_, Form::Struct(_) | Form::Bool | Form::Number) => {
+                return Err(format!("can't index item of type {}", held.type_name()));
+            }
+            _ => {
+                let Some(items) = held.items() else {
+                    return Err(format!("can't index item of type {}", held.type_name()));
+                };
+                let at = place(key, usize::MAX)?;
+                let found = items.into_iter().nth(at);
+                let found = found.ok_or_else(|| format!("index out of range: {at}"))?;
+                found.1
+            }
+        };
+    }
+    Ok(held)
+}
+
+fn slice(args: &[Held]) -> Result<Held, String> {
+    let held = &args[0];
+    let most = match &held.value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.len(),
+        Value::Null if held.shape == Shape::Nothing => {
+            return Err("slice of untyped nil".to_owned());
+        }
+        _ => return Err(format!("can't slice item of type {}", held.type_name())),
+    };
+    let from = args.get(1).map_or(Ok(0), |held| place(held, most))?;
+    let to = args.get(2).map_or(Ok(most), |held| place(held, most))?;
+    if from > to {
+        return Err(format!("invalid slice index: {from} > {to}"));
+    }
+    let value = match &held.value {
+        Value::String(text) => {
+            let cut = text.get(from..to);
+            Value::from(cut.ok_or_else(|| format!("index out of range: {to}"))?)
+        }
+        Value::Array(items) => Value::from(items[from..to].to_vec()),
+        other => other.clone(),
+    };
+    Ok(Held {
+        value,
+        shape: held.shape.clone(),
+    })
 }
 
 fn html(text: &str) -> String {
@@ -222,12 +355,45 @@ fn html(text: &str) -> String {
         .replace('>', "&gt;")
         .replace('"', "&#34;")
         .replace('\'', "&#39;")
+        .replace('\0', "\u{fffd}")
 }
 
-fn compare(a: &Value, b: &Value) -> Ordering {
-    match (a.as_f64(), b.as_f64()) {
-        (Some(a), Some(b)) => a.partial_cmp(&b).unwrap_or(Ordering::Equal),
-        _ => print(a).cmp(&print(b)),
+fn js(text: &str) -> String {
+    let escaped = |c: char| match c {
+        '\\' => "\\\\".to_owned(),
+        '\'' => "\\'".to_owned(),
+        '"' => "\\\"".to_owned(),
+        '<' | '>' | '&' | '=' => format!("\\u{:04X}", u32::from(c)),
+        c if c.is_control() => format!("\\u{:04X}", u32::from(c)),
+        c => c.to_string(),
+    };
+    text.chars().map(escaped).collect()
+}
+
+fn compare(a: &Held, b: &Held) -> Result<Ordering, String> {
+    let kind = |held: &Held| match (&held.value, held.form()) {
+        (_, Form::Struct(_) | Form::List(_) | Form::Map(_)) => None,
+        (Value::Null, _) => Some(0),
+        (Value::Bool(_), _) => Some(1),
+        (Value::Number(_), _) => Some(2),
+        (Value::String(_), _) => Some(3),
+        _ => None,
+    };
+    let (a, b) = (a.clone().pointed(), b.clone().pointed());
+    match (kind(&a), kind(&b)) {
+        (Some(first), Some(second)) if first == second => {
+            Ok(match (a.value.as_f64(), b.value.as_f64()) {
+                (Some(a), Some(b)) => a.partial_cmp(&b).unwrap_or(Ordering::Equal),
+                _ => print(&a).cmp(&print(&b)),
+            })
+        }
+        (Some(0), Some(_)) | (Some(_), Some(0)) => Ok(Ordering::Less),
+        (None, _) => Err(format!(
+            "non-comparable type {}: {}",
+            print(&a),
+            a.type_name()
+        )),
+        _ => Err("incompatible types for comparison".to_owned()),
     }
 }
 
@@ -240,53 +406,4 @@ fn title(text: &str) -> String {
             upper
         })
         .collect()
-}
-
-/// `%s`, `%v`, `%d`, `%q`, `%%` and widths.
-fn printf(format: &str, args: &[Value]) -> String {
-    let mut text = String::new();
-    let mut args = args.iter();
-    let mut chars = format.chars().peekable();
-    while let Some(c) = chars.next() {
-        if c != '%' {
-            text.push(c);
-            continue;
-        }
-        let mut spec = String::new();
-        while let Some(c) = chars.next_if(|c| c.is_ascii_digit() || matches!(c, '-' | '.' | '+')) {
-            spec.push(c);
-        }
-        match chars.next() {
-            Some('%') => text.push('%'),
-            Some(verb) => {
-                let value = args.next().unwrap_or(&Value::Null);
-                let digits = spec
-                    .split_once('.')
-                    .map_or(6, |(_, digits)| digits.parse().unwrap_or(0).min(64));
-                let number = value.as_f64().unwrap_or(0.0);
-                let shown = match verb {
-                    'q' => format!("{:?}", print(value)),
-                    'f' => format!("{number:.digits$}"),
-                    'd' => print(&number_value(number)),
-                    'x' => format!("{:x}", value.as_i64().unwrap_or(0)),
-                    's' if spec.contains('.') => print(value).chars().take(digits).collect(),
-                    _ => print(value),
-                };
-                let width = spec
-                    .trim_start_matches(['-', '+'])
-                    .split('.')
-                    .next()
-                    .and_then(|w| w.parse().ok())
-                    .unwrap_or(0);
-                let width: usize = usize::min(width, 4096);
-                text.push_str(&if spec.starts_with('-') {
-                    format!("{shown:<width$}")
-                } else {
-                    format!("{shown:>width$}")
-                });
-            }
-            None => text.push('%'),
-        }
-    }
-    text
 }

@@ -1,219 +1,305 @@
-//! Text and actions of a template, and the words within actions.
+//! Text and actions of a template, and the words within actions, as Go's text/template cuts them.
 
-use super::Mistake;
-
-/// A piece of a template.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Piece {
-    /// Printed as it is.
-    Text(String),
-    /// Between `{{` and `}}`; and where it begins.
-    Action(Vec<Spanned>, usize),
-}
-
-/// A word, and where it begins and ends.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Spanned {
-    pub(super) word: Word,
-    pub(super) start: usize,
-    pub(super) end: usize,
-}
-
-/// A word of an action.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Word {
-    /// `if`, `json`, `end`, ...
-    Name(String),
-    /// `.A.B`; empty for `.` alone.
-    Field(Vec<String>),
-    /// `$x.A`.
-    Variable(String, Vec<String>),
-    /// A literal.
-    Text(String),
-    /// A literal.
-    Number(f64),
-    /// A literal.
-    Bool(bool),
-    /// The literal `nil`.
-    Nil,
-    /// `|`
-    Pipe,
-    /// `(`
+/// What a token is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Text,
     Open,
-    /// `)`, and fields of what it closes.
-    Close(Vec<String>),
-    /// `:=` or `=`
+    Close,
+    Space,
+    /// `if`, `end`, `define`, ...
+    Keyword,
+    Name,
+    /// `.A`
+    Field,
+    /// `.` alone
+    Dot,
+    Variable,
+    /// `"a"` or `` `a` ``, with its quotes.
+    Quoted,
+    Number,
+    Letter,
+    Bool,
+    Nil,
+    Pipe,
+    LeftParen,
+    RightParen,
+    Declare,
     Assign,
-    /// `,`
-    Comma,
+    /// Any other sign.
+    Sign,
+    /// What is wrong here.
+    Error,
+    End,
 }
 
-/// Cuts a template into pieces.
-pub(super) fn lex(source: &str) -> Result<Vec<Piece>, Mistake> {
-    let mut pieces = Vec::new();
-    let mut at = 0;
-    let mut trim = false;
-    while let Some(open) = source[at..].find("{{").map(|found| at + found) {
-        let mut before = &source[at..open];
-        if trim {
-            before = before.trim_start();
-        }
-        let mut start = open + 2;
-        if source[start..].starts_with("- ") {
-            before = before.trim_end();
-            start += 1;
-        }
-        if !before.is_empty() {
-            pieces.push(Piece::Text(before.to_owned()));
-        }
-        let end = action_end(&source[start..])
-            .map(|found| start + found)
-            .ok_or_else(|| Mistake::new("unclosed action", open))?;
-        let mut action = &source[start..end];
-        at = end + 2;
-        trim = action.ends_with(" -");
-        if trim {
-            action = &action[..action.len() - 1];
-        }
-        if !action.trim().starts_with("/*") {
-            pieces.push(Piece::Action(words(action, start)?, start));
-        }
-    }
-    let tail = if trim {
-        source[at..].trim_start()
-    } else {
-        &source[at..]
+/// A piece of a template, and where it begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Token {
+    pub(super) kind: Kind,
+    pub(super) text: String,
+    pub(super) at: usize,
+}
+
+const KEYWORDS: [&str; 10] = [
+    "block", "break", "continue", "define", "else", "end", "if", "range", "template", "with",
+];
+
+/// Cuts a template; the last token is an end or an error.
+pub(super) fn lex(source: &str) -> Vec<Token> {
+    let mut lexer = Lexer {
+        source,
+        at: 0,
+        depth: 0_usize,
+        tokens: Vec::new(),
     };
-    if !tail.is_empty() {
-        pieces.push(Piece::Text(tail.to_owned()));
+    let last = match lexer.all() {
+        Ok(()) => (Kind::End, String::new()),
+        Err(why) => (Kind::Error, why),
+    };
+    lexer.push(last.0, last.1, lexer.at);
+    lexer.tokens
+}
+
+struct Lexer<'a> {
+    source: &'a str,
+    at: usize,
+    /// Parentheses that are open.
+    depth: usize,
+    tokens: Vec<Token>,
+}
+
+impl Lexer<'_> {
+    fn rest(&self) -> &str {
+        &self.source[self.at..]
     }
-    Ok(pieces)
-}
 
-/// Where `}}` is, outside of quotes.
-fn action_end(text: &str) -> Option<usize> {
-    let mut quote = None;
-    let mut escaped = false;
-    for (at, c) in text.char_indices() {
-        match quote {
-            Some('"') if escaped => escaped = false,
-            Some('"') if c == '\\' => escaped = true,
-            Some(open) if c == open => quote = None,
-            Some(_) => {}
-            None if c == '"' || c == '`' => quote = Some(c),
-            None if text[at..].starts_with("}}") => return Some(at),
-            None => {}
-        }
+    fn peek(&self) -> Option<char> {
+        self.rest().chars().next()
     }
-    None
-}
 
-fn words(action: &str, offset: usize) -> Result<Vec<Spanned>, Mistake> {
-    let mut words = Vec::new();
-    let mut at = 0;
-    while let Some(c) = action[at..].chars().next() {
-        if c.is_whitespace() {
-            at += c.len_utf8();
-            continue;
-        }
-        let (word, used) =
-            word(&action[at..], c).map_err(|text| Mistake::new(text, offset + at))?;
-        words.push(Spanned {
-            word,
-            start: offset + at,
-            end: offset + at + used,
-        });
-        at += used;
+    fn push(&mut self, kind: Kind, text: impl Into<String>, at: usize) {
+        let text = text.into();
+        self.tokens.push(Token { kind, text, at });
     }
-    Ok(words)
-}
 
-/// The word at the beginning of a text, and its length.
-fn word(rest: &str, first: char) -> Result<(Word, usize), String> {
-    Ok(match first {
-        '|' => (Word::Pipe, 1),
-        '(' => (Word::Open, 1),
-        ',' => (Word::Comma, 1),
-        ')' => {
-            let (fields, used) = fields(&rest[1..]);
-            (Word::Close(fields), used + 1)
-        }
-        ':' | '=' => (Word::Assign, if rest.starts_with(":=") { 2 } else { 1 }),
-        '"' | '`' => quoted(rest)?,
-        '.' => {
-            let (fields, used) = fields(rest);
-            (Word::Field(fields), used.max(1))
-        }
-        '$' => {
-            let end = ident_end(&rest[1..]);
-            let (fields, used) = fields(&rest[1 + end..]);
-            (
-                Word::Variable(rest[1..=end].to_owned(), fields),
-                1 + end + used,
-            )
-        }
-        '-' | '+' | '0'..='9' => {
-            let end = rest[1..]
-                .find(|c: char| !c.is_ascii_digit() && c != '.')
-                .map_or(rest.len(), |at| at + 1);
-            let number = rest[..end]
-                .parse()
-                .map_err(|_| format!("bad number syntax: {:?}", &rest[..end]))?;
-            (Word::Number(number), end)
-        }
-        c if c.is_alphabetic() || c == '_' => {
-            let end = ident_end(rest);
-            let word = match &rest[..end] {
-                "true" => Word::Bool(true),
-                "false" => Word::Bool(false),
-                "nil" => Word::Nil,
-                name => Word::Name(name.to_owned()),
-            };
-            (word, end)
-        }
-        c => return Err(format!("unexpected {:?} in operand", c.to_string())),
-    })
-}
-
-/// `.A.B` and how long it is.
-fn fields(text: &str) -> (Vec<String>, usize) {
-    let mut fields = Vec::new();
-    let mut used = 0;
-    while text[used..].starts_with('.') {
-        let end = ident_end(&text[used + 1..]);
-        if end == 0 {
-            break;
-        }
-        fields.push(text[used + 1..used + 1 + end].to_owned());
-        used += 1 + end;
+    /// A token that ends here.
+    fn emit(&mut self, kind: Kind, start: usize) {
+        let text = self.source[start..self.at].to_owned();
+        self.push(kind, text, start);
     }
-    (fields, used)
-}
 
-fn ident_end(text: &str) -> usize {
-    text.find(|c: char| !c.is_alphanumeric() && c != '_')
-        .unwrap_or(text.len())
-}
-
-fn quoted(text: &str) -> Result<(Word, usize), String> {
-    let open = text.chars().next().unwrap_or('"');
-    let mut value = String::new();
-    let mut chars = text.char_indices().skip(1);
-    while let Some((at, c)) = chars.next() {
-        if c == open {
-            return Ok((Word::Text(value), at + 1));
-        }
-        if c == '\\' && open == '"' {
-            match chars.next().map(|(_, c)| c) {
-                Some('n') => value.push('\n'),
-                Some('t') => value.push('\t'),
-                Some('r') => value.push('\r'),
-                Some(c) => value.push(c),
-                None => break,
+    fn all(&mut self) -> Result<(), String> {
+        let mut trim = false;
+        loop {
+            let rest = self.rest();
+            let open = rest.find("{{");
+            let text = &rest[..open.unwrap_or(rest.len())];
+            let trims_next = open.is_some_and(|open| {
+                rest[open + 2..].starts_with("- ") || rest[open + 2..].starts_with("-\n")
+            });
+            let mut shown = if trim { text.trim_start() } else { text };
+            if trims_next {
+                shown = shown.trim_end();
             }
-        } else {
-            value.push(c);
+            if !shown.is_empty() {
+                let (shown, at) = (shown.to_owned(), self.at);
+                self.push(Kind::Text, shown, at);
+            }
+            let Some(open) = open else {
+                self.at = self.source.len();
+                return Ok(());
+            };
+            let start = self.at + open;
+            self.at = start + 2 + usize::from(trims_next) * 2;
+            if self.rest().starts_with("/*") {
+                trim = self.comment()?;
+                continue;
+            }
+            self.push(Kind::Open, "{{", start);
+            self.depth = 0;
+            trim = self.action()?;
         }
     }
-    Err("unterminated quoted string".to_owned())
+
+    /// Whether the text behind is trimmed.
+    fn comment(&mut self) -> Result<bool, String> {
+        let end = self.rest().find("*/").ok_or("unclosed comment")?;
+        self.at += end + 2;
+        let trims = self.rest().starts_with(" -}}");
+        if !trims && !self.rest().starts_with("}}") {
+            return Err("comment ends before closing delimiter".to_owned());
+        }
+        self.at += if trims { 4 } else { 2 };
+        Ok(trims)
+    }
+
+    fn action(&mut self) -> Result<bool, String> {
+        loop {
+            let start = self.at;
+            let trims = self.rest().starts_with(" -}}");
+            if trims || self.rest().starts_with("}}") {
+                if self.depth > 0 {
+                    return Err("unclosed left paren".to_owned());
+                }
+                self.at += if trims { 4 } else { 2 };
+                self.push(Kind::Close, "}}", start);
+                return Ok(trims);
+            }
+            let Some(first) = self.peek() else {
+                return Err("unclosed action".to_owned());
+            };
+            self.at += first.len_utf8();
+            match first {
+                ' ' | '\t' | '\r' | '\n' => self.space(start),
+                '=' => self.emit(Kind::Assign, start),
+                ':' => {
+                    if self.peek() != Some('=') {
+                        return Err("expected :=".to_owned());
+                    }
+                    self.at += 1;
+                    self.emit(Kind::Declare, start);
+                }
+                '|' => self.emit(Kind::Pipe, start),
+                '"' => self.quoted(start)?,
+                '`' => {
+                    let end = self.rest().find('`');
+                    self.at += end.ok_or("unterminated raw quoted string")? + 1;
+                    self.emit(Kind::Quoted, start);
+                }
+                '\'' => self.letter(start)?,
+                '$' => self.word(start, Kind::Variable)?,
+                '.' if !self.peek().is_none_or(|next| next.is_ascii_digit()) => {
+                    if self.ends_here() {
+                        self.emit(Kind::Dot, start);
+                    } else {
+                        self.word(start, Kind::Field)?;
+                    }
+                }
+                '.' | '+' | '-' | '0'..='9' => self.number(start)?,
+                '(' => {
+                    self.depth += 1;
+                    self.emit(Kind::LeftParen, start);
+                }
+                ')' => {
+                    let left = self.depth.checked_sub(1);
+                    self.depth = left.ok_or("unexpected right paren")?;
+                    self.emit(Kind::RightParen, start);
+                }
+                c if is_word(c) => self.word(start, Kind::Name)?,
+                c if c.is_ascii() && !c.is_ascii_control() => self.emit(Kind::Sign, start),
+                c => return Err(format!("unrecognized character in action: {}", code_of(c))),
+            }
+        }
+    }
+
+    fn space(&mut self, start: usize) {
+        let is_space = |c: char| matches!(c, ' ' | '\t' | '\r' | '\n');
+        while self.peek().is_some_and(is_space) && !self.rest().starts_with(" -}}") {
+            self.at += 1;
+        }
+        // The mark that trims needs a space before it.
+        if self.source[start..].starts_with(" -}}") {
+            self.at = start;
+            return;
+        }
+        self.emit(Kind::Space, start);
+    }
+
+    fn quoted(&mut self, start: usize) -> Result<(), String> {
+        let unended = || "unterminated quoted string".to_owned();
+        loop {
+            let c = self.peek().ok_or_else(unended)?;
+            self.at += c.len_utf8();
+            match c {
+                '"' => break,
+                '\n' => return Err(unended()),
+                '\\' => {
+                    let next = self.peek().filter(|next| *next != '\n');
+                    self.at += next.ok_or_else(unended)?.len_utf8();
+                }
+                _ => {}
+            }
+        }
+        self.emit(Kind::Quoted, start);
+        Ok(())
+    }
+
+    fn letter(&mut self, start: usize) -> Result<(), String> {
+        let unended = || "unterminated character constant".to_owned();
+        loop {
+            let c = self.peek().filter(|c| *c != '\n').ok_or_else(unended)?;
+            self.at += c.len_utf8();
+            match c {
+                '\'' => break,
+                '\\' => self.at += self.peek().ok_or_else(unended)?.len_utf8(),
+                _ => {}
+            }
+        }
+        self.emit(Kind::Letter, start);
+        Ok(())
+    }
+
+    fn number(&mut self, start: usize) -> Result<(), String> {
+        let body = &self.source[start..];
+        let digits = body.trim_start_matches(['+', '-']);
+        let is_hex = digits.starts_with("0x") || digits.starts_with("0X");
+        let mut last = ' ';
+        let end = body.find(|c: char| {
+            let is_sign = matches!(c, '+' | '-');
+            let belongs = if is_sign {
+                last == ' ' || (!is_hex && matches!(last, 'e' | 'E'))
+            } else {
+                c == '.' || is_word(c)
+            };
+            last = c;
+            !belongs
+        });
+        self.at = start + end.unwrap_or(body.len());
+        let text = &self.source[start..self.at];
+        let is_number = text == "." || super::parse::number(text).is_some();
+        if !is_number {
+            return Err(format!("bad number syntax: {text:?}"));
+        }
+        self.emit(Kind::Number, start);
+        Ok(())
+    }
+
+    /// A name, with what comes before it.
+    fn word(&mut self, start: usize, kind: Kind) -> Result<(), String> {
+        let rest = self.rest();
+        self.at += rest.find(|c| !is_word(c)).unwrap_or(rest.len());
+        if !self.ends_here() {
+            let next = self.peek().unwrap_or_default();
+            return Err(format!("bad character {}", code_of(next)));
+        }
+        let kind = match &self.source[start..self.at] {
+            "true" | "false" if kind == Kind::Name => Kind::Bool,
+            "nil" if kind == Kind::Name => Kind::Nil,
+            word if KEYWORDS.contains(&word) => Kind::Keyword,
+            _ => kind,
+        };
+        self.emit(kind, start);
+        Ok(())
+    }
+
+    /// Whether what comes next can follow a word.
+    fn ends_here(&self) -> bool {
+        self.rest().starts_with("}}")
+            || self.peek().is_none_or(|c| {
+                matches!(
+                    c,
+                    ' ' | '\t' | '\r' | '\n' | '.' | ',' | '|' | ':' | '(' | ')'
+                )
+            })
+    }
+}
+
+fn is_word(c: char) -> bool {
+    c == '_' || c.is_alphanumeric()
+}
+
+/// `U+0021 '!'`
+fn code_of(c: char) -> String {
+    format!("U+{:04X} '{c}'", u32::from(c))
 }

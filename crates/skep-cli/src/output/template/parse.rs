@@ -1,265 +1,487 @@
-//! From pieces to a tree.
+//! From tokens to a tree.
+
+use std::collections::BTreeMap;
 
 use super::Mistake;
 use super::functions::is_function;
-use super::lex::{Piece, Spanned, Word};
-
-/// A node of a template.
-#[derive(Debug, Clone)]
-pub(super) enum Node {
-    Text(String),
-    /// Prints what the pipe gives.
-    Print(Pipe),
-    Set(String, Pipe),
-    If(Pipe, Vec<Node>, Vec<Node>),
-    With(Pipe, Vec<Node>, Vec<Node>),
-    /// Names of key and value, where given.
-    Range(Vec<String>, Pipe, Vec<Node>, Vec<Node>),
-    /// Ends a range.
-    Break,
-    /// Goes on with a range's next.
-    Continue,
-}
-
-/// Commands; each gets the last one's value as its last argument.
-pub(super) type Pipe = Vec<Command>;
-
-/// A function with arguments, or one operand.
-#[derive(Debug, Clone)]
-pub(super) struct Command {
-    pub(super) terms: Vec<Term>,
-    pub(super) start: usize,
-    pub(super) end: usize,
-}
-
-/// An operand.
-#[derive(Debug, Clone)]
-pub(super) enum Term {
-    Name(String),
-    /// Fields, and where the first begins.
-    Field(Vec<String>, usize),
-    Variable(String, Vec<String>, usize),
-    Text(String),
-    Number(f64),
-    Bool(bool),
-    Nil,
-    /// A pipe in parentheses, with fields of its value and where they begin.
-    Nested(Pipe, Vec<String>, usize),
-}
+use super::lex::{Kind, Token, lex};
+use super::tree::{Command, Node, Pipe, Term, Tree};
 
 /// How deep templates and parentheses may nest.
 const MAX_DEPTH: usize = 64;
 
-pub(super) fn parse(pieces: &[Piece]) -> Result<Vec<Node>, Mistake> {
+type Parsed<T> = Result<T, Mistake>;
+
+pub(super) fn parse(source: &str) -> Parsed<Tree> {
     let mut parser = Parser {
-        pieces,
+        tokens: lex(source),
         at: 0,
         depth: 0,
+        ranges: 0,
+        variables: vec!["$".to_owned()],
+        named: BTreeMap::new(),
     };
-    let (nodes, ending) = parser.nodes()?;
-    match ending {
-        None => Ok(nodes),
-        Some(ending) => Err(Mistake::new(
-            format!("unexpected {{{{{}}}}}", ending.word),
-            ending.at,
-        )),
+    let mut nodes = Vec::new();
+    while parser.peek().kind != Kind::End {
+        match parser.part()? {
+            Part::Node(node) => nodes.push(node),
+            Part::Else => return Err(parser.wrong("unexpected {{else}}")),
+            Part::End => return Err(parser.wrong("unexpected {{end}}")),
+        }
     }
+    Ok(Tree {
+        nodes,
+        named: parser.named,
+    })
 }
 
-struct Parser<'a> {
-    pieces: &'a [Piece],
+struct Parser {
+    tokens: Vec<Token>,
     at: usize,
     depth: usize,
+    /// How many ranges are open.
+    ranges: usize,
+    /// Variables that are known here.
+    variables: Vec<String>,
+    named: BTreeMap<String, Vec<Node>>,
 }
 
-/// `end`, or `else` with what follows it.
-struct Ending {
-    word: String,
-    rest: Vec<Spanned>,
-    at: usize,
+enum Part {
+    Node(Node),
+    Else,
+    End,
 }
 
-impl Parser<'_> {
-    fn nodes(&mut self) -> Result<(Vec<Node>, Option<Ending>), Mistake> {
-        self.depth += 1;
-        if self.depth > MAX_DEPTH {
-            return Err(Mistake::new("the template nests too deep", 0));
-        }
-        let mut nodes = Vec::new();
-        let mut ending = None;
-        while let Some(piece) = self.pieces.get(self.at) {
+impl Parser {
+    fn peek(&self) -> &Token {
+        &self.tokens[self.at.min(self.tokens.len() - 1)]
+    }
+
+    fn next(&mut self) -> Token {
+        let token = self.peek().clone();
+        self.at += 1;
+        token
+    }
+
+    fn skip_spaces(&mut self) {
+        while self.peek().kind == Kind::Space {
             self.at += 1;
-            match piece {
-                Piece::Text(text) => nodes.push(Node::Text(text.clone())),
-                Piece::Action(words, at) => match words.split_first() {
-                    Some((
-                        Spanned {
-                            word: Word::Name(name),
-                            ..
-                        },
-                        rest,
-                    )) if name == "end" || name == "else" => {
-                        ending = Some(Ending {
-                            word: name.clone(),
-                            rest: rest.to_vec(),
-                            at: *at,
-                        });
-                        break;
-                    }
-                    _ => nodes.push(self.action(words, *at)?),
-                },
-            }
-        }
-        self.depth -= 1;
-        Ok((nodes, ending))
-    }
-
-    fn action(&mut self, words: &[Spanned], at: usize) -> Result<Node, Mistake> {
-        let Some((first, rest)) = words.split_first() else {
-            return Err(Mistake::new("missing value for command", at));
-        };
-        match &first.word {
-            Word::Name(name) if matches!(name.as_str(), "if" | "with" | "range") => {
-                self.block(name, rest, at)
-            }
-            Word::Name(name) if name == "break" && rest.is_empty() => Ok(Node::Break),
-            Word::Name(name) if name == "continue" && rest.is_empty() => Ok(Node::Continue),
-            Word::Variable(name, fields)
-                if fields.is_empty()
-                    && rest.first().is_some_and(|next| next.word == Word::Assign) =>
-            {
-                Ok(Node::Set(name.clone(), pipe(&rest[1..], at)?))
-            }
-            _ => Ok(Node::Print(pipe(words, at)?)),
         }
     }
 
-    fn block(&mut self, kind: &str, words: &[Spanned], at: usize) -> Result<Node, Mistake> {
-        let eof = || Mistake::new("unexpected EOF", at);
-        let mut names = Vec::new();
-        let mut rest = words;
-        if kind == "range"
-            && let Some(at) = words.iter().position(|next| next.word == Word::Assign)
-        {
-            names = words[..at]
-                .iter()
-                .filter_map(|next| match &next.word {
-                    Word::Variable(name, _) => Some(name.clone()),
-                    _ => None,
-                })
-                .collect();
-            rest = &words[at + 1..];
-        }
-        let pipe = pipe(rest, at)?;
-        let (body, ending) = self.nodes()?;
-        let ending = ending.ok_or_else(eof)?;
-        let otherwise = match ending.rest.split_first() {
-            _ if ending.word == "end" => Vec::new(),
-            Some((
-                Spanned {
-                    word: Word::Name(kind),
-                    ..
-                },
-                rest,
-            )) if kind == "if" || kind == "with" => {
-                vec![self.block(kind, rest, ending.at)?]
+    fn next_word(&mut self) -> Token {
+        self.skip_spaces();
+        self.next()
+    }
+
+    fn wrong(&self, text: impl Into<String>) -> Mistake {
+        Mistake::new(text, self.peek().at)
+    }
+
+    fn unexpected(&self, token: &Token, context: &str) -> Mistake {
+        let shown = match token.kind {
+            Kind::Error => return Mistake::new(token.text.as_str(), token.at),
+            Kind::End => "EOF".to_owned(),
+            Kind::Keyword | Kind::Dot | Kind::Nil => format!("<{}>", token.text),
+            _ if token.text.len() > 10 => {
+                let cut: String = token.text.chars().take(10).collect();
+                format!("{cut:?}...")
             }
-            _ => match self.nodes()? {
-                (nodes, Some(last)) if last.word == "end" => nodes,
-                _ => return Err(eof()),
-            },
+            _ => format!("{:?}", token.text),
         };
-        Ok(match kind {
+        Mistake::new(format!("unexpected {shown} in {context}"), token.at)
+    }
+
+    fn expect(&mut self, kind: Kind, context: &str) -> Parsed<Token> {
+        let token = self.next_word();
+        match token.kind == kind {
+            true => Ok(token),
+            false => Err(self.unexpected(&token, context)),
+        }
+    }
+
+    fn deeper(&mut self) -> Parsed<()> {
+        self.depth += 1;
+        match self.depth > MAX_DEPTH {
+            true => Err(self.wrong("the template nests too deep")),
+            false => Ok(()),
+        }
+    }
+
+    fn part(&mut self) -> Parsed<Part> {
+        let token = self.next();
+        match token.kind {
+            Kind::Text => Ok(Part::Node(Node::Text(token.text))),
+            Kind::Open => self.action(),
+            _ => Err(self.unexpected(&token, "input")),
+        }
+    }
+
+    /// Parts up to an `end`, or an `else`, of which it tells.
+    fn parts(&mut self) -> Parsed<(Vec<Node>, bool)> {
+        self.deeper()?;
+        let mut nodes = Vec::new();
+        loop {
+            if self.peek().kind == Kind::End {
+                return Err(self.wrong("unexpected EOF"));
+            }
+            match self.part()? {
+                Part::Node(node) => nodes.push(node),
+                ending => {
+                    self.depth -= 1;
+                    return Ok((nodes, matches!(ending, Part::Else)));
+                }
+            }
+        }
+    }
+
+    fn action(&mut self) -> Parsed<Part> {
+        self.skip_spaces();
+        if self.peek().kind != Kind::Keyword {
+            let pipe = self.pipe("command", Kind::Close)?;
+            return Ok(Part::Node(Node::Print(pipe)));
+        }
+        let keyword = self.next();
+        let context = keyword.text.as_str();
+        Ok(Part::Node(match context {
+            "end" => {
+                self.expect(Kind::Close, "end")?;
+                return Ok(Part::End);
+            }
+            "else" => {
+                self.skip_spaces();
+                if !matches!(self.peek().text.as_str(), "if" | "with") {
+                    self.expect(Kind::Close, "else")?;
+                }
+                return Ok(Part::Else);
+            }
+            "break" | "continue" => {
+                let token = self.next_word();
+                if token.kind != Kind::Close {
+                    return Err(self.unexpected(&token, &format!("{{{{{context}}}}}")));
+                }
+                if self.ranges == 0 {
+                    let text = format!("{{{{{context}}}}} outside {{{{range}}}}");
+                    return Err(Mistake::new(text, token.at));
+                }
+                match context {
+                    "break" => Node::Break,
+                    _ => Node::Continue,
+                }
+            }
+            "template" => self.template(keyword.at)?,
+            "define" => {
+                let name = self.name("define clause")?;
+                self.expect(Kind::Close, "define clause")?;
+                let (nodes, is_else) = self.parts()?;
+                self.must_end(is_else, "define clause")?;
+                self.named.insert(name, nodes);
+                Node::Text(String::new())
+            }
+            "block" => {
+                let name = self.name("block clause")?;
+                let pipe = self.pipe("block clause", Kind::Close)?;
+                let (nodes, is_else) = self.parts()?;
+                self.must_end(is_else, "block clause")?;
+                self.named.insert(name.clone(), nodes);
+                Node::Template(name, Some(pipe), keyword.at)
+            }
+            _ => self.control(context)?,
+        }))
+    }
+
+    fn must_end(&self, is_else: bool, context: &str) -> Parsed<()> {
+        match is_else {
+            true => Err(self.wrong(format!("unexpected {{{{else}}}} in {context}"))),
+            false => Ok(()),
+        }
+    }
+
+    fn name(&mut self, context: &str) -> Parsed<String> {
+        let token = self.expect(Kind::Quoted, context)?;
+        unquoted(&token)
+    }
+
+    fn template(&mut self, at: usize) -> Parsed<Node> {
+        let name = self.name("template clause")?;
+        self.skip_spaces();
+        let pipe = if self.peek().kind == Kind::Close {
+            self.next();
+            None
+        } else {
+            Some(self.pipe("template clause", Kind::Close)?)
+        };
+        Ok(Node::Template(name, pipe, at))
+    }
+
+    /// `if`, `with` and `range`, behind their names.
+    fn control(&mut self, context: &str) -> Parsed<Node> {
+        let known = self.variables.len();
+        let pipe = self.pipe(context, Kind::Close)?;
+        let is_range = context == "range";
+        self.ranges += usize::from(is_range);
+        let (body, is_else) = self.parts()?;
+        self.ranges -= usize::from(is_range);
+        let mut otherwise = Vec::new();
+        if is_else {
+            if !is_range && self.peek().kind == Kind::Keyword && self.peek().text == context {
+                self.next();
+                self.deeper()?;
+                otherwise.push(self.control(context)?);
+                self.depth -= 1;
+            } else {
+                let (nodes, again) = self.parts()?;
+                if again {
+                    return Err(self.wrong("expected end; found {{else}}"));
+                }
+                otherwise = nodes;
+            }
+        }
+        self.variables.truncate(known);
+        Ok(match context {
             "if" => Node::If(pipe, body, otherwise),
             "with" => Node::With(pipe, body, otherwise),
-            _ => Node::Range(names, pipe, body, otherwise),
+            _ => Node::Range(pipe, body, otherwise),
         })
     }
-}
 
-fn pipe(words: &[Spanned], at: usize) -> Result<Pipe, Mistake> {
-    let mut reader = Reader { words, at: 0 };
-    let (pipe, closed) = reader.commands(at, 0)?;
-    if closed.is_some() {
-        return Err(Mistake::new("unexpected right paren", at));
-    }
-    Ok(pipe)
-}
-
-/// The fields behind a closing parenthesis, and where they begin; nothing at the end.
-type Closed = Option<(Vec<String>, usize)>;
-
-struct Reader<'a> {
-    words: &'a [Spanned],
-    at: usize,
-}
-
-impl Reader<'_> {
-    /// Commands up to the end or a closing parenthesis, of which it tells the fields and place.
-    fn commands(&mut self, at: usize, depth: usize) -> Result<(Pipe, Closed), Mistake> {
-        if depth > MAX_DEPTH {
-            return Err(Mistake::new("the template nests too deep", at));
+    fn pipe(&mut self, context: &str, end: Kind) -> Parsed<Pipe> {
+        self.deeper()?;
+        self.skip_spaces();
+        let mut pipe = Pipe {
+            at: self.peek().at,
+            ..Pipe::default()
+        };
+        self.declarations(&mut pipe, context)?;
+        loop {
+            self.skip_spaces();
+            let kind = self.peek().kind;
+            if kind == end {
+                self.next();
+                break;
+            }
+            if !begins_term(kind) {
+                let token = self.next();
+                return Err(self.unexpected(&token, context));
+            }
+            pipe.commands.push(self.command()?);
         }
-        let mut pipe: Pipe = vec![empty_command()];
-        let mut closed = None;
-        while let Some(next) = self.words.get(self.at).cloned() {
-            self.at += 1;
-            let term = match next.word {
-                Word::Pipe => {
-                    pipe.push(empty_command());
-                    continue;
-                }
-                Word::Close(fields) => {
-                    closed = Some((fields, next.start + 1));
-                    break;
-                }
-                Word::Open => match self.commands(next.start, depth + 1)? {
-                    (inner, Some((fields, place))) => Term::Nested(inner, fields, place),
-                    _ => return Err(Mistake::new("unclosed left paren", next.start)),
-                },
-                Word::Name(name) if !is_function(&name) => {
-                    return Err(Mistake::new(
-                        format!("function {name:?} not defined"),
-                        next.start,
-                    ));
-                }
-                Word::Name(name) => Term::Name(name),
-                Word::Field(fields) => Term::Field(fields, next.start),
-                Word::Variable(name, fields) => {
-                    let place = next.start + 1 + name.len();
-                    Term::Variable(name, fields, place)
-                }
-                Word::Text(text) => Term::Text(text),
-                Word::Number(number) => Term::Number(number),
-                Word::Bool(value) => Term::Bool(value),
-                Word::Nil => Term::Nil,
-                Word::Assign | Word::Comma => {
-                    return Err(Mistake::new("unexpected \":=\" in operand", next.start));
-                }
-            };
-            let end = self
-                .words
-                .get(self.at - 1)
-                .map_or(next.end, |last| last.end);
-            if let Some(command) = pipe.last_mut() {
-                if command.terms.is_empty() {
-                    command.start = next.start;
-                }
-                command.end = end;
-                command.terms.push(term);
+        if pipe.commands.is_empty() {
+            return Err(self.wrong(format!("missing value for {context}")));
+        }
+        let is_literal = |command: &Command| {
+            matches!(
+                command.terms[0],
+                Term::Bool(_) | Term::Dot | Term::Nil | Term::Number(..) | Term::Text(..)
+            )
+        };
+        if let Some(at) = pipe.commands[1..].iter().position(is_literal) {
+            let stage = at + 2;
+            return Err(self.wrong(format!("non executable command in pipeline stage {stage}")));
+        }
+        self.depth -= 1;
+        Ok(pipe)
+    }
+
+    /// `$a :=`, `$a =` and `$a, $b :=` before a pipe.
+    fn declarations(&mut self, pipe: &mut Pipe, context: &str) -> Parsed<()> {
+        while self.peek().kind == Kind::Variable {
+            let begin = self.at;
+            let name = self.next().text;
+            self.skip_spaces();
+            let next = self.peek().clone();
+            let is_comma = next.kind == Kind::Sign && next.text == ",";
+            if !is_comma && !matches!(next.kind, Kind::Assign | Kind::Declare) {
+                self.at = begin;
+                return Ok(());
+            }
+            self.next();
+            pipe.assigns = next.kind == Kind::Assign;
+            pipe.names.push(name.clone());
+            self.variables.push(name);
+            if !is_comma {
+                return Ok(());
+            }
+            self.skip_spaces();
+            if context != "range" || pipe.names.len() > 1 {
+                return Err(self.wrong(format!("too many declarations in {context}")));
+            }
+            if self.peek().kind != Kind::Variable {
+                return Err(self.wrong("range can only initialize variables"));
             }
         }
-        if pipe.iter().any(|command| command.terms.is_empty()) {
-            return Err(Mistake::new("missing value for command", at));
+        Ok(())
+    }
+
+    fn command(&mut self) -> Parsed<Command> {
+        let mut terms = Vec::new();
+        let mut at = None;
+        loop {
+            self.skip_spaces();
+            let begin = self.peek().at;
+            if let Some(term) = self.operand()? {
+                at.get_or_insert(begin);
+                terms.push(term);
+            }
+            let token = self.peek().clone();
+            match token.kind {
+                Kind::Space => {}
+                Kind::Close | Kind::RightParen => break,
+                Kind::Pipe => {
+                    self.next();
+                    break;
+                }
+                _ => {
+                    self.next();
+                    return Err(self.unexpected(&token, "operand"));
+                }
+            }
         }
-        Ok((pipe, closed))
+        let at = at.ok_or_else(|| self.wrong("empty command"))?;
+        Ok(Command { terms, at })
+    }
+
+    /// A term with the fields behind it.
+    fn operand(&mut self) -> Parsed<Option<Term>> {
+        let Some(term) = self.term()? else {
+            return Ok(None);
+        };
+        let at = self.peek().at;
+        let mut fields = Vec::new();
+        while self.peek().kind == Kind::Field {
+            fields.push(self.next().text[1..].to_owned());
+        }
+        if fields.is_empty() {
+            return Ok(Some(term));
+        }
+        Ok(Some(match term {
+            Term::Field(mut first, _) => {
+                first.append(&mut fields);
+                Term::Field(first, at)
+            }
+            Term::Variable(name, ..) => Term::Variable(name, fields, at),
+            Term::Bool(_) | Term::Text(..) | Term::Number(..) | Term::Nil | Term::Dot => {
+                return Err(self.wrong(format!("unexpected . after term {:?}", term.to_string())));
+            }
+            other => Term::Chain(Box::new(other), fields, at),
+        }))
+    }
+
+    fn term(&mut self) -> Parsed<Option<Term>> {
+        self.skip_spaces();
+        if !begins_term(self.peek().kind) {
+            return Ok(None);
+        }
+        let token = self.next();
+        Ok(Some(match token.kind {
+            Kind::Name if !is_function(&token.text) => {
+                let text = format!("function {:?} not defined", token.text);
+                return Err(Mistake::new(text, token.at));
+            }
+            Kind::Name => Term::Name(token.text, token.at),
+            Kind::Dot => Term::Dot,
+            Kind::Nil => Term::Nil,
+            Kind::Variable if !self.variables.contains(&token.text) => {
+                let text = format!("undefined variable {:?}", token.text);
+                return Err(Mistake::new(text, token.at));
+            }
+            Kind::Variable => Term::Variable(token.text, Vec::new(), token.at),
+            Kind::Field => Term::Field(vec![token.text[1..].to_owned()], token.at),
+            Kind::Bool => Term::Bool(token.text == "true"),
+            Kind::LeftParen => Term::Nested(self.pipe("parenthesized pipeline", Kind::RightParen)?),
+            Kind::Quoted => Term::Text(unquoted(&token)?, token.text, token.at),
+            Kind::Letter => {
+                let inner = unquoted(&token)?;
+                let code = inner.chars().next().map_or(0, u32::from);
+                Term::Number(code.into(), token.text, token.at)
+            }
+            _ => match number(&token.text) {
+                Some(number) => Term::Number(number, token.text, token.at),
+                None => {
+                    let text = format!("illegal number syntax: {:?}", token.text);
+                    return Err(Mistake::new(text, token.at));
+                }
+            },
+        }))
     }
 }
 
-fn empty_command() -> Command {
-    Command {
-        terms: Vec::new(),
-        start: 0,
-        end: 0,
+fn begins_term(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Bool
+            | Kind::Letter
+            | Kind::Dot
+            | Kind::Field
+            | Kind::Name
+            | Kind::Number
+            | Kind::Nil
+            | Kind::Quoted
+            | Kind::Variable
+            | Kind::LeftParen
+    )
+}
+
+/// A number as Go writes it.
+pub(super) fn number(text: &str) -> Option<serde_json::Number> {
+    let plain = text.replace('_', "");
+    let (sign, digits) = match plain.strip_prefix('-') {
+        Some(digits) => (-1, digits),
+        None => (1, plain.strip_prefix('+').unwrap_or(&plain)),
+    };
+    let lower = digits.to_ascii_lowercase();
+    let radix = [("0x", 16), ("0o", 8), ("0b", 2)]
+        .into_iter()
+        .find_map(|(prefix, radix)| Some((lower.strip_prefix(prefix)?, radix)));
+    if let Some((digits, radix)) = radix {
+        return Some((i64::from_str_radix(digits, radix).ok()? * sign).into());
     }
+    if let Ok(whole) = digits.parse::<i64>() {
+        return Some((whole * sign).into());
+    }
+    let is_float = digits.starts_with(|c: char| c.is_ascii_digit() || c == '.');
+    let float = digits.parse::<f64>().ok().filter(|_| is_float)?;
+    serde_json::Number::from_f64(if sign < 0 { -float } else { float })
+}
+
+/// What is between quotes, of any of the three kinds.
+fn unquoted(token: &Token) -> Parsed<String> {
+    let inner = &token.text[1..token.text.len() - 1];
+    if token.text.starts_with('`') {
+        return Ok(inner.to_owned());
+    }
+    let invalid = || Mistake::new("invalid syntax", token.at);
+    let mut value = String::new();
+    let mut letters = inner.chars();
+    while let Some(c) = letters.next() {
+        if c != '\\' {
+            value.push(c);
+            continue;
+        }
+        let escape = letters.next().ok_or_else(invalid)?;
+        let digits = match escape {
+            'x' => 2,
+            'u' => 4,
+            'U' => 8,
+            _ => 0,
+        };
+        if digits > 0 {
+            let digits: String = letters.by_ref().take(digits).collect();
+            let code = u32::from_str_radix(&digits, 16).ok();
+            value.push(code.and_then(char::from_u32).ok_or_else(invalid)?);
+            continue;
+        }
+        value.push(match escape {
+            'a' => '\x07',
+            'b' => '\x08',
+            'f' => '\x0c',
+            'n' => '\n',
+            'r' => '\r',
+            't' => '\t',
+            'v' => '\x0b',
+            '\\' | '\'' | '"' => escape,
+            _ => return Err(invalid()),
+        });
+    }
+    Ok(value)
 }
