@@ -50,7 +50,7 @@ service inspect --format {{.Spec.Name} my-test
 service inspect --format {{.Spec.Name|printf(`%q-%T`)|len}} my-test
 service ls --format {{.Nonsense}}
 service ls --format {{.Label}}
-service ls --format {{join.ID","}}
+service ls --format {{join.ID`,`}}
 service ls --format raw
 service ps --format raw my-test
 node ls --format raw

@@ -9,6 +9,8 @@ use crate::error::{CliError, io_text};
 /// What `$NAME` stands for: the caller's environment, over `.env` files where they are read.
 #[derive(Debug, Default)]
 pub(super) struct Variables {
+    /// Whether they are written as in Docker's format: no `:+`, and nothing within a default.
+    pub(super) is_plain: bool,
     files: BTreeMap<String, String>,
     unset: RefCell<BTreeSet<String>>,
 }
@@ -32,6 +34,7 @@ impl Variables {
         };
         files.extend(self.files.clone());
         Ok(Self {
+            is_plain: self.is_plain,
             files,
             unset: RefCell::default(),
         })

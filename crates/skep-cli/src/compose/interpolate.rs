@@ -17,7 +17,12 @@ pub(super) fn interpolate(
     match value {
         Value::String(text) if text.contains('$') => {
             let lookup = |name: &str| variables.get(name);
-            *text = expand(text, &lookup, &|name| variables.note_unset(name)).map_err(|error| match error {
+            let expander = Expander {
+                lookup: &lookup,
+                unset: &|name| variables.note_unset(name),
+                is_plain: variables.is_plain,
+            };
+            *text = expander.expand(text).map_err(|error| match error {
                 Problem::Invalid => CliError::new(format!(
                     "invalid interpolation format for {path}: \"{text}\"; you may need to escape any $ with another $"
                 )),
@@ -51,85 +56,107 @@ enum Problem {
 
 /// Replaces variables in one text; nothing where it is malformed or lacks what it requires.
 pub(super) fn expand_text(text: &str, lookup: Lookup<'_>) -> Option<String> {
-    expand(text, lookup, &|_| ()).ok()
+    let expander = Expander {
+        lookup,
+        unset: &|_| (),
+        is_plain: false,
+    };
+    expander.expand(text).ok()
 }
 
-fn expand(text: &str, lookup: Lookup<'_>, unset: &dyn Fn(&str)) -> Result<String, Problem> {
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some(at) = rest.find('$') {
-        out.push_str(&rest[..at]);
-        rest = &rest[at + 1..];
-        if let Some(after) = rest.strip_prefix('$') {
-            out.push('$');
-            rest = after;
-        } else if let Some(after) = rest.strip_prefix('{') {
-            let end = closing_brace(after).ok_or(Problem::Invalid)?;
-            out.push_str(&braced(&after[..end], lookup, unset)?);
-            rest = &after[end + 1..];
-        } else {
-            let end = name_end(rest);
-            if end == 0 {
-                return Err(Problem::Invalid);
+/// How texts are read.
+struct Expander<'a> {
+    lookup: Lookup<'a>,
+    unset: &'a dyn Fn(&str),
+    is_plain: bool,
+}
+
+impl Expander<'_> {
+    fn expand(&self, text: &str) -> Result<String, Problem> {
+        let mut out = String::new();
+        let mut rest = text;
+        while let Some(at) = rest.find('$') {
+            out.push_str(&rest[..at]);
+            rest = &rest[at + 1..];
+            if let Some(after) = rest.strip_prefix('$') {
+                out.push('$');
+                rest = after;
+            } else if let Some(after) = rest.strip_prefix('{') {
+                let end = self.closing_brace(after).ok_or(Problem::Invalid)?;
+                out.push_str(&self.braced(&after[..end])?);
+                rest = &after[end + 1..];
+            } else {
+                let end = name_end(rest);
+                if end == 0 {
+                    return Err(Problem::Invalid);
+                }
+                out.push_str(&self.plain(&rest[..end]));
+                rest = &rest[end..];
             }
-            out.push_str(&plain(&rest[..end], lookup, unset));
-            rest = &rest[end..];
         }
+        out.push_str(rest);
+        Ok(out)
     }
-    out.push_str(rest);
-    Ok(out)
-}
 
-/// Where a `${` ends; a default may hold others.
-fn closing_brace(text: &str) -> Option<usize> {
-    let mut depth = 0usize;
-    let bytes = text.as_bytes();
-    for (at, byte) in bytes.iter().enumerate() {
-        match byte {
-            b'{' if at > 0 && bytes[at - 1] == b'$' => depth += 1,
-            b'}' if depth == 0 => return Some(at),
-            b'}' => depth -= 1,
-            _ => {}
+    /// Where a `${` ends; a default may hold others.
+    fn closing_brace(&self, text: &str) -> Option<usize> {
+        if self.is_plain {
+            return text.find('}');
         }
+        let mut depth = 0usize;
+        let bytes = text.as_bytes();
+        for (at, byte) in bytes.iter().enumerate() {
+            match byte {
+                b'{' if at > 0 && bytes[at - 1] == b'$' => depth += 1,
+                b'}' if depth == 0 => return Some(at),
+                b'}' => depth -= 1,
+                _ => {}
+            }
+        }
+        None
     }
-    None
-}
 
-/// A variable without a default.
-fn plain(name: &str, lookup: Lookup<'_>, unset: &dyn Fn(&str)) -> String {
-    lookup(name).unwrap_or_else(|| {
-        unset(name);
-        String::new()
-    })
-}
+    /// A variable without a default.
+    fn plain(&self, name: &str) -> String {
+        (self.lookup)(name).unwrap_or_else(|| {
+            (self.unset)(name);
+            String::new()
+        })
+    }
 
-fn braced(inner: &str, lookup: Lookup<'_>, unset: &dyn Fn(&str)) -> Result<String, Problem> {
-    let end = name_end(inner);
-    if end == 0 {
-        return Err(Problem::Invalid);
-    }
-    let (name, rest) = inner.split_at(end);
-    if rest.is_empty() {
-        return Ok(plain(name, lookup, unset));
-    }
-    let value = lookup(name);
-    let filled = value.clone().filter(|value| !value.is_empty());
-    let other = |text: &str| expand(text, lookup, unset);
-    let required = |message: &str| Problem::Required(name.to_owned(), message.to_owned());
-    if let Some(default) = rest.strip_prefix(":-") {
-        filled.map_or_else(|| other(default), Ok)
-    } else if let Some(default) = rest.strip_prefix('-') {
-        value.map_or_else(|| other(default), Ok)
-    } else if let Some(message) = rest.strip_prefix(":?") {
-        filled.ok_or_else(|| required(message))
-    } else if let Some(message) = rest.strip_prefix('?') {
-        value.ok_or_else(|| required(message))
-    } else if let Some(instead) = rest.strip_prefix(":+") {
-        filled.map_or_else(|| Ok(String::new()), |_| other(instead))
-    } else if let Some(instead) = rest.strip_prefix('+') {
-        value.map_or_else(|| Ok(String::new()), |_| other(instead))
-    } else {
-        Err(Problem::Invalid)
+    fn braced(&self, inner: &str) -> Result<String, Problem> {
+        let end = name_end(inner);
+        if end == 0 {
+            return Err(Problem::Invalid);
+        }
+        let (name, rest) = inner.split_at(end);
+        if rest.is_empty() {
+            return Ok(self.plain(name));
+        }
+        let value = (self.lookup)(name);
+        let filled = value.clone().filter(|value| !value.is_empty());
+        let other = |text: &str| match self.is_plain {
+            true => Ok(text.to_owned()),
+            false => self.expand(text),
+        };
+        let required = |message: &str| Problem::Required(name.to_owned(), message.to_owned());
+        if let Some(default) = rest.strip_prefix(":-") {
+            filled.map_or_else(|| other(default), Ok)
+        } else if let Some(default) = rest.strip_prefix('-') {
+            value.map_or_else(|| other(default), Ok)
+        } else if let Some(message) = rest.strip_prefix(":?") {
+            filled.ok_or_else(|| required(message))
+        } else if let Some(message) = rest.strip_prefix('?') {
+            value.ok_or_else(|| required(message))
+        } else if self.is_plain {
+            Err(Problem::Invalid)
+        } else if let Some(instead) = rest.strip_prefix(":+") {
+            filled.map_or_else(|| Ok(String::new()), |_| other(instead))
+        } else if let Some(instead) = rest.strip_prefix('+') {
+            value.map_or_else(|| Ok(String::new()), |_| other(instead))
+        } else {
+            Err(Problem::Invalid)
+        }
     }
 }
 
@@ -151,7 +178,12 @@ mod tests {
             "EMPTY" => Some(String::new()),
             _ => None,
         };
-        let result = expand(text, &lookup, &|_| ());
+        let expander = Expander {
+            lookup: &lookup,
+            unset: &|_| (),
+            is_plain: false,
+        };
+        let result = expander.expand(text);
         match (result, expected) {
             (Ok(text), Ok(expected)) => assert_eq!(text, expected),
             (Err(Problem::Invalid), Err("invalid")) => {}

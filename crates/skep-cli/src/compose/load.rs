@@ -75,6 +75,7 @@ pub(crate) fn load(options: &LoadOptions) -> Result<Loaded, CliError> {
         one_version(&sources)?;
     }
     let mut variables = Variables::default();
+    variables.is_plain = dialect != Dialect::Compose;
     if dialect == Dialect::Compose {
         for file in &options.env_files {
             variables = variables.with_file(&std::path::absolute(file)?, true)?;

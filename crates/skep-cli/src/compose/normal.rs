@@ -100,13 +100,19 @@ fn whole_numbers(value: &mut Value) {
     }
 }
 
+/// How Docker begins what it says of values that it cannot read.
+const UNDECODED: &str = "decoding failed due to the following error(s):";
+
 /// Makes every short form of a file long.
 pub(super) fn lengthen(file: &mut Value, dir: &Path, dialect: Dialect) -> Result<(), CliError> {
     if let Some(Value::Object(services)) = file.get_mut("services") {
         for (name, service) in services {
             service_forms(service, dir, dialect)
                 .and_then(|()| spec_forms::service(service, dir, dialect))
-                .map_err(|error| CliError::new(format!("services.{name}.{}", error.message)))?;
+                .map_err(|error| match error.message.starts_with(UNDECODED) {
+                    true => error,
+                    false => CliError::new(format!("services.{name}.{}", error.message)),
+                })?;
         }
     }
     for section in ["networks", "volumes", "secrets", "configs"] {
@@ -152,10 +158,14 @@ fn service_forms(service: &mut Value, dir: &Path, dialect: Dialect) -> Result<()
     for key in ["dns", "dns_search", "env_file", "tmpfs"] {
         change(service, key, list);
     }
-    for key in ["command", "entrypoint"] {
+    for (key, field) in [("command", "Command"), ("entrypoint", "Entrypoint")] {
         if let Some(Value::String(text)) = service.get(key) {
-            let words = shell_words::split(text)
-                .map_err(|error| CliError::new(format!("{key}: {error}")))?;
+            let words = shell_words::split(text).map_err(|error| match dialect {
+                Dialect::Compose => CliError::new(format!("{key}: {error}")),
+                Dialect::Docker { .. } => CliError::new(format!(
+                    "{UNDECODED}\n\nerror decoding '{field}': EOF found when expecting closing quote"
+                )),
+            })?;
             service[key] = words.into();
         }
     }

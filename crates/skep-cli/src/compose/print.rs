@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::dialect::Dialect;
 use super::load::Loaded;
 use super::normal::plain;
 use crate::error::CliError;
@@ -139,6 +140,12 @@ pub(crate) fn print(loaded: &Loaded) -> Result<String, CliError> {
 
 /// Values as Docker holds them: variables resolved, sizes in bytes, durations in Go's notation.
 fn settle(service: &mut Value, loaded: &Loaded) -> Result<(), CliError> {
+    if loaded.dialect != Dialect::Compose {
+        without_empty(service);
+    }
+    if let Some(ports) = service.get_mut("expose").and_then(Value::as_array_mut) {
+        ports.iter_mut().for_each(|port| *port = plain(port).into());
+    }
     let env = super::convert::environment_map(service)?;
     if !env.is_empty() {
         service["environment"] = env.into();
@@ -195,6 +202,16 @@ fn settle(service: &mut Value, loaded: &Loaded) -> Result<(), CliError> {
         }
     }
     Ok(())
+}
+
+/// Docker's structures leave out what is empty.
+fn without_empty(service: &mut Value) {
+    let Value::Object(map) = service else { return };
+    map.retain(|_, value| match value {
+        Value::Array(items) => !items.is_empty(),
+        Value::String(text) => !text.is_empty(),
+        _ => true,
+    });
 }
 
 /// Which order the keys of a map have, by where it stands.

@@ -34,8 +34,20 @@ enum Shape {
     OneOf(&'static [&'static str]),
     /// A text such as `1m30s`.
     Duration,
+    /// Permissions: a number from 0, or a text that holds one.
+    Octal,
     /// Texts or numbers.
     List,
+    /// Texts.
+    Texts,
+    /// A text or nothing.
+    TextOrNull,
+    /// A text or any keys.
+    TextOrAny,
+    /// Options of a file system in memory.
+    Tmpfs,
+    /// Known keys or nothing.
+    MapOrNull(&'static [(&'static str, Shape)]),
     /// A map or a list of `key=value`.
     Pairs,
     /// A map whose keys are the user's.
@@ -60,7 +72,8 @@ enum Shape {
 
 use Shape::{
     Any, Count, Duration, Entries, Flag, FlagOrMap, Integer, Limits, List, ListOrNamed, Map,
-    Number, OneOf, Options, Pairs, Ratio, Text, TextOrEntries, TextOrList, TextOrMap,
+    MapOrNull, Number, Octal, OneOf, Options, Pairs, Ratio, Text, TextOrAny, TextOrEntries,
+    TextOrList, TextOrMap, TextOrNull, Texts, Tmpfs,
 };
 
 /// Checks a whole file.
@@ -89,8 +102,13 @@ pub(super) fn check(file: &Value, dialect: Dialect) -> Result<(), CliError> {
             Value::Object(entries) => {
                 for (name, entry) in entries {
                     let at = format!("{section}.{name}");
+                    let may_be_null = matches!(section.as_str(), "networks" | "volumes");
                     match entry {
                         Value::Null if *section != "services" => {}
+                        // So in Docker's words.
+                        other if may_be_null && !everywhere && !other.is_object() => {
+                            return Err(must_be(&at, "mapping or null"));
+                        }
                         _ => check_map(entry, &at, keys, true, everywhere)
                             .map_err(|error| of_the_other(error, dialect))?,
                     }
@@ -144,8 +162,11 @@ fn check_value(value: &Value, at: &str, shape: Shape, everywhere: bool) -> Resul
         },
         Flag => value.is_boolean(),
         Integer => value.is_i64() || value.is_u64(),
-        Count if value.as_i64().is_some_and(|number| number < 0) => {
-            return Err(CliError::new(format!("{at} must be at least 0")));
+        Count | Octal if value.as_i64().is_some_and(|number| number < 0) => {
+            return Err(match everywhere {
+                true => CliError::new(format!("{at} must be at least 0")),
+                false => overflow(at, value),
+            });
         }
         Count => value.is_u64(),
         Ratio => {
@@ -168,8 +189,19 @@ fn check_value(value: &Value, at: &str, shape: Shape, everywhere: bool) -> Resul
             return check_map(value, at, keys, false, everywhere);
         }
         FlagOrMap(_) => value.is_boolean(),
-        Number => value.is_number() || value.is_string(),
+        Number | Octal => value.is_number() || value.is_string(),
         List => value.is_array(),
+        Texts => value.is_array() && texts(value, at)?,
+        TextOrNull => value.is_string(),
+        TextOrAny => value.is_string() || value.is_object(),
+        Tmpfs => match value["size"].as_i64() {
+            Some(size) if size < 0 => {
+                return Err(CliError::new(format!(
+                    "{at}.size Must be greater than or equal to 0"
+                )));
+            }
+            _ => value.is_object(),
+        },
         Pairs => {
             let is_bad =
                 |value: &Value| value.is_boolean() || value.is_array() || value.is_object();
@@ -180,9 +212,13 @@ fn check_value(value: &Value, at: &str, shape: Shape, everywhere: bool) -> Resul
                     "{at}.{key} must be a string, number or null"
                 )));
             }
-            value.is_array() || value.is_object()
+            value.is_object() || (value.is_array() && (everywhere || texts(value, at)?))
         }
-        TextOrList => value.is_string() || value.is_array(),
+        TextOrList => value.is_string() || (value.is_array() && (everywhere || texts(value, at)?)),
+        MapOrNull(keys) if value.is_object() => {
+            return check_map(value, at, keys, false, everywhere);
+        }
+        MapOrNull(_) => false,
         Map(keys) => return check_map(value, at, keys, false, everywhere),
         TextOrMap(_) | TextOrEntries(_) if value.is_string() => true,
         TextOrMap(keys) => return check_map(value, at, keys, false, everywhere),
@@ -198,7 +234,7 @@ fn check_value(value: &Value, at: &str, shape: Shape, everywhere: bool) -> Resul
         }
         Entries(keys) | TextOrEntries(keys) => {
             let Value::Array(entries) = value else {
-                return Err(must_be(at, "array"));
+                return Err(must_be(at, name_of(shape, everywhere)));
             };
             for (number, entry) in entries.iter().enumerate() {
                 if entry.is_object() {
@@ -211,8 +247,44 @@ fn check_value(value: &Value, at: &str, shape: Shape, everywhere: bool) -> Resul
     if fits {
         Ok(())
     } else {
-        Err(must_be(at, name_of(shape)))
+        Err(must_be(at, name_of(shape, everywhere)))
     }
+}
+
+/// Whether a list has nothing but texts.
+fn texts(list: &Value, at: &str) -> Result<bool, CliError> {
+    let items = list.as_array().into_iter().flatten();
+    match items.enumerate().find(|(_, item)| !item.is_string()) {
+        Some((number, _)) => Err(must_be(&format!("{at}.{number}"), "string")),
+        None => Ok(true),
+    }
+}
+
+/// What Docker says of a number that is too small, when it reads the values: the place has the names of
+/// its own structures.
+fn overflow(at: &str, value: &Value) -> CliError {
+    let mut place = String::new();
+    for part in at.split('.').skip(2) {
+        if part.parse::<usize>().is_ok() {
+            place.push_str(&format!("[{part}]"));
+            continue;
+        }
+        if !place.is_empty() {
+            place.push('.');
+        }
+        match part {
+            "healthcheck" => place.push_str("HealthCheck"),
+            part if part.contains('_') => place.push_str(part),
+            part => {
+                let (first, rest) = part.split_at(1);
+                place.push_str(&first.to_ascii_uppercase());
+                place.push_str(rest);
+            }
+        }
+    }
+    CliError::new(format!(
+        "decoding failed due to the following error(s):\n\ncannot parse '{place}', {value} overflows uint"
+    ))
 }
 
 /// `nofile: 1024`, or `nofile: {soft: 1024, hard: 2048}`.
@@ -231,8 +303,17 @@ fn check_limits(value: &Value, at: &str, everywhere: bool) -> Result<(), CliErro
     Ok(())
 }
 
-fn name_of(shape: Shape) -> &'static str {
+fn name_of(shape: Shape, everywhere: bool) -> &'static str {
     match shape {
+        List | Texts | Entries(_) if !everywhere => "list",
+        TextOrList | TextOrAny if !everywhere => "string",
+        Number | Octal if !everywhere => "number or string",
+        MapOrNull(_) => "mapping or null",
+        TextOrNull => "string or null",
+        Octal => "number",
+        Texts => "array",
+        Tmpfs => "mapping",
+        TextOrAny => "string or mapping",
         Text | Duration | OneOf(_) => "string",
         Flag => "boolean",
         Integer | Count => "integer",

@@ -37,7 +37,7 @@ pub(super) fn read(name: &str) -> Result<Source, CliError> {
 /// Reads a text.
 pub(super) fn parse(text: &str) -> Result<Source, CliError> {
     let value: serde_norway::Value =
-        serde_norway::from_str(text).map_err(|error| CliError::new(format!("yaml: {error}")))?;
+        serde_norway::from_str(text).map_err(|error| refusal(&error.to_string(), text))?;
     let mut tags = Vec::new();
     tags::find(&value, &mut Vec::new(), &mut tags);
     let file = to_json(value)?;
@@ -45,6 +45,32 @@ pub(super) fn parse(text: &str) -> Result<Source, CliError> {
         return Err(CliError::new("top-level object must be a mapping"));
     }
     Ok(Source { file, tags })
+}
+
+/// What is wrong with a text, in Docker's words where it is a key that is there twice.
+fn refusal(why: &str, text: &str) -> CliError {
+    let twice = || {
+        let (_, rest) = why.split_once("duplicate entry with key \"")?;
+        let (key, rest) = rest.split_once("\" at line ")?;
+        let (first, column) = rest.split_once(" column ")?;
+        let (first, column): (usize, usize) = (first.parse().ok()?, column.parse().ok()?);
+        // The map begins there; the key is somewhere below, as far to the right.
+        let own = |line: &&str| {
+            let indent = line.len() - line.trim_start_matches(' ').len();
+            let name = line.trim_start().trim_start_matches(['"', '\'']);
+            indent + 1 == column
+                && name
+                    .strip_prefix(key)
+                    .is_some_and(|rest| rest.contains(':'))
+        };
+        let lines = text.lines().enumerate().skip(first.checked_sub(1)?);
+        let mut found = lines.filter(|(_, line)| own(&line));
+        let (one, other) = (found.next()?.0 + 1, found.next()?.0 + 1);
+        Some(format!(
+            "yaml: unmarshal errors:\n  line {other}: mapping key {key:?} already defined at line {one}"
+        ))
+    };
+    CliError::new(twice().unwrap_or_else(|| format!("yaml: {why}")))
 }
 
 /// YAML as JSON: keys become texts, merges (`<<`) are worked in, octal numbers are read as such.

@@ -42,8 +42,8 @@ pub(super) fn service(service: &mut Value, dir: &Path, dialect: Dialect) -> Resu
             put(service, key, place, value)?;
         }
     }
-    network_mode(service)?;
     if dialect == Dialect::Compose {
+        network_mode(service)?;
         restart(service);
     }
     env_files(service, dir, dialect);

@@ -52,12 +52,18 @@ pub async fn route(mut call: Call, path: &[&str]) -> Result<Response> {
 async fn list(api: &Api, filters: &Filters) -> Result<Vec<Network>> {
     filters.validate(&KNOWN)?;
     let mut rows = Vec::new();
-    if let Ok(manager) = api.manager() {
-        // Without a leader the local networks can be shown all the same.
-        rows = swarm::list(&manager, filters).await.unwrap_or_default();
+    let mut knows_swarm = false;
+    // Without a leader the local networks can be shown all the same.
+    if let Ok(manager) = api.manager()
+        && let Ok(known) = swarm::list(&manager, filters).await
+    {
+        rows = known;
+        knows_swarm = true;
     }
     for mut local in api.engine.networks().list(filters).await? {
-        if rows.iter().all(|row| row.id != local.id) {
+        // One of the swarm's that is removed lasts here until its last task has ended.
+        let is_removed = knows_swarm && local.scope == "swarm";
+        if !is_removed && rows.iter().all(|row| row.id != local.id) {
             // Lists do not show who is on a network.
             local.containers = Some(std::collections::BTreeMap::new());
             rows.push(local);

@@ -161,7 +161,6 @@ pub(super) fn ports(ports: &Value) -> String {
             _ => runs.push((protocol, published, target, 1)),
         }
     }
-    runs.sort_by_key(|(_, published, ..)| *published);
     let range = |first: u64, length: u64| {
         if length == 1 {
             first.to_string()

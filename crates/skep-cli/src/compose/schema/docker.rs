@@ -2,27 +2,26 @@
 
 use super::Key;
 use super::Shape::{
-    Any, Count, Duration, Entries, Flag, Integer, Limits, List, ListOrNamed, Map, Number, Options,
-    Pairs, Text, TextOrList,
+    Any, Count, Duration, Entries, Flag, Integer, Limits, List, ListOrNamed, Map, MapOrNull,
+    Number, Octal, Options, Pairs, Text, TextOrAny, TextOrList, TextOrNull, Texts, Tmpfs,
 };
 use super::parts::{
-    CREDENTIAL, EXTERNAL, FILE, GENERIC, HEALTHCHECK, LIMITS, LOGGING, PLACEMENT, RESTART,
-    TOP_VOLUME, UPDATE,
+    CREDENTIAL, EXTERNAL, GENERIC, HEALTHCHECK, LOGGING, PLACEMENT, RESTART, TOP_VOLUME, UPDATE,
 };
 
 const SERVICE: &[Key] = &[
-    ("build", Any),
-    ("cap_add", List),
-    ("cap_drop", List),
+    ("build", TextOrAny),
+    ("cap_add", Texts),
+    ("cap_drop", Texts),
     ("cgroup_parent", Text),
     ("cgroupns_mode", Text),
     ("command", TextOrList),
-    ("configs", Entries(FILE)),
+    ("configs", Entries(REFERENCE)),
     ("container_name", Text),
     ("credential_spec", Map(CREDENTIAL)),
-    ("depends_on", List),
-    ("deploy", Map(DEPLOY)),
-    ("devices", List),
+    ("depends_on", Texts),
+    ("deploy", MapOrNull(DEPLOY)),
+    ("devices", Texts),
     ("dns", TextOrList),
     ("dns_search", TextOrList),
     ("domainname", Text),
@@ -30,7 +29,7 @@ const SERVICE: &[Key] = &[
     ("env_file", TextOrList),
     ("environment", Pairs),
     ("expose", List),
-    ("external_links", List),
+    ("external_links", Texts),
     ("extra_hosts", Pairs),
     ("healthcheck", Map(HEALTHCHECK)),
     ("hostname", Text),
@@ -39,19 +38,19 @@ const SERVICE: &[Key] = &[
     ("ipc", Text),
     ("isolation", Text),
     ("labels", Pairs),
-    ("links", List),
+    ("links", Texts),
     ("logging", Map(LOGGING)),
     ("mac_address", Text),
     ("network_mode", Text),
     ("networks", ListOrNamed(ATTACHMENT)),
     ("oom_score_adj", Integer),
-    ("pid", Any),
+    ("pid", TextOrNull),
     ("ports", Entries(PORT)),
     ("privileged", Flag),
     ("read_only", Flag),
     ("restart", Text),
-    ("secrets", Entries(FILE)),
-    ("security_opt", List),
+    ("secrets", Entries(REFERENCE)),
+    ("security_opt", Texts),
     ("shm_size", Number),
     ("stdin_open", Flag),
     ("stop_grace_period", Duration),
@@ -68,8 +67,8 @@ const SERVICE: &[Key] = &[
 
 const PORT: &[Key] = &[
     ("mode", Text),
-    ("target", Integer),
-    ("published", Integer),
+    ("target", Count),
+    ("published", Count),
     ("protocol", Text),
 ];
 const VOLUME: &[Key] = &[
@@ -80,8 +79,16 @@ const VOLUME: &[Key] = &[
     ("consistency", Text),
     ("bind", Any),
     ("volume", Any),
-    ("tmpfs", Any),
+    ("tmpfs", Tmpfs),
 ];
+const REFERENCE: &[Key] = &[
+    ("source", Text),
+    ("target", Text),
+    ("uid", Text),
+    ("gid", Text),
+    ("mode", Octal),
+];
+const LIMITS: &[Key] = &[("cpus", Text), ("memory", Text), ("pids", Integer)];
 const DEPLOY: &[Key] = &[
     ("endpoint_mode", Text),
     ("labels", Pairs),
@@ -98,14 +105,14 @@ const RESOURCES: &[Key] = &[
     (
         "reservations",
         Map(&[
-            ("cpus", Number),
+            ("cpus", Text),
             ("generic_resources", GENERIC),
-            ("memory", Number),
+            ("memory", Text),
         ]),
     ),
 ];
 const ATTACHMENT: &[Key] = &[
-    ("aliases", List),
+    ("aliases", Texts),
     ("driver_opts", Options),
     ("ipv4_address", Text),
     ("ipv6_address", Text),

@@ -32,7 +32,7 @@ pub(super) const PLACEMENT: &[Key] = &[
 pub(super) const LIMITS: &[Key] = &[("cpus", Number), ("memory", Number), ("pids", Integer)];
 pub(super) const GENERIC: Shape = Entries(&[(
     "discrete_resource_spec",
-    Map(&[("kind", Text), ("value", Count)]),
+    Map(&[("kind", Text), ("value", Integer)]),
 )]);
 pub(super) const RESTART: &[Key] = &[
     ("condition", Text),
