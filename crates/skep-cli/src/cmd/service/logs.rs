@@ -12,6 +12,7 @@ use crate::cmd::objects::text;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::grammar::Matches;
+use crate::output::unix_query;
 
 const ATTRIBUTES: [&str; 3] = [
     "com.docker.swarm.node.id",
@@ -26,11 +27,12 @@ pub(super) async fn run(context: &Context, matches: &Matches) -> Result<(), CliE
     if is_tty && !raw {
         return Err(CliError::new("tty service logs only supported with --raw"));
     }
+    let since = unix_query("since", since.as_str()).map_err(CliError::new)?;
     let switch = |on: bool| if on { "1" } else { "" };
     let query = [
         ("details", switch(!raw || matches.flag("details"))),
         ("follow", switch(matches.flag("follow"))),
-        ("since", matches.text("since")),
+        ("since", since.as_str()),
         ("stderr", "1"),
         ("stdout", "1"),
         ("tail", matches.text("tail")),
@@ -170,7 +172,14 @@ impl Prefixes<'_> {
             return name.clone();
         }
         let name = match self.context.client.get(&format!("/tasks/{id}")).await {
-            Ok(task) => self.names.task(&task).await,
+            Ok(task) => {
+                let name = self.names.task(&task).await;
+                // Also where a task has a node instead of a slot.
+                let service = name
+                    .rsplit_once('.')
+                    .map_or(name.as_str(), |(name, _)| name);
+                format!("{service}.{}", task["Slot"].as_u64().unwrap_or(0))
+            }
             // A task that is gone keeps its id.
             Err(_) => id.to_owned(),
         };

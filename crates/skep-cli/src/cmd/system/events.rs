@@ -22,7 +22,7 @@ pub(super) async fn run(context: &Context, matches: &Matches) -> Result<(), CliE
     if let Some(template) = &template {
         // A mistake shows before anything has happened.
         template
-            .render_as(&blank(), "*events.Message")
+            .render(&serde_json::json!({}), "*events.Message")
             .map_err(bad)?;
     }
     let query = filters(matches.list("filter"))?;
@@ -41,44 +41,13 @@ pub(super) async fn run(context: &Context, matches: &Matches) -> Result<(), CliE
         match &template {
             Some(template) => println!(
                 "{}",
-                template
-                    .render_as(&whole(&event), "*events.Message")
-                    .map_err(bad)?
+                template.render(&event, "*events.Message").map_err(bad)?
             ),
             None if format == "json" => println!("{event}"),
             None => println!("{}", line(&event)),
         }
     }
     Ok(())
-}
-
-/// An event with every field that Go's structure has.
-fn blank() -> Value {
-    serde_json::json!({
-        "Status": "", "ID": "", "From": "", "Type": "", "Action": "",
-        "Actor": {"ID": "", "Attributes": {}}, "Scope": "", "Time": 0, "TimeNano": 0,
-    })
-}
-
-fn whole(event: &Value) -> Value {
-    const NAMES: [(&str, &str); 9] = [
-        ("status", "Status"),
-        ("id", "ID"),
-        ("from", "From"),
-        ("Type", "Type"),
-        ("Action", "Action"),
-        ("Actor", "Actor"),
-        ("scope", "Scope"),
-        ("time", "Time"),
-        ("timeNano", "TimeNano"),
-    ];
-    let mut all = blank();
-    for (from, to) in NAMES {
-        if let Some(value) = event.get(from) {
-            all[to] = value.clone();
-        }
-    }
-    all
 }
 
 /// `TIME TYPE ACTION ID (key=value, ...)`.

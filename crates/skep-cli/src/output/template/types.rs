@@ -299,10 +299,20 @@ const TYPES: &[(&str, &str)] = &[
         "Name string,Metadata interface {},Endpoints map[string]interface {},TLSMaterial map[string]interface {},Storage context.contextStorage",
     ),
     (
+        "events.Message",
+        "Status=status string,ID=id string,From=from string,Type events.Type,Action events.Action,Actor events.Actor,Scope=scope string,Time=time int64,TimeNano=timeNano int64",
+    ),
+    ("events.Type", "string"),
+    ("events.Action", "string"),
+    ("events.Actor", "ID string,Attributes map[string]string"),
+    (
         "context.contextStorage",
         "MetadataPath string,TLSPath string",
     ),
 ];
+
+/// Templates of events get a pointer.
+const EVENT: &str = "*events.Message";
 
 /// A field of a structure.
 #[derive(Debug, Clone, Copy)]
@@ -360,6 +370,9 @@ pub(super) fn form(of: &'static str) -> Form {
 
 /// Whether fields of a type of this name are known.
 pub(super) fn known(name: &str) -> Option<&'static str> {
+    if name == EVENT {
+        return Some(EVENT);
+    }
     let found = TYPES.iter().find(|(known, _)| *known == name);
     found.map(|(known, _)| *known)
 }

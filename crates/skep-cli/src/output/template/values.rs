@@ -59,6 +59,9 @@ pub(super) fn absent(name: &str) -> Option<Absent> {
 
 /// What Go prints for a value.
 pub(super) fn print(held: &Held) -> String {
+    if matches!(held.form(), Form::Pointer(_)) && held.value.is_null() {
+        return "<nil>".to_owned();
+    }
     let held = held.clone().pointed();
     match &held.shape {
         Shape::Nothing => "<no value>".to_owned(),
