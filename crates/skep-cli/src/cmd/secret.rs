@@ -299,10 +299,7 @@ fn pretty(object: &Value, kind: &Kind) -> String {
         let data = base64::engine::general_purpose::STANDARD
             .decode(data)
             .unwrap_or_default();
-        shown.push_str(&format!(
-            "Data:\n{}\n",
-            String::from_utf8_lossy(&data).trim_end_matches('\n')
-        ));
+        shown.push_str(&format!("Data:\n{}\n", String::from_utf8_lossy(&data)));
     }
     shown
 }

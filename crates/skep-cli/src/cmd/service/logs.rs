@@ -27,7 +27,7 @@ pub(super) async fn run(context: &Context, matches: &Matches) -> Result<(), CliE
     if is_tty && !raw {
         return Err(CliError::new("tty service logs only supported with --raw"));
     }
-    let since = unix_query("since", since.as_str()).map_err(CliError::new)?;
+    let since = unix_query("since", matches.text("since")).map_err(CliError::new)?;
     let switch = |on: bool| if on { "1" } else { "" };
     let query = [
         ("details", switch(!raw || matches.flag("details"))),

@@ -157,7 +157,8 @@ fn verbose(usage: &Value, format: &Format) -> Result<(), CliError> {
     let tables = matches!(format, Format::Table);
     let images: Vec<Item> = all(usage, "Images")
         .iter()
-        .flat_map(|image| items_of(image, !tables, false))
+        // An image has one line, whatever else it is called.
+        .filter_map(|image| items_of(image, !tables, false).into_iter().next())
         .collect();
     let containers: Vec<Item> = all(usage, "Containers")
         .iter()
