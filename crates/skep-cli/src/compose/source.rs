@@ -64,7 +64,7 @@ fn refusal(why: &str, text: &str) -> CliError {
                     .is_some_and(|rest| rest.contains(':'))
         };
         let lines = text.lines().enumerate().skip(first.checked_sub(1)?);
-        let mut found = lines.filter(|(_, line)| own(&line));
+        let mut found = lines.filter(|(_, line)| own(line));
         let (one, other) = (found.next()?.0 + 1, found.next()?.0 + 1);
         Some(format!(
             "yaml: unmarshal errors:\n  line {other}: mapping key {key:?} already defined at line {one}"
