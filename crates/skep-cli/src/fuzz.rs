@@ -31,7 +31,8 @@ pub fn multiplexed(bytes: &[u8]) {
 pub fn template(bytes: &[u8]) {
     let object = serde_json::json!({"ID": "abc", "Name": "a", "Labels": {"a": "b"}, "List": [1, 2], "X": null});
     if let Ok(template) = Template::compile(&String::from_utf8_lossy(bytes)) {
-        let _ = template.render(&object);
+        let _ = template.render(&object, "swarm.Service");
+        let _ = template.render_raw(&object);
         let _ = template.render_heads(&object);
     }
 }
