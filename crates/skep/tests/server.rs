@@ -339,6 +339,7 @@ async fn credentials_go_in_and_never_out() {
     tokio::spawn(connection);
     let request = Request::post("/services/create")
         .header("host", "d")
+        .header("content-type", "application/json")
         .header("x-registry-auth", "c2VjcmV0")
         .body(Full::new(Bytes::from(nginx().to_string())))
         .expect("a request");

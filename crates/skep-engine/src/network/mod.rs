@@ -277,6 +277,7 @@ impl Networks {
                 })
             })
             .collect();
+        spec.name.clone_from(&network.name);
         spec.mtu = network.mtu();
         spec.icc = options.icc;
         spec.masquerade = options.masquerade;
