@@ -1,14 +1,17 @@
-//! Where tasks go, as users see it: generic resources by name, what a task waits for, and images
-//! pinned for clients that leave it to the engine. One host.
+//! Where tasks go, and how many there are, as users see it: generic resources by name, what a task
+//! waits for, images pinned for clients that leave it to the engine, a service that is scaled by its
+//! load, and one that is evened out when a node joins. One host, and a second one in the end.
 
 #![allow(clippy::unwrap_used)] // helpers of tests panic as tests do
+
+use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use skep_testkit::{Cluster, Host, Registry, eventually, images};
 
 #[test]
 fn resources_and_ports_are_given_out_once_and_images_are_pinned() {
-    let mut builder = Cluster::managers(1);
+    let mut builder = Cluster::managers(1).workers(1);
     for flag in [
         "--node-generic-resource=gpu=UUID1,gpu=UUID2",
         "--node-generic-resource=ssd=3",
@@ -20,6 +23,7 @@ fn resources_and_ports_are_given_out_once_and_images_are_pinned() {
     let (client, address) = cluster.make_client().unwrap();
     let registry = Registry::start(&client, &address.to_string(), cluster.dir()).unwrap();
     let image = format!("{}/busybox:1", registry.name);
+    leave(&cluster);
     let host = &cluster.hosts[0];
     let busybox = images::busybox().unwrap();
     host.docker_with_input(&["import", "-", &image], &busybox)
@@ -28,6 +32,18 @@ fn resources_and_ports_are_given_out_once_and_images_are_pinned() {
     generic_resources(host, &image);
     a_host_port(host, &image);
     pinned(host, &image);
+    scaled_by_load(host, &image);
+    evened_out(&cluster, &image);
+}
+
+/// The second host is no part of the swarm as yet.
+fn leave(cluster: &Cluster) {
+    cluster.hosts[1].docker(&["swarm", "leave"]).ok();
+    let all = cluster.hosts[0].docker(&["node", "ls", "-q", "--filter", "role=worker"]);
+    let id = all.ok().trim().to_owned();
+    cluster.hosts[0]
+        .docker(&["node", "rm", "--force", &id])
+        .ok();
 }
 
 fn create(host: &Host, name: &str, flags: &[&str], image: &str) {
@@ -202,4 +218,101 @@ fn pinned(host: &Host, image: &str) {
     let warning = warnings[0].as_str().unwrap();
     let first = format!("image {none} could not be accessed on a registry to record\nits digest.");
     assert!(warning.starts_with(&first), "{warning}");
+}
+
+/// How many tasks of a service run, by node.
+fn running(host: &Host, service: &str) -> BTreeMap<String, usize> {
+    let tasks = host.api("GET", "/tasks", None).unwrap().json();
+    let id = &host
+        .api("GET", &format!("/services/{service}"), None)
+        .unwrap()
+        .json()["ID"];
+    let mut nodes = BTreeMap::new();
+    for task in tasks.as_array().unwrap() {
+        let wanted = task["DesiredState"] == "running" && task["Status"]["State"] == "running";
+        if wanted && task["ServiceID"] == *id {
+            let node = task["NodeID"].as_str().unwrap().to_owned();
+            *nodes.entry(node).or_default() += 1;
+        }
+    }
+    nodes
+}
+
+/// A task that uses all of its CPU is more than half too much for one.
+fn scaled_by_load(host: &Host, image: &str) {
+    let mut create = vec![
+        "service",
+        "create",
+        "-d",
+        "--no-resolve-image",
+        "--name",
+        "busy",
+    ];
+    create.extend([
+        "--limit-cpu",
+        "0.1",
+        image,
+        "sh",
+        "-c",
+        "while :; do :; done",
+    ]);
+    host.docker(&create).ok();
+    let wrong = [
+        "service",
+        "update",
+        "--label-add",
+        "skep.autoscale.min=0",
+        "busy",
+    ];
+    let refused = host.docker(&wrong).refused();
+    assert!(refused.contains("label skep.autoscale.min"), "{refused}");
+    let mut update = vec!["service", "update", "-d"];
+    let labels = [
+        "skep.autoscale.min=1",
+        "skep.autoscale.max=2",
+        "skep.autoscale.cpu=50",
+    ];
+    update.extend(labels.iter().flat_map(|label| ["--label-add", label]));
+    update.push("busy");
+    host.docker(&update).ok();
+    eventually("the service is scaled by its load", || {
+        let service = host.api("GET", "/services/busy", None).unwrap().json();
+        let replicas = &service["Spec"]["Mode"]["Replicated"]["Replicas"];
+        let count: usize = running(host, "busy").values().sum();
+        if *replicas == 2 && count == 2 {
+            Ok(())
+        } else {
+            Err(format!("{count} of {replicas} run"))
+        }
+    });
+    host.docker(&["service", "rm", "busy"]).ok();
+}
+
+/// A node that joins gets its share of a service that is asked to be evened out.
+fn evened_out(cluster: &Cluster, image: &str) {
+    let (host, other) = (&cluster.hosts[0], &cluster.hosts[1]);
+    create(host, "even", &["--replicas", "4"], image);
+    let spread = |expected: &[usize]| {
+        eventually(&format!("tasks are {expected:?}"), || {
+            let found: Vec<usize> = running(host, "even").into_values().collect();
+            if found == expected {
+                Ok(())
+            } else {
+                Err(format!("{found:?}"))
+            }
+        });
+    };
+    spread(&[4]);
+    let token = host.docker(&["swarm", "join-token", "-q", "worker"]).ok();
+    let address = host
+        .docker(&["info", "-f", "{{.Swarm.NodeAddr}}:2377"])
+        .ok();
+    other
+        .docker(&["swarm", "join", "--token", token.trim(), address.trim()])
+        .ok();
+    spread(&[4]);
+    let asked = host.api("POST", "/services/even/rebalance", None).unwrap();
+    assert_eq!(asked.status, 200, "{}", asked.text());
+    spread(&[2, 2]);
+    host.docker(&["service", "rm", "even"]).ok();
 }
