@@ -64,6 +64,8 @@ impl Volumes {
             let dir = entry.map_err(EngineError::io("read", &root))?.path();
             match VolumeRecord::load(&dir) {
                 Ok(record) => {
+                    // A removal that was cut short: the volume is there, and empty.
+                    let _ = std::fs::create_dir_all(dir.join("_data"));
                     known.insert(
                         record.name.clone(),
                         Entry {
@@ -75,9 +77,12 @@ impl Volumes {
                 // A crash between mkdir and record, or in the middle of writing it: the volume never
                 // existed for anyone.
                 Err(EngineError::Io { source, .. })
-                    if source.kind() == std::io::ErrorKind::NotFound =>
+                    if source.kind() == std::io::ErrorKind::NotFound
+                        && is_empty(&dir.join("_data")) =>
                 {
-                    let _ = std::fs::remove_file(dir.join("volume.json.new"));
+                    for left in ["volume.json.new", "volume.json.damaged"] {
+                        let _ = std::fs::remove_file(dir.join(left));
+                    }
                     let _ = std::fs::remove_dir(dir.join("_data"));
                     let _ = std::fs::remove_dir(&dir);
                 }
@@ -394,6 +399,11 @@ pub(crate) fn validate_name(name: &str) -> Result<()> {
         "create {name}: \"{name}\" includes invalid characters for a local volume name, only \
          \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path"
     )))
+}
+
+/// Nothing in it, or not there.
+fn is_empty(dir: &Path) -> bool {
+    std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none()) || !dir.exists()
 }
 
 fn remove_tree(dir: &Path) -> Result<()> {

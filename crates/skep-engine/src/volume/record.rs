@@ -45,7 +45,11 @@ impl VolumeRecord {
             ..Self::default()
         };
         std::fs::create_dir_all(dir.join("_data")).ok()?;
-        std::fs::rename(&damaged, dir.join("volume.json.damaged")).ok()?;
+        match std::fs::rename(&damaged, dir.join("volume.json.damaged")) {
+            // It is not there at all.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            renamed => renamed.ok()?,
+        }
         record.save(dir).ok()?;
         Some(record)
     }

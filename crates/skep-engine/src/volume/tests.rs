@@ -34,6 +34,33 @@ async fn a_volume_whose_making_was_cut_short_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn a_removal_that_was_cut_short_leaves_a_volume_or_nothing_and_data_is_never_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let volumes = open(dir.path());
+    for name in ["emptied", "lost"] {
+        volumes.create(named(name)).await.unwrap();
+    }
+    let at = |path: &str| dir.path().join(path);
+    std::fs::remove_dir_all(at("emptied/_data")).unwrap();
+    std::fs::write(at("lost/_data/file"), "precious").unwrap();
+    std::fs::remove_file(at("lost/volume.json")).unwrap();
+    std::fs::create_dir_all(at("rest")).unwrap();
+    std::fs::write(at("rest/volume.json.damaged"), "{").unwrap();
+
+    let volumes = open(dir.path());
+    assert!(volumes.inspect("rest").await.is_err() && !at("rest").exists());
+    assert!(at("emptied/_data").is_dir());
+    for name in ["emptied", "lost"] {
+        volumes.inspect(name).await.unwrap();
+    }
+    assert_eq!(std::fs::read(at("lost/_data/file")).unwrap(), b"precious");
+    for name in ["emptied", "lost"] {
+        volumes.remove(name, false).await.unwrap();
+        assert!(!at(name).exists());
+    }
+}
+
+#[tokio::test]
 async fn creating_again_is_no_error_unless_the_options_differ() {
     let dir = tempfile::tempdir().unwrap();
     let volumes = open(dir.path());
