@@ -247,7 +247,7 @@ fn updates(stage: &Stage) {
         let (docker, skep) = stage.both(&line, 120);
         let kept = |shown: Vec<String>| -> Vec<String> {
             let is_kept = |line: &String| {
-                let is_task = line.split_once(": ").is_some_and(|(id, _)| id.contains('/'));
+                let is_task = line.split_once(':').is_some_and(|(id, _)| id.contains('/'));
                 let is_moment = is_task || line.starts_with("overall progress") || line.starts_with("verify");
                 has_tasks || !is_moment
             };
