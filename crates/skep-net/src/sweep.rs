@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::endpoint::alias;
+use crate::endpoint::{alias, unmarked_name};
 use crate::error::NetError;
 use crate::host::{OPEN, PUBLISH, PUBLISH_ANY};
 use crate::net::{Net, State};
@@ -96,10 +96,11 @@ impl State {
                 .map(|e| e.endpoint.peer_ifname.as_str()),
         );
         wanted.extend(self.ingress.as_ref().map(|i| i.interface.as_str()));
-        let mine = alias(instance, "");
+        let (mine, unmarked) = (alias(instance, ""), unmarked_name(instance));
         let mut errors = Vec::new();
         for link in self.route.links().map_err(failed())? {
-            if link.alias.starts_with(&mine) && !wanted.contains(link.name.as_str()) {
+            let is_ours = link.alias.starts_with(&mine) || link.name == unmarked;
+            if is_ours && !wanted.contains(link.name.as_str()) {
                 errors.extend(self.route.delete_link(&link.name).map_err(failed()).err());
             }
         }

@@ -366,6 +366,8 @@ fn a_restarted_daemon_adopts_what_is_there_and_sweeps_the_rest() {
         publish(&first, "a", "", 8080, Protocol::Tcp, &["172.17.0.2"]);
         publish(&first, "gone", "", 8081, Protocol::Tcp, &["172.17.0.3"]);
         drop(first);
+        // As one that was killed before it had marked its bridge.
+        shell("ip link add new-ta type bridge");
 
         let second = open(dir, "ta");
         assert_eq!(ask(&client, "192.0.2.1:8080"), "a 192.0.2.9");
@@ -380,7 +382,9 @@ fn a_restarted_daemon_adopts_what_is_there_and_sweeps_the_rest() {
         assert!(!second.netns_path("gone").exists());
         let links = shell("ip link");
         assert!(
-            !links.contains("br-gone") && links.matches("veth").count() == 1,
+            !links.contains("br-gone")
+                && !links.contains("new-ta")
+                && links.matches("veth").count() == 1,
             "{links}"
         );
         let rules = shell("nft list ruleset");

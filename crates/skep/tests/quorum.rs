@@ -243,12 +243,13 @@ impl Site {
         self.writes(10, "while a manager's disk is full");
         // The two others acknowledge without it: it may hear of this later.
         let log = self.lab.hosts[2].dir.join("daemon.log");
-        eventually("the manager without room says so", || {
-            match fs::read_to_string(&log).map_err(|error| error.to_string())? {
+        eventually(
+            "the manager without room says so",
+            || match fs::read_to_string(&log).map_err(|error| error.to_string())? {
                 text if text.contains("disk full: this manager is read-only") => Ok(()),
                 text => Err(text),
-            }
-        });
+            },
+        );
         fs::remove_file(&filler).unwrap();
         self.all_reachable();
         eventually("the manager has caught up", || {

@@ -2,7 +2,7 @@
 
 use super::{BridgeSpec, GatewayMode};
 use crate::addr::{Cidr, Mac};
-use crate::endpoint::{alias, is_of_a_daemon};
+use crate::endpoint::{alias, is_of_a_daemon, unmarked_name};
 use crate::error::NetError;
 use crate::netlink::NetlinkError;
 use crate::netlink::route::{Link, LinkKind, NewLink, RouteSocket};
@@ -50,14 +50,7 @@ pub(crate) fn ensure(
             });
         }
         None => {
-            let mac = spec.subnets.first().map(|s| Mac::from_ip(s.gateway.addr));
-            let new = NewLink {
-                mac,
-                mtu: Some(spec.effective_mtu()),
-                alias: Some(&mark),
-                ..NewLink::new(&spec.bridge, LinkKind::Bridge)
-            };
-            route.create_link(&new).map_err(failed())?;
+            create(instance, spec, &mark, route).map_err(failed())?;
             route
                 .link(&spec.bridge)
                 .map_err(failed())?
@@ -85,6 +78,30 @@ pub(crate) fn ensure(
         route.add_address(link.index, *missing).map_err(failed())?;
     }
     Ok(link.index)
+}
+
+/// Makes the device so that it is marked as ours from the moment that it has its name.
+fn create(
+    instance: &str,
+    spec: &BridgeSpec,
+    mark: &str,
+    route: &mut RouteSocket,
+) -> Result<(), NetlinkError> {
+    let unmarked = unmarked_name(instance);
+    if route.link(&unmarked)?.is_some() {
+        route.delete_link(&unmarked)?;
+    }
+    route.create_link(&NewLink {
+        mac: spec.subnets.first().map(|s| Mac::from_ip(s.gateway.addr)),
+        mtu: Some(spec.effective_mtu()),
+        ..NewLink::new(&unmarked, LinkKind::Bridge)
+    })?;
+    route
+        .rename_marked(&unmarked, &spec.bridge, mark)
+        .inspect_err(|_| {
+            // The first error is the one to tell; the next creation or sweep tries this again.
+            let _ = route.delete_link(&unmarked);
+        })
 }
 
 /// Uses somebody else's bridge: it gets the addresses that it lacks, and keeps all else.

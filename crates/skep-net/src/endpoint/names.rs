@@ -12,6 +12,12 @@ pub(crate) fn alias(instance: &str, id: &str) -> String {
     format!("skep:{instance}:{id}")
 }
 
+/// What an interface is called until it has its mark, which the kernel takes only once it is there: what
+/// bears this name was left by a daemon that was killed in between.
+pub(crate) fn unmarked_name(instance: &str) -> String {
+    format!("new-{instance}")
+}
+
 /// Whether such a mark is some daemon's.
 pub(crate) fn is_of_a_daemon(alias: &str) -> bool {
     alias.starts_with("skep:")

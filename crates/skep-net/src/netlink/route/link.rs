@@ -192,6 +192,20 @@ impl RouteSocket {
         self.request(m)
     }
 
+    /// Gives a link its name and its alias in one step.
+    pub fn rename_marked(
+        &mut self,
+        from: &str,
+        name: &str,
+        alias: &str,
+    ) -> Result<(), NetlinkError> {
+        let index = self.link(from)?.unwrap_or_default().index;
+        let mut m = Message::new(NEWLINK, 0).fixed(&info(index, 0, 0));
+        m.put_str(IFNAME, name);
+        m.put(IFALIAS, alias.as_bytes());
+        self.request(m)
+    }
+
     /// The link of this name.
     pub fn link(&mut self, name: &str) -> Result<Option<Link>, NetlinkError> {
         let mut m = Message::new(GETLINK, 0).fixed(&info(0, 0, 0));
