@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use self::since::{Rules, too_new};
 use super::dialect::Dialect;
 use super::nearest::nearest;
 use crate::error::CliError;
@@ -10,6 +11,7 @@ use crate::grammar::parse_duration;
 mod compose;
 mod docker;
 mod parts;
+mod since;
 #[cfg(test)]
 mod tests;
 
@@ -83,15 +85,27 @@ pub(super) fn check(file: &Value, dialect: Dialect) -> Result<(), CliError> {
         Dialect::Compose => (compose::SECTIONS, &["version", "name", "include", "models"]),
     };
     let everywhere = dialect == Dialect::Compose;
+    let minor = match dialect {
+        Dialect::Docker { .. } => since::minor(file)?,
+        Dialect::Compose => u32::MAX,
+    };
     let Value::Object(top) = file else {
         return Err(CliError::new("top-level object must be a mapping"));
     };
+    // What is below is more specific, so it is told first.
+    let mut newer = None;
     for (section, content) in top {
+        let since = since::of_section(section);
+        if since > minor {
+            newer.get_or_insert_with(|| too_new("(root)", section, since));
+            continue;
+        }
         let Some((_, keys)) = sections.iter().find(|(name, _)| name == section) else {
             if others.contains(&section.as_str()) || section.starts_with("x-") {
                 continue;
             }
             let known = sections.iter().map(|(name, _)| *name);
+            let known = known.filter(|name| since::of_section(name) <= minor);
             return Err(unknown(
                 "(root)",
                 section,
@@ -109,8 +123,16 @@ pub(super) fn check(file: &Value, dialect: Dialect) -> Result<(), CliError> {
                         other if may_be_null && !everywhere && !other.is_object() => {
                             return Err(must_be(&at, "mapping or null"));
                         }
-                        _ => check_map(entry, &at, keys, true, everywhere)
-                            .map_err(|error| of_the_other(error, dialect))?,
+                        _ => {
+                            let rules = Rules {
+                                everywhere,
+                                minor,
+                                section,
+                                entry: at.len(),
+                            };
+                            check_map(entry, &at, keys, true, rules)
+                                .map_err(|error| of_the_other(error, dialect))?;
+                        }
                     }
                 }
             }
@@ -118,7 +140,7 @@ pub(super) fn check(file: &Value, dialect: Dialect) -> Result<(), CliError> {
             _ => return Err(CliError::new(format!("{section} must be a mapping"))),
         }
     }
-    Ok(())
+    newer.map_or(Ok(()), Err)
 }
 
 fn check_map(
@@ -126,28 +148,45 @@ fn check_map(
     at: &str,
     keys: &'static [Key],
     extensions: bool,
-    everywhere: bool,
+    rules: Rules<'_>,
 ) -> Result<(), CliError> {
     let Value::Object(map) = value else {
         return Err(must_be(at, "mapping"));
     };
     // The most specific mistake is told: what is below comes first.
     for (key, value) in map {
+        if rules.too_new(at, key).is_some() {
+            continue;
+        }
         if let Some((_, shape)) = keys.iter().find(|(name, _)| name == key) {
-            check_value(value, &format!("{at}.{key}"), *shape, everywhere)?;
+            check_value(value, &format!("{at}.{key}"), *shape, rules)?;
         }
     }
     let is_unknown = |key: &&String| {
-        keys.iter().all(|(name, _)| name != key)
-            && !((extensions || everywhere) && key.starts_with("x-"))
+        rules.too_new(at, key).is_some()
+            || !is_known(keys, key) && !((extensions || rules.everywhere) && key.starts_with("x-"))
     };
     match map.keys().find(is_unknown) {
-        Some(key) => Err(unknown(at, key, keys.iter().map(|(name, _)| *name))),
+        Some(key) => Err(match rules.too_new(at, key) {
+            Some(since) => too_new(at, key, since),
+            None => {
+                let known = keys.iter().map(|(name, _)| *name);
+                unknown(
+                    at,
+                    key,
+                    known.filter(|key| rules.too_new(at, key).is_none()),
+                )
+            }
+        }),
         None => Ok(()),
     }
 }
 
-fn check_value(value: &Value, at: &str, shape: Shape, everywhere: bool) -> Result<(), CliError> {
+fn is_known(keys: &[Key], key: &str) -> bool {
+    keys.iter().any(|(name, _)| *name == key)
+}
+
+fn check_value(value: &Value, at: &str, shape: Shape, rules: Rules<'_>) -> Result<(), CliError> {
     let fits = match shape {
         Any => true,
         _ if value.is_null() => true,
@@ -163,7 +202,7 @@ fn check_value(value: &Value, at: &str, shape: Shape, everywhere: bool) -> Resul
         Flag => value.is_boolean(),
         Integer => value.is_i64() || value.is_u64(),
         Count | Octal if value.as_i64().is_some_and(|number| number < 0) => {
-            return Err(match everywhere {
+            return Err(match rules.everywhere {
                 true => CliError::new(format!("{at} must be at least 0")),
                 false => overflow(at, value),
             });
@@ -184,16 +223,26 @@ fn check_value(value: &Value, at: &str, shape: Shape, everywhere: bool) -> Resul
             text => text.is_some(),
         },
         Options => value.is_object(),
-        Limits => return check_limits(value, at, everywhere),
+        Limits => return check_limits(value, at, rules),
         FlagOrMap(keys) if value.is_object() => {
-            return check_map(value, at, keys, false, everywhere);
+            return check_map(value, at, keys, false, rules);
         }
         FlagOrMap(_) => value.is_boolean(),
         Number | Octal => value.is_number() || value.is_string(),
         List => value.is_array(),
         Texts => value.is_array() && texts(value, at)?,
         TextOrNull => value.is_string(),
-        TextOrAny => value.is_string() || value.is_object(),
+        TextOrAny => {
+            let mut keys = value
+                .as_object()
+                .into_iter()
+                .flat_map(serde_json::Map::keys);
+            let newer = keys.find_map(|key| Some((key, rules.too_new(at, key)?)));
+            if let Some((key, since)) = newer {
+                return Err(too_new(at, key, since));
+            }
+            value.is_string() || value.is_object()
+        }
         Tmpfs => match value["size"].as_i64() {
             Some(size) if size < 0 => {
                 return Err(CliError::new(format!(
@@ -207,38 +256,45 @@ fn check_value(value: &Value, at: &str, shape: Shape, everywhere: bool) -> Resul
                 |value: &Value| value.is_boolean() || value.is_array() || value.is_object();
             let odd = value.as_object().into_iter().flatten();
             // The specification takes flags too.
-            if let Some((key, _)) = odd.filter(|_| !everywhere).find(|(_, value)| is_bad(value)) {
+            if let Some((key, _)) = odd
+                .filter(|_| !rules.everywhere)
+                .find(|(_, value)| is_bad(value))
+            {
                 return Err(CliError::new(format!(
                     "{at}.{key} must be a string, number or null"
                 )));
             }
-            value.is_object() || (value.is_array() && (everywhere || texts(value, at)?))
+            value.is_object() || (value.is_array() && (rules.everywhere || texts(value, at)?))
         }
-        TextOrList => value.is_string() || (value.is_array() && (everywhere || texts(value, at)?)),
+        TextOrList => {
+            value.is_string() || (value.is_array() && (rules.everywhere || texts(value, at)?))
+        }
         MapOrNull(keys) if value.is_object() => {
-            return check_map(value, at, keys, false, everywhere);
+            return check_map(value, at, keys, false, rules);
         }
         MapOrNull(_) => false,
-        Map(keys) => return check_map(value, at, keys, false, everywhere),
+        Map(keys) => return check_map(value, at, keys, false, rules),
         TextOrMap(_) | TextOrEntries(_) if value.is_string() => true,
-        TextOrMap(keys) => return check_map(value, at, keys, false, everywhere),
+        TextOrMap(keys) => return check_map(value, at, keys, false, rules),
         ListOrNamed(_) if value.is_array() => true,
         ListOrNamed(keys) => {
             let Value::Object(entries) = value else {
                 return Err(must_be(at, "mapping or list"));
             };
             for (name, entry) in entries.iter().filter(|(_, entry)| !entry.is_null()) {
-                check_map(entry, &format!("{at}.{name}"), keys, false, everywhere)?;
+                check_map(entry, &format!("{at}.{name}"), keys, false, rules)?;
             }
             true
         }
         Entries(keys) | TextOrEntries(keys) => {
             let Value::Array(entries) = value else {
-                return Err(must_be(at, name_of(shape, everywhere)));
+                return Err(must_be(at, name_of(shape, rules)));
             };
             for (number, entry) in entries.iter().enumerate() {
                 if entry.is_object() {
-                    check_map(entry, &format!("{at}.{number}"), keys, false, everywhere)?;
+                    let at = format!("{at}.{number}");
+                    rules.may_be_long(&at)?;
+                    check_map(entry, &at, keys, false, rules)?;
                 }
             }
             true
@@ -247,7 +303,7 @@ fn check_value(value: &Value, at: &str, shape: Shape, everywhere: bool) -> Resul
     if fits {
         Ok(())
     } else {
-        Err(must_be(at, name_of(shape, everywhere)))
+        Err(must_be(at, name_of(shape, rules)))
     }
 }
 
@@ -288,7 +344,7 @@ fn overflow(at: &str, value: &Value) -> CliError {
 }
 
 /// `nofile: 1024`, or `nofile: {soft: 1024, hard: 2048}`.
-fn check_limits(value: &Value, at: &str, everywhere: bool) -> Result<(), CliError> {
+fn check_limits(value: &Value, at: &str, rules: Rules<'_>) -> Result<(), CliError> {
     const KEYS: &[Key] = &[("hard", Integer), ("soft", Integer)];
     let Value::Object(limits) = value else {
         return Err(must_be(at, "mapping"));
@@ -296,18 +352,18 @@ fn check_limits(value: &Value, at: &str, everywhere: bool) -> Result<(), CliErro
     for (name, limit) in limits {
         let at = format!("{at}.{name}");
         match limit {
-            Value::Object(_) => check_map(limit, &at, KEYS, false, everywhere)?,
-            _ => check_value(limit, &at, Integer, everywhere)?,
+            Value::Object(_) => check_map(limit, &at, KEYS, false, rules)?,
+            _ => check_value(limit, &at, Integer, rules)?,
         }
     }
     Ok(())
 }
 
-fn name_of(shape: Shape, everywhere: bool) -> &'static str {
+fn name_of(shape: Shape, rules: Rules<'_>) -> &'static str {
     match shape {
-        List | Texts | Entries(_) if !everywhere => "list",
-        TextOrList | TextOrAny if !everywhere => "string",
-        Number | Octal if !everywhere => "number or string",
+        List | Texts | Entries(_) if !rules.everywhere => "list",
+        TextOrList | TextOrAny if !rules.everywhere => "string",
+        Number | Octal if !rules.everywhere => "number or string",
         MapOrNull(_) => "mapping or null",
         TextOrNull => "string or null",
         Octal => "number",

@@ -243,3 +243,273 @@ fn marks_take_away_what_was_said_before() {
     let expected = json!({"image": "x", "group_add": ["5", "6"], "dns": ["192.0.2.2"]});
     assert_eq!(service, expected);
 }
+
+/// A key, where it stands in words of an error, and the minor version it came with.
+const SINCE: &[(&str, &str, u32)] = &[
+    (
+        "{secrets: {s: {file: x}}}",
+        "(root) Additional property secrets",
+        1,
+    ),
+    (
+        "{services: {a: {secrets: [s]}}}",
+        "services.a Additional property secrets",
+        1,
+    ),
+    (
+        "{services: {a: {ports: [{target: 80}]}}}",
+        "services.a.ports.0 must be a string or number",
+        2,
+    ),
+    (
+        "{services: {a: {volumes: [{type: volume, target: /x}]}}}",
+        "services.a.volumes.0 must be a string",
+        2,
+    ),
+    (
+        "{services: {a: {deploy: {endpoint_mode: vip}}}}",
+        "services.a.deploy Additional property endpoint_mode",
+        2,
+    ),
+    (
+        "{services: {a: {build: {cache_from: [x]}}}}",
+        "services.a.build Additional property cache_from",
+        2,
+    ),
+    (
+        "{networks: {n: {attachable: true}}}",
+        "networks.n Additional property attachable",
+        2,
+    ),
+    (
+        "{configs: {c: {file: x}}}",
+        "(root) Additional property configs",
+        3,
+    ),
+    (
+        "{services: {a: {configs: [c]}}}",
+        "services.a Additional property configs",
+        3,
+    ),
+    (
+        "{configs: {c: {file: x}}, services: {a: {configs: [c]}}}",
+        "services.a Additional property configs",
+        3,
+    ),
+    (
+        "{services: {a: {credential_spec: {file: x}}}}",
+        "services.a Additional property credential_spec",
+        3,
+    ),
+    (
+        "{services: {a: {build: {labels: {a: b}}}}}",
+        "services.a.build Additional property labels",
+        3,
+    ),
+    (
+        "{services: {a: {deploy: {placement: {preferences: [{spread: x}]}}}}}",
+        "services.a.deploy.placement Additional property preferences",
+        3,
+    ),
+    ("{x-y: 1}", "(root) Additional property x-y", 4),
+    (
+        "{services: {a: {build: {network: x}}}}",
+        "services.a.build Additional property network",
+        4,
+    ),
+    (
+        "{services: {a: {build: {target: x}}}}",
+        "services.a.build Additional property target",
+        4,
+    ),
+    (
+        "{services: {a: {healthcheck: {start_period: 1s}}}}",
+        "services.a.healthcheck Additional property start_period",
+        4,
+    ),
+    (
+        "{services: {a: {deploy: {update_config: {order: start-first}}}}}",
+        "services.a.deploy.update_config Additional property order",
+        4,
+    ),
+    (
+        "{volumes: {v: {name: x}}}",
+        "volumes.v Additional property name",
+        4,
+    ),
+    (
+        "{services: {a: {isolation: x}}}",
+        "services.a Additional property isolation",
+        5,
+    ),
+    (
+        "{services: {a: {build: {shm_size: 1}}}}",
+        "services.a.build Additional property shm_size",
+        5,
+    ),
+    (
+        "{services: {a: {deploy: {resources: {reservations: {generic_resources: []}}}}}}",
+        "services.a.deploy.resources.reservations Additional property generic_resources",
+        5,
+    ),
+    (
+        "{networks: {n: {name: x}}}",
+        "networks.n Additional property name",
+        5,
+    ),
+    (
+        "{secrets: {s: {name: x, file: x}}}",
+        "secrets.s Additional property name",
+        5,
+    ),
+    (
+        "{configs: {c: {name: x, file: x}}}",
+        "configs.c Additional property name",
+        5,
+    ),
+    (
+        "{services: {a: {volumes: [{type: tmpfs, target: /x, tmpfs: {size: 1}}]}}}",
+        "services.a.volumes.0 Additional property tmpfs",
+        6,
+    ),
+    (
+        "{services: {a: {init: true}}}",
+        "services.a Additional property init",
+        7,
+    ),
+    (
+        "{services: {a: {deploy: {rollback_config: {order: stop-first}}}}}",
+        "services.a.deploy Additional property rollback_config",
+        7,
+    ),
+    (
+        "{services: {a: {x-y: 1}}}",
+        "services.a Additional property x-y",
+        7,
+    ),
+    (
+        "{networks: {n: {x-y: 1}}}",
+        "networks.n Additional property x-y",
+        7,
+    ),
+    (
+        "{volumes: {v: {x-y: 1}}}",
+        "volumes.v Additional property x-y",
+        7,
+    ),
+    (
+        "{secrets: {s: {x-y: 1}}}",
+        "secrets.s Additional property x-y",
+        7,
+    ),
+    (
+        "{configs: {c: {x-y: 1}}}",
+        "configs.c Additional property x-y",
+        7,
+    ),
+    (
+        "{services: {a: {credential_spec: {config: x}}}}",
+        "services.a.credential_spec Additional property config",
+        8,
+    ),
+    (
+        "{services: {a: {deploy: {placement: {max_replicas_per_node: 1}}}}}",
+        "services.a.deploy.placement Additional property max_replicas_per_node",
+        8,
+    ),
+    (
+        "{secrets: {s: {driver: x}}}",
+        "secrets.s Additional property driver",
+        8,
+    ),
+    (
+        "{secrets: {s: {driver_opts: {a: b}}}}",
+        "secrets.s Additional property driver_opts",
+        8,
+    ),
+    (
+        "{secrets: {s: {template_driver: golang}}}",
+        "secrets.s Additional property template_driver",
+        8,
+    ),
+    (
+        "{configs: {c: {template_driver: golang}}}",
+        "configs.c Additional property template_driver",
+        8,
+    ),
+    (
+        "{services: {a: {cgroupns_mode: x}}}",
+        "services.a Additional property cgroupns_mode",
+        9,
+    ),
+    (
+        "{services: {a: {build: {extra_hosts: [x]}}}}",
+        "services.a.build Additional property extra_hosts",
+        9,
+    ),
+    (
+        "{services: {a: {deploy: {resources: {limits: {pids: 5}}}}}}",
+        "services.a.deploy.resources.limits Additional property pids",
+        9,
+    ),
+    (
+        "{services: {a.b: {build: {other: x}}}}",
+        "services.a.b.build Additional property other",
+        12,
+    ),
+    (
+        "{services: {a: {healthcheck: {start_interval: 1s}}}}",
+        "services.a.healthcheck Additional property start_interval",
+        12,
+    ),
+    (
+        "{services: {a: {oom_score_adj: 5}}}",
+        "services.a Additional property oom_score_adj",
+        13,
+    ),
+    (
+        "{services: {a: {networks: {n.m: {driver_opts: {a: b}}}}}}",
+        "services.a.networks.n.m Additional property driver_opts",
+        13,
+    ),
+];
+
+#[test]
+fn a_key_needs_the_version_it_came_with() {
+    let docker = Dialect::Docker { exact: false };
+    for (text, expected, since) in SINCE {
+        let with = |version: &str| {
+            let mut file = parse(text).unwrap().file;
+            file["version"] = json!(version);
+            check(&file, docker).map_err(|error| error.message)
+        };
+        let error = with(&format!("3.{}", since - 1)).unwrap_err();
+        let told = match expected.contains("Additional") {
+            true => format!("{expected} is not allowed\n(\""),
+            false => (*expected).to_owned(),
+        };
+        assert!(error.starts_with(&told), "{text}: {error}");
+        if expected.contains("Additional") {
+            let needs = format!("needs version 3.{since})");
+            assert!(error.ends_with(&needs), "{text}: {error}");
+        }
+        for version in [&format!("3.{since}"), "3", ""] {
+            assert_eq!(with(version), Ok(()), "{text} in {version:?}");
+        }
+    }
+}
+
+#[test]
+fn the_nearest_key_is_one_of_the_file_s_version() {
+    let file = |version: &str| json!({"version": version, "services": {"a": {"isolatio": "x"}}});
+    let told = |version| {
+        let docker = Dialect::Docker { exact: false };
+        check(&file(version), docker).unwrap_err().message
+    };
+    let refused = "services.a Additional property isolatio is not allowed";
+    assert_eq!(
+        told("3.5"),
+        format!("{refused}\nDid you mean \"isolation\"?")
+    );
+    assert_eq!(told("3.4"), refused);
+}
