@@ -241,7 +241,13 @@ impl Client {
             .endpoint
             .as_ref()
             .map_or_else(|_| String::new(), ToString::to_string);
-        CliError::new(format!("error during connect: {place}: {error}"))
+        // A daemon with TLS answers plain words with words of TLS.
+        let hint = if error.is_parse() && place.starts_with("tcp://") {
+            "\n* Are you trying to connect to a TLS-enabled daemon without TLS?"
+        } else {
+            ""
+        };
+        CliError::new(format!("error during connect: {place}: {error}{hint}"))
     }
 }
 

@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::depends::{Condition, conditions, order};
 use super::dialect::Dialect;
+use super::dotenv::Variables;
 use super::load::Loaded;
 use super::normal::plain;
 use super::volumes::external_name;
@@ -47,6 +48,7 @@ pub(crate) struct Stack {
 struct Parts<'a> {
     stack: &'a str,
     dir: &'a Path,
+    variables: &'a Variables,
     namespace: Map<String, Value>,
     networks: Map<String, Value>,
     volumes: Map<String, Value>,
@@ -95,6 +97,7 @@ pub(crate) fn convert(loaded: &Loaded, stack: &str) -> Result<Stack, CliError> {
     let parts = Parts {
         stack,
         dir: &loaded.dir,
+        variables: &loaded.variables,
         namespace: Map::from_iter([(NAMESPACE_LABEL.to_owned(), Value::from(stack))]),
         networks: section("networks"),
         volumes: section("volumes"),
@@ -302,14 +305,16 @@ fn files(
     Ok(all)
 }
 
-/// What a secret or config holds: `content`, a variable of the caller's, or a file.
+/// What a secret or config holds: `content`, a variable of the caller's or of `.env`, or a file.
 fn content(parts: &Parts<'_>, entry: &Value) -> Result<Vec<u8>, CliError> {
     let given = ["content", "environment", "file"].map(|key| entry[key].as_str());
     match given {
         [Some(content), None, None] => Ok(content.as_bytes().to_vec()),
-        [None, Some(name), None] => std::env::var(name)
+        [None, Some(name), None] => parts
+            .variables
+            .get(name)
             .map(String::into_bytes)
-            .map_err(|_| CliError::new(format!("environment variable {name:?} is not set"))),
+            .ok_or_else(|| CliError::new(format!("environment variable {name:?} is not set"))),
         [None, None, Some(file)] if !file.is_empty() => {
             let path = parts.dir.join(file);
             std::fs::read(&path).map_err(|error| {

@@ -41,6 +41,8 @@ pub(crate) struct Loaded {
     pub dialect: Dialect,
     /// What paths in it are relative to.
     pub dir: PathBuf,
+    /// What it may name: the caller's environment and the files of it.
+    pub(super) variables: Variables,
     /// What to tell the user, a text each.
     pub warnings: Vec<String>,
 }
@@ -110,6 +112,7 @@ pub(crate) fn load(options: &LoadOptions) -> Result<Loaded, CliError> {
         file,
         dialect,
         dir,
+        variables,
         warnings,
     })
 }

@@ -217,7 +217,9 @@ fn keep(flag: &Flag, value: String, matches: &mut Matches) -> Result<(), UsageEr
         FlagKind::Uint => unsigned(flag, &value),
         FlagKind::Float => value.parse::<f64>().is_err().then(|| number("ParseFloat")),
         FlagKind::Duration => parse_duration(&value).err(),
-        FlagKind::Bytes => (value != "-1").then(|| parse_bytes(&value).err()).flatten(),
+        // Without end: Docker's size of memory and swap together, and no other.
+        FlagKind::Bytes if value == "-1" && flag.name == "memory-swap" => None,
+        FlagKind::Bytes => parse_bytes(&value).err(),
         FlagKind::Cpus => parse_cpus(&value).err(),
         FlagKind::Filter if !value.is_empty() && !value.contains('=') => {
             Some("bad format of filter (expected name=value)".to_owned())
@@ -310,7 +312,7 @@ mod tests {
     use super::*;
 
     fn flags() -> Vec<Flag> {
-        "-d, --detach\n-e, --env list\n--replicas uint\n--delay duration=5s\n-i, --interactive\n-t, --tty"
+        "-d, --detach\n-e, --env list\n--replicas uint\n--memory bytes\n--memory-swap bytes\n--delay duration=5s\n-i, --interactive\n-t, --tty"
             .lines()
             .filter_map(Flag::decode)
             .collect()
@@ -363,6 +365,11 @@ mod tests {
             "--replicas x",
             "invalid argument \"x\" for \"--replicas\" flag: strconv.ParseUint: parsing \"x\": invalid syntax",
         );
+        refuse(
+            "--memory -1",
+            "invalid argument \"-1\" for \"--memory\" flag: invalid size: '-1'",
+        );
+        assert_eq!(check("--memory-swap -1", true).text("memory-swap"), "-1");
         refuse(
             "--delay 5",
             "invalid argument \"5\" for \"--delay\" flag: time: missing unit in duration \"5\"",

@@ -51,6 +51,7 @@ pub(super) async fn update(context: &Context, matches: &Matches) -> Result<(), C
     if matches.given("docker") {
         let (endpoint, given) = endpoint(context, matches)?;
         stored.meta["Endpoints"]["docker"] = endpoint;
+        stored.forget_tls()?;
         files = given;
     }
     describe(&mut stored, matches);
@@ -189,6 +190,6 @@ fn remove(context: &Context, name: &str, force: bool) -> Result<(), CliError> {
     match Stored::load(&context.config_dir, name) {
         Ok(stored) => stored.remove(),
         Err(_) if force => Ok(()),
-        Err(error) => Err(error),
+        Err(_) => Err(CliError::new(format!("context {name:?} does not exist"))),
     }
 }

@@ -188,6 +188,19 @@ impl Stored {
         std::fs::rename(&temporary, meta_dir.join("meta.json")).map_err(failed)
     }
 
+    /// Removes what another endpoint was reached with.
+    pub(super) fn forget_tls(&self) -> Result<(), CliError> {
+        let Some(dir) = self.tls_dir.as_ref().map(|dir| dir.join("docker")) else {
+            return Ok(());
+        };
+        match std::fs::remove_dir_all(&dir) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(CliError::new(format!("remove {}: {error}", dir.display())))
+            }
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn remove(&self) -> Result<(), CliError> {
         for dir in [&self.meta_dir, &self.tls_dir].into_iter().flatten() {
             match std::fs::remove_dir_all(dir) {

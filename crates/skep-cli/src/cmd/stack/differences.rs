@@ -7,12 +7,18 @@ use serde_json::Value;
 use crate::compose::IMAGE_LABEL;
 
 /// What managers put in where nothing is said.
-const DEFAULTS: [(&str, &str); 4] = [
+const DEFAULTS: [(&str, &str); 6] = [
     ("Isolation", "default"),
     ("Runtime", "container"),
     ("Mode", "vip"),
     ("Name", ""),
+    ("FailureAction", "pause"),
+    ("Order", "stop-first"),
 ];
+/// Counts that are one where nothing is said.
+const ONE: [&str; 3] = ["Replicas", "MaxConcurrent", "TotalCompletions"];
+/// How long an update is watched where nothing is said: nanoseconds.
+const MONITOR: u64 = 5_000_000_000;
 /// What a registry, or an earlier deployment, decides.
 const NOT_IN_FILES: [&str; 5] = ["Image", "Platforms", "ForceUpdate", "SecretID", "ConfigID"];
 
@@ -51,8 +57,9 @@ fn compare(at: &str, known: &Value, wanted: &Value, found: &mut Vec<String>) {
                     .iter()
                     .any(|(field, value)| field == key && (a == value || is_nothing(a)))
                     && is_nothing(b);
-                let is_one = key == "Replicas" && a == 1 && is_nothing(b);
-                if is_default || is_one || (is_nothing(a) && is_nothing(b)) {
+                let is_one = ONE.contains(&key.as_str()) && *a == 1 && is_nothing(b);
+                let is_monitor = key == "Monitor" && *a == MONITOR && is_nothing(b);
+                if is_default || is_one || is_monitor || (is_nothing(a) && is_nothing(b)) {
                     continue;
                 }
                 compare(&inside(at, key), a, b, found);
@@ -177,5 +184,21 @@ mod tests {
                 "Mode.Replicated.Replicas: 1 -> 3"
             ]
         );
+    }
+
+    #[test]
+    fn what_managers_put_in_is_no_difference() {
+        let known = json!({
+            "Mode": {"ReplicatedJob": {"MaxConcurrent": 1, "TotalCompletions": 1}},
+            "RollbackConfig": {
+                "Parallelism": 2,
+                "FailureAction": "pause",
+                "Monitor": 5_000_000_000_u64,
+                "Order": "stop-first",
+            },
+        });
+        let wanted = json!({"Mode": {"ReplicatedJob": {}}, "RollbackConfig": {"Parallelism": 2}});
+        let none: [&str; 0] = [];
+        assert_eq!(of(&known, &wanted, &BTreeMap::new()), none);
     }
 }

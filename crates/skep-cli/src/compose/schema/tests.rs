@@ -127,6 +127,25 @@ fn no_key_of_the_specification_is_dropped_in_silence() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+#[test]
+fn secrets_and_configs_of_variables_know_the_env_file() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join(".env"), "SKEP_TEST_WHO=bees\n").unwrap();
+    let file = |name: &str| {
+        serde_json::json!({
+            "services": {"web": {"image": "web:1"}},
+            "configs": {"who": {"environment": name}},
+        })
+    };
+    let (stack, _) = outcome(dir.path(), &file("SKEP_TEST_WHO")).unwrap();
+    assert!(stack.contains("YmVlcw=="), "{stack}");
+    let refusal = outcome(dir.path(), &file("SKEP_TEST_NOBODY")).unwrap_err();
+    assert!(
+        refusal.contains("\"SKEP_TEST_NOBODY\" is not set"),
+        "{refusal}"
+    );
+}
+
 /// Places of the tables of keys that have none below them.
 fn places(keys: &[Key], at: &str, found: &mut BTreeSet<String>) {
     for (key, shape) in keys {
