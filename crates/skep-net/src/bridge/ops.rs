@@ -59,15 +59,19 @@ impl Net {
         let addresses = device::addresses_of(link.index, &mut state.route).map_err(failed())?;
         let ports = state.route.links().map_err(failed())?;
         let mark = alias(self.instance(), "");
+        // The kernel takes the ports of removed namespaces away in its own time.
+        let pins = std::fs::read_dir(self.inner.config.exec_root.join("netns"));
+        let has_namespaces = pins.is_ok_and(|mut pins| pins.next().is_some());
         Ok(Some(ExistingBridge {
             is_own: link.alias.starts_with(&mark),
             addresses: addresses
                 .into_iter()
                 .filter(|a| !device::is_link_local(a))
                 .collect(),
-            has_containers: ports
-                .iter()
-                .any(|port| port.master == Some(link.index) && port.alias.starts_with(&mark)),
+            has_containers: has_namespaces
+                && ports
+                    .iter()
+                    .any(|port| port.master == Some(link.index) && port.alias.starts_with(&mark)),
         }))
     }
 
