@@ -248,7 +248,9 @@ fn updates(stage: &Stage) {
         let kept = |shown: Vec<String>| -> Vec<String> {
             let is_kept = |line: &String| {
                 let is_task = line.split_once(':').is_some_and(|(id, _)| id.contains('/'));
-                let is_moment = is_task || line.starts_with("overall progress") || line.starts_with("verify");
+                let is_moment = is_task || line.starts_with("overall progress") || line.starts_with("verify")
+                    // Told only where it has not converged by then.
+                    || line == "rollback: rollback completed";
                 has_tasks || !is_moment
             };
             shown.into_iter().filter(is_kept).collect()
@@ -277,7 +279,8 @@ fn interrupted(stage: &Stage) {
     };
     let docker = screen("/usr/bin/env docker", "one");
     let skep = screen(&stage.skep.to_string_lossy(), "two");
-    assert_eq!(skep, docker);
+    // Docker's program may end before its last words are out.
+    assert!(skep.starts_with(&docker), "{skep:?} {docker:?}");
     let said = "Use `docker service ps ID` to check progress.";
     assert!(skep.iter().any(|line| line == said), "{skep:?}");
     stage.make("service rm one two");
