@@ -5,6 +5,7 @@
 //! in the place of rustc for the crates of the workspace alone.
 
 use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result};
@@ -19,9 +20,14 @@ const COUNTERS: [&str; 3] = [
     "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
 ];
 
-/// Runs `skep-fuzz` with these arguments.
-pub fn fuzz(args: &[String]) -> Result<()> {
-    let own = std::env::current_exe().context("find this program")?;
+/// Where this program lies. To be asked for before anything is built: cargo may put a new xtask into
+/// its place, and the kernel then calls the one that runs "(deleted)".
+pub fn own_path() -> Result<PathBuf> {
+    std::env::current_exe().context("find this program")
+}
+
+/// Runs `skep-fuzz` with these arguments; `own` is what [`own_path`] said.
+pub fn fuzz(own: &Path, args: &[String]) -> Result<()> {
     let mut command = Command::new("cargo");
     command
         .args(["run", "--quiet", "--package", "skep-fuzz", "--"])

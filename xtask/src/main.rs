@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     let result = match args.first().map(String::as_str) {
         Some("check") => check(),
         Some("test") => test(&args[1..]),
-        Some("fuzz") => fuzz::fuzz(&args[1..]),
+        Some("fuzz") => fuzz::own_path().and_then(|own| fuzz::fuzz(&own, &args[1..])),
         Some("bench") => bench::run(&args[1..]),
         Some("sim") => sim::run(&args[1..]),
         Some("install") => install(),
@@ -83,6 +83,7 @@ fn install() -> Result<()> {
 }
 
 fn test(filter: &[String]) -> Result<()> {
+    let own = fuzz::own_path()?;
     install()?;
     // Built once, and by one command, so that tests which start the program find it fresh.
     cargo(&["build", "--workspace", "--all-targets", "--features", FAKES])?;
@@ -99,7 +100,7 @@ fn test(filter: &[String]) -> Result<()> {
     args.extend(filter.iter().map(String::as_str));
     cargo(&args)?;
     match filter {
-        [] => fuzz::fuzz(&[FUZZ_SECONDS.to_owned()]),
+        [] => fuzz::fuzz(&own, &[FUZZ_SECONDS.to_owned()]),
         _ => Ok(()),
     }
 }
