@@ -21,6 +21,7 @@ use crate::error::{EngineError, Result};
 pub(crate) struct Bound {
     source: PathBuf,
     target: String,
+    is_read_only: bool,
 }
 
 impl Core {
@@ -57,6 +58,7 @@ impl Core {
         Ok(source.exists().then(|| Bound {
             source,
             target: mount.point.destination.clone(),
+            is_read_only: !mount.point.rw,
         }))
     }
 }
@@ -86,6 +88,7 @@ pub(super) fn detach(bound: &[Bound]) -> Result<Vec<Detached<'_>>> {
 
 /// Puts them in place, in the root that the thread has: a link cannot lead out of it.
 pub(super) fn attach(mounts: Vec<Detached<'_>>) -> Result<()> {
+    let mut read_only = Vec::new();
     for Detached { tree, bound } in mounts {
         let target = Path::new(&bound.target);
         let fail = |doing: &'static str| EngineError::io(doing, target);
@@ -93,8 +96,15 @@ pub(super) fn attach(mounts: Vec<Detached<'_>>) -> Result<()> {
             .map(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir())
             .map_err(|error| fail("bind")(error.into()))?;
         make_place(target, is_dir).map_err(fail("create"))?;
-        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_SYMLINKS;
         move_mount(&tree, "", CWD, target, flags).map_err(|error| fail("mount")(error.into()))?;
+        read_only.extend(bound.is_read_only.then_some(target));
+    }
+    // Last: what is mounted within one of them has had its place made there.
+    for target in read_only {
+        let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+        mount(None::<&str>, target, None::<&str>, flags, None::<&str>)
+            .map_err(|error| EngineError::io("make read-only", target)(error.into()))?;
     }
     Ok(())
 }

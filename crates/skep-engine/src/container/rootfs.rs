@@ -3,10 +3,12 @@
 //! A thread of its own enters a mount namespace of its own, mounts, works and ends; the kernel
 //! unmounts with the namespace. Nothing appears in the host's mount table and nothing can be left.
 
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 use super::at_rest::{self, Bound};
 use super::record::Record;
@@ -226,8 +228,17 @@ pub(crate) fn copy_up(core: &Core, record: &Record) -> Result<()> {
         .join(&record.id)
         .join("rootfs");
     with_root(&RootView::ReadOnly(lower), &scratch, |root| {
+        let fail = |error: rustix::io::Errno| EngineError::io("open", root)(error.into());
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let top = rustix::fs::open(root, flags, Mode::empty()).map_err(fail)?;
         for mount in present {
-            let source = root.join(mounts::clean(&mount.point.destination).trim_start_matches('/'));
+            // The image's links lead to places of the image, never to the host's.
+            let within = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+            let place = mounts::clean(&mount.point.destination);
+            let dir = rustix::fs::openat2(&top, place.as_str(), flags, Mode::empty(), within)
+                .map_err(fail)?;
+            // The dot: what is looked at is the directory, not the link to it that /proc has.
+            let source = PathBuf::from(format!("/proc/self/fd/{}/.", dir.as_raw_fd()));
             crate::copy_tree::copy_content(&source, &mount.source)?;
         }
         Ok(())
