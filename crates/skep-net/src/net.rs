@@ -22,7 +22,7 @@ use crate::netlink::route::RouteSocket;
 use crate::netns::{HostSockets, Netns};
 use crate::overlay::table::NetworkTable;
 use crate::overlay::{ETHERNET, Journal, NodeKey, Overlay, SwarmSpec, Warning, WireGuard};
-use crate::publish::{OpenPort, Ports, Relays};
+use crate::publish::{OpenPort, Ports, Relays, room};
 use crate::sandbox::Sandbox;
 
 /// One daemon's hold on the kernel's network; cheap to clone.
@@ -190,6 +190,7 @@ impl Net {
             relays: Relays {
                 runtime: runtime.clone(),
                 host: HostSockets::new(host.clone()),
+                room: room(),
             },
             ports_are_known: false,
             open: BTreeMap::new(),

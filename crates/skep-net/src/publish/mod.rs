@@ -16,5 +16,5 @@ mod tests;
 pub(crate) use hold::{Held, hold};
 pub use open::OpenPort;
 pub(crate) use ports::{Ports, change};
-pub(crate) use relay::Relays;
+pub(crate) use relay::{Relays, room};
 pub use spec::{PortMapping, Protocol, PublishedPort};

@@ -11,10 +11,13 @@ mod udp;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
+use rustix::process::{Resource, getrlimit};
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
 use super::{Protocol, PublishedPort};
@@ -28,6 +31,19 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(crate) struct Relays {
     pub runtime: Handle,
     pub host: HostSockets,
+    pub room: Room,
+}
+
+/// A permit for each connection, and each client without one, of all ports.
+pub(crate) type Room = Arc<Semaphore>;
+
+/// Room for half the descriptors that the daemon may have, two each: strangers at relayed ports shall
+/// not leave it without.
+pub(crate) fn room() -> Room {
+    const MOST: u64 = 1 << 14;
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let most = usize::try_from((limit / 4).min(MOST)).unwrap_or_default();
+    Arc::new(Semaphore::new(most))
 }
 
 /// A running relay. It stops when dropped, with what it carries; its port is free then.
@@ -48,11 +64,23 @@ impl Relays {
         let _guard = self.runtime.enter();
         let task = match port.protocol {
             Protocol::Tcp => {
-                let relay = tcp::Relay::new(socket.into(), to, self.host.clone(), serving)?;
+                let relay = tcp::Relay::new(
+                    socket.into(),
+                    to,
+                    self.host.clone(),
+                    self.room.clone(),
+                    serving,
+                )?;
                 self.runtime.spawn(relay.run())
             }
             Protocol::Udp => {
-                let relay = udp::Relay::new(socket.into(), to, self.host.clone(), serving)?;
+                let relay = udp::Relay::new(
+                    socket.into(),
+                    to,
+                    self.host.clone(),
+                    self.room.clone(),
+                    serving,
+                )?;
                 self.runtime.spawn(relay.run())
             }
             Protocol::Sctp => return Err(io::ErrorKind::Unsupported.into()),

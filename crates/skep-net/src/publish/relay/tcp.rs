@@ -2,18 +2,22 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::Serving;
+use super::{Room, Serving};
 use crate::netns::HostSockets;
 
 /// How long a container may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(10);
+/// How long a connection is silent before its ends are asked, and between two questions: as Go has it.
+const KEEPALIVE: Duration = Duration::from_secs(15);
 /// Connections of one port at once; more wait in the kernel's queue.
 const CONNECTIONS: usize = 4096;
 
@@ -21,6 +25,7 @@ pub(super) struct Relay {
     listener: TcpListener,
     to: SocketAddr,
     host: HostSockets,
+    room: Room,
     // After the listener: it tells that the port is free.
     _serving: Serving,
 }
@@ -30,6 +35,7 @@ impl Relay {
         socket: std::net::TcpListener,
         to: SocketAddr,
         host: HostSockets,
+        room: Room,
         serving: Serving,
     ) -> io::Result<Relay> {
         socket.set_nonblocking(true)?;
@@ -37,6 +43,7 @@ impl Relay {
             listener: TcpListener::from_std(socket)?,
             to,
             host,
+            room,
             _serving: serving,
         })
     }
@@ -48,7 +55,14 @@ impl Relay {
                 accepted = self.listener.accept(), if connections.len() < CONNECTIONS => {
                     match accepted {
                         Ok((client, _)) => {
-                            connections.spawn(carry(client, self.to, self.host.clone()));
+                            // Others' connections may have to end first: this one waits, and those
+                            // behind it in the kernel's queue.
+                            let place = Arc::clone(&self.room).acquire_owned().await;
+                            let carried = carry(client, self.to, self.host.clone());
+                            connections.spawn(async move {
+                                carried.await;
+                                drop(place);
+                            });
                         }
                         // Out of descriptors: leave the others time to end.
                         Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
@@ -65,6 +79,13 @@ async fn carry(mut client: TcpStream, to: SocketAddr, host: HostSockets) {
     match timeout(CONNECT, connect(to, &host)).await {
         Ok(Ok(mut server)) => {
             let _ = client.set_nodelay(true);
+            // An end that has vanished without a word is noticed.
+            let alive = TcpKeepalive::new()
+                .with_time(KEEPALIVE)
+                .with_interval(KEEPALIVE);
+            for end in [&client, &server] {
+                let _ = SockRef::from(end).set_tcp_keepalive(&alive);
+            }
             let _ = copy_bidirectional(&mut client, &mut server).await;
         }
         failed => {

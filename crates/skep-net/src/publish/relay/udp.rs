@@ -13,10 +13,11 @@ use nix::sys::socket::{
 };
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-use super::Serving;
+use super::{Room, Serving};
 use crate::netns::HostSockets;
 
 /// How long a client is known without a datagram in either direction.
@@ -33,14 +34,17 @@ pub(super) struct Relay {
     v6: bool,
     to: SocketAddr,
     host: HostSockets,
+    room: Room,
     // After the socket: it tells that the port is free.
-    _serving: Serving,
+    serving: Serving,
 }
 
 /// One client's way to the container.
 struct Way {
     server: UdpSocket,
     heard: Mutex<Instant>,
+    /// Its place among all that is relayed.
+    _place: OwnedSemaphorePermit,
 }
 
 impl Relay {
@@ -48,6 +52,7 @@ impl Relay {
         socket: std::net::UdpSocket,
         to: SocketAddr,
         host: HostSockets,
+        room: Room,
         serving: Serving,
     ) -> io::Result<Relay> {
         socket.set_nonblocking(true)?;
@@ -60,7 +65,8 @@ impl Relay {
             v6,
             to,
             host,
-            _serving: serving,
+            room,
+            serving,
         })
     }
 
@@ -81,7 +87,8 @@ impl Relay {
                                 let way = Arc::new(way);
                                 ways.insert(client.0, Arc::clone(&way));
                                 let socket = Arc::downgrade(&self.socket);
-                                answers.spawn(answer(Arc::clone(&way), socket, client));
+                                let serving = self.serving.clone();
+                                answers.spawn(answer(Arc::clone(&way), serving, socket, client));
                                 way
                             }
                             Err(error) => {
@@ -108,6 +115,8 @@ impl Relay {
             SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         };
+        let place = Arc::clone(&self.room).try_acquire_owned();
+        let place = place.map_err(|_| io::ErrorKind::QuotaExceeded)?;
         let socket = self.host.run(|| {
             let socket = std::net::UdpSocket::bind((any, 0))?;
             socket.connect(self.to)?;
@@ -117,6 +126,7 @@ impl Relay {
         Ok(Way {
             server: UdpSocket::from_std(socket)?,
             heard: Mutex::new(Instant::now()),
+            _place: place,
         })
     }
 
@@ -143,7 +153,14 @@ impl Way {
 }
 
 /// Sends a client what the container answers; says who it was when both are silent.
-async fn answer(way: Arc<Way>, socket: std::sync::Weak<UdpSocket>, client: Client) -> SocketAddr {
+///
+/// `_serving` is before the socket, and so goes after what the task has of it.
+async fn answer(
+    way: Arc<Way>,
+    _serving: Serving,
+    socket: std::sync::Weak<UdpSocket>,
+    client: Client,
+) -> SocketAddr {
     let mut buf = vec![0; 65535];
     loop {
         match timeout(SILENCE, way.server.recv(&mut buf)).await {
