@@ -12,7 +12,7 @@ use super::etc_files::{self, Resolver};
 use super::record::{Record, RunState};
 use crate::core::Core;
 use crate::error::{EngineError, Result};
-use crate::network::{Member, NetworkRecord, Publishing};
+use crate::network::{NetworkRecord, Publishing};
 
 impl Core {
     /// Joins one more network.
@@ -28,6 +28,8 @@ impl Core {
             .await?;
         let _network = container.network.lock().await;
         let (record, state) = (container.record(), container.state());
+        // One that waits for its restart has no namespace: it joins with its next start.
+        let is_live = state.running && !state.netns.is_empty();
         refuse_modes(&record, &network)?;
         validate_endpoint(&network.name, &wanted)?;
         // What does not run may be told anew how it is to join.
@@ -41,29 +43,41 @@ impl Core {
             network_id: network.id.clone(),
             ..wanted
         };
-        if state.running {
-            let member = Member {
-                id: record.id.clone(),
-                name: record.name.clone(),
-                hostname: record.config.hostname.clone(),
-                netns: state.netns.clone(),
-            };
+        if is_live {
+            let member = record.member(&state.netns);
             let lease = self.networks.lease(network.clone(), &member, &wanted)?;
             // Which way leads out is settled when it is known what all of them are.
             let joined = self.join(lease, &member, false).await?;
-            container.change_state(|state| {
+            let recorded = container.change_record(|record| {
+                record
+                    .endpoints
+                    .insert(network.name.clone(), wanted.clone())
+            });
+            if let Err(error) = recorded {
+                // Nobody would know of it, and its address would never be free again.
+                let left = self
+                    .networks
+                    .leave(&network, &container.id, &joined.settings);
+                if let Err(error) = left.await {
+                    tracing::warn!(container.id = %container.id, network.id = %network.id, %error, "endpoint not given up");
+                }
+                return Err(error);
+            }
+            container.note_state(|state| {
                 state
                     .endpoints
-                    .insert(network.name.clone(), joined.settings)
-            })?;
+                    .insert(network.name.clone(), joined.settings);
+            });
             if !network.is_default_bridge() {
                 self.serve_names(&record).await?;
                 let text =
                     etc_files::resolv_conf(&record.host_config, &self.config, Resolver::Embedded);
                 etc_files::write(&container.dir.join("resolv.conf"), &text)?;
             }
+        } else {
+            container
+                .change_record(|record| record.endpoints.insert(network.name.clone(), wanted))?;
         }
-        container.change_record(|record| record.endpoints.insert(network.name.clone(), wanted))?;
         name_itself(&container, &state)?;
         self.settle_way_out(&container, best_way_out(&state.endpoints))
             .await
@@ -123,12 +137,7 @@ impl Core {
         if !state.running || state.netns.is_empty() || best == before {
             return Ok(());
         }
-        let member = Member {
-            id: record.id.clone(),
-            name: record.name.clone(),
-            hostname: record.config.hostname.clone(),
-            netns: state.netns.clone(),
-        };
+        let member = record.member(&state.netns);
         let (mut ips, mut publishing) = (Vec::new(), Publishing::default());
         if let Some((name, settings)) = best.as_ref().and_then(|b| state.endpoints.get_key_value(b))
         {

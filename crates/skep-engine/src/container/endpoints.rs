@@ -44,16 +44,23 @@ impl NetworkPlan {
     }
 }
 
+impl Record {
+    /// The container as its networks know it, in the namespace of this id.
+    pub(super) fn member(&self, netns: &str) -> Member {
+        Member {
+            id: self.id.clone(),
+            name: self.name.clone(),
+            hostname: self.config.hostname.clone(),
+            netns: netns.to_owned(),
+        }
+    }
+}
+
 impl Core {
     /// Takes addresses; nothing is in the kernel yet.
     pub(super) fn plan_network(&self, record: &Record) -> Result<NetworkPlan> {
         let host = &record.host_config;
-        let member = Member {
-            id: record.id.clone(),
-            name: record.name.clone(),
-            hostname: record.config.hostname.clone(),
-            netns: record.id.clone(),
-        };
+        let member = record.member(&record.id);
         let mut plan = NetworkPlan {
             netns: None,
             own: String::new(),
@@ -300,12 +307,7 @@ impl Core {
         if state.netns.is_empty() {
             return Ok(());
         }
-        let member = Member {
-            id: record.id.clone(),
-            name: record.name.clone(),
-            hostname: record.config.hostname.clone(),
-            netns: state.netns.clone(),
-        };
+        let member = record.member(&state.netns);
         let netns = state.netns.clone();
         self.networks
             .kernel("keep a network namespace", move |net| {
@@ -347,12 +349,7 @@ impl Core {
     pub(crate) async fn adopt_on(&self, network: &Arc<NetworkRecord>) {
         for container in self.containers.all() {
             let (record, state) = (container.record(), container.state());
-            let member = Member {
-                id: record.id.clone(),
-                name: record.name.clone(),
-                hostname: record.config.hostname.clone(),
-                netns: state.netns.clone(),
-            };
+            let member = record.member(&state.netns);
             for settings in self.unknown_endpoints(&container.id, &state) {
                 if settings.network_id != network.id {
                     continue;

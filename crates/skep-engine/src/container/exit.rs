@@ -50,6 +50,8 @@ impl Core {
                 seconds_between(before.started_at, finished).to_string(),
             ),
         ]);
+        // Before the end is seen: who restarts it waits for that.
+        let kept = container.live().kept;
         let recorded = container.change_state_then(
             |state| {
                 // Docker counts a container that waits for its restart as running.
@@ -71,7 +73,6 @@ impl Core {
         if let Err(error) = recorded {
             tracing::error!(container.id = %container.id, %error, "the end of a container could not be recorded");
         }
-        let kept = container.live().kept;
         if again {
             self.restart_later(container.clone(), run, waiting);
         } else if !kept

@@ -39,11 +39,9 @@ impl Networks {
             return Ok(());
         }
         let found = self.found(wanted)?;
-        let flags = match &found {
-            Some(found) => format!("{wanted:?} {:?}", found.addresses),
-            None => format!("{wanted:?}"),
-        };
-        if old.as_ref().is_some_and(|old| old.made_for == flags) || self.has_containers(&old)? {
+        let flags = format!("{wanted:?}");
+        let is_same = |old: &NetworkRecord| old.made_for == flags && is_at(old, found.as_ref());
+        if old.as_deref().is_some_and(is_same) || self.has_containers(&old)? {
             return Ok(());
         }
         let record = NetworkRecord {
@@ -204,6 +202,21 @@ fn kept(old: Option<&NetworkRecord>, v4: bool) -> Option<api::IpamConfig> {
         gateway: found.gateway.clone(),
         ..api::IpamConfig::default()
     })
+}
+
+/// Whether somebody else's bridge is still where the network is: it has none but the network's own
+/// address, or that among its.
+fn is_at(network: &NetworkRecord, found: Option<&ExistingBridge>) -> bool {
+    let Some(found) = found.filter(|found| !found.addresses.is_empty()) else {
+        return true;
+    };
+    let gateways: Vec<String> = [true, false]
+        .into_iter()
+        .filter_map(|v4| kept(Some(network), v4))
+        .map(|config| config.gateway)
+        .collect();
+    let mut addresses = found.addresses.iter();
+    addresses.any(|address| gateways.contains(&address.addr.to_string()))
 }
 
 fn parse(flag: &'static str) -> impl Fn(&str) -> Result<Cidr> {

@@ -60,8 +60,18 @@ impl Net {
         let ports = state.route.links().map_err(failed())?;
         let mark = alias(self.instance(), "");
         // The kernel takes the ports of removed namespaces away in its own time.
-        let pins = std::fs::read_dir(self.inner.config.exec_root.join("netns"));
-        let has_namespaces = pins.is_ok_and(|mut pins| pins.next().is_some());
+        let pins = self.inner.config.exec_root.join("netns");
+        let has_namespaces = match std::fs::read_dir(&pins) {
+            Ok(mut pins) => pins.next().is_some(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+            Err(source) => {
+                return Err(NetError::Io {
+                    attempt: "list",
+                    path: pins,
+                    source,
+                });
+            }
+        };
         Ok(Some(ExistingBridge {
             is_own: link.alias.starts_with(&mark),
             addresses: addresses
@@ -83,17 +93,21 @@ impl Net {
             return Ok(());
         };
         state.sync_names(network_id);
-        let name = &bridge.spec.bridge;
+        let name = bridge.spec.bridge.clone();
         let mut errors = Vec::new();
-        let failed = NetError::netlink(format!("remove bridge {name}"));
-        let is_own = match state.route.link(name) {
-            Ok(link) => link.is_some_and(|l| l.alias.starts_with(&alias(self.instance(), ""))),
-            Err(_) => false,
-        };
-        if is_own {
-            errors.extend(state.route.delete_link(name).map_err(failed).err());
+        let failed = || NetError::netlink(format!("remove bridge {name}"));
+        match state.route.link(&name).map_err(failed()) {
+            Ok(Some(link)) if link.alias.starts_with(&alias(self.instance(), "")) => {
+                errors.extend(state.route.delete_link(&name).map_err(failed()).err());
+            }
+            Ok(_) => {}
+            Err(error) => errors.push(error),
         }
         errors.extend(state.write_host_rules().err());
+        if !errors.is_empty() {
+            // Whoever tries again is to find it.
+            state.bridges.insert(network_id.to_owned(), bridge);
+        }
         NetError::collect(errors)
     }
 }
