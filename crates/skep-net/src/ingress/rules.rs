@@ -169,7 +169,12 @@ impl MeshTable {
         let share = |(port, target): (&MeshPort, &Target)| (*port, Some(target.share(*port)));
         shares.extend(wanted.iter().map(share));
         let plan = self.balancer.plan(&mut tx, &self.table, shares);
-        nft.commit(tx)?;
+        if let Err(error) = nft.commit(tx) {
+            // The kernel has not what was written there: somebody flushed it. The next change writes all.
+            self.applied = None;
+            self.of_service.clear();
+            return Err(error);
+        }
         self.balancer.accept(plan);
         let stale = self.stale(&had, &wanted);
         self.note(&had, wanted);
