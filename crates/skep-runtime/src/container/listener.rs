@@ -8,14 +8,19 @@
 //! <https://github.com/opencontainers/runtime-spec/blob/v1.2.0/config-linux.md#containerprocessstate>
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
 
 use oci_spec::runtime::LinuxSeccomp;
+use rustix::net::sockopt::{self, Timeout};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags};
 
 use super::error::{Context, CreateError, on};
 use crate::sys::socket;
 
+/// How long who answers may take to take a listener.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// The name that the specification gives the descriptor.
 const NAME: &str = "seccompFd";
 
@@ -90,12 +95,21 @@ pub(super) fn pass_on(
     };
     let message =
         serde_json::to_vec(&message).map_err(|error| CreateError::Config(error.to_string()))?;
-    let connection =
-        UnixStream::connect(&path).context(on("connect to the seccomp listener", &path))?;
+    let connection = connect(&path).context(on("connect to the seccomp listener", &path))?;
     let sent = socket::send(connection.as_fd(), &message, Some(listener.as_fd()));
     sent.context(on("send the container process state to", &path))?;
     drop(connection);
     socket::send(process.as_fd(), b"go", None).context(|| "let the process go".into())
+}
+
+/// Connects; who has others wait, or does not read, is waited for no longer than [`PATIENCE`].
+fn connect(path: &Path) -> rustix::io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    // The kernel's time to send is that to connect, too: unix(7), socket(7).
+    sockopt::set_socket_timeout(&socket, Timeout::Send, Some(PATIENCE))?;
+    rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(socket)
 }
 
 fn taken(pid: i32, number: i32) -> std::io::Result<OwnedFd> {

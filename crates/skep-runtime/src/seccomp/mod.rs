@@ -187,12 +187,6 @@ impl Filter {
     }
 }
 
-/// Whether a compiled filter asks somebody outside.
-pub(crate) fn file_notifies(file: &Path) -> bool {
-    let program = fs::read(file).ok().and_then(|bytes| decode(&bytes));
-    program.is_some_and(|program| compile::notifies(&program))
-}
-
 /// The filter for a process: a compiled file, or else a profile out of `config.json`, which has the
 /// flags in either case.
 pub(crate) fn load(

@@ -9,9 +9,9 @@ use super::serve::{PeerId, Process, Server, refuse};
 use super::spec::files;
 use super::state::{ExitRecord, load_json};
 use super::streams::{Ends, Streams, Wanted};
+use crate::CreateError;
 use crate::container::report::{self, Report};
 use crate::container::{self, Entry};
-use crate::seccomp;
 use crate::sys::clone::{self, Side};
 use crate::sys::socket;
 
@@ -107,13 +107,17 @@ impl Server {
 
     /// In the fork: enters the container and starts the process there.
     fn make(&self, exec: &Exec, ends: &Ends, to: &OwnedFd) -> i32 {
-        // Only of a filter that asks somebody: who that is says the configuration.
-        let notifies = exec
-            .seccomp_filter
-            .as_deref()
-            .filter(|file| seccomp::file_notifies(file));
-        let config: Option<Spec> =
-            notifies.and_then(|_| load_json(&self.dir.join(files::CONFIG)).ok());
+        let failed = |error: &CreateError| {
+            let _ = report::send(to.as_fd(), &Report::Failed(error.for_exec()), None);
+            1
+        };
+        // A filter's flags, and who is asked by one that asks somebody, say the configuration.
+        let filter = exec.seccomp_filter.as_deref();
+        let config = filter.map(|_| load_json::<Spec>(&self.dir.join(files::CONFIG)));
+        let config = match config.transpose() {
+            Ok(config) => config,
+            Err(error) => return failed(&CreateError::Config(error.to_string())),
+        };
         let place = (self.spec.id.as_str(), self.dir.as_path());
         let state = config.as_ref().map_or_else(Default::default, |config| {
             let state = container::state_of(config, place, "running", self.state.pid);
@@ -125,7 +129,7 @@ impl Server {
             container_pid: self.state.pid,
             cgroup: &self.cgroup,
             process: &exec.process,
-            seccomp_filter: exec.seccomp_filter.as_deref(),
+            seccomp_filter: filter,
             seccomp: linux.and_then(|linux| linux.seccomp().as_ref()),
             state,
             stdio: ends.borrow(),
@@ -136,10 +140,7 @@ impl Server {
         };
         match container::enter(&entry) {
             Ok(_) => 0,
-            Err(e) => {
-                let _ = report::send(to.as_fd(), &Report::Failed(e.for_exec()), None);
-                1
-            }
+            Err(error) => failed(&error),
         }
     }
 
