@@ -2,20 +2,20 @@
 //! kernel has it. A manager without this service is a dockerd; then there is nothing to do.
 
 use std::collections::BTreeSet;
+use std::pin::pin;
 use std::time::Duration;
 
 use skep_objects::skep_v1::EndpointsAck;
 use skep_rpc::Backoff;
 use skep_rpc::skep_v1::endpoints_client::EndpointsClient;
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tracing::{debug, warn};
 
 use crate::drain::Teller;
-use crate::meter::{self, Meter};
+use crate::meter;
 use crate::worker::Worker;
 
 /// Follows the tables as long as the session lasts.
@@ -61,11 +61,9 @@ async fn stream(
     let mut changes = drain.subscribe();
     changes.mark_changed();
     let (mut sequence, mut told) = (0, BTreeSet::new());
-    let (mut tasks, mut meter) = (worker.watch(), Meter::default());
-    tasks.mark_changed();
-    let mut is_metered = false;
-    let mut readings = interval(meter::PERIOD);
-    readings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // Beside the tables: no drain waits for a reading.
+    let (readings, mut read) = mpsc::channel(1);
+    let mut metering = pin!(meter::run(worker, readings));
     loop {
         let ack = tokio::select! {
             message = incoming.message() => {
@@ -89,18 +87,8 @@ async fn stream(
                 }
                 ack(sequence, new)
             }
-            Ok(()) = tasks.changed() => {
-                tasks.borrow_and_update();
-                is_metered = meter::is_needed(worker).await;
-                continue;
-            }
-            _ = readings.tick(), if is_metered => {
-                let usage = meter.read(worker).await;
-                if usage.is_empty() {
-                    continue;
-                }
-                EndpointsAck { usage, ..ack(sequence, Vec::new()) }
-            }
+            Some(usage) = read.recv() => EndpointsAck { usage, ..ack(sequence, Vec::new()) },
+            never = &mut metering => match never {},
         };
         acks.send(ack).await.map_err(closed)?;
     }

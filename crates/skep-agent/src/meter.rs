@@ -2,27 +2,54 @@
 //! acknowledgements of endpoint tables; a node without such tasks measures nothing.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::time::Duration;
 
 use skep_objects::autoscale::Autoscale;
 use skep_objects::skep_v1::TaskUsage;
 use skep_objects::swarmkit::Task;
-use tokio::time::Instant;
+use tokio::sync::mpsc::Sender;
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::executor::Usage;
 use crate::worker::Worker;
 
 /// How often it is told.
-pub(crate) const PERIOD: Duration = Duration::from_secs(5);
+const PERIOD: Duration = Duration::from_secs(5);
 
 /// What the tasks used when they were last looked at.
 #[derive(Debug, Default)]
-pub(crate) struct Meter {
+struct Meter {
     last: BTreeMap<String, (Instant, u64)>,
 }
 
+/// Sends readings for as long as it is asked to, and while there is anything to read.
+pub(crate) async fn run(worker: &Worker, readings: Sender<Vec<TaskUsage>>) -> Infallible {
+    let (mut tasks, mut meter) = (worker.watch(), Meter::default());
+    let mut ticks = interval(PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tasks.borrow_and_update();
+        if is_needed(worker).await {
+            tokio::select! {
+                _ = ticks.tick() => {
+                    let usage = meter.read(worker).await;
+                    if !usage.is_empty() {
+                        // Nobody hears it only where nobody asks any more.
+                        let _ = readings.send(usage).await;
+                    }
+                }
+                Ok(()) = tasks.changed() => {}
+            }
+        } else if tasks.changed().await.is_err() {
+            // The worker ends.
+            return std::future::pending().await;
+        }
+    }
+}
+
 /// Whether there are tasks of which the load is of interest.
-pub(crate) async fn is_needed(worker: &Worker) -> bool {
+async fn is_needed(worker: &Worker) -> bool {
     worker
         .tasks()
         .await
@@ -37,7 +64,7 @@ fn is_metered(task: &Task) -> bool {
 
 impl Meter {
     /// The load since the last time, of those tasks that ran all the while.
-    pub(crate) async fn read(&mut self, worker: &Worker) -> Vec<TaskUsage> {
+    async fn read(&mut self, worker: &Worker) -> Vec<TaskUsage> {
         let (mut usages, mut seen) = (Vec::new(), BTreeMap::new());
         for (task, controller) in worker.tasks().await {
             if !is_metered(&task) {

@@ -66,7 +66,8 @@ impl<'a> Pass<'a> {
     }
 }
 
-/// One of the leader's loops: remembers nothing that it could not read off the store.
+/// One of the leader's loops: remembers nothing that it could not read off the store, but for the
+/// autoscaler, which hears of the load.
 pub trait Stage: Send {
     /// For logs.
     fn name(&self) -> &'static str;

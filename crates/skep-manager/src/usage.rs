@@ -15,15 +15,16 @@ pub const FRESH: Duration = Duration::from_secs(20);
 /// The load of tasks; clones are the same book.
 #[derive(Debug, Clone)]
 pub struct UsageBook {
-    entries: Arc<Mutex<HashMap<String, Entry>>>,
+    /// By node, which tells of nobody else's tasks.
+    reports: Arc<Mutex<HashMap<String, Report>>>,
     clock: Clock,
 }
 
+/// All that a node said last.
 #[derive(Debug)]
-struct Entry {
-    node: String,
+struct Report {
     at: Monotonic,
-    usage: TaskUsage,
+    tasks: HashMap<String, TaskUsage>,
 }
 
 impl UsageBook {
@@ -31,46 +32,39 @@ impl UsageBook {
     #[must_use]
     pub fn new(clock: Clock) -> Self {
         Self {
-            entries: Arc::default(),
+            reports: Arc::default(),
             clock,
         }
     }
 
-    fn entries(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    fn reports(&self) -> MutexGuard<'_, HashMap<String, Report>> {
+        self.reports.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes what a node says now.
+    /// Notes what a node says now, of all its tasks whose load is of interest.
     pub fn hear(&self, node: &str, said: Vec<TaskUsage>) {
         if !said.is_empty() {
             self.note(node, said, self.clock.now().monotonic);
         }
     }
 
-    /// Notes what a node said at a time. A task is its node's to tell of, while it is fresh.
+    /// Notes what a node said at a time, in the place of what it said before.
     pub fn note(&self, node: &str, said: Vec<TaskUsage>, at: Monotonic) {
-        let mut entries = self.entries();
-        for usage in said {
-            let of_other = entries
-                .get(&usage.task_id)
-                .is_some_and(|known| known.node != node && known.at + FRESH > at);
-            if !of_other {
-                let (id, node) = (usage.task_id.clone(), node.to_owned());
-                entries.insert(id, Entry { node, at, usage });
-            }
-        }
+        let tasks = said.into_iter();
+        let tasks = tasks.map(|usage| (usage.task_id.clone(), usage)).collect();
+        self.reports().insert(node.to_owned(), Report { at, tasks });
     }
 
-    /// What was said of a task on its node, if that is fresh.
+    /// What was said of a task by its node, if that is fresh.
     #[must_use]
     pub fn of(&self, task: &str, node: &str, now: Monotonic) -> Option<TaskUsage> {
-        let entries = self.entries();
-        let entry = entries.get(task)?;
-        (entry.node == node && entry.at + FRESH > now).then(|| entry.usage.clone())
+        let reports = self.reports();
+        let report = reports.get(node).filter(|report| report.at + FRESH > now)?;
+        report.tasks.get(task).cloned()
     }
 
     /// Drops what is out of date.
     pub fn forget_old(&self, now: Monotonic) {
-        self.entries().retain(|_, entry| entry.at + FRESH > now);
+        self.reports().retain(|_, report| report.at + FRESH > now);
     }
 }

@@ -1,6 +1,6 @@
 //! Scales replicated services by the load of their tasks, where labels ask for it
 //! ([`Autoscale`]). What it does is what a user does: it changes the replicas in the service's spec,
-//! and no more, so that a rollback goes to what the user wrote last.
+//! and in the one before, so that a rollback changes the program and not the scale.
 //!
 //! More tasks come as soon as the load asks for them, and then not before those are at work; tasks go
 //! when the load of a whole cooldown could have been carried by fewer. Without fresh figures of most
@@ -12,7 +12,7 @@ use std::time::Duration;
 use skep_objects::autoscale::Autoscale;
 use skep_objects::skep_v1::TaskUsage;
 use skep_objects::swarmkit::{
-    Resources, Service, Task, TaskState, UpdateStatus, service_spec::Mode as ModeSpec,
+    Resources, Service, ServiceSpec, Task, TaskState, UpdateStatus, service_spec::Mode as ModeSpec,
     update_status::UpdateState,
 };
 use skep_store::{Event, Object, TxError, View};
@@ -36,8 +36,33 @@ struct Run {
     next: Monotonic,
     /// When the scale was changed last, here.
     changed: Option<Monotonic>,
-    /// What the load asked for of late, when that was less than there is.
+    /// What the load asked for of late, when that was less than there is: each asks for less than
+    /// those before it, which alone can be the most of a time that is to come.
     lower: VecDeque<(Monotonic, u64)>,
+    /// Since when it has been less.
+    lower_since: Option<Monotonic>,
+}
+
+impl Run {
+    fn forget_lower(&mut self) {
+        self.lower.clear();
+        self.lower_since = None;
+    }
+
+    /// The most that the load has asked for in a cooldown, if it has been less for so long.
+    fn most_of(&mut self, cooldown: Duration, wish: u64, now: Monotonic) -> Option<u64> {
+        let begun = *self.lower_since.get_or_insert(now);
+        while self.lower.back().is_some_and(|(_, known)| *known <= wish) {
+            self.lower.pop_back();
+        }
+        self.lower.push_back((now, wish));
+        let since = now.checked_sub(cooldown)?;
+        while self.lower.front().is_some_and(|(at, _)| *at < since) {
+            self.lower.pop_front();
+        }
+        let (_, most) = self.lower.front()?;
+        (begun <= since).then_some(*most)
+    }
 }
 
 /// The stage.
@@ -68,39 +93,36 @@ impl Autoscaler {
     }
 
     /// The replicas that the service should have now, where that is not what it has.
-    fn decide(&mut self, service: &Service, view: &View, now: Monotonic) -> Option<u64> {
+    fn decide(&mut self, service: &Service, view: &View, now: Now) -> Option<u64> {
         let scale = asked(service)?;
         let run = self.runs.entry(service.id.clone()).or_default();
-        run.next = now + PERIOD;
+        run.next = now.monotonic + PERIOD;
         let replicas = replicas(service)?;
         let bounded = replicas.clamp(scale.min, scale.max);
         if bounded != replicas {
             return Some(bounded);
         }
         if is_updating(service) {
-            run.lower.clear();
+            run.forget_lower();
             return None;
         }
         let Some(wish) = wish(&self.usage, &scale, service, view, now) else {
-            run.lower.clear();
+            run.forget_lower();
             return None;
         };
         let wish = wish.clamp(scale.min, scale.max);
         if wish >= replicas {
-            run.lower.clear();
-            let is_settled = run.changed.is_none_or(|at| at + SETTLE <= now);
+            run.forget_lower();
+            let is_settled = run.changed.is_none_or(|at| at + SETTLE <= now.monotonic);
             return (wish > replicas && is_settled).then_some(wish);
         }
-        run.lower.push_back((now, wish));
-        let since = now.checked_sub(scale.cooldown)?;
-        // One that is older than the cooldown stays: it shows that the whole of it is known.
-        while run.lower.get(1).is_some_and(|(at, _)| *at <= since) {
-            run.lower.pop_front();
-        }
-        let is_known = run.lower.front().is_some_and(|(at, _)| *at <= since);
-        let most = run.lower.iter().map(|(_, wish)| *wish).max()?;
-        is_known.then_some(most)
+        run.most_of(scale.cooldown, wish, now.monotonic)
     }
+}
+
+fn is_asked_for(spec: &ServiceSpec) -> bool {
+    let annotations = spec.annotations.as_ref();
+    annotations.is_some_and(|annotations| Autoscale::is_asked_for(&annotations.labels))
 }
 
 /// What the labels of a replicated service ask for; labels that cannot be read ask for nothing.
@@ -161,16 +183,17 @@ fn wish(
     scale: &Autoscale,
     service: &Service,
     view: &View,
-    now: Monotonic,
+    now: Now,
 ) -> Option<u64> {
-    let running: Vec<_> = view
+    let running: Vec<Option<TaskUsage>> = view
         .tasks_by_service(&service.id)
         .filter(|task| slot::is_live(task) && task.observed_state() == TaskState::Running)
+        .map(|task| (task, usage.of(&task.id, &task.node_id, now.monotonic)))
+        // One that has just begun will take its share: until it tells of it, it carries none.
+        .filter(|(task, known)| known.is_some() || !has_just_begun(task, now))
+        .map(|(_, known)| known)
         .collect();
-    let known: Vec<TaskUsage> = running
-        .iter()
-        .filter_map(|task| usage.of(&task.id, &task.node_id, now))
-        .collect();
+    let known: Vec<&TaskUsage> = running.iter().flatten().collect();
     if known.is_empty() || known.len() * 2 < running.len() {
         return None;
     }
@@ -207,7 +230,18 @@ fn wish(
     wishes.max().and_then(|wish| u64::try_from(wish).ok())
 }
 
-fn sum(known: &[TaskUsage], of: impl Fn(&TaskUsage) -> u64) -> u128 {
+fn has_just_begun(task: &Task, now: Now) -> bool {
+    let began = task.status.as_ref().and_then(|status| status.applied_at);
+    began.is_some_and(|at| now.since(&at) < SETTLE)
+}
+
+fn set_replicas(spec: Option<&mut ServiceSpec>, wanted: u64) {
+    if let Some(ModeSpec::Replicated(mode)) = spec.and_then(|spec| spec.mode.as_mut()) {
+        mode.replicas = wanted;
+    }
+}
+
+fn sum(known: &[&TaskUsage], of: impl Fn(&TaskUsage) -> u64) -> u128 {
     known.iter().map(|usage| u128::from(of(usage))).sum()
 }
 
@@ -258,7 +292,7 @@ impl Stage for Autoscaler {
                 continue;
             };
             tell_agents(&service, pass)?;
-            let Some(wanted) = self.decide(&service, pass.tx, now) else {
+            let Some(wanted) = self.decide(&service, pass.tx, pass.now) else {
                 continue;
             };
             tracing::info!(
@@ -269,13 +303,13 @@ impl Stage for Autoscaler {
             );
             if let Some(run) = self.runs.get_mut(&id) {
                 run.changed = Some(now);
-                run.lower.clear();
+                run.forget_lower();
             }
             pass.tx.edit_service(&id, |service| {
-                let mode = service.spec.as_mut().and_then(|spec| spec.mode.as_mut());
-                if let Some(ModeSpec::Replicated(mode)) = mode {
-                    mode.replicas = wanted;
-                }
+                set_replicas(service.spec.as_mut(), wanted);
+                // Who rolls back means the program: the load is what it is.
+                let previous = service.previous_spec.as_mut();
+                set_replicas(previous.filter(|spec| is_asked_for(spec)), wanted);
             })?;
         }
         if let Some(next) = self.runs.values().map(|run| run.next).min() {

@@ -1,10 +1,11 @@
 //! Services that are scaled by the load of their tasks.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use skep_manager::orchestrator::service as facts;
 use skep_objects::skep_v1::TaskUsage;
-use skep_objects::swarmkit::{Service, service_spec::Mode};
+use skep_objects::swarmkit::{Service, node_spec::Availability, service_spec::Mode};
 
 use crate::sim::{Sim, service, set_image};
 
@@ -41,19 +42,47 @@ fn replicas(sim: &Sim) -> u64 {
 
 /// Lets time pass, of which agents tell that each task uses so much of a CPU.
 fn load(sim: &mut Sim, seconds: u64, per_cent: u64) {
+    load_of(sim, seconds, per_cent, &|_| true);
+}
+
+/// The same, where agents know of some tasks only.
+fn load_of(sim: &mut Sim, seconds: u64, per_cent: u64, is_known: &dyn Fn(&str) -> bool) {
     for _ in 0..seconds / 5 {
         let view = sim.view();
-        for task in view.tasks_by_service("web") {
-            let usage = TaskUsage {
-                task_id: task.id.clone(),
-                nano_cpus: per_cent * 10_000_000,
-                ..Default::default()
-            };
-            let now = sim.now().monotonic;
-            sim.usage.note(&task.node_id, vec![usage], now);
+        let mut said: BTreeMap<String, Vec<TaskUsage>> = BTreeMap::new();
+        for task in view
+            .tasks_by_service("web")
+            .filter(|task| is_known(&task.id))
+        {
+            said.entry(task.node_id.to_string())
+                .or_default()
+                .push(TaskUsage {
+                    task_id: task.id.clone(),
+                    nano_cpus: per_cent * 10_000_000,
+                    ..Default::default()
+                });
+        }
+        let now = sim.now().monotonic;
+        for (node, usages) in said {
+            sim.usage.note(&node, usages, now);
         }
         sim.advance(Duration::from_secs(5));
     }
+}
+
+#[test]
+fn tasks_that_have_just_begun_are_given_time_to_tell_of_their_load() {
+    let mut sim = swarm(4);
+    load(&mut sim, 30, 50);
+    let old: Vec<String> = sim.live("web").iter().map(|task| task.id.clone()).collect();
+    let node = sim.live("web")[0].node_id.to_string();
+    sim.set_availability(&node, Availability::Drain);
+    sim.advance(Duration::from_millis(500));
+    assert_eq!(sim.count_running("web"), 4);
+    // What the old ones carry, four can carry: the new ones do not carry as much besides.
+    let is_old = |id: &str| old.iter().any(|old| old == id);
+    load_of(&mut sim, 10, 66, &is_old);
+    assert_eq!(replicas(&sim), 4);
 }
 
 #[test]
@@ -117,6 +146,9 @@ fn old_news_and_those_of_other_nodes_do_not_count() {
     }
     sim.advance(Duration::from_secs(30));
     assert_eq!(replicas(&sim), 2);
+    // Nor do they keep their own nodes' from being heard.
+    load(&mut sim, 10, 100);
+    assert_eq!(replicas(&sim), 4);
 }
 
 #[test]
@@ -148,7 +180,7 @@ fn a_new_leader_goes_on_from_what_it_hears() {
 }
 
 #[test]
-fn a_scale_by_load_is_no_update_and_is_left_out_of_a_rollback() {
+fn a_scale_by_load_is_no_update_and_stays_through_a_rollback() {
     let mut sim = swarm(2);
     let before = facts::spec(sim.view().service("web").unwrap());
     load(&mut sim, 10, 100);
@@ -160,4 +192,11 @@ fn a_scale_by_load_is_no_update_and_is_left_out_of_a_rollback() {
     sim.update_service("web", |spec| set_image(spec, "nginx:2"));
     load(&mut sim, 60, 50);
     assert_eq!(sim.count_running("web"), 4);
+    load(&mut sim, 10, 75);
+    assert_eq!(replicas(&sim), 6);
+    let before = sim.view().service("web").unwrap().previous_spec.clone();
+    match before.unwrap().mode {
+        Some(Mode::Replicated(mode)) => assert_eq!(mode.replicas, 6),
+        other => panic!("{other:?}"),
+    }
 }
