@@ -64,8 +64,7 @@ pub(crate) struct Pending {
     /// When it was proposed.
     pub(crate) since: Instant,
     /// Its place among the proposals in flight, free again when it is dropped.
-    #[allow(dead_code, reason = "held until dropped")]
-    pub(crate) room: OwnedSemaphorePermit,
+    pub(crate) _room: OwnedSemaphorePermit,
 }
 
 impl Pending {

@@ -211,7 +211,7 @@ impl Store {
                 after: view,
                 waiters,
                 since: metrics::now(),
-                room,
+                _room: room,
             },
             version,
         );

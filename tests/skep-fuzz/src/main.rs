@@ -50,6 +50,11 @@ fn fuzz(target: &Target, time: Duration, keep: bool) -> std::io::Result<()> {
         "{}: {} inputs, none did harm; {edges}",
         target.name, outcome.inputs
     );
+    if keep && outcome.edges.is_none() {
+        return Err(std::io::Error::other(
+            "nothing can be kept by a build that does not count edges: cargo xtask fuzz makes one",
+        ));
+    }
     if keep {
         let kept = target.keep(outcome.found)?;
         eprintln!("{}: {kept} are kept", target.name);

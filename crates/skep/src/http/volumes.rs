@@ -14,7 +14,7 @@ pub async fn route(mut call: Call, path: &[&str]) -> Result<Response> {
     match (method.as_str(), path) {
         ("GET", ["volumes"]) => call::ok(&volumes.list(&call.query.filters()?).await?),
         ("POST", ["volumes", "create"]) => {
-            let request: VolumeCreate = call.json().await?;
+            let request: VolumeCreate = call.json_or_default().await?;
             if request.cluster_volume_spec.is_some() {
                 return Err(ApiError::not_implemented(
                     "cluster volumes are not supported by skep",
