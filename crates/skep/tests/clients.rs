@@ -6,10 +6,10 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
-use skep_testkit::{Cluster, Host, Registry, eventually, get_in};
+use skep_testkit::{Cluster, Host, Registry, Running, eventually, get_in};
 
 struct Site {
     cluster: Cluster,
@@ -132,17 +132,6 @@ fn publish(site: &Site) {
         "service create --quiet --name plain --network front --endpoint-mode dnsrr {}",
         site.image
     ));
-}
-
-/// Ends with the test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 fn labels<'a>(targets: &'a Value, job: &str) -> Vec<&'a Value> {

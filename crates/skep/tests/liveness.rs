@@ -7,12 +7,12 @@ use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use skep_testkit::{Cluster, Host, eventually, eventually_within, get_in, images};
+use skep_testkit::{Cluster, Host, Running, eventually, eventually_within, get_in, images};
 
 const IMAGE: &str = "box:1";
 const PORT: u16 = 8080;
@@ -153,7 +153,7 @@ fn containers(host: &Host) -> Vec<String> {
 
 /// Lines of `service logs --follow` as they come.
 struct Follower {
-    child: Child,
+    _process: Running,
     lines: mpsc::Receiver<String>,
     seen: Vec<String>,
 }
@@ -181,7 +181,7 @@ impl Follower {
             }
         });
         Self {
-            child,
+            _process: Running(child),
             lines,
             seen: Vec::new(),
         }
@@ -195,13 +195,6 @@ impl Follower {
             self.seen
                 .push(line.unwrap_or_else(|e| panic!("{word}: {e}: {:?}", self.seen)));
         }
-    }
-}
-
-impl Drop for Follower {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

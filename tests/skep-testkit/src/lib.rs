@@ -16,6 +16,7 @@ pub mod images;
 mod lab;
 mod load;
 mod registry;
+mod running;
 mod site;
 mod wait;
 
@@ -26,5 +27,6 @@ pub use http::{Answer, get, get_in, request, upload};
 pub use lab::{Lab, LabSpec};
 pub use load::{Failure, Load};
 pub use registry::Registry;
+pub use running::Running;
 pub use site::Site;
 pub use wait::{PATIENCE, eventually, eventually_within};

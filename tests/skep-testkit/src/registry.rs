@@ -2,17 +2,18 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
 use crate::http::get_in;
+use crate::running::Running;
 use crate::wait::eventually;
 
 /// Debian's docker-registry in a namespace of the lab.
 #[derive(Debug)]
 pub struct Registry {
-    child: Child,
+    _process: Running,
     /// `address:port`, as images name it.
     pub name: String,
 }
@@ -40,7 +41,7 @@ impl Registry {
                 "docker-registry: install Debian's package docker-registry (cargo xtask test does)",
             )?;
         let registry = Self {
-            child,
+            _process: Running(child),
             name: format!("{address}:5000"),
         };
         let server = registry.name.parse()?;
@@ -48,13 +49,5 @@ impl Registry {
             get_in(namespace, server, "/v2/").map_err(|error| error.to_string())
         });
         Ok(registry)
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

@@ -114,13 +114,9 @@ impl Core {
         let marked = || container.removal_in_progress();
         let _operation = container.operate(reference, marked).await?;
         let target = super::mounts::clean(path);
-        let (read_only, user) =
-            container.with(|record, _| (is_read_only(record, &target), record.config.user.clone()));
-        if read_only {
-            return Err(EngineError::not_allowed(
-                "container rootfs is marked read-only",
-            ));
-        }
+        let user = container.with(|record, _| {
+            refuse_read_only(record, &target).map(|()| record.config.user.clone())
+        })?;
         let view = self.view_to_write(&container)?;
         let scratch = container.dir.join("rootfs");
         let owner = if options.copy_uid_gid && !user.is_empty() {
@@ -174,8 +170,12 @@ impl Core {
     }
 }
 
-/// Whether what is at `path` may not be written: the root, or the mount that it is on.
-fn is_read_only(record: &super::Record, path: &str) -> bool {
+/// What Docker says where a mount may not be written.
+const READ_ONLY_MOUNT: &str = "mounted volume is marked read-only";
+
+/// Refuses what may not be written at `path`: the root, or the mount that it is on. Where a link leads
+/// elsewhere, the kernel refuses.
+fn refuse_read_only(record: &super::Record, path: &str) -> Result<()> {
     let inside = |target: &str| {
         path == target
             || path
@@ -187,7 +187,13 @@ fn is_read_only(record: &super::Record, path: &str) -> bool {
         .iter()
         .filter(|mount| inside(&mount.point.destination))
         .max_by_key(|mount| mount.point.destination.len());
-    mount.map_or(record.host_config.readonly_rootfs, |mount| !mount.point.rw)
+    match mount {
+        Some(mount) if !mount.point.rw => Err(EngineError::not_allowed(READ_ONLY_MOUNT)),
+        None if record.host_config.readonly_rootfs => Err(EngineError::not_allowed(
+            "container rootfs is marked read-only",
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn not_found(path: &str, reference: &str) -> EngineError {
@@ -355,6 +361,9 @@ fn unpack(
     owner: Option<(u32, u32)>,
 ) -> Result<()> {
     let bad = |error: std::io::Error| {
+        if error.kind() == std::io::ErrorKind::ReadOnlyFilesystem {
+            return EngineError::not_allowed(READ_ONLY_MOUNT);
+        }
         // What goes wrong is told by the cause; what is above it only names the file.
         let mut text = format!("Error processing tar file: {error}");
         let causes = std::iter::successors(std::error::Error::source(&error), |it| it.source());

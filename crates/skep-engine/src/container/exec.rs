@@ -1,6 +1,7 @@
 //! Further processes in a running container.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use skep_objects::ErrorKind;
@@ -22,12 +23,16 @@ const KEPT: usize = 32;
 
 /// The execs of all containers.
 #[derive(Debug, Default)]
-pub(crate) struct Execs(Mutex<HashMap<String, ExecRecord>>);
+pub(crate) struct Execs {
+    known: Mutex<HashMap<String, ExecRecord>>,
+    created: AtomicU64,
+}
 
 #[derive(Debug, Clone)]
 struct ExecRecord {
     container: String,
     request: ExecCreate,
+    /// Its number among all that were created.
     created: u64,
     running: bool,
     exit_code: Option<i64>,
@@ -36,7 +41,7 @@ struct ExecRecord {
 
 impl Execs {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, ExecRecord>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ids of a container's execs that are prepared or run.
@@ -135,27 +140,21 @@ impl Core {
         }
         DetachKeys::parse(&request.detach_keys)?;
         let id = new_hex_id();
-        self.publish_exec(
-            &container,
-            &format!("exec_create: {}", words(&request)),
-            &id,
-            None,
-        );
+        let action = format!("exec_create: {}", words(&request));
         let mut execs = self.execs.lock();
-        let created = execs
-            .values()
-            .map(|exec| exec.created)
-            .max()
-            .map_or(0, |newest| newest + 1);
+        // A removal forgets the execs, after the end: one that is kept now is forgotten then.
+        container.refuse_unless_running()?;
         let record = ExecRecord {
             container: container.id.clone(),
             request,
-            created,
+            created: self.execs.created.fetch_add(1, Ordering::Relaxed),
             running: false,
             exit_code: None,
             pid: 0,
         };
         execs.insert(id.clone(), record);
+        drop(execs);
+        self.publish_exec(&container, &action, &id, None);
         Ok(id)
     }
 

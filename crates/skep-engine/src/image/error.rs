@@ -63,6 +63,8 @@ pub enum ImageError {
     Registry(String),
     #[error("{0}")]
     Unreachable(String),
+    #[error("{text}")]
+    Download { kind: ErrorKind, text: String },
     #[error("An image does not exist locally with the tag: {0}")]
     NotLocal(String),
     #[error("{0}")]
@@ -93,6 +95,7 @@ impl ImageError {
                 ErrorKind::InvalidArgument
             }
             Self::InUse { .. } => ErrorKind::Conflict,
+            Self::Download { kind, .. } => *kind,
             Self::NotSupported(_) => ErrorKind::NotImplemented,
             Self::Unauthorized => ErrorKind::Internal,
             Self::LoginRefused(_) => ErrorKind::Unauthenticated,

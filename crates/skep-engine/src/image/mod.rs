@@ -21,6 +21,7 @@ mod blobs;
 mod changes;
 mod config;
 mod credentials;
+mod download;
 mod error;
 #[doc(hidden)]
 pub mod fuzz;
@@ -48,6 +49,7 @@ mod web;
 pub use changes::apply_change;
 pub use config::{HistoryEntry, ImageConfig, RootFs};
 pub use credentials::RegistryAuth;
+pub use download::Download;
 pub use error::ImageError;
 pub use import::ImportOptions;
 pub use index::{LayerRecord, Record};

@@ -87,7 +87,7 @@ impl Progress {
         });
     }
 
-    /// A layer has come so far within a step.
+    /// A layer, or without an id the whole, has come so far within a step.
     pub fn bytes(&self, id: &str, status: &str, current: u64, total: u64) {
         self.send(ProgressMessage {
             status: Some(status.to_owned()),
@@ -96,7 +96,7 @@ impl Progress {
                 total: (total > 0).then_some(total),
             }),
             progress: Some(bar(current, total)),
-            id: Some(id.to_owned()),
+            id: (!id.is_empty()).then(|| id.to_owned()),
             ..Default::default()
         });
     }

@@ -1,4 +1,5 @@
-//! Plain requests to registries, beside what the client of images does: signing in and searching.
+//! Plain requests to web servers, beside what the client of images does: signing in, searching, files to
+//! import.
 
 use std::time::Duration;
 
@@ -69,6 +70,7 @@ impl Web {
             )
             .user_agent(USER_AGENT)
             .timeout(DEADLINE)
+            .read_timeout(DEADLINE)
             .no_proxy();
         let around = NoProxy::from_string(&proxies.around());
         if let Some(proxy) = proxies.for_http() {
@@ -89,6 +91,16 @@ impl Web {
         send("Get", url, request).await
     }
 
+    /// GETs what may be long: `deadline` is for all of it.
+    pub async fn open(
+        &self,
+        url: &str,
+        deadline: Duration,
+    ) -> Result<reqwest::Response, ImageError> {
+        let request = self.0.get(url).timeout(deadline);
+        request.send().await.map_err(failed("Get", url))
+    }
+
     /// POSTs a form.
     pub async fn post(&self, url: &str, fields: &[(&str, &str)]) -> Result<Answer, ImageError> {
         let pairs: Vec<String> = fields
@@ -101,18 +113,23 @@ impl Web {
     }
 }
 
-async fn send(verb: &str, url: &str, request: RequestBuilder) -> Result<Answer, ImageError> {
-    let failed = |error: reqwest::Error| {
+/// What Docker says of a request that got no answer.
+fn failed(verb: &str, url: &str) -> impl Fn(reqwest::Error) -> ImageError {
+    move |error| {
         let why = match error.is_timeout() {
             true => "context deadline exceeded".to_owned(),
             false => dialled(url, &innermost(&error)),
         };
         ImageError::Unreachable(format!("{verb} {url:?}: {why}"))
-    };
-    let mut answer = request.send().await.map_err(failed)?;
+    }
+}
+
+async fn send(verb: &str, url: &str, request: RequestBuilder) -> Result<Answer, ImageError> {
+    let failed = failed(verb, url);
+    let mut answer = request.send().await.map_err(&failed)?;
     let (status, headers) = (answer.status(), answer.headers().clone());
     let mut body = Vec::new();
-    while let Some(part) = answer.chunk().await.map_err(failed)? {
+    while let Some(part) = answer.chunk().await.map_err(&failed)? {
         body.extend_from_slice(&part);
         if body.len() > MAX_ANSWER_BYTES {
             return Err(ImageError::invalid(

@@ -5,7 +5,7 @@ use tar::EntryType;
 const APPLETS: &[&str] = &[
     "sh", "true", "false", "cat", "echo", "sleep", "id", "ls", "env", "kill", "hostname", "stat",
     "tty", "stty", "grep", "head", "touch", "mount", "seq", "printf", "test", "ps", "rm", "httpd",
-    "wget", "nslookup", "ip", "nc",
+    "wget", "nslookup", "ip", "nc", "ln",
 ];
 
 /// A tar of its root.

@@ -95,6 +95,80 @@ async fn files_go_in_and_out_whether_it_runs_or_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_image_s_links_fill_no_volume_with_what_the_host_has() {
+    let bench = Bench::new().await;
+    let script = "ln -s /data /within; ln -s ../../../../../../../data /above";
+    let id = bench.create(shell(script), none()).await;
+    bench.engine.start(&id).await.unwrap();
+    bench.phase(&id, Phase::Exited).await;
+    // The host has another /data, if any, and an /etc, which has more than three files.
+    let image = bench.engine.commit(&id, CommitOptions::default()).await;
+    let config = Config {
+        image: image.unwrap(),
+        ..shell("ls -A /one /two")
+    };
+    let host = HostConfig {
+        binds: Some(vec!["one:/within".to_owned(), "two:/above".to_owned()]),
+        ..none()
+    };
+    bench.create(config, host).await;
+    for volume in ["one", "two"] {
+        let dir = bench.dir.path().join("data/volumes").join(volume);
+        let names = std::fs::read_dir(dir.join("_data")).unwrap();
+        let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["seed"], "{volume}");
+    }
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_copied_into_what_a_stopped_container_has_read_only() {
+    let bench = Bench::new().await;
+    let host_dir = tempfile::tempdir().unwrap();
+    let bind = |target: &str| format!("{}:{target}:ro", host_dir.path().display());
+    let host = HostConfig {
+        binds: Some(vec![bind("/ro"), "inner:/ro/inner".to_owned()]),
+        ..none()
+    };
+    std::fs::create_dir(host_dir.path().join("inner")).unwrap();
+    let script = "test -e /tmp/link && exec sleep 100; ln -s /ro /tmp/link";
+    let id = bench.create(shell(script), host).await;
+    let put = async |path: &str| {
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_ustar();
+        header.set_mode(0o644);
+        header.set_size(2);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        tar.append_data(&mut header, "new", &b"hi"[..]).unwrap();
+        let body = Box::new(std::io::Cursor::new(tar.into_inner().unwrap()));
+        let options = ArchivePutOptions::default();
+        bench.engine.archive_put(&id, path, options, body).await
+    };
+    // As created, after its first end, and in its second life.
+    for (phase, paths) in [
+        (Phase::Created, &["/ro"][..]),
+        (Phase::Exited, &["/ro", "/tmp/link"]),
+        (Phase::Running, &["/ro", "/tmp/link"]),
+    ] {
+        if phase != Phase::Created {
+            bench.engine.start(&id).await.unwrap();
+            bench.phase(&id, phase).await;
+        }
+        for path in paths {
+            let refused = put(path).await.unwrap_err();
+            assert_eq!(refused.to_string(), "mounted volume is marked read-only");
+            assert_eq!(refused.kind(), ErrorKind::NotAllowed);
+        }
+        put("/ro/inner").await.unwrap();
+    }
+    let left = std::fs::read_dir(host_dir.path()).unwrap().count();
+    assert_eq!(left, 1, "the place of the volume, and nothing new");
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn changes_are_seen_exported_and_committed() {
     let bench = Bench::new().await;
     let id = bench

@@ -3,9 +3,9 @@
 mod flags;
 
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use skep_testkit::{Lab, LabSpec, Registry, images};
+use skep_testkit::{Lab, LabSpec, Registry, Running, images};
 
 const IMAGE: &str = "skep-test/busybox:1";
 
@@ -123,6 +123,52 @@ fn images_are_shown_as_a_tree() {
     let path = format!("/v1.50/images/{IMAGE}/json?manifests=1");
     let one = host.api("GET", &path, None).expect("an answer").json();
     assert_eq!(one["Manifests"][0], *manifest);
+}
+
+#[test]
+fn a_root_file_system_is_imported_from_a_web_server() {
+    const SERVER: &str = "127.0.0.1:8099";
+    let site = site();
+    let files = tempfile::tempdir().expect("a directory");
+    std::fs::write(files.path().join("root.tar"), images::busybox().unwrap()).unwrap();
+    let mut server = site.command(
+        &here("../../target/clients/bin/python")
+            .display()
+            .to_string(),
+    );
+    server.args(["-m", "http.server", "8099", "--bind", "127.0.0.1"]);
+    server.arg("--directory").arg(files.path());
+    let server = Running(server.stderr(Stdio::null()).spawn().expect("a web server"));
+    let import = |path: &str| {
+        let mut command = site.command("/usr/bin/env");
+        command.arg(docker()).args(["import", path, "from-url:1"]);
+        let output = command.output().expect("docker");
+        let text = [output.stdout, output.stderr].concat();
+        String::from_utf8(text).expect("text")
+    };
+    let missing = format!("http://{SERVER}/none");
+    let expected =
+        format!("Error response from daemon: failed to GET {missing} with status 404 Not Found: ");
+    skep_testkit::eventually("the web server answers", || {
+        let said = import(&missing);
+        said.starts_with(&expected).then_some(()).ok_or(said)
+    });
+    let said = import(&format!("http://{SERVER}/root.tar"));
+    drop(server);
+    let first = format!("Downloading from http://{SERVER}/root.tar\nsha256:");
+    assert!(said.starts_with(&first), "{said}");
+    let mut command = site.command("/usr/bin/env");
+    command.arg(docker());
+    command.args(["run", "--rm", "--net", "none"]);
+    command.args(["from-url:1", "echo", "hello"]);
+    assert_eq!(run(command), "hello\n");
+    let said = import(&format!("http://{SERVER}/root.tar"));
+    assert_eq!(
+        said,
+        format!(
+            "Error response from daemon: Get \"http://{SERVER}/root.tar\": dial tcp {SERVER}: connect: connection refused\n"
+        )
+    );
 }
 
 #[test]

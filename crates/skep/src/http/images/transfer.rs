@@ -1,6 +1,7 @@
 //! Images on their way in and out: pull, push, import, load, save. Progress streams as it happens.
 
 use std::convert::Infallible;
+use std::io::Read;
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
@@ -178,30 +179,29 @@ pub async fn load(call: Call) -> Result<Response> {
     Ok(Work::spawn(work).stream())
 }
 
-/// An import: the body is a root file system.
+/// An import: the body, or what a web server has, is a root file system.
 async fn import(call: Call) -> Result<Response> {
     let query = &call.query;
-    if query.get("fromSrc") != "-" {
-        let text = "importing from a URL is not supported by skep: fetch it and import the file";
-        return Err(ApiError::not_implemented(text));
-    }
+    let source = query.get("fromSrc").to_owned();
     let tag = match query.given("repo") {
         Some(repo) => Some(reference(repo, query.get("tag"))?),
         None => None,
     };
     let changes: Vec<String> = query.all("changes").map(str::to_owned).collect();
+    let message = query.given("message").map(str::to_owned);
     let options = ImportOptions {
         config: changed(&changes)?,
-        message: query
-            .given("message")
-            .unwrap_or("Imported from -")
-            .to_owned(),
+        message: message.unwrap_or_else(|| format!("Imported from {source}")),
         platform: platform(&call, "platform")?,
         ..ImportOptions::default()
     };
     let images = call.api.images().clone();
-    let reader = SyncIoBridge::new(call.into_reader());
+    let body = call.into_reader();
     let work = |progress: Progress| async move {
+        let reader: Box<dyn Read + Send> = match source.as_str() {
+            "-" => Box::new(SyncIoBridge::new(body)),
+            url => Box::new(images.open_url(url).await?.read(&progress)),
+        };
         let import = move || {
             let image = images.import(reader, tag.as_ref(), &options)?;
             progress.status(image.id());
