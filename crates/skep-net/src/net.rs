@@ -14,10 +14,10 @@ use crate::dns::{Directory, Forwarder};
 use crate::endpoint::Attached;
 use crate::error::NetError;
 use crate::forget::{Forgetting, forget};
-use crate::host::HostRules;
+use crate::host::{HostRules, RulesMinder};
 use crate::ingress::Ingress;
 use crate::macvlan::Macvlan;
-use crate::netlink::nft::NftSocket;
+use crate::netlink::nft::{NftSocket, NftWatch};
 use crate::netlink::route::RouteSocket;
 use crate::netns::{HostSockets, Netns};
 use crate::overlay::table::NetworkTable;
@@ -45,6 +45,7 @@ pub(crate) struct Inner {
     pub has_ipv6: bool,
     state: Mutex<State>,
     _key_minder: KeyMinder,
+    _rules_minder: RulesMinder,
 }
 
 /// How often the age of the node's key is looked at, and so how long an old one is still answered
@@ -159,7 +160,9 @@ impl Net {
             source,
         })?;
         let route = RouteSocket::open().map_err(NetError::netlink("open rtnetlink socket"))?;
-        let mut nft = NftSocket::open().map_err(NetError::netlink("open nf_tables socket"))?;
+        let failed = || NetError::netlink("open nf_tables socket");
+        let mut nft = NftSocket::open().map_err(failed())?;
+        let own_port = nft.port().map_err(failed())?;
         let rules = HostRules::open(&config.instance, &mut nft)
             .map_err(NetError::netlink("read nf_tables"))?;
         let no_runtime = |_| NetError::Invalid {
@@ -167,6 +170,8 @@ impl Net {
             value: "outside of a tokio runtime".into(),
         };
         let runtime = tokio::runtime::Handle::try_current().map_err(no_runtime)?;
+        let watch = NftWatch::open().map_err(failed())?;
+        let rules_name = rules.table(true).name.clone();
         let host = Netns::current()?;
         let (journal, said) = Journal::open(&config.exec_root);
         let key_path = config.exec_root.join("wireguard.key");
@@ -205,10 +210,12 @@ impl Net {
             forgetting: Vec::new(),
         };
         let forwarder = Arc::new(Forwarder::new(host.clone(), config.upstream_dns.clone()));
+        let tables = rules_name;
         let inner = Arc::new_cyclic(|inner| Inner {
             config,
             host,
             _key_minder: KeyMinder::spawn(inner.clone(), &runtime),
+            _rules_minder: RulesMinder::spawn(inner.clone(), &runtime, watch, own_port, tables),
             runtime,
             forwarder,
             has_ipv6,

@@ -128,7 +128,7 @@ impl State {
                 tx.delete_elements(&table, map, &stale);
             }
         }
-        self.nft.commit(tx).map_err(failed())?;
+        self.commit_host(tx, "sweep published ports")?;
         self.ports_are_known = true;
         Ok(())
     }

@@ -20,7 +20,7 @@ use skep_objects::swarmkit::port_config::{Protocol, PublishMode};
 use socket2::{Domain, Socket, Type};
 use support::{
     PATIENCE, Server, Space, ask, ask_in_vain, ask_refused, ask_udp, ask_udp_in_vain, on_host,
-    open_in, refused_udp, shell,
+    open_in, refused_udp, ruleset, shell, soon,
 };
 use swarm::{Swarm, overlay};
 
@@ -132,6 +132,25 @@ fn every_node_answers_and_the_service_sees_the_client() {
                 "udp {node}"
             );
         }
+        drop(m.servers);
+    });
+}
+
+#[test]
+fn a_flush_of_a_node_s_rules_is_undone_at_once() {
+    on_host(|dir| {
+        let m = mesh(dir);
+        let node = &m.swarm.nodes[2];
+        let before = node.host.run(ruleset);
+        node.host.run(|| shell("nft flush ruleset"));
+        assert_eq!(soon(&before, || node.host.run(ruleset)), before);
+        let address = "192.0.2.3:8080";
+        assert_eq!(some(8, || ask(&m.client, address)), from("192.0.2.50"));
+        assert_eq!(some(8, || ask_udp(&m.client, address)), from("192.0.2.50"));
+        // A change that comes before is no worse off.
+        node.host.run(|| shell("nft flush ruleset"));
+        m.swarm.apply();
+        assert_eq!(soon(&before, || node.host.run(ruleset)), before);
         drop(m.servers);
     });
 }

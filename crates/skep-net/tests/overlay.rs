@@ -12,7 +12,7 @@ use std::net::UdpSocket;
 use skep_net::{SwarmSpec, Warning};
 use support::{
     Server, Space, ask, ask_in_vain, ask_refused, ask_udp, ask_udp_in_vain, on_host, open_in,
-    refused_udp, shell,
+    refused_udp, ruleset, shell, soon,
 };
 use swarm::{Swarm, overlay};
 
@@ -570,6 +570,10 @@ fn an_encrypted_network_does_not_fall_back_when_the_tunnel_is_gone() {
         let _udp = Server::udp(&b, "0.0.0.0:80", "b");
         assert_eq!(ask_udp(&a, "10.0.1.4:80"), "b 10.0.1.3");
         let host = &swarm.nodes[0].host;
+        // The guard is back after somebody flushed the firewall.
+        let guarded = host.run(ruleset);
+        host.run(|| shell("nft flush ruleset"));
+        assert_eq!(soon(&guarded, || host.run(ruleset)), guarded);
         host.run(|| {
             shell("ip link del wg-h1");
             // Every destination has a route now, the tunnel addresses too.

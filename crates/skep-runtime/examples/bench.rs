@@ -21,7 +21,7 @@ use support::Bundle;
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
     if args.get(1).map(String::as_str) == Some("shim") {
-        return skep_runtime::shim::main(Path::new(&args[2]));
+        return skep_runtime::shim::main(Path::new(&args[2]), None);
     }
     rustix::process::set_child_subreaper(rustix::process::Pid::from_raw(1))
         .expect("become subreaper");

@@ -15,7 +15,7 @@ fn main() -> ExitCode {
     }
     match args.get(1).map(String::as_str) {
         Some("shim") => match args.get(2) {
-            Some(dir) => skep_runtime::shim::main(Path::new(dir)),
+            Some(dir) => skep_runtime::shim::main(Path::new(dir), None),
             None => ExitCode::FAILURE,
         },
         Some("oci") => skep_runtime::oci::main(&args[2..]),

@@ -5,6 +5,7 @@
 //! - [`cgroup`]: limits, freezer and statistics, usable from the daemon while the shim runs;
 //! - [`seccomp`]: Docker's default profile and any other, compiled to a filter;
 //! - [`init`]: the reaper behind `--init`;
+//! - [`open_files`]: the limit of the daemon, and that of its containers;
 //! - [`user`]: names of users and groups looked up in a root file system.
 //!
 //! Invariants: containers and execs are started from single-threaded processes only; nothing is
@@ -18,6 +19,7 @@ mod container;
 pub mod fuzz;
 pub mod init;
 pub mod oci;
+pub mod open_files;
 pub mod seccomp;
 pub mod shim;
 mod sys;

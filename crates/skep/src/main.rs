@@ -12,7 +12,10 @@ fn main() -> ExitCode {
         skep::Role::Playground => skep::playground::main(&args[2..]),
         skep::Role::DemoWeb => skep::playground::demo_main(),
         skep::Role::Shim => match args.get(2) {
-            Some(dir) => skep_runtime::shim::main(std::path::Path::new(dir)),
+            Some(dir) => {
+                let open_files = args.get(3).map(String::as_str);
+                skep_runtime::shim::main(std::path::Path::new(dir), open_files)
+            }
             None => ExitCode::FAILURE,
         },
         skep::Role::Oci => skep_runtime::oci::main(&args[2..]),

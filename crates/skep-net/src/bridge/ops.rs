@@ -120,6 +120,16 @@ impl State {
 
     /// Writes the host's rules for the bridges there are, and has other firewalls let them pass.
     pub(crate) fn write_host_rules(&mut self) -> Result<(), NetError> {
+        let specs: Vec<&BridgeSpec> = self.bridges.values().map(|b| &b.spec).collect();
+        match self.rules.write(&mut self.nft, &specs) {
+            Err(error) if error.missing() => self.rewrite_host_tables()?,
+            other => other.map_err(NetError::netlink("write firewall rules"))?,
+        }
+        self.admit_traffic()
+    }
+
+    /// Has other firewalls let our bridges' packets pass.
+    pub(crate) fn admit_traffic(&mut self) -> Result<(), NetError> {
         let State {
             bridges,
             rules,
@@ -128,11 +138,8 @@ impl State {
             ingress,
             ..
         } = self;
-        let specs: Vec<&BridgeSpec> = bridges.values().map(|b| &b.spec).collect();
-        rules
-            .write(nft, &specs)
-            .map_err(NetError::netlink("write firewall rules"))?;
-        let mut names: Vec<&str> = specs.iter().map(|s| s.bridge.as_str()).collect();
+        let specs = bridges.values().map(|b| &b.spec);
+        let mut names: Vec<&str> = specs.map(|s| s.bridge.as_str()).collect();
         names.extend(ingress.as_ref().map(|i| i.interface.as_str()));
         let failed = NetError::netlink("complement the host's firewall");
         let foreign = admit(nft, &rules.table(true).name, &names).map_err(failed)?;

@@ -15,9 +15,16 @@
 //! ```
 //! Chains are written anew as a whole at each change, in one transaction; maps change by element,
 //! so that a daemon that restarts finds its published ports still served.
+//!
+//! Another program may take the tables away (`nft flush ruleset`). The kernel tells ([`minder`]), and
+//! they are written whole again ([`restore`]); a change that comes before that fails on what is
+//! missing, and is made by writing them whole itself.
 
 mod foreign;
+mod minder;
+mod restore;
 mod rules;
 
 pub(crate) use foreign::admit;
+pub(crate) use minder::RulesMinder;
 pub(crate) use rules::{HostRules, OPEN, PUBLISH, PUBLISH_ANY};

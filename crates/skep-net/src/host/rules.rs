@@ -27,6 +27,8 @@ pub(crate) struct HostRules {
     tables: [Table; 2],
     /// Chains of bridges that are in the kernel, for each table.
     bridge_chains: [BTreeSet<String>; 2],
+    /// This run wrote them: they are as it left them, or gone.
+    is_written: bool,
 }
 
 impl HostRules {
@@ -45,6 +47,7 @@ impl HostRules {
         Ok(HostRules {
             tables,
             bridge_chains,
+            is_written: false,
         })
     }
 
@@ -53,25 +56,60 @@ impl HostRules {
         &self.tables[usize::from(!v4)]
     }
 
-    /// Writes the chains for these bridges.
+    /// Both tables, if they ought to be there.
+    pub fn written(&self) -> &[Table] {
+        if self.is_written { &self.tables } else { &[] }
+    }
+
+    /// Writes the chains for these bridges. Where somebody took the tables away that is an error:
+    /// what else was in them is to be written too ([`HostRules::rewrite`]).
     pub fn write(
         &mut self,
         nft: &mut NftSocket,
         bridges: &[&BridgeSpec],
     ) -> Result<(), NetlinkError> {
         let mut tx = Transaction::new();
+        if !self.is_written {
+            self.tables.iter().for_each(|t| {
+                tx.add_table(t);
+            });
+        }
+        self.write_chains(nft, bridges, tx)
+    }
+
+    /// Writes all anew, whatever is there: the chains for these bridges, and what `fill` adds to the
+    /// table of a family.
+    pub fn rewrite(
+        &mut self,
+        nft: &mut NftSocket,
+        bridges: &[&BridgeSpec],
+        fill: impl Fn(&mut Transaction, &Table, bool),
+    ) -> Result<(), NetlinkError> {
+        let mut tx = Transaction::new();
+        self.bridge_chains = [BTreeSet::new(), BTreeSet::new()];
+        for (table, v4) in self.tables.iter().zip([true, false]) {
+            tx.reset_table(table);
+            TableRules::new(table, v4, bridges).maps(&mut tx);
+            fill(&mut tx, table, v4);
+        }
+        self.write_chains(nft, bridges, tx)
+    }
+
+    fn write_chains(
+        &mut self,
+        nft: &mut NftSocket,
+        bridges: &[&BridgeSpec],
+        mut tx: Transaction,
+    ) -> Result<(), NetlinkError> {
         let mut written = [BTreeSet::new(), BTreeSet::new()];
         for (i, v4) in [true, false].into_iter().enumerate() {
-            let rules = TableRules {
-                table: &self.tables[i],
-                v4,
-                bridges,
-            };
+            let rules = TableRules::new(&self.tables[i], v4, bridges);
             rules.write(&mut tx, &self.bridge_chains[i]);
             written[i] = rules.bridge_chains();
         }
         nft.commit(tx)?;
         self.bridge_chains = written;
+        self.is_written = true;
         Ok(())
     }
 
@@ -82,6 +120,7 @@ impl HostRules {
             tx.remove_table(t);
         });
         self.bridge_chains = [BTreeSet::new(), BTreeSet::new()];
+        self.is_written = false;
         nft.commit(tx)
     }
 }
@@ -92,7 +131,11 @@ struct TableRules<'a> {
     bridges: &'a [&'a BridgeSpec],
 }
 
-impl TableRules<'_> {
+impl<'a> TableRules<'a> {
+    fn new(table: &'a Table, v4: bool, bridges: &'a [&'a BridgeSpec]) -> Self {
+        Self { table, v4, bridges }
+    }
+
     fn rule(&self) -> Rule {
         self.table.rule()
     }
@@ -106,7 +149,6 @@ impl TableRules<'_> {
 
     fn write(&self, tx: &mut Transaction, old_chains: &BTreeSet<String>) {
         let t = self.table;
-        tx.add_table(t);
         self.maps(tx);
         self.translation(tx);
         self.isolation(tx);

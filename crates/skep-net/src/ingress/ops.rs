@@ -11,6 +11,7 @@ use crate::endpoint::Attached;
 use crate::error::NetError;
 use crate::forget::Forgetting;
 use crate::net::{Net, State};
+use crate::netlink::nft::Table;
 use crate::overlay::Warning;
 use crate::overlay::table::NetworkTable;
 use crate::publish::{Held, Protocol, hold};
@@ -202,7 +203,11 @@ impl State {
         };
         for (mesh, v4) in ingress.tables.iter_mut().zip([true, false]) {
             let failed = NetError::netlink("set published ports of the mesh");
-            let stale = mesh.apply(&mut self.nft, table, services);
+            let stale = match mesh.apply(&mut self.nft, table, services) {
+                // Somebody took the table away.
+                Err(error) if error.missing() => mesh.apply(&mut self.nft, table, None),
+                other => other,
+            };
             let netns = self.host.clone();
             let stale = stale.map_err(failed)?;
             let stale = stale.map(|stale| Forgetting { netns, v4, stale });
@@ -226,6 +231,27 @@ impl State {
         self.warnings
             .extend(busy.map(|port| Warning::IngressPortBusy { port }));
         Ok(())
+    }
+
+    /// The mesh's tables that ought to be there.
+    pub(crate) fn mesh_tables(&self) -> impl Iterator<Item = Table> + '_ {
+        let tables = self.ingress.iter().flat_map(|ingress| &ingress.tables);
+        tables.filter_map(MeshTable::written).cloned()
+    }
+
+    /// Writes the mesh's tables again if they are among those that are gone; answers whether they
+    /// are.
+    pub(crate) fn restore_mesh(&mut self, gone: &[Table]) -> Result<bool, NetError> {
+        let Some(ingress) = &mut self.ingress else {
+            return Ok(false);
+        };
+        let tables = ingress.tables.iter_mut();
+        let lost = tables.filter(|mesh| mesh.written().is_some_and(|t| gone.contains(t)));
+        if lost.map(MeshTable::lose).count() == 0 {
+            return Ok(false);
+        }
+        let network_id = ingress.spec.network_id.clone();
+        self.sync_mesh(&network_id, None).map(|()| true)
     }
 
     /// Routes of a task that has just joined the ingress network.

@@ -124,12 +124,22 @@ impl MeshTable {
         }
     }
 
+    /// The table, if it ought to be there.
+    pub fn written(&self) -> Option<&Table> {
+        self.applied.as_ref().map(|_| &self.table)
+    }
+
+    /// The kernel has not what was written there: the next [`MeshTable::apply`] writes all.
+    pub fn lose(&mut self) {
+        self.applied = None;
+        self.of_service.clear();
+    }
+
     /// Takes the table away.
     pub fn remove(&mut self, nft: &mut NftSocket) -> Result<(), NetlinkError> {
         let mut tx = Transaction::new();
         tx.remove_table(&self.table);
-        self.applied = None;
-        self.of_service.clear();
+        self.lose();
         nft.commit(tx)
     }
 
@@ -170,9 +180,7 @@ impl MeshTable {
         shares.extend(wanted.iter().map(share));
         let plan = self.balancer.plan(&mut tx, &self.table, shares);
         if let Err(error) = nft.commit(tx) {
-            // The kernel has not what was written there: somebody flushed it. The next change writes all.
-            self.applied = None;
-            self.of_service.clear();
+            self.lose();
             return Err(error);
         }
         self.balancer.accept(plan);

@@ -31,6 +31,8 @@ pub struct Flow {
     pub destination_port: u16,
     /// Who answers: the backend.
     pub reply_source: IpAddr,
+    /// Whom is answered: who opened it, before or after translation.
+    pub reply_destination: IpAddr,
     /// Whether it ever answered.
     pub answered: bool,
     /// The original tuple as the kernel wrote it, which names the connection.
@@ -94,7 +96,7 @@ pub(super) fn parse(reply: &Reply, v4: bool) -> Option<Flow> {
     let orig = reply.attrs(4).find(TUPLE_ORIG)?;
     let back = reply.attrs(4).find(TUPLE_REPLY)?;
     let (source, destination) = addresses(&orig)?;
-    let (reply_source, _) = addresses(&back)?;
+    let (reply_source, reply_destination) = addresses(&back)?;
     let status = reply.attrs(4).find(STATUS).and_then(|a| a.u32_be());
     let proto = orig.nested().find(TUPLE_PROTO)?;
     Some(Flow {
@@ -103,6 +105,7 @@ pub(super) fn parse(reply: &Reply, v4: bool) -> Option<Flow> {
         destination,
         destination_port: proto.nested().find(3).and_then(|a| a.u16_be()).unwrap_or(0),
         reply_source,
+        reply_destination,
         answered: status.is_none_or(|bits| bits & SEEN_REPLY != 0),
         tuple: orig.value.to_vec(),
         v4,

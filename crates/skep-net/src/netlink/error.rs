@@ -31,6 +31,11 @@ impl NetlinkError {
         matches!(self, NetlinkError::Refused { errno: e } if *e == errno)
     }
 
+    /// The kernel had more to tell than there was room for.
+    pub fn is_overrun(&self) -> bool {
+        matches!(self, NetlinkError::Socket(e) if e.raw_os_error() == Some(libc::ENOBUFS))
+    }
+
     /// The object is there already.
     pub fn exists(&self) -> bool {
         self.is(libc::EEXIST)

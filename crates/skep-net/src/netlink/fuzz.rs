@@ -1,6 +1,6 @@
 //! The kernel's answers, or what looks like them, through everything that reads them.
 
-use super::{conntrack, route, wire};
+use super::{conntrack, nft, route, wire};
 
 /// A datagram.
 pub(crate) fn answer(bytes: &[u8]) {
@@ -9,6 +9,7 @@ pub(crate) fn answer(bytes: &[u8]) {
     };
     for reply in &replies {
         route::parse_any(reply);
+        let _ = nft::heard(reply);
         let _ = (
             conntrack::parse(reply, true),
             conntrack::parse(reply, false),

@@ -2,12 +2,12 @@
 //! in the receive buffer when `send` returns and nothing here ever waits for another process.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send,
-    setsockopt, socket, sockopt,
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, getsockname,
+    recv, send, setsockopt, socket, sockopt,
 };
 
 use super::NetlinkError;
@@ -48,6 +48,11 @@ fn broken(e: Errno) -> NetlinkError {
 impl Socket {
     /// Opens a socket in the calling thread's network namespace.
     pub fn open(subsystem: Subsystem) -> Result<Socket, NetlinkError> {
+        Socket::open_in(subsystem, 0)
+    }
+
+    /// The same for who is told, too, of what concerns these groups: a bit for each.
+    pub(super) fn open_in(subsystem: Subsystem, groups: u32) -> Result<Socket, NetlinkError> {
         let protocol = match subsystem {
             Subsystem::Route => SockProtocol::NetlinkRoute,
             Subsystem::Netfilter => SockProtocol::NetlinkNetFilter,
@@ -60,13 +65,24 @@ impl Socket {
             protocol,
         )
         .map_err(broken)?;
-        bind(fd.as_raw_fd(), &NetlinkAddr::new(0, 0)).map_err(broken)?;
+        bind(fd.as_raw_fd(), &NetlinkAddr::new(0, groups)).map_err(broken)?;
         if subsystem == Subsystem::Netfilter {
             // Without the privilege the default remains, which is enough for small transactions.
             let _ = setsockopt(&fd, sockopt::SndBufForce, &SEND_BUFFER);
         }
         let _ = setsockopt(&fd, sockopt::RcvBufForce, &(4 << 20));
         Ok(Socket { fd, seq: 0 })
+    }
+
+    /// By what the kernel tells this socket from others.
+    pub(super) fn port(&self) -> Result<u32, NetlinkError> {
+        let own: NetlinkAddr = getsockname(self.fd.as_raw_fd()).map_err(broken)?;
+        Ok(own.pid())
+    }
+
+    /// What has arrived and was not asked for; `None` if nothing has.
+    pub(super) fn receive_now(&self) -> Result<Option<Vec<Reply>>, NetlinkError> {
+        self.receive(MsgFlags::MSG_DONTWAIT)
     }
 
     fn next_seq(&mut self) -> u32 {
@@ -221,6 +237,12 @@ impl Socket {
                 }
             }
         }
+    }
+}
+
+impl AsRawFd for Socket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
     }
 }
 

@@ -169,6 +169,8 @@ pub struct Reply {
     pub kind: u16,
     pub(super) flags: u16,
     pub(super) seq: u32,
+    /// Port of the socket whose request it is about.
+    pub(super) port: u32,
     /// What follows the header.
     pub body: Vec<u8>,
 }
@@ -214,6 +216,7 @@ pub(super) fn split(mut data: &[u8]) -> Result<Vec<Reply>, NetlinkError> {
             kind: u16::from_ne_bytes([data[4], data[5]]),
             flags: u16::from_ne_bytes([data[6], data[7]]),
             seq: u32::from_ne_bytes([data[8], data[9], data[10], data[11]]),
+            port: u32::from_ne_bytes([data[12], data[13], data[14], data[15]]),
             body: data[HEADER..len].to_vec(),
         });
         data = data.get(len.next_multiple_of(4)..).unwrap_or_default();

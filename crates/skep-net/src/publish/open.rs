@@ -36,9 +36,12 @@ impl Net {
         if ports.is_empty() {
             return Ok(());
         }
-        state.change_open(ports, true)?;
         state.open.insert(owner.to_owned(), ports.to_vec());
-        Ok(())
+        let opened = state.change_open(ports, true);
+        if opened.is_err() {
+            state.open.remove(owner);
+        }
+        self.finish(state, opened)
     }
 }
 
@@ -65,8 +68,6 @@ impl State {
                 tx.delete_elements(table, OPEN, &elements);
             }
         }
-        self.nft
-            .commit(tx)
-            .map_err(NetError::netlink("open ports of a container"))
+        self.commit_host(tx, "open ports of a container")
     }
 }

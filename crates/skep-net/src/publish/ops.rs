@@ -54,8 +54,10 @@ impl State {
             // to change in place.
             let maps = [crate::host::PUBLISH, crate::host::PUBLISH_ANY];
             for map in maps.into_iter().filter(|_| !self.ports_are_known) {
-                let old = self.nft.elements(&table, map);
-                let old = old.map_err(NetError::netlink("read published ports"))?;
+                let old = match self.nft.elements(&table, map) {
+                    Err(error) if error.missing() => continue,
+                    old => old.map_err(NetError::netlink("read published ports"))?,
+                };
                 for elem in old.iter().filter(|e| keys.contains(&(map, e.key.clone()))) {
                     let element = crate::netlink::nft::Element::key(elem.key.clone());
                     tx.delete_elements(&table, map, &[element]);
@@ -63,9 +65,7 @@ impl State {
             }
             change(&mut tx, &table, &mine, true);
         }
-        self.nft
-            .commit(tx)
-            .map_err(NetError::netlink("publish ports"))?;
+        self.commit_host(tx, "publish ports")?;
         self.forget_udp(ports);
         Ok(())
     }
@@ -81,15 +81,13 @@ impl State {
                 .collect();
             change(&mut tx, self.rules.table(v4), &mine, false);
         }
-        self.nft
-            .commit(tx)
-            .map_err(NetError::netlink("take back published ports"))?;
+        self.commit_host(tx, "take back published ports")?;
         self.forget_udp(&ports);
         Ok(())
     }
 
     /// A UDP flow keeps its translation, or its lack of one, until it is forgotten.
-    fn forget_udp(&mut self, ports: &[PublishedPort]) {
+    pub(crate) fn forget_udp(&mut self, ports: &[PublishedPort]) {
         let udp = |p: &&PublishedPort| p.protocol == Protocol::Udp;
         for v4 in [true, false] {
             let mine = ports

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
@@ -82,6 +82,26 @@ pub fn shell(line: &str) -> String {
         String::from_utf8_lossy(&out.stderr)
     );
     text
+}
+
+/// Waits for what ought to happen at once without anybody's doing; answers the last look at it.
+pub fn soon<T: PartialEq>(expect: &T, mut look: impl FnMut() -> T) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let seen = look();
+        if seen == *expect || Instant::now() > end {
+            return seen;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The words of the calling thread's firewall, whatever the order of a set.
+pub fn ruleset() -> Vec<String> {
+    let text = shell("nft list ruleset").replace(',', " ");
+    let mut words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+    words.sort();
+    words
 }
 
 /// A network namespace.

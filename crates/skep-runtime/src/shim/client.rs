@@ -17,6 +17,7 @@ use super::program::Program;
 use super::protocol::{Decoder, Frame, Refusal, Reply, Request};
 use super::spec::files;
 use super::state::{ExitRecord, ShimState};
+use crate::open_files;
 
 /// A shim that is creating its container.
 ///
@@ -39,7 +40,7 @@ pub(crate) enum ReadyLine {
 /// when an upgrade has put another file in its place.
 static PROGRAMS: Mutex<BTreeMap<PathBuf, Program>> = Mutex::new(BTreeMap::new());
 
-/// Starts `program shim DIR`. `dir` holds `config.json` and `shim.json`.
+/// Starts `program shim DIR [LIMIT OF OPEN FILES]`. `dir` holds `config.json` and `shim.json`.
 ///
 /// Safe in a threaded process: nothing of ours runs between fork and exec.
 pub fn spawn(dir: &Path, program: &Path) -> Result<Spawned, ShimError> {
@@ -66,6 +67,7 @@ pub fn spawn(dir: &Path, program: &Path) -> Result<Spawned, ShimError> {
         .arg0(program)
         .arg("shim")
         .arg(dir)
+        .args(open_files::before().map(|limit| limit.to_string()))
         .current_dir("/")
         .env_clear()
         .stdin(Stdio::null())

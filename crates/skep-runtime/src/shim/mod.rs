@@ -84,7 +84,7 @@ pub enum ShimError {
     Refused(protocol::Refusal),
 }
 
-/// The argv role `skep shim DIR`. Call it before any thread or runtime exists.
-pub fn main(dir: &Path) -> ExitCode {
-    run::main(dir)
+/// The argv role `skep shim DIR [LIMIT OF OPEN FILES]`. Call it before any thread or runtime exists.
+pub fn main(dir: &Path, open_files: Option<&str>) -> ExitCode {
+    run::main(dir, open_files)
 }

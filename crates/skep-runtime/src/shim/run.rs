@@ -25,7 +25,12 @@ use crate::sys::clone::{self, Side};
 use crate::sys::{privilege, proc, socket};
 
 /// The role's entry: forks once, so that the shim is nobody's child.
-pub(super) fn main(dir: &Path) -> ExitCode {
+pub(super) fn main(dir: &Path, open_files: Option<&str>) -> ExitCode {
+    if let Some(limit) = open_files.and_then(|limit| limit.parse().ok())
+        && let Err(e) = crate::open_files::restore(limit)
+    {
+        eprintln!("set the limit of open files to {limit}: {e}");
+    }
     // SAFETY: `main` calls this role before it starts any thread.
     match unsafe { clone::fork() } {
         Ok(Side::Parent(_)) => ExitCode::SUCCESS,

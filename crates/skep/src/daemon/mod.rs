@@ -101,6 +101,9 @@ fn run(flags: &Given) -> Result<(), StartError> {
         std::fs::write("/proc/self/oom_score_adj", score.to_string())
             .map_err(|err| StartError::System("set oom_score_adj", err))?;
     }
+    if let Err(error) = skep_runtime::open_files::raise() {
+        tracing::warn!(%error, "limit of open files cannot be raised");
+    }
     let _data = DirLock::take(&config.engine.data_root)?;
     let _exec = match config.engine.exec_root == config.engine.data_root {
         true => None,

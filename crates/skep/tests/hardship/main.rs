@@ -9,6 +9,7 @@ mod daemon_flags;
 mod damage;
 mod full_disk;
 mod full_manager;
+mod open_files;
 mod random;
 mod removal;
 mod storm;

@@ -11,11 +11,14 @@ mod set;
 mod tests;
 mod transaction;
 mod typeof_data;
+mod watch;
 
 pub use dump::{BaseChain, Elem};
 pub use rule::{Key, Rule, Turn};
 pub use set::{Element, Field, Set, Value};
 pub use transaction::{Chain, Hook, Policy, Table, Transaction};
+pub(super) use watch::heard;
+pub use watch::{Event, Heard, NftWatch};
 
 use super::{NetlinkError, Socket, Subsystem};
 
@@ -43,6 +46,11 @@ impl Family {
         }
     }
 
+    pub(super) fn from_number(number: u8) -> Option<Family> {
+        let all = [Family::Ip, Family::Ip6, Family::Inet, Family::Netdev];
+        all.into_iter().find(|family| family.number() == number)
+    }
+
     /// The family of an address.
     pub fn of(addr: std::net::IpAddr) -> Family {
         if addr.is_ipv4() {
@@ -67,6 +75,11 @@ impl NftSocket {
         })
     }
 
+    /// By what [`NftWatch`] tells this socket's changes from others'.
+    pub fn port(&self) -> Result<u32, NetlinkError> {
+        self.socket.port()
+    }
+
     /// Applies a transaction. An empty one does nothing.
     pub fn commit(&mut self, transaction: Transaction) -> Result<(), NetlinkError> {
         match transaction.into_messages() {
@@ -77,6 +90,7 @@ impl NftSocket {
 }
 
 const SUBSYSTEM: u16 = 10 << 8;
+const NEWGEN: u16 = SUBSYSTEM | 15;
 const NEWTABLE: u16 = SUBSYSTEM;
 const DELTABLE: u16 = SUBSYSTEM | 2;
 const NEWCHAIN: u16 = SUBSYSTEM | 3;

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::expr::{JUMP, put_data, put_verdict};
-use super::typeof_data::remark;
+use super::typeof_data::{remark, remark_on_interfaces};
 use crate::netlink::wire::Message;
 
 /// A field of a key or value: its type as `nft` prints it, and its length.
@@ -222,6 +222,8 @@ impl Set {
             && self.key.contains(&Field::Number)
         {
             m.put(13, &remark(&self.key, value));
+        } else if self.key == [Field::Ifname] {
+            m.put(13, &remark_on_interfaces());
         }
         if let Some(timeout_ms) = self.dynamic {
             m.put(11, &timeout_ms.to_be_bytes());

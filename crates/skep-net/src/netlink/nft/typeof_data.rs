@@ -10,6 +10,7 @@ const VALUE_BYTE_ORDER: u8 = 1;
 const KEY_TYPEOF: u8 = 3;
 const VALUE_TYPEOF: u8 = 4;
 const UNKNOWN_ORDER: u32 = 0;
+const HOST_ORDER: u32 = 1;
 // Expressions of `nft`.
 const PAYLOAD: u32 = 7;
 const META: u32 = 9;
@@ -23,6 +24,11 @@ pub(super) fn remark(key: &[Field], value: &[Field]) -> Vec<u8> {
     out.extend(nested(KEY_TYPEOF, &all(key)));
     out.extend(nested(VALUE_TYPEOF, &all(value)));
     out
+}
+
+/// The remark for a map by interface, whose names are printed as empty ones without it.
+pub(super) fn remark_on_interfaces() -> Vec<u8> {
+    number(KEY_BYTE_ORDER, HOST_ORDER)
 }
 
 fn nested(kind: u8, value: &[u8]) -> Vec<u8> {

@@ -170,6 +170,11 @@ impl WireGuard {
         })
     }
 
+    /// Writes the guard again.
+    pub fn restore_guard(&self, instance: &str, nft: &mut NftSocket) -> Result<(), NetError> {
+        guard(instance, &self.interface, vxlan_port(&self.swarm), nft)
+    }
+
     /// Whether it still is this node's tunnel.
     pub fn serves(&self, swarm: &SwarmSpec) -> bool {
         self.swarm == *swarm

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::{NodeKey, WireGuard, address_of, remove_guard};
+use super::{NodeKey, WireGuard, address_of, guard_tables, remove_guard};
 use crate::error::NetError;
 use crate::net::{Net, State};
+use crate::netlink::nft::Table;
 use crate::overlay::table::NetworkTable;
 use crate::overlay::{SwarmSpec, Warning};
 
@@ -107,6 +108,23 @@ impl State {
         };
         wireguard.close(&mut self.route)?;
         remove_guard(&self.instance, &mut self.nft)
+    }
+
+    /// The guard's tables that ought to be there.
+    pub(crate) fn guard_tables(&self) -> impl Iterator<Item = Table> + '_ {
+        let tunnel = self.wireguard.iter();
+        tunnel.flat_map(|_| guard_tables(&self.instance))
+    }
+
+    /// Writes the guard again if it is among the tables that are gone; answers whether it is.
+    pub(crate) fn restore_guard(&mut self, gone: &[Table]) -> Result<bool, NetError> {
+        if !self.guard_tables().any(|table| gone.contains(&table)) {
+            return Ok(false);
+        }
+        if let Some(tunnel) = &self.wireguard {
+            tunnel.restore_guard(&self.instance, &mut self.nft)?;
+        }
+        Ok(true)
     }
 
     /// Why an encrypted network does not reach every node it ought to, if so.

@@ -1,0 +1,44 @@
+//! How many files may be open. The daemon wants as many as it may have; its containers have what it
+//! was started with, as with dockerd, whose language does this to every program.
+
+use std::sync::OnceLock;
+
+use rustix::io;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// What was in force when the process began.
+static BEFORE: OnceLock<u64> = OnceLock::new();
+
+/// Raises this process's limit to the most it may set itself, which needs no privilege. What it
+/// starts by [`shim::spawn`](crate::shim::spawn) has the limit from before.
+///
+/// # Errors
+/// The kernel refuses; the limit is as it was.
+pub fn raise() -> io::Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    let Some(before) = limit.current else {
+        return Ok(());
+    };
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    setrlimit(Resource::Nofile, raised)?;
+    let _ = BEFORE.set(before);
+    Ok(())
+}
+
+/// The limit from before, where it was raised.
+pub(crate) fn before() -> Option<u64> {
+    BEFORE.get().copied()
+}
+
+/// Sets the limit that is told to a shim.
+pub(crate) fn restore(before: u64) -> io::Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    let restored = Rlimit {
+        current: Some(before),
+        ..limit
+    };
+    setrlimit(Resource::Nofile, restored)
+}
