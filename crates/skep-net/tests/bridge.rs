@@ -327,6 +327,54 @@ fn what_the_kernel_cannot_translate_is_relayed() {
     });
 }
 
+/// The checksum of SCTP (CRC32c), as it lies in a packet.
+fn crc32c(data: &[u8]) -> [u8; 4] {
+    let bit = |crc: u32, _| (crc >> 1) ^ (0x82f6_3b78 & (crc & 1).wrapping_neg());
+    let byte = |crc: u32, byte: &u8| (0..8).fold(crc ^ u32::from(*byte), bit);
+    (!data.iter().fold(!0, byte)).to_le_bytes()
+}
+
+/// The first packet of an SCTP association: ports, tag, checksum, and an INIT chunk.
+fn sctp_init(from: u16, to: u16) -> Vec<u8> {
+    let mut packet = [from.to_be_bytes(), to.to_be_bytes()].concat();
+    packet.extend([0; 8]);
+    packet.extend([
+        1, 0, 0, 20, 0, 0, 0, 7, 0, 0, 0x80, 0, 0, 1, 0, 1, 0, 0, 0, 9,
+    ]);
+    let sum = crc32c(&packet);
+    packet[8..12].copy_from_slice(&sum);
+    packet
+}
+
+#[test]
+fn sctp_is_translated_also_by_a_kernel_that_does_not_speak_it() {
+    on_host(|dir| {
+        let client = Space::new();
+        client.cable("eth0", &["192.0.2.1/24"], &["192.0.2.9/24"]);
+        let net = open(dir, "t15");
+        net.ensure_bridge(&bridge("n1", "docker0", &["172.17.0.1/16"]))
+            .unwrap();
+        let a = container(&net, "a", "n1", "172.17.0.2/16", "172.17.0.1");
+        let ports = publish(&net, "a", "", 1234, Protocol::Sctp, &["172.17.0.2"]);
+        assert_eq!(ports.len(), 1);
+        let raw = || {
+            let sctp = Some(socket2::Protocol::from(132));
+            let kind = socket2::Type::from(libc::SOCK_RAW);
+            socket2::Socket::new(socket2::Domain::IPV4, kind, sctp).unwrap()
+        };
+        let mut inside = a.run(raw);
+        inside.set_read_timeout(Some(support::PATIENCE)).unwrap();
+        let to: std::net::SocketAddr = "192.0.2.1:0".parse().unwrap();
+        let packet = sctp_init(5000, 1234);
+        client.run(|| raw().send_to(&packet, &to.into()).unwrap());
+        let mut seen = [0; 128];
+        let n = std::io::Read::read(&mut inside, &mut seen).unwrap();
+        // After a header of IP without options.
+        assert_eq!(seen[12..20], [192, 0, 2, 9, 172, 17, 0, 2]);
+        assert_eq!(seen[20..n], sctp_init(5000, 80));
+    });
+}
+
 #[test]
 fn a_forward_policy_of_drop_does_not_stop_published_ports() {
     on_host(|dir| {

@@ -287,6 +287,38 @@ mod tests {
     }
 
     #[test]
+    fn sctp_is_refused_where_only_a_relay_could_serve_it() {
+        let check = |port: &str, host_ip: &str| {
+            let binding = PortBinding {
+                host_ip: host_ip.to_owned(),
+                host_port: "1234".to_owned(),
+            };
+            let host = HostConfig {
+                port_bindings: Some([(port.to_owned(), Some(vec![binding]))].into()),
+                ..HostConfig::default()
+            };
+            let publishing = Publishing {
+                relay: true,
+                ..Publishing::default()
+            };
+            let ip = "172.17.0.2".parse().unwrap();
+            mappings(&Config::default(), &host, &[ip], &publishing)
+                .map(|mappings| mappings.len())
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(check("1234/sctp", ""), Ok(1));
+        assert_eq!(check("1234/sctp", "127.0.0.1"), Ok(1));
+        assert_eq!(check("1234/tcp", "::"), Ok(1));
+        let text = check("1234/sctp", "::").unwrap_err();
+        assert!(
+            text.starts_with(
+                "cannot publish port 1234/sctp on ::: the container has no IPv6 address"
+            ),
+            "{text}"
+        );
+    }
+
+    #[test]
     fn publish_all_adds_the_exposed_ports_not_bound_yet() {
         let exposed = ["80/tcp", "81/tcp"].map(|port| (port.to_owned(), Nothing {}));
         let config = Config {

@@ -12,7 +12,8 @@ use skep_objects::ids::new_hex_id;
 use super::create::with_gateway;
 use super::record::NetworkRecord;
 use super::{Networks, pools, refused};
-use crate::config::DefaultBridge;
+use crate::config::{DefaultBridge, EngineConfig};
+use crate::container::RunState;
 use crate::error::{EngineError, Result};
 use crate::timestamp;
 
@@ -70,7 +71,11 @@ impl Networks {
         let Some(old) = old else { return Ok(false) };
         let bridge = self.0.net.existing_bridge(&old.bridge);
         let bridge = bridge.map_err(|error| refused("look at the default bridge", &error))?;
-        let runs = bridge.is_some_and(|bridge| bridge.has_containers);
+        let joined = bridge.map(|bridge| bridge.endpoints).unwrap_or_default();
+        let runs = !joined.is_empty()
+            && live_endpoints(&self.0.config)?
+                .iter()
+                .any(|id| joined.contains(id));
         if runs {
             tracing::warn!(
                 "there are running containers, updated network configuration will not take affect"
@@ -168,6 +173,27 @@ impl Networks {
             ("default-gateway", wanted.gateway, "DefaultGatewayIPv4"),
         )
     }
+}
+
+/// Endpoints of the containers that live, as a daemon that starts finds them before it has read all
+/// the rest.
+fn live_endpoints(config: &EngineConfig) -> Result<Vec<String>> {
+    let root = config.data_root.join("containers");
+    let bundles = config.exec_root.join("containers");
+    let entries = match std::fs::read_dir(&root) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(EngineError::io("read", &root))?,
+    };
+    let mut out = Vec::new();
+    for entry in entries.flatten() {
+        let bundle = bundles.join(entry.file_name());
+        if skep_runtime::shim::connect(&bundle).is_ok() {
+            let state = RunState::load(&entry.path(), &bundle);
+            let endpoints = state.endpoints.into_values();
+            out.extend(endpoints.map(|endpoint| endpoint.endpoint_id));
+        }
+    }
+    Ok(out)
 }
 
 fn subnet_v6(wanted: &DefaultBridge, kept: Option<api::IpamConfig>) -> Result<api::IpamConfig> {

@@ -5,6 +5,7 @@ use crate::endpoint::alias;
 use crate::error::NetError;
 use crate::host::admit;
 use crate::net::{Bridge, Net, State};
+use crate::netlink::route::Link;
 use crate::overlay::Warning;
 
 impl Net {
@@ -59,29 +60,15 @@ impl Net {
         let addresses = device::addresses_of(link.index, &mut state.route).map_err(failed())?;
         let ports = state.route.links().map_err(failed())?;
         let mark = alias(self.instance(), "");
-        // The kernel takes the ports of removed namespaces away in its own time.
-        let pins = self.inner.config.exec_root.join("netns");
-        let has_namespaces = match std::fs::read_dir(&pins) {
-            Ok(mut pins) => pins.next().is_some(),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
-            Err(source) => {
-                return Err(NetError::Io {
-                    attempt: "list",
-                    path: pins,
-                    source,
-                });
-            }
-        };
+        let is_port = |port: &&Link| port.master == Some(link.index);
+        let endpoint = |port: &Link| port.alias.strip_prefix(&mark).map(str::to_owned);
         Ok(Some(ExistingBridge {
             is_own: link.alias.starts_with(&mark),
             addresses: addresses
                 .into_iter()
                 .filter(|a| !device::is_link_local(a))
                 .collect(),
-            has_containers: has_namespaces
-                && ports
-                    .iter()
-                    .any(|port| port.master == Some(link.index) && port.alias.starts_with(&mark)),
+            endpoints: ports.iter().filter(is_port).filter_map(endpoint).collect(),
         }))
     }
 

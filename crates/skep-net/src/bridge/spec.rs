@@ -86,6 +86,7 @@ pub struct ExistingBridge {
     pub is_own: bool,
     /// Its addresses but for link-local ones.
     pub addresses: Vec<Cidr>,
-    /// Containers of this daemon are attached to it.
-    pub has_containers: bool,
+    /// Endpoints of this daemon that are attached to it, by their ids; also of containers that are
+    /// no more: the kernel takes the ports of removed namespaces away in its own time.
+    pub endpoints: Vec<String>,
 }

@@ -102,7 +102,10 @@ mod tests {
             program: "nft".into(),
             ..Loss::default()
         };
-        check(&[(9, gone("filter")), (9, gone("skep-a-wg")), (9, by_nft)], loss);
+        check(
+            &[(9, gone("filter")), (9, gone("skep-a-wg")), (9, by_nft)],
+            loss,
+        );
         let passage = Loss {
             passage: true,
             ..Loss::default()

@@ -26,7 +26,20 @@ fn the_default_bridge_follows_the_flags() {
     lab.hosts[0].start_with(&["--bip", "10.77.0.1/24"]).unwrap();
     let same = ask(&lab.hosts[0], "GET", "/networks/bridge", None, 200);
     assert_eq!(same["IPAM"]["Config"][0]["Subnet"], "10.77.0.0/24");
+    // Who runs elsewhere keeps nothing as it is, nor does what the kernel has not taken away yet.
+    let elsewhere = json!({"Name": "elsewhere", "IPAM": {"Config": [{"Subnet": "10.79.0.0/24"}]}});
+    let path = "/networks/create";
+    ask(&lab.hosts[0], "POST", path, Some(elsewhere), 201);
+    let on_it = json!({"NetworkMode": "elsewhere"});
+    run(&lab.hosts[0], "other", on_it);
     lab.hosts[0].stop();
+    let instance = std::fs::read_to_string(lab.hosts[0].data_root().join("instance")).unwrap();
+    let left = format!(
+        "ip link add left0 type veth peer name left1 && \
+         ip link set left0 master docker0 alias skep:{}:0123abcd",
+        instance.trim()
+    );
+    sh(&lab.hosts[0], &left);
     let flags = "--bip 10.78.0.1/24 --fixed-cidr 10.78.0.128/25 --mtu 1400 --default-gateway 10.78.0.9 \
                  --ipv6 --fixed-cidr-v6 fd00:78::/64 --icc=false --ip-masq=false --ip 127.0.0.1 \
                  --host-gateway-ip 192.0.2.7 \
@@ -75,7 +88,11 @@ fn the_default_bridge_follows_the_flags() {
     let own = ask(host, "GET", "/networks/own", None, 200);
     assert_eq!(own["Options"]["com.docker.network.driver.mtu"], "1300");
     ask(host, "DELETE", "/networks/own", None, 204);
-    ask(host, "DELETE", "/containers/second?force=1", None, 204);
+    for name in ["second", "other"] {
+        let path = format!("/containers/{name}?force=1");
+        ask(host, "DELETE", &path, None, 204);
+    }
+    ask(host, "DELETE", "/networks/elsewhere", None, 204);
     lab.hosts[0].stop();
     // What the flags do not say any more is as it is by default; the subnet stays.
     lab.hosts[0].start().unwrap();
