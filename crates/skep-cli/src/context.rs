@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::client::{Client, Endpoint, TlsFiles};
+use crate::client::{Client, Endpoint, TlsFiles, must_be_readable};
 use crate::cmd::context::{DEFAULT, Stored};
 use crate::config::ConfigFile;
 use crate::error::CliError;
@@ -58,12 +58,17 @@ impl Context {
             ));
         }
         let name = context_name(root, &file);
-        let endpoint = endpoint(root, &config_dir, &name).map_err(|error| {
-            CliError::new(format!(
-                "Failed to initialize: unable to resolve docker endpoint: {}",
-                error.message
-            ))
-        });
+        let failed =
+            |error: CliError| CliError::new(format!("Failed to initialize: {}", error.message));
+        let endpoint = endpoint(root, &config_dir, &name)
+            .map_err(|error| {
+                CliError::new(format!(
+                    "unable to resolve docker endpoint: {}",
+                    error.message
+                ))
+            })
+            .and_then(Endpoint::checked)
+            .map_err(failed);
         let headers = headers(&file.value)?;
         Ok(Self {
             client: Client::new(endpoint, env("DOCKER_API_VERSION"), headers),
@@ -121,27 +126,40 @@ fn endpoint(root: &Matches, config_dir: &Path, name: &str) -> Result<Endpoint, C
         .cloned()
         .or_else(|| env("DOCKER_HOST"))
         .unwrap_or_else(default_host);
-    Endpoint::parse(&host, tls_files(root, config_dir))
+    Endpoint::parse(&host, tls_files(root, config_dir)?)
 }
 
-fn tls_files(root: &Matches, config_dir: &Path) -> Option<TlsFiles> {
-    let verify = match root.given("tlsverify") {
-        true => root.flag("tlsverify"),
-        false => env("DOCKER_TLS_VERIFY").is_some(),
+/// The files of TLS, where flags or variables ask for it. Those that are named must be there, and the
+/// authority's in any case; a certificate and a key need not be.
+fn tls_files(root: &Matches, config_dir: &Path) -> Result<Option<TlsFiles>, CliError> {
+    let given = |flag: &str, variable: &str| match root.given(flag) {
+        true => root.flag(flag),
+        false => env(variable).is_some(),
     };
-    let wanted = verify || root.flag("tls") || env("DOCKER_TLS").is_some();
-    wanted.then(|| {
-        let dir = env("DOCKER_CERT_PATH").map_or_else(|| config_dir.to_owned(), PathBuf::from);
-        let file = |flag: &str, name: &str| {
-            root.given_text(flag)
-                .map_or_else(|| dir.join(name), PathBuf::from)
-        };
-        TlsFiles {
-            ca: verify.then(|| file("tlscacert", "ca.pem")),
-            cert: file("tlscert", "cert.pem"),
-            key: file("tlskey", "key.pem"),
+    let verify = given("tlsverify", "DOCKER_TLS_VERIFY");
+    // Whoever says that the server shall not be checked wants TLS all the same.
+    if !verify && !root.given("tlsverify") && !given("tls", "DOCKER_TLS") {
+        return Ok(None);
+    }
+    let dir = env("DOCKER_CERT_PATH").map_or_else(|| config_dir.to_owned(), PathBuf::from);
+    let file = |flag: &str, name: &str| {
+        let named = root.given_text(flag).map(PathBuf::from);
+        (named.is_some(), named.unwrap_or_else(|| dir.join(name)))
+    };
+    let ca = file("tlscacert", "ca.pem").1;
+    must_be_readable(&ca)?;
+    let own = [("tlscert", "cert.pem"), ("tlskey", "key.pem")].map(|(flag, name)| file(flag, name));
+    for (is_named, path) in &own {
+        if *is_named || path.exists() {
+            must_be_readable(path)?;
         }
-    })
+    }
+    let [(_, cert), (_, key)] = own;
+    Ok(Some(TlsFiles {
+        ca: verify.then_some(ca),
+        cert,
+        key,
+    }))
 }
 
 /// `$DOCKER_CUSTOM_HEADERS` (`name=value,...`), or else `HttpHeaders` of the configuration. The user

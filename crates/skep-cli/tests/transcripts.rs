@@ -33,5 +33,5 @@ macro_rules! transcripts {
 
 transcripts!(
     containers, create, formats, grammar, help, images, networks, registry, run, system, terminal,
-    volumes, contexts, update,
+    volumes, contexts, update, nodes,
 );

@@ -158,6 +158,7 @@ pub fn messages() -> Vec<Vec<u8>> {
 
 pub fn stacks() -> Vec<Vec<u8>> {
     texts(&[
+        "version: \"3.8\"\nservices: {\"a.\": {image: x, deploy: {replicas: -1}}}\n",
         "version: \"3.8\"\nservices:\n  web:\n    image: nginx:${TAG:-1}\n    ports: [\"8080:80\", {target: 1, published: 2}]\n    deploy:\n      replicas: 2\n      update_config: {parallelism: 1, delay: 1m30s}\n    volumes: [\"data:/data:ro\", \"./x:/y\"]\n    networks: [n]\n    secrets: [s]\nvolumes: {data: {}}\nnetworks: {n: {driver: overlay}}\nsecrets: {s: {external: true}}\n",
         "x-a: &a\n  image: b\nservices:\n  c:\n    <<: *a\n    command: [\"sh\", \"-c\", \"true\"]\n    healthcheck: {test: [\"CMD\", \"x\"], interval: 10s}\n    depends_on: {d: {condition: service_healthy}}\n  d:\n    <<: *a\n",
     ])
@@ -269,7 +270,15 @@ pub fn netlink() -> Vec<Vec<u8>> {
 }
 
 pub fn templates() -> Vec<Vec<u8>> {
+    let bodies = |text: &str| text.repeat(60);
+    let endless = format!(
+        "{{{{define \"a\"}}}}{}{{{{template \"a\"}}}}{}{{{{end}}}}{{{{template \"a\"}}}}",
+        bodies("{{if 1}}"),
+        bodies("{{end}}")
+    );
     texts(&[
+        &endless,
+        "{{$k := 1}}{{range $k, $v = .Labels}}{{$v}}{{end}}{{printf \"%[2]*.[1]*f\" 1 2 3.0}}",
         "{{.ID}}\t{{json .Labels}} {{if eq .Name \"a\"}}x{{else}}{{upper .Name}}{{end}}",
         "{{range $i, $e := .List}}{{$i}}={{printf \"%-5s|%d\" $e 3}}{{end}}{{with .X}}{{.}}{{end}}",
         "table {{.Names}}\t{{truncate .ID 3}}{{- /* c */ -}}",

@@ -3,6 +3,7 @@
 mod connect;
 mod hijack;
 mod ssh;
+mod tls;
 
 use std::sync::Mutex;
 
@@ -14,9 +15,11 @@ use http_body_util::{BodyExt as _, BodyStream, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use serde_json::Value;
 
-pub use connect::{Endpoint, TlsFiles};
+pub use connect::Endpoint;
 pub(crate) use hijack::frame;
 pub use hijack::{Hijacked, Output, StreamKind, frames};
+pub use tls::TlsFiles;
+pub(crate) use tls::must_be_readable;
 
 use crate::error::CliError;
 

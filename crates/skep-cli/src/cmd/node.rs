@@ -326,27 +326,28 @@ async fn ps(context: &Context, matches: &Matches) -> Result<(), CliError> {
     let mut tasks = Vec::new();
     let mut errors = Vec::new();
     for name in names {
-        let node = match find(context, name).await {
-            Ok(node) => node,
-            Err(error) => {
-                errors.push(error);
-                continue;
-            }
-        };
-        let mut wanted = given_filters(context, matches).await?;
-        wanted.insert("node".to_owned(), json!({text(&node, "/ID"): true}));
-        let query = Value::Object(wanted).to_string();
-        tasks.extend(list(
-            context
-                .client
-                .get(&url("/tasks", &[("filters", &query)]))
-                .await?,
-        ));
+        match tasks_of(context, matches, name).await {
+            Ok(found) => tasks.extend(found),
+            Err(error) => errors.push(error),
+        }
     }
-    if errors.len() < names.len() {
+    if errors.is_empty() || !tasks.is_empty() {
         print_tasks(context, matches, &Value::Array(tasks), false).await?;
     }
     join(errors)
+}
+
+async fn tasks_of(
+    context: &Context,
+    matches: &Matches,
+    name: &str,
+) -> Result<Vec<Value>, CliError> {
+    let node = find(context, name).await?;
+    let mut wanted = given_filters(context, matches).await?;
+    wanted.insert("node".to_owned(), json!({text(&node, "/ID"): true}));
+    let query = Value::Object(wanted).to_string();
+    let path = url("/tasks", &[("filters", &query)]);
+    Ok(list(context.client.get(&path).await?))
 }
 
 async fn rm(context: &Context, matches: &Matches) -> Result<(), CliError> {

@@ -5,7 +5,7 @@ use std::future::Future;
 use serde_json::Value;
 
 use crate::error::{CliError, join};
-use crate::output::{Template, TemplateError};
+use crate::output::{Template, TemplateError, escaped, indented_json};
 
 /// Does something for each argument, goes on after errors, and reports them together.
 pub(super) async fn each<'a, F>(
@@ -29,7 +29,8 @@ where
 pub(super) struct Shown {
     /// Go's type of one.
     pub(super) of: fn(&Value) -> &'static str,
-    /// Whether what the type does not have is looked for in what the API answered.
+    /// Whether what the API answered is shown as it came, and what the type does not have is looked for
+    /// there.
     pub(super) has_raw: bool,
     /// The exit code for what is no template.
     pub(super) mistake: u8,
@@ -88,8 +89,14 @@ where
         }
     }
     match &template {
-        None if format == "json" => println!("{}", Value::Array(found)),
-        None => println!("{}", indented(&Value::Array(found))),
+        None => {
+            let all = Value::Array(found);
+            let text = match format {
+                "json" => all.to_string(),
+                _ => indented_json(&all),
+            };
+            println!("{}", if shown.has_raw { text } else { escaped(&text) });
+        }
         Some(_) if found.is_empty() => println!(),
         Some(template) => {
             for value in &found {
@@ -105,17 +112,6 @@ where
         }
     }
     join(errors)
-}
-
-/// JSON with four spaces, as Docker's `inspect` prints it.
-pub(super) fn indented(value: &Value) -> String {
-    use serde::Serialize as _;
-    let mut bytes = Vec::new();
-    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
-    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, formatter);
-    // Writing a value to memory cannot fail.
-    let _ = value.serialize(&mut serializer);
-    String::from_utf8(bytes).unwrap_or_default()
 }
 
 /// A text within a value; empty where it is absent.

@@ -32,7 +32,7 @@ pub(super) fn resolve(
         tags,
     };
     for name in services.keys() {
-        file["services"][name] = here.extended(name, &mut Vec::new())?;
+        file["services"][name] = here.extended(name, name, &mut Vec::new())?;
     }
     Ok(())
 }
@@ -51,7 +51,13 @@ struct Place<'a> {
 type Step = (Option<PathBuf>, String);
 
 impl Place<'_> {
-    fn extended(&self, name: &str, trail: &mut Vec<Step>) -> Result<Value, CliError> {
+    /// A service with its base worked in; `extender` is the one that asks for it.
+    fn extended(
+        &self,
+        name: &str,
+        extender: &str,
+        trail: &mut Vec<Step>,
+    ) -> Result<Value, CliError> {
         let step = (self.file.map(Path::to_owned), name.to_owned());
         if trail.contains(&step) {
             return Err(CliError::new(format!(
@@ -63,7 +69,7 @@ impl Place<'_> {
                 .file
                 .map_or(String::new(), |f| format!(" in {}", f.display()));
             CliError::new(format!(
-                "cannot extend service {name:?}: service not found{place}"
+                "cannot extend service {extender:?}{place}: service {name:?} not found"
             ))
         })?;
         let base = service
@@ -79,7 +85,7 @@ impl Place<'_> {
         };
         trail.push(step);
         let base = match file {
-            None => self.extended(&base, trail)?,
+            None => self.extended(&base, name, trail)?,
             Some(path) => {
                 let dir = parent(&path);
                 let Source { file, tags } = read(&path.to_string_lossy())?;
@@ -93,7 +99,7 @@ impl Place<'_> {
                     tags: &tags,
                     ..*self
                 };
-                there.extended(&base, trail)?
+                there.extended(&base, name, trail)?
             }
         };
         trail.pop();

@@ -204,7 +204,7 @@ fn check_value(value: &Value, at: &str, shape: Shape, rules: Rules<'_>) -> Resul
         Count | Octal if value.as_i64().is_some_and(|number| number < 0) => {
             return Err(match rules.everywhere {
                 true => CliError::new(format!("{at} must be at least 0")),
-                false => overflow(at, value),
+                false => overflow(rules.below(at), value),
             });
         }
         Count => value.is_u64(),
@@ -316,11 +316,11 @@ fn texts(list: &Value, at: &str) -> Result<bool, CliError> {
     }
 }
 
-/// What Docker says of a number that is too small, when it reads the values: the place has the names of
-/// its own structures.
-fn overflow(at: &str, value: &Value) -> CliError {
+/// What Docker says of a number that is too small, when it reads the values: the place below the entry
+/// has the names of its own structures.
+fn overflow(below: &str, value: &Value) -> CliError {
     let mut place = String::new();
-    for part in at.split('.').skip(2) {
+    for part in below.split('.').filter(|part| !part.is_empty()) {
         if part.parse::<usize>().is_ok() {
             place.push_str(&format!("[{part}]"));
             continue;
@@ -332,9 +332,9 @@ fn overflow(at: &str, value: &Value) -> CliError {
             "healthcheck" => place.push_str("HealthCheck"),
             part if part.contains('_') => place.push_str(part),
             part => {
-                let (first, rest) = part.split_at(1);
-                place.push_str(&first.to_ascii_uppercase());
-                place.push_str(rest);
+                let mut letters = part.chars();
+                place.extend(letters.next().into_iter().flat_map(char::to_uppercase));
+                place.push_str(letters.as_str());
             }
         }
     }

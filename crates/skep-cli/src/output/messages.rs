@@ -2,6 +2,7 @@
 //! Elsewhere each message is printed, without those that are only a bar.
 
 use std::io::{IsTerminal as _, Write};
+use std::os::fd::AsFd;
 
 const BAR: usize = 50;
 /// Columns that are too few for a bar.
@@ -13,7 +14,8 @@ const UNKNOWN: u16 = 200;
 pub(crate) struct Messages {
     out: Box<dyn Write + Send>,
     is_terminal: bool,
-    columns: Option<u16>,
+    /// How wide the terminal is, asked anew for each bar.
+    columns: fn() -> u16,
     /// Whose lines can be drawn over, from the top.
     ids: Vec<String>,
 }
@@ -39,7 +41,19 @@ impl Messages {
     /// To standard output.
     pub(crate) fn stdout() -> Self {
         let out = std::io::stdout();
-        Self::to(out.is_terminal(), Box::new(out))
+        Self {
+            columns: || columns_of(std::io::stdout()),
+            ..Self::to(out.is_terminal(), Box::new(out))
+        }
+    }
+
+    /// To standard error.
+    pub(crate) fn stderr() -> Self {
+        let out = std::io::stderr();
+        Self {
+            columns: || columns_of(std::io::stderr()),
+            ..Self::to(out.is_terminal(), Box::new(out))
+        }
     }
 
     /// To nobody.
@@ -52,7 +66,7 @@ impl Messages {
         Self {
             out,
             is_terminal,
-            columns: None,
+            columns: || UNKNOWN,
             ids: Vec::new(),
         }
     }
@@ -104,8 +118,7 @@ impl Messages {
         if done == 0 && all == 0 {
             return String::new();
         }
-        let columns = self.columns.unwrap_or_else(columns);
-        let bar = match columns > NARROW {
+        let bar = match (self.columns)() > NARROW {
             true => bar(done, all),
             false => String::new(),
         };
@@ -117,8 +130,8 @@ impl Messages {
     }
 }
 
-fn columns() -> u16 {
-    rustix::termios::tcgetwinsize(std::io::stdout()).map_or(UNKNOWN, |size| size.ws_col)
+fn columns_of(terminal: impl AsFd) -> u16 {
+    rustix::termios::tcgetwinsize(terminal).map_or(UNKNOWN, |size| size.ws_col)
 }
 
 fn bar(done: usize, all: usize) -> String {
@@ -132,17 +145,20 @@ pub(crate) mod seen {
     use std::io::Write;
     use std::sync::{Arc, Mutex};
 
-    use super::Messages;
+    use super::{Messages, NARROW, UNKNOWN};
 
     /// What was written.
     #[derive(Debug, Clone, Default)]
     pub(crate) struct Seen(Arc<Mutex<Vec<u8>>>);
 
     impl Seen {
-        /// Messages to a terminal so wide, or to a pipe.
+        /// Messages to a terminal, wide or narrow, or to a pipe.
         pub(crate) fn messages(&self, columns: Option<u16>) -> Messages {
             Messages {
-                columns: Some(columns.unwrap_or(200)),
+                columns: match columns {
+                    Some(0..=NARROW) => || NARROW,
+                    _ => || UNKNOWN,
+                },
                 ..Messages::to(columns.is_some(), Box::new(self.clone()))
             }
         }

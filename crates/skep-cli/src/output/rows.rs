@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 use serde_json::{Map, Value};
 
 use super::template::LABELS;
-use super::{Template, TemplateError, table};
+use super::{Template, TemplateError, escaped_json, table};
 use crate::error::CliError;
 
 /// One object of a list: what templates call its fields, in the order that JSON prints them.
@@ -111,15 +111,6 @@ impl Item {
     fn json(&self) -> String {
         escaped_json(&self.sorted())
     }
-}
-
-/// JSON without `<`, `>` and `&`, as Go's encoder writes it by itself.
-pub fn escaped_json(value: &Value) -> String {
-    value
-        .to_string()
-        .replace('&', "\\u0026")
-        .replace('<', "\\u003c")
-        .replace('>', "\\u003e")
 }
 
 /// How the objects of one kind are listed.

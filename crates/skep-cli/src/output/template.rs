@@ -1,13 +1,18 @@
-//! Go templates, as far as `--format` needs them: all of their language, Go's functions and Docker's
-//! `json`, `split`, `join`, `title`, `lower`, `upper`, `pad` and `truncate`.
+//! Go templates, as far as `--format` needs them: their language, Go's functions and Docker's `json`,
+//! `split`, `join`, `title`, `lower`, `upper`, `pad` and `truncate`.
 //!
 //! Values are JSON; what Go knows of their types is in `types.rs`. Where it is not known, the names of
-//! fields tell what an absent one is (`values.rs`).
+//! fields tell what an absent one is (`values.rs`). Therefore texts are UTF-8 (a part of a letter, such
+//! as `"\xff"` is, becomes a replacement character), and there are no complex numbers, no floats
+//! in hexadecimal, and no `%#v` of anything but texts. Templates nest 64 deep, and ask for each
+//! other 256 deep.
 
+mod compare;
 mod eval;
 mod functions;
 mod held;
 mod lex;
+mod literal;
 mod parse;
 mod printf;
 mod tree;
@@ -45,6 +50,8 @@ impl TemplateError {
 pub(super) struct Mistake {
     text: String,
     at: usize,
+    /// The template it is in, if that has a name of its own.
+    name: Option<String>,
 }
 
 impl Mistake {
@@ -52,7 +59,14 @@ impl Mistake {
         Self {
             text: text.into(),
             at,
+            name: None,
         }
+    }
+
+    /// In a template of this name, or in one that was asked for there.
+    fn within(mut self, name: &str) -> Self {
+        self.name.get_or_insert_with(|| name.to_owned());
+        self
     }
 }
 
@@ -127,7 +141,11 @@ impl Template {
         let (line, column) = place(&self.source, mistake.at);
         TemplateError {
             line,
-            text: format!(":{column}: executing \"\" {}", mistake.text),
+            text: format!(
+                ":{column}: executing {:?} {}",
+                mistake.name.as_deref().unwrap_or_default(),
+                mistake.text
+            ),
             partial: String::new(),
         }
     }

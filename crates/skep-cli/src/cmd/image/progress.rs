@@ -1,8 +1,6 @@
 //! How pulls and pushes show their progress: a line for each layer that is drawn over on a terminal,
 //! a line for each new status elsewhere.
 
-use std::io::IsTerminal as _;
-
 use futures::{Stream, StreamExt as _};
 use serde_json::Value;
 
@@ -16,11 +14,9 @@ pub(crate) async fn progress(
     quiet: bool,
     aside: bool,
 ) -> Result<(), CliError> {
-    let out = if aside {
-        let out = std::io::stderr();
-        Messages::to(out.is_terminal(), Box::new(out))
-    } else {
-        Messages::stdout()
+    let out = match aside {
+        true => Messages::stderr(),
+        false => Messages::stdout(),
     };
     show(messages, if quiet { Messages::nowhere() } else { out }).await
 }

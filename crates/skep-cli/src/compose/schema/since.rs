@@ -99,10 +99,10 @@ impl Rules<'_> {
         Err(CliError::new(format!("{at} must be a {short}")))
     }
 
-    fn below(self, at: &str) -> &str {
-        at.get(self.entry..)
-            .unwrap_or_default()
-            .trim_start_matches('.')
+    /// A place without the entry that it is in, whose name may have dots.
+    pub(super) fn below(self, at: &str) -> &str {
+        let below = at.get(self.entry..).unwrap_or_default();
+        below.strip_prefix('.').unwrap_or(below)
     }
 }
 

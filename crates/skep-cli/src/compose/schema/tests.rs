@@ -236,6 +236,51 @@ fn wrong_values_are_named() {
     assert_eq!(error, expected);
 }
 
+/// The place of a number below zero is told with names of Docker's own structures.
+#[test]
+fn a_number_below_zero_is_told_by_its_place_in_the_service() {
+    for (name, part, place) in [
+        ("a", "deploy: {replicas: -1}", "Deploy.Replicas"),
+        ("a.", "deploy: {replicas: -1}", "Deploy.Replicas"),
+        ("..", "healthcheck: {retries: -1}", "HealthCheck.Retries"),
+        ("ä.b", "ports: [{target: -1}]", "Ports[0].Target"),
+        (
+            "1.5",
+            "deploy: {placement: {max_replicas_per_node: -1}}",
+            "Deploy.Placement.max_replicas_per_node",
+        ),
+    ] {
+        let text = format!("{{version: \"3.8\", services: {{\"{name}\": {{image: x, {part}}}}}}}");
+        let file = parse(&text).unwrap().file;
+        let error = check(&file, Dialect::Docker { exact: false }).unwrap_err();
+        let expected = format!("\n\ncannot parse '{place}', -1 overflows uint");
+        assert!(
+            error.message.ends_with(&expected),
+            "{name}: {}",
+            error.message
+        );
+    }
+}
+
+#[test]
+fn a_base_that_is_not_there_is_told_with_who_asks_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let other = dir.path().join("other.yml");
+    std::fs::write(&other, "services: {c: {image: x}}").unwrap();
+    for (extends, place) in [
+        (json!("b"), String::new()),
+        (
+            json!({"service": "b", "file": "other.yml"}),
+            format!(" in {}", other.display()),
+        ),
+    ] {
+        let file = json!({"services": {"a": {"image": "x", "extends": extends}}});
+        let error = outcome(dir.path(), &file).unwrap_err();
+        let expected = format!("cannot extend service \"a\"{place}: service \"b\" not found");
+        assert_eq!(error, expected);
+    }
+}
+
 #[test]
 fn marks_take_away_what_was_said_before() {
     let dir = tempfile::tempdir().unwrap();

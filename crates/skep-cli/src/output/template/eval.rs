@@ -9,15 +9,16 @@ use super::tree::{Command, Node, Pipe, Term, Tree};
 use super::types::Form;
 use super::values::{LABELS, print};
 
-/// How deep templates may ask for templates.
-const MAX_DEPTH: usize = 64;
+/// How many bodies of templates and of their `if`, `with` and `range` may be open when another template
+/// is asked for. What one template nests is bounded where it is parsed.
+const MAX_DEPTH: usize = 256;
 
 /// What was rendered, and what ended that.
 pub(super) fn render(tree: &Tree, object: &Held, heads: bool) -> (String, Option<Mistake>) {
     let mut scope = Scope {
         tree,
         heads,
-        depth: 0,
+        bodies: 0,
         variables: vec![("$".to_owned(), object.clone())],
         out: String::new(),
     };
@@ -25,11 +26,15 @@ pub(super) fn render(tree: &Tree, object: &Held, heads: bool) -> (String, Option
     (scope.out, mistake)
 }
 
+/// A range over a number ends here.
+const MOST_ITEMS: i64 = 1 << 20;
+
 struct Scope<'a> {
     tree: &'a Tree,
     /// Whether the values are heads of a table, which functions leave alone.
     heads: bool,
-    depth: usize,
+    /// How many are open.
+    bodies: usize,
     /// The innermost last.
     variables: Vec<(String, Held)>,
     out: String,
@@ -45,13 +50,16 @@ enum Flow {
 
 impl Scope<'_> {
     fn nodes(&mut self, nodes: &[Node], dot: &Held) -> Result<Flow, Mistake> {
+        self.bodies += 1;
+        let mut flow = Flow::On;
         for node in nodes {
-            let flow = self.node(node, dot)?;
+            flow = self.node(node, dot)?;
             if flow != Flow::On {
-                return Ok(flow);
+                break;
             }
         }
-        Ok(Flow::On)
+        self.bodies -= 1;
+        Ok(flow)
     }
 
     fn node(&mut self, node: &Node, dot: &Held) -> Result<Flow, Mistake> {
@@ -104,7 +112,7 @@ impl Scope<'_> {
         let Some(nodes) = tree.named.get(name) else {
             return Err(wrong(format!("template {name:?} not defined")));
         };
-        if self.depth >= MAX_DEPTH {
+        if self.bodies >= MAX_DEPTH {
             return Err(wrong(format!(
                 "exceeded maximum template depth ({MAX_DEPTH})"
             )));
@@ -114,9 +122,8 @@ impl Scope<'_> {
             None => Held::nothing(),
         };
         let outer = std::mem::replace(&mut self.variables, vec![("$".to_owned(), value.clone())]);
-        self.depth += 1;
-        self.nodes(nodes, &value)?;
-        self.depth -= 1;
+        let done = self.nodes(nodes, &value);
+        done.map_err(|mistake| mistake.within(name))?;
         self.variables = outer;
         Ok(())
     }
@@ -128,17 +135,21 @@ impl Scope<'_> {
         otherwise: &[Node],
         dot: &Held,
     ) -> Result<Flow, Mistake> {
-        let value = self.value_of(pipe, dot)?.pointed();
-        let items = match (value.items(), value.value.as_u64()) {
+        let value = self.pipe(pipe, dot)?.pointed();
+        let items = match (value.items(), value.value.as_i64()) {
             (Some(items), _) => items,
-            (None, Some(count)) => (0..count.min(1 << 20))
+            (None, Some(_)) if pipe.names.len() > 1 => {
+                let number = print(&value);
+                let why = format!("can't use {number} to iterate over more than one variable");
+                return Err(self.wrong_pipe(pipe, why));
+            }
+            (None, Some(count)) => (0..count.min(MOST_ITEMS))
                 .map(|at| (Held::number(at), Held::number(at)))
                 .collect(),
             _ if self.heads => Vec::new(),
             _ => {
-                let command = &pipe.commands[pipe.commands.len() - 1];
                 let why = format!("range can't iterate over {}", print(&value));
-                return Err(self.wrong(command.terms.first(), command, why));
+                return Err(self.wrong_pipe(pipe, why));
             }
         };
         if items.is_empty() {
@@ -146,16 +157,18 @@ impl Scope<'_> {
         }
         let known = self.variables.len();
         for (key, item) in items {
-            match pipe.names.as_slice() {
-                [only] if pipe.assigns => {
-                    self.assign(only, item.clone());
-                }
-                [only] => self.variables.push((only.clone(), item.clone())),
-                [first, second] => {
-                    self.variables.push((first.clone(), key));
-                    self.variables.push((second.clone(), item.clone()));
-                }
-                _ => {}
+            let values = match pipe.names.len() {
+                1 => vec![item.clone()],
+                _ => vec![key, item.clone()],
+            };
+            for (name, value) in pipe.names.iter().zip(values) {
+                match pipe.assigns {
+                    true => self.assign(name, value),
+                    false => {
+                        self.variables.push((name.clone(), value));
+                        true
+                    }
+                };
             }
             let flow = self.nodes(body, &item)?;
             self.variables.truncate(known);
@@ -172,9 +185,7 @@ impl Scope<'_> {
         for name in &pipe.names {
             match pipe.assigns {
                 true if !self.assign(name, value.clone()) => {
-                    let last = &pipe.commands[pipe.commands.len() - 1];
-                    let why = format!("undefined variable: {name}");
-                    return Err(self.wrong(last.terms.first(), last, why));
+                    return Err(self.wrong_pipe(pipe, format!("undefined variable: {name}")));
                 }
                 true => {}
                 false => self.variables.push((name.clone(), value.clone())),
@@ -293,6 +304,12 @@ impl Scope<'_> {
         })
     }
 
+    /// A mistake about what a pipe ends with.
+    fn wrong_pipe(&self, pipe: &Pipe, why: String) -> Mistake {
+        let last = &pipe.commands[pipe.commands.len() - 1];
+        self.wrong(last.terms.first(), last, why)
+    }
+
     /// A mistake about a term.
     #[allow(clippy::unused_self)] // reads as the others do
     fn wrong(&self, term: Option<&Term>, command: &Command, why: String) -> Mistake {
@@ -317,6 +334,9 @@ impl Scope<'_> {
             Term::Nil => Ok(Held::nothing()),
             Term::Bool(value) => Ok(Held::bool(*value)),
             Term::Text(text, ..) => Ok(Held::text(text.as_str())),
+            Term::Number(number, text, _) if number.is_u64() && !number.is_i64() => {
+                Err(format!("{text} overflows int"))
+            }
             Term::Number(number, ..) => Ok(Held::new(
                 Value::Number(number.clone()),
                 if number.is_f64() { "float64" } else { "int" },
@@ -338,7 +358,9 @@ impl Scope<'_> {
             Term::Nested(pipe) => return self.pipe(pipe, dot),
             Term::Chain(inner, names, _) => {
                 let value = self.term(inner, command, dot)?;
-                fields(value, names)
+                // What was looked at last is told.
+                let last = inner.innermost();
+                return fields(value, names).map_err(|why| self.wrong(Some(last), command, why));
             }
             Term::Name(name, at) => {
                 let alone = Command {

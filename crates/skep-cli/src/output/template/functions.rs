@@ -1,14 +1,15 @@
 //! What templates can call.
 
-use std::cmp::Ordering;
-
 use serde_json::Value;
 
+use super::compare::{compare, equal, equals_any};
 use super::held::{Held, Shape};
-use super::printf::{print_all, printf};
+use super::printf::{WIDEST, argument, print_all, printf};
 use super::tree::Term;
 use super::types::Form;
 use super::values::{LABELS, print};
+use crate::output::json::{escaped_json, plain_json};
+use crate::output::quote::is_print;
 
 /// What a function takes: a type for each argument; the last one again and again after `...`.
 pub(super) struct Function {
@@ -147,13 +148,19 @@ impl Function {
 pub(super) fn call(name: &str, args: &[Held], terms: &[Term]) -> Result<Held, String> {
     let text = |at: usize| args.get(at).map(print).unwrap_or_default();
     let number = |at: usize| {
-        let number = args.get(at).and_then(|held| held.value.as_u64());
-        usize::try_from(number.unwrap_or(0)).unwrap_or(usize::MAX)
+        let number = args.get(at).and_then(|held| held.value.as_i64());
+        number.unwrap_or(i64::MAX)
     };
     Ok(match name {
         "json" => Held::text(json_text(&args[0].value)),
-        "lower" => Held::text(text(0).to_lowercase()),
-        "upper" => Held::text(text(0).to_uppercase()),
+        "lower" => {
+            let lower = |c: char| c.to_lowercase().next().unwrap_or(c);
+            Held::text(text(0).chars().map(lower).collect::<String>())
+        }
+        "upper" => {
+            let upper = |c: char| single(c, c.to_uppercase());
+            Held::text(text(0).chars().map(upper).collect::<String>())
+        }
         "title" => Held::text(title(&text(0))),
         "split" => {
             let parts = text(0);
@@ -169,16 +176,10 @@ pub(super) fn call(name: &str, args: &[Held], terms: &[Term]) -> Result<Held, St
             let items: Vec<String> = items.iter().map(|(_, item)| print(item)).collect();
             Held::text(items.join(&text(1)))
         }
-        "pad" => {
-            let spaces = |at: usize| " ".repeat(number(at).min(4096));
-            Held::text(match text(0) {
-                empty if empty.is_empty() => empty,
-                full => format!("{}{full}{}", spaces(1), spaces(2)),
-            })
-        }
-        "truncate" => Held::text(text(0).chars().take(number(1)).collect::<String>()),
+        "pad" => Held::text(pad(text(0), number(1), number(2))?),
+        "truncate" => Held::text(truncate(text(0), number(1))?),
         "println" => {
-            let all: Vec<String> = args.iter().map(print).collect();
+            let all: Vec<String> = args.iter().map(argument).collect();
             Held::text(all.join(" ") + "\n")
         }
         "print" => Held::text(print_all(args)),
@@ -189,6 +190,7 @@ pub(super) fn call(name: &str, args: &[Held], terms: &[Term]) -> Result<Held, St
         "html" => Held::text(html(&print_all(args))),
         "js" => Held::text(js(&print_all(args))),
         "urlquery" => Held::text(crate::client::escape(&print_all(args)).replace("%20", "+")),
+        "call" if args[0].shape == Shape::Nothing => return Err("call of nil".to_owned()),
         "call" => {
             let written = terms.first().map(ToString::to_string).unwrap_or_default();
             return Err(format!(
@@ -196,29 +198,12 @@ pub(super) fn call(name: &str, args: &[Held], terms: &[Term]) -> Result<Held, St
                 args[0].type_name()
             ));
         }
-        "eq" => {
-            if args.len() < 2 {
-                return Err("missing argument for comparison".to_owned());
-            }
-            let mut found = false;
-            for other in &args[1..] {
-                found |= compare(&args[0], other)? == Ordering::Equal;
-            }
-            Held::bool(found)
-        }
-        "ne" => Held::bool(compare(&args[0], &args[1])?.is_ne()),
-        "lt" | "le" | "gt" | "ge" => {
-            if args.iter().any(|held| held.value.is_boolean()) {
-                return Err("invalid type for comparison".to_owned());
-            }
-            let order = compare(&args[0], &args[1])?;
-            Held::bool(match name {
-                "lt" => order.is_lt(),
-                "le" => order.is_le(),
-                "gt" => order.is_gt(),
-                _ => order.is_ge(),
-            })
-        }
+        "eq" => Held::bool(equals_any(args)?),
+        "ne" => Held::bool(!equal(&args[0], &args[1])?),
+        "lt" => Held::bool(compare(&args[0], &args[1])?.is_lt()),
+        "le" => Held::bool(compare(&args[0], &args[1])?.is_le()),
+        "gt" => Held::bool(compare(&args[0], &args[1])?.is_gt()),
+        "ge" => Held::bool(compare(&args[0], &args[1])?.is_ge()),
         // The last one that was looked at decides.
         "and" | "or" => args.last().cloned().unwrap_or_else(Held::nothing),
         "not" => Held::bool(!args[0].is_true()),
@@ -236,13 +221,16 @@ fn json_text(value: &Value) -> String {
                 .into_iter()
                 .map(|(name, value)| (name.clone(), value.clone()))
                 .collect();
-            crate::output::escaped_json(&Value::Object(sorted))
+            escaped_json(&Value::Object(sorted))
         }
-        other => other.to_string(),
+        other => plain_json(other),
     }
 }
 
 fn length(held: &Held) -> Result<usize, String> {
+    if held.shape == Shape::Nothing {
+        return Err("reflect: call of reflect.Value.Type on zero Value".to_owned());
+    }
     let held = held.clone().pointed();
     match (&held.value, held.form()) {
         (_, Form::Struct(_)) => {}
@@ -260,6 +248,9 @@ fn length(held: &Held) -> Result<usize, String> {
 }
 
 fn place(held: &Held, most: usize) -> Result<usize, String> {
+    if held.shape == Shape::Nothing {
+        return Err("cannot index slice/array with nil".to_owned());
+    }
     let Some(number) = held.value.as_i64() else {
         return Err(format!(
             "cannot index slice/array with type {}",
@@ -282,9 +273,9 @@ fn index(args: &[Held]) -> Result<Held, String> {
         let form = held.form();
         held = match (&held.value, form) {
             (Value::String(text), Form::Text | Form::Any) => {
-                let byte = place(key, text.len().saturating_sub(1))?;
-                let byte = text.as_bytes().get(byte);
-                Held::new((*byte.ok_or("index out of range: 0")?).into(), "uint8")
+                let byte = text.as_bytes().get(place(key, text.len())?);
+                let byte = byte.ok_or("reflect: string index out of range")?;
+                Held::new((*byte).into(), "uint8")
             }
             (Value::Object(_) | Value::Null, Form::Map(_) | Form::Any) if key.value.is_string() => {
                 let found = held.field(&print(key));
@@ -310,10 +301,9 @@ fn index(args: &[Held]) -> Result<Held, String> {
                 let Some(items) = held.items() else {
                     return Err(format!("can't index item of type {}", held.type_name()));
                 };
-                let at = place(key, usize::MAX)?;
+                let at = place(key, items.len())?;
                 let found = items.into_iter().nth(at);
-                let found = found.ok_or_else(|| format!("index out of range: {at}"))?;
-                found.1
+                found.ok_or("reflect: slice index out of range")?.1
             }
         };
     }
@@ -330,6 +320,12 @@ fn slice(args: &[Held]) -> Result<Held, String> {
         }
         _ => return Err(format!("can't slice item of type {}", held.type_name())),
     };
+    if args.len() > 4 {
+        return Err(format!("too many slice indexes: {}", args.len() - 1));
+    }
+    if args.len() > 3 && held.value.is_string() {
+        return Err("cannot 3-index slice a string".to_owned());
+    }
     let from = args.get(1).map_or(Ok(0), |held| place(held, most))?;
     let to = args.get(2).map_or(Ok(most), |held| place(held, most))?;
     if from > to {
@@ -364,46 +360,59 @@ fn js(text: &str) -> String {
         '\'' => "\\'".to_owned(),
         '"' => "\\\"".to_owned(),
         '<' | '>' | '&' | '=' => format!("\\u{:04X}", u32::from(c)),
-        c if c.is_control() => format!("\\u{:04X}", u32::from(c)),
+        c if !is_print(c) => format!("\\u{:04X}", u32::from(c)),
         c => c.to_string(),
     };
     text.chars().map(escaped).collect()
 }
 
-fn compare(a: &Held, b: &Held) -> Result<Ordering, String> {
-    let kind = |held: &Held| match (&held.value, held.form()) {
-        (_, Form::Struct(_) | Form::List(_) | Form::Map(_)) => None,
-        (Value::Null, _) => Some(0),
-        (Value::Bool(_), _) => Some(1),
-        (Value::Number(_), _) => Some(2),
-        (Value::String(_), _) => Some(3),
-        _ => None,
+/// Each word with a capital.
+fn title(text: &str) -> String {
+    let mut starts = true;
+    let letter = |c: char| {
+        let shown = if starts {
+            single(c, c.to_uppercase())
+        } else {
+            c
+        };
+        starts = match c {
+            c if c.is_ascii() => !c.is_ascii_alphanumeric() && c != '_',
+            c => c.is_whitespace(),
+        };
+        shown
     };
-    let (a, b) = (a.clone().pointed(), b.clone().pointed());
-    match (kind(&a), kind(&b)) {
-        (Some(first), Some(second)) if first == second => {
-            Ok(match (a.value.as_f64(), b.value.as_f64()) {
-                (Some(a), Some(b)) => a.partial_cmp(&b).unwrap_or(Ordering::Equal),
-                _ => print(&a).cmp(&print(&b)),
-            })
-        }
-        (Some(0), Some(_)) | (Some(_), Some(0)) => Ok(Ordering::Less),
-        (None, _) => Err(format!(
-            "non-comparable type {}: {}",
-            print(&a),
-            a.type_name()
-        )),
-        _ => Err("incompatible types for comparison".to_owned()),
+    text.chars().map(letter).collect()
+}
+
+/// A letter in the other case; itself where that has several, as Go has it.
+fn single(c: char, other: impl ExactSizeIterator<Item = char>) -> char {
+    let mut other = other;
+    match other.len() {
+        1 => other.next().unwrap_or(c),
+        _ => c,
     }
 }
 
-fn title(text: &str) -> String {
-    let mut start = true;
-    text.chars()
-        .map(|c| {
-            let upper = if start { c.to_ascii_uppercase() } else { c };
-            start = !c.is_alphanumeric();
-            upper
-        })
-        .collect()
+/// A text whose bytes are cut where it is no longer than `most`; no letter is cut in two.
+fn truncate(text: String, most: i64) -> Result<String, String> {
+    let Ok(most) = usize::try_from(most) else {
+        return Err(format!(
+            "runtime error: slice bounds out of range [:{most}]"
+        ));
+    };
+    let end = (0..=most.min(text.len())).rev();
+    let end = end.into_iter().find(|at| text.is_char_boundary(*at));
+    Ok(text[..end.unwrap_or(0)].to_owned())
+}
+
+/// A text between spaces, unless it is empty.
+fn pad(text: String, before: i64, behind: i64) -> Result<String, String> {
+    if text.is_empty() {
+        return Ok(text);
+    }
+    let spaces = |count: i64| match usize::try_from(count) {
+        Ok(count) => Ok(" ".repeat(count.min(WIDEST))),
+        Err(_) => Err("strings: negative Repeat count".to_owned()),
+    };
+    Ok(format!("{}{text}{}", spaces(before)?, spaces(behind)?))
 }

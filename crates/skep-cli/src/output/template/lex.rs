@@ -1,5 +1,7 @@
 //! Text and actions of a template, and the words within actions, as Go's text/template cuts them.
 
+use crate::output::quote::{is_print, quoted};
+
 /// What a token is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -44,6 +46,9 @@ pub(super) struct Token {
 const KEYWORDS: [&str; 10] = [
     "block", "break", "continue", "define", "else", "end", "if", "range", "template", "with",
 ];
+
+/// What Go's templates take for spaces.
+const SPACES: [char; 4] = [' ', '\t', '\r', '\n'];
 
 /// Cuts a template; the last token is an end or an error.
 pub(super) fn lex(source: &str) -> Vec<Token> {
@@ -96,11 +101,16 @@ impl Lexer<'_> {
             let open = rest.find("{{");
             let text = &rest[..open.unwrap_or(rest.len())];
             let trims_next = open.is_some_and(|open| {
-                rest[open + 2..].starts_with("- ") || rest[open + 2..].starts_with("-\n")
+                let marked = rest[open + 2..].strip_prefix('-');
+                marked.is_some_and(|behind| behind.starts_with(SPACES))
             });
-            let mut shown = if trim { text.trim_start() } else { text };
+            let mut shown = if trim {
+                text.trim_start_matches(SPACES)
+            } else {
+                text
+            };
             if trims_next {
-                shown = shown.trim_end();
+                shown = shown.trim_end_matches(SPACES);
             }
             if !shown.is_empty() {
                 let (shown, at) = (shown.to_owned(), self.at);
@@ -126,7 +136,7 @@ impl Lexer<'_> {
     fn comment(&mut self) -> Result<bool, String> {
         let end = self.rest().find("*/").ok_or("unclosed comment")?;
         self.at += end + 2;
-        let trims = self.rest().starts_with(" -}}");
+        let trims = trims_behind(self.rest());
         if !trims && !self.rest().starts_with("}}") {
             return Err("comment ends before closing delimiter".to_owned());
         }
@@ -137,7 +147,7 @@ impl Lexer<'_> {
     fn action(&mut self) -> Result<bool, String> {
         loop {
             let start = self.at;
-            let trims = self.rest().starts_with(" -}}");
+            let trims = trims_behind(self.rest());
             if trims || self.rest().starts_with("}}") {
                 if self.depth > 0 {
                     return Err("unclosed left paren".to_owned());
@@ -151,7 +161,7 @@ impl Lexer<'_> {
             };
             self.at += first.len_utf8();
             match first {
-                ' ' | '\t' | '\r' | '\n' => self.space(start),
+                c if SPACES.contains(&c) => self.space(start),
                 '=' => self.emit(Kind::Assign, start),
                 ':' => {
                     if self.peek() != Some('=') {
@@ -163,8 +173,11 @@ impl Lexer<'_> {
                 '|' => self.emit(Kind::Pipe, start),
                 '"' => self.quoted(start)?,
                 '`' => {
-                    let end = self.rest().find('`');
-                    self.at += end.ok_or("unterminated raw quoted string")? + 1;
+                    let Some(end) = self.rest().find('`') else {
+                        self.at = start;
+                        return Err("unterminated raw quoted string".to_owned());
+                    };
+                    self.at += end + 1;
                     self.emit(Kind::Quoted, start);
                 }
                 '\'' => self.letter(start)?,
@@ -194,12 +207,12 @@ impl Lexer<'_> {
     }
 
     fn space(&mut self, start: usize) {
-        let is_space = |c: char| matches!(c, ' ' | '\t' | '\r' | '\n');
-        while self.peek().is_some_and(is_space) && !self.rest().starts_with(" -}}") {
+        let is_space = |c: char| SPACES.contains(&c);
+        while self.peek().is_some_and(is_space) && !trims_behind(self.rest()) {
             self.at += 1;
         }
         // The mark that trims needs a space before it.
-        if self.source[start..].starts_with(" -}}") {
+        if trims_behind(&self.source[start..]) {
             self.at = start;
             return;
         }
@@ -209,11 +222,10 @@ impl Lexer<'_> {
     fn quoted(&mut self, start: usize) -> Result<(), String> {
         let unended = || "unterminated quoted string".to_owned();
         loop {
-            let c = self.peek().ok_or_else(unended)?;
+            let c = self.peek().filter(|c| *c != '\n').ok_or_else(unended)?;
             self.at += c.len_utf8();
             match c {
                 '"' => break,
-                '\n' => return Err(unended()),
                 '\\' => {
                     let next = self.peek().filter(|next| *next != '\n');
                     self.at += next.ok_or_else(unended)?.len_utf8();
@@ -241,28 +253,62 @@ impl Lexer<'_> {
     }
 
     fn number(&mut self, start: usize) -> Result<(), String> {
-        let body = &self.source[start..];
-        let digits = body.trim_start_matches(['+', '-']);
-        let is_hex = digits.starts_with("0x") || digits.starts_with("0X");
-        let mut last = ' ';
-        let end = body.find(|c: char| {
-            let is_sign = matches!(c, '+' | '-');
-            let belongs = if is_sign {
-                last == ' ' || (!is_hex && matches!(last, 'e' | 'E'))
-            } else {
-                c == '.' || is_word(c)
-            };
-            last = c;
-            !belongs
-        });
-        self.at = start + end.unwrap_or(body.len());
-        let text = &self.source[start..self.at];
-        let is_number = text == "." || super::parse::number(text).is_some();
+        self.at = start;
+        let mut is_number = self.scan_number();
+        // A sign behind it makes it complex, which nothing takes.
+        if is_number && matches!(self.peek(), Some('+' | '-')) {
+            self.scan_number();
+            is_number = false;
+        }
         if !is_number {
-            return Err(format!("bad number syntax: {text:?}"));
+            let text = &self.source[start..self.at];
+            return Err(format!("bad number syntax: {}", quoted(text)));
         }
         self.emit(Kind::Number, start);
         Ok(())
+    }
+
+    /// Goes over what can be of a number, and tells whether a number may end there.
+    fn scan_number(&mut self) -> bool {
+        self.accept("+-");
+        let mut digits = "0123456789_";
+        let mut exponent = "eE";
+        if self.accept("0") {
+            if self.accept("xX") {
+                (digits, exponent) = ("0123456789abcdefABCDEF_", "pP");
+            } else if self.accept("oO") {
+                (digits, exponent) = ("01234567_", "");
+            } else if self.accept("bB") {
+                (digits, exponent) = ("01_", "");
+            }
+        }
+        self.accept_all(digits);
+        if self.accept(".") {
+            self.accept_all(digits);
+        }
+        if self.accept(exponent) {
+            self.accept("+-");
+            self.accept_all("0123456789_");
+        }
+        self.accept("i");
+        match self.peek().filter(|c| is_word(*c)) {
+            Some(c) => {
+                self.at += c.len_utf8();
+                false
+            }
+            None => true,
+        }
+    }
+
+    /// Goes over one of these letters, if one is next.
+    fn accept(&mut self, letters: &str) -> bool {
+        let next = self.peek().filter(|c| letters.contains(*c));
+        self.at += next.map_or(0, char::len_utf8);
+        next.is_some()
+    }
+
+    fn accept_all(&mut self, letters: &str) {
+        while self.accept(letters) {}
     }
 
     /// A name, with what comes before it.
@@ -287,10 +333,7 @@ impl Lexer<'_> {
     fn ends_here(&self) -> bool {
         self.rest().starts_with("}}")
             || self.peek().is_none_or(|c| {
-                matches!(
-                    c,
-                    ' ' | '\t' | '\r' | '\n' | '.' | ',' | '|' | ':' | '(' | ')'
-                )
+                SPACES.contains(&c) || matches!(c, '.' | ',' | '|' | ':' | '(' | ')')
             })
     }
 }
@@ -299,7 +342,16 @@ fn is_word(c: char) -> bool {
     c == '_' || c.is_alphanumeric()
 }
 
+/// Whether text begins with the mark that trims what comes behind an action.
+fn trims_behind(text: &str) -> bool {
+    text.strip_prefix(SPACES)
+        .is_some_and(|rest| rest.starts_with("-}}"))
+}
+
 /// `U+0021 '!'`
 fn code_of(c: char) -> String {
-    format!("U+{:04X} '{c}'", u32::from(c))
+    match is_print(c) {
+        true => format!("U+{:04X} '{c}'", u32::from(c)),
+        false => format!("U+{:04X}", u32::from(c)),
+    }
 }

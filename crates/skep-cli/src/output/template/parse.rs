@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::Mistake;
 use super::functions::is_function;
 use super::lex::{Kind, Token, lex};
+use super::literal::{letter, number, unquoted};
 use super::tree::{Command, Node, Pipe, Term, Tree};
 
 /// How deep templates and parentheses may nest.
@@ -23,6 +24,10 @@ pub(super) fn parse(source: &str) -> Parsed<Tree> {
     };
     let mut nodes = Vec::new();
     while parser.peek().kind != Kind::End {
+        if parser.begins_definition() {
+            parser.definition()?;
+            continue;
+        }
         match parser.part()? {
             Part::Node(node) => nodes.push(node),
             Part::Else => return Err(parser.wrong("unexpected {{else}}")),
@@ -170,31 +175,58 @@ impl Parser {
                 }
             }
             "template" => self.template(keyword.at)?,
-            "define" => {
-                let name = self.name("define clause")?;
-                self.expect(Kind::Close, "define clause")?;
-                let (nodes, is_else) = self.parts()?;
-                self.must_end(is_else, "define clause")?;
-                self.named.insert(name, nodes);
-                Node::Text(String::new())
-            }
+            // Templates are defined outside of everything.
+            "define" => return Err(self.unexpected(&keyword, "command")),
             "block" => {
                 let name = self.name("block clause")?;
                 let pipe = self.pipe("block clause", Kind::Close)?;
-                let (nodes, is_else) = self.parts()?;
-                self.must_end(is_else, "block clause")?;
-                self.named.insert(name.clone(), nodes);
+                self.body_of(&name, "block clause")?;
                 Node::Template(name, Some(pipe), keyword.at)
             }
             _ => self.control(context)?,
         }))
     }
 
-    fn must_end(&self, is_else: bool, context: &str) -> Parsed<()> {
-        match is_else {
-            true => Err(self.wrong(format!("unexpected {{{{else}}}} in {context}"))),
-            false => Ok(()),
+    /// Whether a `define` comes next; then it is behind us.
+    fn begins_definition(&mut self) -> bool {
+        let begin = self.at;
+        if self.peek().kind == Kind::Open {
+            self.next();
+            let token = self.next_word();
+            if token.kind == Kind::Keyword && token.text == "define" {
+                return true;
+            }
         }
+        self.at = begin;
+        false
+    }
+
+    fn definition(&mut self) -> Parsed<()> {
+        let name = self.name("define clause")?;
+        self.expect(Kind::Close, "define clause")?;
+        self.body_of(&name, "define clause")
+    }
+
+    /// The parts of a template with a name, which knows neither variables nor ranges around it.
+    fn body_of(&mut self, name: &str, context: &str) -> Parsed<()> {
+        let variables = std::mem::replace(&mut self.variables, vec!["$".to_owned()]);
+        let ranges = std::mem::take(&mut self.ranges);
+        let (nodes, is_else) = self.parts()?;
+        if is_else {
+            return Err(self.wrong(format!("unexpected {{{{else}}}} in {context}")));
+        }
+        (self.variables, self.ranges) = (variables, ranges);
+        match self.named.get(name).filter(|known| !is_empty(known)) {
+            None => {
+                self.named.insert(name.to_owned(), nodes);
+            }
+            Some(_) if is_empty(&nodes) => {}
+            Some(_) => {
+                let text = format!("template: multiple definition of template {name:?}");
+                return Err(self.wrong(text));
+            }
+        }
+        Ok(())
     }
 
     fn name(&mut self, context: &str) -> Parsed<String> {
@@ -390,18 +422,11 @@ impl Parser {
             Kind::Bool => Term::Bool(token.text == "true"),
             Kind::LeftParen => Term::Nested(self.pipe("parenthesized pipeline", Kind::RightParen)?),
             Kind::Quoted => Term::Text(unquoted(&token)?, token.text, token.at),
-            Kind::Letter => {
-                let inner = unquoted(&token)?;
-                let code = inner.chars().next().map_or(0, u32::from);
-                Term::Number(code.into(), token.text, token.at)
+            Kind::Letter => Term::Number(letter(&token)?.into(), token.text, token.at),
+            _ => {
+                let number = number(&token.text).map_err(|why| Mistake::new(why, token.at))?;
+                Term::Number(number, token.text, token.at)
             }
-            _ => match number(&token.text) {
-                Some(number) => Term::Number(number, token.text, token.at),
-                None => {
-                    let text = format!("illegal number syntax: {:?}", token.text);
-                    return Err(Mistake::new(text, token.at));
-                }
-            },
         }))
     }
 }
@@ -422,66 +447,8 @@ fn begins_term(kind: Kind) -> bool {
     )
 }
 
-/// A number as Go writes it.
-pub(super) fn number(text: &str) -> Option<serde_json::Number> {
-    let plain = text.replace('_', "");
-    let (sign, digits) = match plain.strip_prefix('-') {
-        Some(digits) => (-1, digits),
-        None => (1, plain.strip_prefix('+').unwrap_or(&plain)),
-    };
-    let lower = digits.to_ascii_lowercase();
-    let radix = [("0x", 16), ("0o", 8), ("0b", 2)]
-        .into_iter()
-        .find_map(|(prefix, radix)| Some((lower.strip_prefix(prefix)?, radix)));
-    if let Some((digits, radix)) = radix {
-        return Some((i64::from_str_radix(digits, radix).ok()? * sign).into());
-    }
-    if let Ok(whole) = digits.parse::<i64>() {
-        return Some((whole * sign).into());
-    }
-    let is_float = digits.starts_with(|c: char| c.is_ascii_digit() || c == '.');
-    let float = digits.parse::<f64>().ok().filter(|_| is_float)?;
-    serde_json::Number::from_f64(if sign < 0 { -float } else { float })
-}
-
-/// What is between quotes, of any of the three kinds.
-fn unquoted(token: &Token) -> Parsed<String> {
-    let inner = &token.text[1..token.text.len() - 1];
-    if token.text.starts_with('`') {
-        return Ok(inner.to_owned());
-    }
-    let invalid = || Mistake::new("invalid syntax", token.at);
-    let mut value = String::new();
-    let mut letters = inner.chars();
-    while let Some(c) = letters.next() {
-        if c != '\\' {
-            value.push(c);
-            continue;
-        }
-        let escape = letters.next().ok_or_else(invalid)?;
-        let digits = match escape {
-            'x' => 2,
-            'u' => 4,
-            'U' => 8,
-            _ => 0,
-        };
-        if digits > 0 {
-            let digits: String = letters.by_ref().take(digits).collect();
-            let code = u32::from_str_radix(&digits, 16).ok();
-            value.push(code.and_then(char::from_u32).ok_or_else(invalid)?);
-            continue;
-        }
-        value.push(match escape {
-            'a' => '\x07',
-            'b' => '\x08',
-            'f' => '\x0c',
-            'n' => '\n',
-            'r' => '\r',
-            't' => '\t',
-            'v' => '\x0b',
-            '\\' | '\'' | '"' => escape,
-            _ => return Err(invalid()),
-        });
-    }
-    Ok(value)
+/// Whether nodes are nothing but spaces: such a template gives way to one of its name.
+fn is_empty(nodes: &[Node]) -> bool {
+    let is_space = |node: &Node| matches!(node, Node::Text(text) if text.trim().is_empty());
+    nodes.iter().all(is_space)
 }

@@ -110,6 +110,35 @@ fn printf_is_gos() {
         ("\"%T %T %t\" .Name 1 true", "string int true"),
         ("\"%z%%\" 1", "%!z(int=1)%"),
         ("\"%\"", "%!(NOVERB)"),
+        ("\"%[2]d %[1]d\" 1 2", "2 1"),
+        (
+            "\"%[3]*.[2]*[1]f|%[5]d|%[2]d %d|%[x]d|%[1]\" 12.0 2 6",
+            " 12.00|%!d(BADINDEX)|2 6|%!d(BADINDEX)|%!(NOVERB)",
+        ),
+        ("\"%*d|%-*d|%.*f\" 5 42 5 42 2 3.14159", "   42|42   |3.14"),
+        ("\"%*d|%6.2f%%\" \"a\" 1 12.345", "%!(BADWIDTH)1| 12.35%"),
+        (
+            "\"%q %+q %#q %# x % X\" \"a`\\n\" \"é\" \"ab\" \"hi\" \"hi\"",
+            "\"a`\\n\" \"\\u00e9\" `ab` 0x68 0x69 68 69",
+        ),
+        (
+            "\"%g|%G|%v|%.3g|%g\" 1e21 1e-7 1e6 1234.5 100000.0",
+            "1e+21|1E-07|1e+06|1.23e+03|100000",
+        ),
+        (
+            "\"%.3d|%8.3d|%.0d|%+05d|%-05d|\" 5 5 0 12 12",
+            "005|     005||+0012|12   |",
+        ),
+        (
+            "\"%5s|%05s|%.2s|%03c|%5t\" \"ab\" \"ab\" \"abc\" 65 true",
+            "   ab|000ab|ab|00A| true",
+        ),
+        (
+            "\"%#U %c %x %#v\" 233 233 -255 \"a\"",
+            "U+00E9 'é' é -ff \"a\"",
+        ),
+        ("\"%v %s\" nil nil", "<nil> %!s(<nil>)"),
+        ("\"%3d\" \"a\"", "%!d(string=  a)"),
     ] {
         check(&format!("{{{{printf {format}}}}}"), expected);
     }
@@ -130,12 +159,119 @@ fn control() {
     check("{{with $x := .Name}}{{$x}}{{end}}", "web");
     check("{{$a := 1}}{{if true}}{{$a = 2}}{{end}}{{$a}}", "2");
     check("{{range 3}}{{.}}{{end}}", "012");
+    check("{{range -1}}x{{else}}none{{end}}", "none");
+    check(
+        "{{$k := 0}}{{$v := 0}}{{range $k, $v = .Labels}}{{end}}{{$k}}{{$v}}",
+        "b2",
+    );
+    check("{{$x := 7}}{{range $x = 3}}{{end}}{{$x}}", "2");
+    check("a \t\r\n{{- \"x\" -}}\n\t\r\n b {{-\t1\r-}}  c", "axb1c");
+    check("a\u{a0}{{- 1 -}}\u{a0}b", "a\u{a0}1\u{a0}b");
+    check("a {{-3}}", "a -3");
+    check(
+        "{{define \"t\"}} {{end}}{{define \"t\"}}x{{end}}{{template \"t\"}}",
+        "x",
+    );
     check("a {{- /* gone */ -}} b", "ab");
     check(
         "{{define \"t\"}}<{{.}}>{{end}}{{template \"t\" .Name}}",
         "<web>",
     );
     check("{{block \"b\" .Count}}[{{.}}]{{end}}", "[3]");
+}
+
+#[test]
+fn literals_are_gos() {
+    check(
+        "{{1_000}} {{017}} {{0o17}} {{0b11}} {{.5}} {{1e19}} {{0x_1}}",
+        "1000 15 15 3 0.5 1e+19 1",
+    );
+    check(
+        "{{-9223372036854775808}} {{-0x8000000000000000}}",
+        "-9223372036854775808 -9223372036854775808",
+    );
+    check(
+        "{{eq 9007199254740993 9007199254740992}} {{lt 9007199254740992 9007199254740993}}",
+        "false true",
+    );
+    check("{{\"\\xc3\\xa9\\101\"}} {{'\\''}} {{'\\x41'}}", "éA 39 65");
+    check("{{\"\\xff\"}}", "\u{fffd}");
+}
+
+#[test]
+fn functions_are_gos() {
+    check(
+        "{{eq 1 2 1}} {{eq nil nil}} {{eq nil 1}} {{eq .Labels nil}} {{eq 1 1 \"a\"}}",
+        "true true false false true",
+    );
+    check(
+        "{{print nil 1}} {{json 1.0}} {{json 1e30}} {{json \"<\\u2028\"}}",
+        "<nil> 1 1 1e+30 \"<\\u2028\"",
+    );
+    check(
+        "{{upper \"éß\"}} {{title \"éa foo-bar a_b\"}}",
+        "Éß Éa Foo-Bar A_b",
+    );
+    check(
+        "{{truncate \"abc\" 2}} {{truncate \"éé\" 3}} {{pad \"\" -1 2}}|",
+        "ab é |",
+    );
+    for (template, expected) in [
+        (
+            "truncate \"abc\" -1",
+            "runtime error: slice bounds out of range [:-1]",
+        ),
+        ("pad \"abc\" -1 2", "strings: negative Repeat count"),
+        ("lt 1 2.0", "incompatible types for comparison"),
+        ("eq \"a\" 1 \"a\"", "incompatible types for comparison"),
+        ("lt nil nil", "invalid type for comparison"),
+        ("slice \"abcd\" 1 2 3", "cannot 3-index slice a string"),
+        ("index \"abc\" 3", "reflect: string index out of range"),
+        ("call nil", "call of nil"),
+        (
+            "len nil",
+            "reflect: call of reflect.Value.Type on zero Value",
+        ),
+    ] {
+        let name = template.split(' ').next().unwrap();
+        check(
+            &format!("{{{{{template}}}}}"),
+            &format!(
+                "template: :1:2: executing \"\" at <{template}>: error calling {name}: {expected}"
+            ),
+        );
+    }
+}
+
+/// Whatever a template asks for, the thread that renders it has room for it.
+#[test]
+fn what_nests_deep_is_refused() {
+    let nested = |count: usize, inner: &str| {
+        format!(
+            "{}{inner}{}",
+            "{{if 1}}".repeat(count),
+            "{{end}}".repeat(count)
+        )
+    };
+    let endless = format!(
+        "{{{{define \"a\"}}}}{}{{{{end}}}}{{{{template \"a\"}}}}",
+        nested(60, "{{template \"a\"}}")
+    );
+    check_wrong(
+        &endless,
+        &format!(
+            "{}: executing \"a\" at <{{{{template \"a\"}}}}>: exceeded maximum template depth (256)",
+            14 + 60 * 8 + 11
+        ),
+    );
+    for deep in [
+        nested(5000, ""),
+        format!("{{{{{}1{}}}}}", "(".repeat(5000), ")".repeat(5000)),
+        format!("{{{{if 1}}}}{}{{{{end}}}}", "{{else if 1}}".repeat(5000)),
+    ] {
+        check_wrong(&deep, " the template nests too deep");
+    }
+    check(&nested(60, "x"), "x");
 }
 
 #[test]

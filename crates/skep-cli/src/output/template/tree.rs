@@ -76,6 +76,19 @@ impl Term {
             Self::Nested(pipe) => Some(pipe.at),
         }
     }
+
+    /// The term within parentheses that is looked at last.
+    pub(super) fn innermost(&self) -> &Self {
+        match self {
+            Self::Nested(pipe) => pipe
+                .commands
+                .last()
+                .and_then(|command| command.terms.last())
+                .map_or(self, Self::innermost),
+            Self::Chain(term, ..) => term.innermost(),
+            other => other,
+        }
+    }
 }
 
 impl Display for Term {

@@ -296,8 +296,17 @@ const TYPES: &[(&str, &str)] = &[
     ),
     (
         "context.contextWithTLSListing",
-        "Name string,Metadata interface {},Endpoints map[string]interface {},TLSMaterial map[string]interface {},Storage context.contextStorage",
+        "+Metadata store.Metadata,TLSMaterial map[string][]string,Storage context.contextStorage",
     ),
+    (
+        "store.Metadata",
+        "Name string,Metadata command.DockerContext,Endpoints map[string]context.EndpointMetaBase",
+    ),
+    (
+        "command.DockerContext",
+        "Description string,AdditionalFields map[string]interface {}",
+    ),
+    ("context.EndpointMetaBase", "Host string,SkipTLSVerify bool"),
     (
         "events.Message",
         "Status=status string,ID=id string,From=from string,Type events.Type,Action events.Action,Actor events.Actor,Scope=scope string,Time=time int64,TimeNano=timeNano int64",

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::held::{Held, Shape};
+use super::printf::shortest;
 use super::types::Form;
 use crate::output::go_duration;
 
@@ -122,7 +123,7 @@ fn print_go(value: &Value, of: &'static str) -> String {
 fn number_text(value: &Value) -> String {
     match value.as_f64() {
         None => "0".to_owned(),
-        Some(number) if value.is_f64() => number.to_string(),
+        Some(number) if value.is_f64() => shortest(number),
         Some(_) => value.to_string(),
     }
 }
