@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
+use skep_objects::go_duration::parse_length;
 
 use crate::error::{EngineError, Result};
 
@@ -156,41 +157,11 @@ pub(crate) fn until(filters: &Filters, now: SystemTime) -> Result<Option<SystemT
             .ok()
             .map(|since| UNIX_EPOCH + since));
     }
-    match go_duration(text) {
+    match parse_length(text) {
         Some(ago) => Ok(now.checked_sub(ago)),
         None => Err(EngineError::invalid(format!(
             "failed to parse value as time or duration: \"{text}\""
         ))),
-    }
-}
-
-/// `1h30m`, `10s`, `500ms`.
-fn go_duration(text: &str) -> Option<Duration> {
-    let mut rest = text;
-    let mut total = 0.0;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let (number, tail) = rest.split_at(digits);
-        let unit_end = tail
-            .find(|c: char| c.is_ascii_digit())
-            .unwrap_or(tail.len());
-        let (unit, tail) = tail.split_at(unit_end);
-        let factor = match unit {
-            "h" => 3600.0,
-            "m" => 60.0,
-            "s" => 1.0,
-            "ms" => 1e-3,
-            "us" | "µs" => 1e-6,
-            "ns" => 1e-9,
-            _ => return None,
-        };
-        total += number.parse::<f64>().ok()? * factor;
-        rest = tail;
-    }
-    if text.is_empty() {
-        None
-    } else {
-        Duration::try_from_secs_f64(total).ok()
     }
 }
 

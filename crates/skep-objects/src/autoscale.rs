@@ -9,7 +9,10 @@
 //! | `cooldown` | how long the load must be lower before tasks are taken away (`5m` when not given) |
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::time::Duration;
+
+use crate::go_duration;
 
 /// What all its labels begin with.
 pub const PREFIX: &str = "skep.autoscale.";
@@ -99,7 +102,7 @@ impl Autoscale {
                     numbers.insert(key, number(key, value)?);
                 }
                 "cooldown" => {
-                    cooldown = duration(value).ok_or_else(|| AutoscaleError::Duration {
+                    cooldown = go_duration::parse_length(value).ok_or_else(|| AutoscaleError::Duration {
                         label: format!("{PREFIX}{key}"),
                         value: value.to_owned(),
                     })?;
@@ -143,7 +146,7 @@ impl Autoscale {
     /// Whether any of these labels is there: the load of such a service's tasks is of interest.
     pub fn is_asked_for(labels: &BTreeMap<String, String>) -> bool {
         labels
-            .range(PREFIX.to_owned()..)
+            .range::<str, _>((Bound::Included(PREFIX), Bound::Unbounded))
             .next()
             .is_some_and(|(label, _)| label.starts_with(PREFIX))
     }
@@ -157,28 +160,6 @@ fn number(key: &str, value: &str) -> Result<u64, AutoscaleError> {
             value: value.to_owned(),
         }),
     }
-}
-
-/// `90s`, `5m`, `1h30m`: whole numbers with their units.
-fn duration(text: &str) -> Option<Duration> {
-    let mut seconds = 0_u64;
-    let mut number: Option<u64> = None;
-    for letter in text.chars() {
-        if let Some(digit) = letter.to_digit(10) {
-            let sofar = number.unwrap_or(0).checked_mul(10)?;
-            number = Some(sofar.checked_add(digit.into())?);
-            continue;
-        }
-        let unit = match letter {
-            's' => 1,
-            'm' => 60,
-            'h' => 3600,
-            _ => return None,
-        };
-        seconds = seconds.checked_add(number.take()?.checked_mul(unit)?)?;
-    }
-    let is_whole = number.is_none() && !text.is_empty();
-    is_whole.then(|| Duration::from_secs(seconds))
 }
 
 #[cfg(test)]
@@ -235,6 +216,10 @@ mod tests {
         check(&[("skep.autoscale.cpu", "70%")], "label skep.autoscale.cpu");
         check(
             &[("skep.autoscale.cooldown", "5")],
+            "label skep.autoscale.cooldown",
+        );
+        check(
+            &[("skep.autoscale.cooldown", "-5s")],
             "label skep.autoscale.cooldown",
         );
         check(&[], "label skep.autoscale.cpu is missing");

@@ -1,5 +1,7 @@
 //! Durations as Go writes and reads them, which is how Docker's flags and filters have them.
 
+use std::time::Duration;
+
 /// A Go duration (`1h15m30.918s`, `-1.5s`, `300ms`, `0`), in nanoseconds.
 ///
 /// # Errors
@@ -53,6 +55,13 @@ pub fn parse(text: &str) -> Result<i64, String> {
     Ok(if negative { -total } else { total })
 }
 
+/// A Go duration that is not negative; none for anything else.
+#[must_use]
+pub fn parse_length(text: &str) -> Option<Duration> {
+    let nanoseconds = u64::try_from(parse(text).ok()?).ok()?;
+    Some(Duration::from_nanos(nanoseconds))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,5 +81,15 @@ mod tests {
             Err("time: unknown unit \"x\" in duration \"5x\"".into())
         );
         assert_eq!(parse(""), Err("time: invalid duration \"\"".into()));
+    }
+
+    #[test]
+    fn lengths_are_not_negative() {
+        assert_eq!(parse_length("1h30m"), Some(Duration::from_secs(5400)));
+        assert_eq!(parse_length("24h"), Some(Duration::from_secs(86_400)));
+        assert_eq!(parse_length("500ms"), Some(Duration::from_millis(500)));
+        for other in ["-1s", "2026-01-01", "1795414622", "soon", ""] {
+            assert_eq!(parse_length(other), None, "{other}");
+        }
     }
 }

@@ -84,6 +84,8 @@ pub struct Tx {
     events: Vec<Event>,
     version: u64,
     now: Timestamp,
+    /// The time that was last written: of two objects the one made later is so by its time, too.
+    latest: Option<Timestamp>,
 }
 
 /// Where to return to when a part of a transaction fails.
@@ -128,10 +130,11 @@ impl Tx {
             events: Vec::new(),
             version,
             now,
+            latest: None,
         }
     }
 
-    /// The time of the transaction, the same for all that it writes.
+    /// The time of the transaction.
     pub fn now(&self) -> Timestamp {
         self.now
     }
@@ -165,7 +168,9 @@ impl Tx {
             });
         }
         object.share(&self.view.tables);
-        object.set_meta(stamp(created_at, self.version, self.now));
+        let now = self.latest.map_or(self.now, following);
+        self.latest = Some(now);
+        object.set_meta(stamp(created_at, self.version, now));
         let object = Arc::new(object);
         self.record(Event::Created(object.clone().into_object()));
         Ok(object)
@@ -258,7 +263,8 @@ impl Tx {
     fn replace<T: StoreObject>(&mut self, old: Arc<T>, mut new: T) -> Result<Arc<T>, TxError> {
         self.check_name(&new)?;
         new.share(&self.view.tables);
-        new.set_meta(stamp(old.created_at(), self.version, self.now));
+        let now = self.latest.unwrap_or(self.now);
+        new.set_meta(stamp(old.created_at(), self.version, now));
         let new = Arc::new(new);
         let event = Event::Updated {
             old: old.into_object(),
@@ -289,6 +295,20 @@ impl Tx {
     fn record(&mut self, event: Event) {
         event.apply(Arc::make_mut(&mut self.view.tables));
         self.events.push(event);
+    }
+}
+
+/// The next time after one.
+fn following(time: Timestamp) -> Timestamp {
+    if time.nanos < 999_999_999 {
+        return Timestamp {
+            nanos: time.nanos + 1,
+            ..time
+        };
+    }
+    Timestamp {
+        seconds: time.seconds + 1,
+        nanos: 0,
     }
 }
 

@@ -9,7 +9,7 @@ use skep_objects::swarmkit::{
     NodeDescription, Resource, SecretReference, Service, ServiceSpec, Task, TaskSpec, TaskState,
     task_spec,
 };
-use skep_store::{BACKLOG, Event, Object, Store, Tx, TxError, UpdateError};
+use skep_store::{BACKLOG, Event, ManualClock, Object, Store, Tx, TxError, UpdateError};
 
 fn named(name: &str) -> Option<Annotations> {
     Some(Annotations {
@@ -74,6 +74,27 @@ async fn a_name_is_unique_whatever_its_case() {
     assert_eq!(taken.unwrap_err().kind(), ErrorKind::AlreadyExists);
     assert_eq!(store.view().network_by_name("FRONT").unwrap().id, "n1");
     assert_eq!(store.view().count::<Network>(), 1);
+}
+
+#[tokio::test]
+async fn of_two_objects_of_a_transaction_the_later_one_is_so_by_its_time() {
+    let clock = Arc::new(ManualClock::default());
+    clock.advance_nanos(1_999_999_999);
+    let store = Store::in_memory_with(clock);
+    write(&store, |tx| {
+        tx.create_network(network("n1", "one"))?;
+        tx.create_network(network("n2", "two"))?;
+        tx.edit_network("n1", |network| network.pending_delete = true)
+    })
+    .await;
+    let view = store.view();
+    let times = |id: &str| {
+        let meta = view.network(id).unwrap().meta.clone().unwrap();
+        [meta.created_at, meta.updated_at].map(|time| time.map(|time| (time.seconds, time.nanos)))
+    };
+    let (first, second) = (Some((1, 999_999_999)), Some((2, 0)));
+    assert_eq!(times("n1"), [first, second]);
+    assert_eq!(times("n2"), [second, second]);
 }
 
 #[tokio::test]

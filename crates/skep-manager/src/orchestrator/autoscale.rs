@@ -6,7 +6,7 @@
 //! when the load of a whole cooldown could have been carried by fewer. Without fresh figures of most
 //! tasks nothing changes, but for the limits, which always hold.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use skep_objects::autoscale::Autoscale;
@@ -71,6 +71,8 @@ pub struct Autoscaler {
     usage: UsageBook,
     /// Services with the labels.
     runs: BTreeMap<String, Run>,
+    /// Services whose labels came or went, and whose tasks may not know.
+    untold: BTreeSet<String>,
 }
 
 impl Autoscaler {
@@ -80,16 +82,30 @@ impl Autoscaler {
         Self {
             usage,
             runs: BTreeMap::new(),
+            untold: BTreeSet::new(),
         }
     }
 
     fn take(&mut self, service: &Service) {
-        if asked(service).is_none() {
-            self.runs.remove(&service.id);
-        } else {
+        if asked(service).is_some() {
             // A user's own change is looked at again at once: the limits hold.
             self.runs.entry(service.id.clone()).or_default().next = Duration::ZERO;
+        } else if self.runs.remove(&service.id).is_none() {
+            return;
         }
+        self.untold.insert(service.id.clone());
+    }
+
+    fn tell_untold(&mut self, pass: &mut Pass<'_>) -> Result<(), TxError> {
+        while let Some(id) = self.untold.pop_first() {
+            if let Some(service) = pass.tx.service(&id).cloned()
+                && !tell_agents(&service, pass)?
+            {
+                self.untold.insert(id);
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// The replicas that the service should have now, where that is not what it has.
@@ -147,34 +163,33 @@ fn is_updating(service: &Service) -> bool {
     )
 }
 
-/// Agents know from a task's copy of its service's labels that its load is of interest. Labels that
-/// came later do not replace tasks: the copies are brought up to date.
-fn tell_agents(service: &Service, pass: &mut Pass<'_>) -> Result<(), TxError> {
-    let Some(annotations) = service
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.annotations.as_ref())
-    else {
-        return Ok(());
+/// Agents know from a task's copy of its service's labels whether its load is of interest. Labels that
+/// come or go later do not replace tasks: the copies are brought up to date. False when some are left.
+fn tell_agents(service: &Service, pass: &mut Pass<'_>) -> Result<bool, TxError> {
+    let spec = service.spec.as_ref();
+    let Some(annotations) = spec.and_then(|spec| spec.annotations.as_ref()) else {
+        return Ok(true);
     };
-    let knows = |task: &Task| {
-        let service = task.service_annotations.as_ref();
-        service.is_some_and(|known| Autoscale::is_asked_for(&known.labels))
-    };
+    let is_metered = Autoscale::is_asked_for(&annotations.labels);
     let tasks = pass.tx.tasks_by_service(&service.id);
     let untold: Vec<String> = tasks
-        .filter(|task| slot::is_live(task) && !knows(task))
+        .filter(|task| slot::is_live(task) && thinks_metered(task) != is_metered)
         .map(|task| task.id.clone())
         .collect();
     for id in untold {
         if pass.is_full() {
-            break;
+            return Ok(false);
         }
         pass.tx.edit_task(&id, |task| {
             task.service_annotations = Some(annotations.clone().into());
         })?;
     }
-    Ok(())
+    Ok(true)
+}
+
+fn thinks_metered(task: &Task) -> bool {
+    let service = task.service_annotations.as_ref();
+    service.is_some_and(|known| Autoscale::is_asked_for(&known.labels))
 }
 
 /// How many tasks the load of those that run asks for; none when too little is known.
@@ -265,21 +280,30 @@ impl Stage for Autoscaler {
 
     fn load(&mut self, view: &View, _now: Now) {
         self.runs.clear();
+        self.untold.clear();
         for service in view.services() {
             self.take(service);
         }
+        // Labels may have gone under an earlier leader, which did not get to tell of it.
+        let metered = view.tasks().filter(|task| thinks_metered(task));
+        self.untold
+            .extend(metered.map(|task| task.service_id.to_string()));
     }
 
     fn observe(&mut self, event: &Event, view: &View, _now: Now) {
         if let Some(Object::Service(service)) = event.object() {
             match view.service(&service.id) {
                 Some(service) => self.take(service),
-                None => drop(self.runs.remove(&service.id)),
+                None => {
+                    self.runs.remove(&service.id);
+                    self.untold.remove(&service.id);
+                }
             }
         }
     }
 
     fn plan(&mut self, pass: &mut Pass<'_>) -> Result<(), TxError> {
+        self.tell_untold(pass)?;
         let now = pass.now.monotonic;
         let due = self.runs.iter().filter(|(_, run)| run.next <= now);
         let due: Vec<String> = due.map(|(id, _)| id.clone()).collect();
@@ -291,7 +315,6 @@ impl Stage for Autoscaler {
                 self.runs.remove(&id);
                 continue;
             };
-            tell_agents(&service, pass)?;
             let Some(wanted) = self.decide(&service, pass.tx, pass.now) else {
                 continue;
             };

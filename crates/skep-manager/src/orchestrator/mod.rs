@@ -24,7 +24,7 @@ mod update;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use skep_objects::swarmkit::{Node, Service, Task, TaskState};
+use skep_objects::swarmkit::{Cluster, Node, Service, Task, TaskState};
 use skep_store::{Event, Object, StoreObject, TxError, View};
 
 pub use self::enforcer::ConstraintEnforcer;
@@ -129,6 +129,20 @@ impl Orchestrator {
             Mode::of(service) == Mode::Global || rebalance::is_automatic(service, view)
         }) {
             self.mark(&service.id, false);
+        }
+    }
+
+    /// Labels of the swarm say of all services that have none themselves whether they rebalance.
+    fn observe_cluster(&mut self, event: &Event, cluster: &Cluster, view: &View) {
+        if let Event::Updated {
+            old: Object::Cluster(old),
+            ..
+        } = event
+            && rebalance::labels(old) != rebalance::labels(cluster)
+        {
+            for service in view.services() {
+                self.mark(&service.id, false);
+            }
         }
     }
 
@@ -334,6 +348,7 @@ impl Stage for Orchestrator {
             }
             Some(Object::Task(task)) => self.observe_task(event, task, view),
             Some(Object::Node(node)) => self.observe_node(event, node, view),
+            Some(Object::Cluster(cluster)) => self.observe_cluster(event, cluster, view),
             Some(Object::Resource(asked)) if asked.kind == rebalance::KIND => {
                 self.mark(asked.name(), false);
             }

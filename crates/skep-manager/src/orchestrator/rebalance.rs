@@ -11,9 +11,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use skep_objects::Text;
+use skep_objects::{STRATEGY_LABEL, Text};
 use skep_objects::swarmkit::{
-    Node, Service, Task, TaskState, UpdateStatus, update_status::UpdateState,
+    Cluster, Node, Service, Task, TaskState, UpdateStatus, update_status::UpdateState,
 };
 use skep_store::{StoreObject, TxError, View};
 
@@ -25,7 +25,7 @@ use super::update::is_task_outdated;
 use crate::clock::Monotonic;
 use crate::pass::Pass;
 use crate::scheduler::filter::Requirements;
-use crate::scheduler::nodes::Cluster;
+use crate::scheduler::nodes;
 use crate::scheduler::strategy::Strategy;
 use crate::scheduler::{preferences, requirements};
 
@@ -91,6 +91,13 @@ pub fn is_spread(service: &Service, view: &View) -> bool {
         .the_cluster()
         .and_then(|cluster| cluster.spec.as_ref()?.annotations.as_ref());
     Strategy::choose(labels, of_swarm.map(|annotations| &annotations.labels)) == Strategy::Spread
+}
+
+/// What the labels of a swarm say of rebalancing, and of the strategy that goes with it.
+pub fn labels(cluster: &Cluster) -> [Option<&String>; 2] {
+    let spec = cluster.spec.as_ref();
+    let annotations = spec.and_then(|spec| spec.annotations.as_ref());
+    [LABEL, STRATEGY_LABEL].map(|label| annotations?.labels.get(label))
 }
 
 /// The request for a service, by its resource's id.
@@ -370,7 +377,7 @@ fn has_room(
     let Some(node) = view.node(&node.id) else {
         return false;
     };
-    let mut cluster = Cluster::default();
+    let mut cluster = nodes::Cluster::default();
     let at = cluster.set_node(Arc::clone(node));
     for task in view.tasks_by_node(&node.id) {
         cluster.apply_task(task);

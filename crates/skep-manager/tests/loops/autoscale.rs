@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use skep_manager::orchestrator::service as facts;
 use skep_objects::skep_v1::TaskUsage;
-use skep_objects::swarmkit::{Service, node_spec::Availability, service_spec::Mode};
+use skep_objects::swarmkit::{Service, Task, node_spec::Availability, service_spec::Mode};
 
 use crate::sim::{Sim, service, set_image};
 
@@ -168,6 +168,32 @@ fn labels_that_come_later_reach_the_agents_without_replacing_tasks() {
     }
     load(&mut sim, 10, 100);
     assert_eq!(replicas(&sim), 6);
+}
+
+#[test]
+fn labels_that_go_end_the_metering_of_the_tasks_that_run() {
+    let unlabel = |sim: &Sim| {
+        sim.update_service("web", |spec| {
+            spec.annotations.get_or_insert_default().labels.clear();
+        });
+    };
+    let metered = |sim: &Sim| {
+        let tasks = sim.tasks("web").into_iter();
+        let labels = |task: &Task| task.service_annotations.as_ref().unwrap().labels.len();
+        tasks.filter(|task| labels(task) > 0).count()
+    };
+    let mut sim = swarm(3);
+    assert_eq!(metered(&sim), 3);
+    unlabel(&sim);
+    sim.advance(Duration::from_secs(1));
+    assert_eq!((metered(&sim), sim.tasks("web").len()), (0, 3));
+
+    // Nor does it go on where the leader changes meanwhile.
+    let mut sim = swarm(3);
+    unlabel(&sim);
+    sim.change_leader();
+    sim.advance(Duration::from_secs(1));
+    assert_eq!((metered(&sim), sim.tasks("web").len()), (0, 3));
 }
 
 #[test]

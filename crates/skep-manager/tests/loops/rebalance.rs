@@ -71,6 +71,23 @@ fn a_request_evens_a_service_out_without_a_gap() {
 }
 
 #[test]
+fn the_swarms_own_label_is_heeded_when_it_comes() {
+    let mut sim = swarm(false);
+    sim.advance(Duration::from_secs(10));
+    assert_eq!(sim.running("web").len(), 2);
+    sim.write(|tx| {
+        let id = tx.the_cluster().unwrap().id.clone();
+        tx.edit_cluster(&id, |cluster| {
+            let spec = cluster.spec.get_or_insert_default();
+            let labels = &mut spec.annotations.get_or_insert_default().labels;
+            labels.insert(rebalance::LABEL.into(), "auto".into());
+        })
+    });
+    sim.settle();
+    assert_eq!(sim.running("web"), even());
+}
+
+#[test]
 fn the_label_rebalances_whenever_a_node_joins_or_returns() {
     let mut sim = swarm(true);
     sim.settle();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use skep_objects::swarmkit::{
-    EndpointSpec, PortConfig, ServiceSpec, TaskState, UpdateConfig, UpdateStatus,
+    EndpointSpec, PortConfig, ServiceSpec, Task, TaskState, UpdateConfig, UpdateStatus,
     port_config::PublishMode,
     update_config::{FailureAction, UpdateOrder},
     update_status::UpdateState,
@@ -141,6 +141,36 @@ fn failing_updates_roll_back_when_asked() {
     assert_eq!(new_and_old(&sim, "nginx:1"), (4, 0));
     assert_eq!(sim.count_running("web"), 4);
     assert!(sim.view().service("web").unwrap().previous_spec.is_none());
+}
+
+#[test]
+fn the_tasks_of_a_slot_are_told_apart_by_the_time_that_they_were_created_at() {
+    let mut sim = swarm("nginx:1", 1, |spec| {
+        spec.update = config(|update| update.set_failure_action(FailureAction::Rollback));
+    });
+    sim.update_service("web", |spec| set_image(spec, "fails:2"));
+    sim.advance(Duration::from_secs(30));
+    assert_eq!(status(&sim).state(), UpdateState::RollbackCompleted);
+    // That which was to take the place of the one that failed, and that of the rollback, were made at
+    // once.
+    let mut tasks = sim.tasks("web");
+    tasks.sort_by_key(|task| {
+        let created = task.meta.as_ref().unwrap().created_at.unwrap();
+        (created.seconds, created.nanos, task.slot)
+    });
+    let created = |task: &Task| task.meta.as_ref().unwrap().created_at;
+    assert!(
+        tasks
+            .windows(2)
+            .all(|pair| created(&pair[0]) != created(&pair[1])),
+        "{:#?}",
+        sim.summary()
+    );
+    assert_eq!(image(tasks.last().unwrap()), "nginx:1");
+    assert_eq!(
+        tasks.last().unwrap().observed_state(),
+        TaskState::Running
+    );
 }
 
 #[test]
