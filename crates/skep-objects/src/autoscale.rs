@@ -102,9 +102,11 @@ impl Autoscale {
                     numbers.insert(key, number(key, value)?);
                 }
                 "cooldown" => {
-                    cooldown = go_duration::parse_length(value).ok_or_else(|| AutoscaleError::Duration {
-                        label: format!("{PREFIX}{key}"),
-                        value: value.to_owned(),
+                    cooldown = go_duration::parse_length(value).ok_or_else(|| {
+                        AutoscaleError::Duration {
+                            label: format!("{PREFIX}{key}"),
+                            value: value.to_owned(),
+                        }
                     })?;
                 }
                 _ => {

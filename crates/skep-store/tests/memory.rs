@@ -89,7 +89,7 @@ async fn of_two_objects_of_a_transaction_the_later_one_is_so_by_its_time() {
     .await;
     let view = store.view();
     let times = |id: &str| {
-        let meta = view.network(id).unwrap().meta.clone().unwrap();
+        let meta = view.network(id).unwrap().meta.unwrap();
         [meta.created_at, meta.updated_at].map(|time| time.map(|time| (time.seconds, time.nanos)))
     };
     let (first, second) = (Some((1, 999_999_999)), Some((2, 0)));

@@ -1,6 +1,6 @@
 //! Jobs: tasks that run to completion, once for each iteration of the service.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use skep_objects::swarmkit::{Service, Task, TaskState, node_status};
@@ -9,63 +9,114 @@ use skep_store::TxError;
 use super::global;
 use super::restart;
 use super::service::{self, Mode};
-use super::slot::{self, SlotKey};
+use super::slot::{self, SlotKey, Tasks};
 use crate::pass::Pass;
 
-/// Creates tasks until so many have completed, a few at once. Slots are numbered from 0.
+/// How far a replicated job's iteration of now is: what became of each slot. Slots are numbered from 0.
+#[derive(Debug, Default)]
+pub struct Run {
+    slots: BTreeMap<u64, Phase>,
+    running: u64,
+    completed: u64,
+    /// All numbers below are taken.
+    taken_below: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Running,
+    Completed,
+    /// It failed, and is not tried again.
+    Over,
+}
+
+impl Run {
+    /// Notes what a slot's tasks, old and new, say of it.
+    pub fn note(&mut self, service: &Service, mode: Mode, key: &SlotKey, mut tasks: Tasks) {
+        let SlotKey::Number(number) = *key else {
+            return;
+        };
+        tasks.retain(|task| is_current(task, service));
+        let completed = |task: &Arc<Task>| task.observed_state() == TaskState::Complete;
+        let phase = if tasks.iter().any(completed) {
+            Some(Phase::Completed)
+        } else if tasks.iter().any(|task| slot::is_live(task)) {
+            Some(Phase::Running)
+        } else {
+            let newest = tasks.last();
+            let is_over = newest.is_some_and(|newest| !restart::is_due(newest, &tasks, mode));
+            is_over.then_some(Phase::Over)
+        };
+        self.set(number, phase);
+    }
+
+    fn set(&mut self, number: u64, phase: Option<Phase>) {
+        let before = match phase {
+            Some(phase) => self.slots.insert(number, phase),
+            None => self.slots.remove(&number),
+        };
+        for (counted, count) in [
+            (Phase::Running, &mut self.running),
+            (Phase::Completed, &mut self.completed),
+        ] {
+            *count -= u64::from(before == Some(counted));
+            *count += u64::from(phase == Some(counted));
+        }
+        if phase.is_none() {
+            self.taken_below = self.taken_below.min(number);
+        }
+    }
+
+    /// Creates tasks until so many have completed, a few at once.
+    pub fn fill(
+        &mut self,
+        service: &Service,
+        mode: Mode,
+        pass: &mut Pass<'_>,
+    ) -> Result<(), TxError> {
+        let Mode::ReplicatedJob {
+            max_concurrent,
+            total,
+        } = mode
+        else {
+            return Ok(());
+        };
+        let at_once = if max_concurrent == 0 {
+            total
+        } else {
+            max_concurrent
+        };
+        let room = at_once.saturating_sub(self.running);
+        let left = total.saturating_sub(self.completed + self.running);
+        for _ in 0..room.min(left) {
+            while self.slots.contains_key(&self.taken_below) {
+                self.taken_below += 1;
+            }
+            if self.taken_below >= total || pass.is_full_for_tasks() {
+                break;
+            }
+            let slot = SlotKey::Number(self.taken_below);
+            let task = service::new_task(service, &slot, TaskState::Complete, pass.tx, pass.now);
+            pass.tx.create_task(task)?;
+            self.set(self.taken_below, Some(Phase::Running));
+        }
+        Ok(())
+    }
+}
+
+/// Looks at all slots of a job, and creates the tasks that it may have now.
 pub fn reconcile_replicated(
     pass: &mut Pass<'_>,
     service: &Service,
-    max_concurrent: u64,
-    total: u64,
-) -> Result<(), TxError> {
-    let mode = Mode::ReplicatedJob {
-        max_concurrent,
-        total,
-    };
+    mode: Mode,
+) -> Result<Run, TxError> {
     remove_old_iterations(pass, service)?;
-    let mut used = BTreeSet::new();
-    let (mut running, mut completed) = (0_u64, 0_u64);
-    for (key, mut tasks) in slot::slots(pass.tx, &service.id, mode) {
-        tasks.retain(|task| is_current(task, service));
-        let SlotKey::Number(number) = key else {
-            continue;
-        };
-        if tasks
-            .iter()
-            .any(|task| task.observed_state() == TaskState::Complete)
-        {
-            completed += 1;
-        } else if tasks.iter().any(|task| slot::is_live(task)) {
-            running += 1;
-        } else if tasks
-            .last()
-            .is_none_or(|newest| restart::is_due(newest, &tasks, mode))
-        {
-            continue;
-        }
-        used.insert(number);
+    let mut run = Run::default();
+    for (key, tasks) in slot::slots(pass.tx, &service.id, mode) {
+        run.note(service, mode, &key, tasks);
     }
-    let at_once = if max_concurrent == 0 {
-        total
-    } else {
-        max_concurrent
-    };
-    let room = at_once.saturating_sub(running);
-    let left = total.saturating_sub(completed).saturating_sub(running);
-    let count = usize::try_from(room.min(left)).unwrap_or(usize::MAX);
-    for number in (0..total)
-        .filter(|number| !used.contains(number))
-        .take(count)
-    {
-        if pass.is_full_for_tasks() {
-            break;
-        }
-        let slot = SlotKey::Number(number);
-        let task = service::new_task(service, &slot, TaskState::Complete, pass.tx, pass.now);
-        pass.tx.create_task(task)?;
-    }
-    Ok(())
+    run.fill(service, mode, pass)?;
+    Ok(run)
 }
 
 /// Creates a task on each node that may have one and has had none in this iteration.

@@ -4,8 +4,8 @@
 //! reconciled once a round, however much happened to it: tasks that stopped are replaced
 //! ([`restart`]), slots are added and removed ([`replicated`], [`global`], [`jobs`]), outdated ones
 //! are rolled over ([`update`]), and those that crowd a node move to others where that is wanted
-//! ([`rebalance`]). Where a service is settled, all of that is done and only a slot's own tasks can
-//! bring something new: then only the slots that something happened to are looked at ([`settled`]).
+//! ([`rebalance`]). Once all of a service was looked at, only the slots that something happens to are
+//! ([`settled`]).
 
 pub mod autoscale;
 mod enforcer;
@@ -33,8 +33,9 @@ pub use self::reaper::TaskReaper;
 use self::rebalance::Rebalancer;
 use self::restart::Start;
 use self::service::Mode;
-use self::settled::{Mark, Place};
+use self::settled::{Due, Mark, Place};
 use self::slot::Tasks;
+use self::update::Seen;
 use crate::clock::{Monotonic, Now};
 use crate::pass::{Pass, Stage};
 
@@ -43,9 +44,9 @@ use crate::pass::{Pass, Stage};
 pub struct Orchestrator {
     /// Services to reconcile, and why.
     marked: BTreeMap<String, Mark>,
-    /// When to look again at a service, or at one slot of it.
-    timers: BTreeSet<(Monotonic, String, Option<Place>)>,
-    /// Services that need nothing until something happens to them.
+    /// When to look again at a service, and at what of it.
+    timers: BTreeSet<(Monotonic, String, Due)>,
+    /// Services of which all slots were looked at.
     settled: BTreeSet<String>,
     /// How often all tasks of a service were looked at.
     walks: u64,
@@ -53,6 +54,8 @@ pub struct Orchestrator {
     starts: HashMap<String, Start>,
     /// Rolling updates that are watched.
     updates: HashMap<String, update::Run>,
+    /// How far replicated jobs are.
+    jobs: HashMap<String, jobs::Run>,
     rebalancer: Rebalancer,
 }
 
@@ -75,8 +78,11 @@ impl Orchestrator {
     }
 
     fn observe_task(&mut self, event: &Event, task: &Task, view: &View) {
+        let is_updating = self.updates.contains_key(task.service_id.as_str());
         let moved = match event {
-            Event::Created(_) => task.wanted_state() == TaskState::Ready || task.has_stopped(),
+            Event::Created(_) => {
+                is_updating || task.wanted_state() == TaskState::Ready || task.has_stopped()
+            }
             Event::Removed(_) => {
                 self.starts.remove(&task.id);
                 // Those of a service that is to go hold it up.
@@ -84,8 +90,8 @@ impl Orchestrator {
                 if service.is_none_or(|service| service.pending_delete) {
                     return self.mark(&task.service_id, false);
                 }
-                // Of a slot that was given up, nothing was to come any more.
-                task.wanted_state() != TaskState::Remove
+                // Of a slot that was given up, nothing was to come any more, but for an update.
+                is_updating || task.wanted_state() != TaskState::Remove
             }
             Event::Updated {
                 old: Object::Task(old),
@@ -126,7 +132,7 @@ impl Orchestrator {
             self.mark(service, false);
         }
         for service in view.services().filter(|service| {
-            Mode::of(service) == Mode::Global || rebalance::is_automatic(service, view)
+            Mode::of(service).is_global() || rebalance::is_automatic(service, view)
         }) {
             self.mark(&service.id, false);
         }
@@ -157,36 +163,30 @@ impl Orchestrator {
         let moving = self.rebalancer.settle(&service, mode, pass)?;
         let tasks = pass.tx.tasks_by_service(id).cloned().collect();
         self.replace_stopped(&service, mode, tasks, pass)?;
-        let wake = match mode {
+        match mode {
             Mode::Replicated { replicas } => {
                 let mut slots = replicated::reconcile(pass, &service, replicas, changed)?;
                 slots.retain(|(key, _)| !moving.contains_key(key));
-                let wake = self.update(&service, mode, slots, pass)?;
+                let seen = Seen { slots, all: true };
+                self.update(&service, mode, &seen, pass)?;
                 let again = self.rebalancer.advance(&service, mode, &moving, pass)?;
-                wake.into_iter().chain(again).min()
+                let again = again.map(|at| (at, id.to_owned(), Due::Whole));
+                self.timers.extend(again);
             }
             Mode::Global => {
                 let slots = global::reconcile(pass, &service)?;
-                self.update(&service, mode, slots, pass)?
+                let seen = Seen { slots, all: true };
+                self.update(&service, mode, &seen, pass)?;
             }
-            Mode::ReplicatedJob {
-                max_concurrent,
-                total,
-            } => {
-                jobs::reconcile_replicated(pass, &service, max_concurrent, total)?;
-                None
+            Mode::ReplicatedJob { .. } => {
+                let run = jobs::reconcile_replicated(pass, &service, mode)?;
+                self.jobs.insert(id.to_owned(), run);
             }
-            Mode::GlobalJob => {
-                jobs::reconcile_global(pass, &service)?;
-                None
-            }
-        };
-        let tasks = pass.tx.tasks_by_service(id).cloned().collect();
-        let next_start = self.start_ready(mode, tasks, pass)?;
-        for at in wake.into_iter().chain(next_start) {
-            self.timers.insert((at, id.to_owned(), None));
+            Mode::GlobalJob => jobs::reconcile_global(pass, &service)?,
         }
-        self.settle(id, mode);
+        let tasks = pass.tx.tasks_by_service(id).cloned().collect();
+        self.start_ready(&service, mode, &tasks, pass)?;
+        self.settle(id);
         Ok(())
     }
 
@@ -194,16 +194,23 @@ impl Orchestrator {
         &mut self,
         service: &Service,
         mode: Mode,
-        slots: Vec<(slot::SlotKey, Tasks)>,
+        seen: &Seen,
         pass: &mut Pass<'_>,
-    ) -> Result<Option<Monotonic>, TxError> {
+    ) -> Result<(), TxError> {
         let run = self.updates.remove(&service.id);
-        let (run, started, wake) = update::advance(pass, service, mode, slots, run)?;
+        let (run, started, wake) = update::advance(pass, service, mode, seen, run)?;
         if let Some(run) = run {
             self.updates.insert(service.id.clone(), run);
         }
-        self.starts.extend(started);
-        Ok(wake)
+        for (task, start) in started {
+            let place = pass.tx.task(&task).map(|task| settled::place_of(task));
+            let due = place.map(|place| (start.at_last, service.id.clone(), Due::Slot(place)));
+            self.timers.extend(due);
+            self.starts.insert(task, start);
+        }
+        let wake = wake.map(|at| (at, service.id.clone(), Due::Update));
+        self.timers.extend(wake);
+        Ok(())
     }
 
     /// The service is gone, or is to go: so are its tasks.
@@ -214,6 +221,7 @@ impl Orchestrator {
         pass: &mut Pass<'_>,
     ) -> Result<(), TxError> {
         self.updates.remove(id);
+        self.jobs.remove(id);
         self.rebalancer.forget(id, pass)?;
         let tasks: Vec<Arc<Task>> = pass.tx.tasks_by_service(id).cloned().collect();
         if tasks.is_empty() && service.is_some() {
@@ -285,22 +293,22 @@ impl Orchestrator {
         start.not_before > now.monotonic
     }
 
-    /// Starts replacements whose time has come. Returns when the next one is due.
+    /// Starts replacements whose time has come.
     fn start_ready(
         &mut self,
+        service: &Service,
         mode: Mode,
-        tasks: Tasks,
+        tasks: &Tasks,
         pass: &mut Pass<'_>,
-    ) -> Result<Option<Monotonic>, TxError> {
-        let mut next: Option<Monotonic> = None;
-        let waits = |task: &Arc<Task>| task.wanted_state() == TaskState::Ready;
-        for task in tasks.into_iter().filter(waits) {
+    ) -> Result<(), TxError> {
+        let waits = |task: &&Arc<Task>| task.wanted_state() == TaskState::Ready;
+        for task in tasks.iter().filter(waits) {
             let now = pass.now;
             let start = *self
                 .starts
                 .entry(task.id.clone())
-                .or_insert_with(|| Start::resumed(&task, now));
-            let tasks = slot::slot_of(pass.tx, &task, mode);
+                .or_insert_with(|| Start::resumed(task, now));
+            let tasks = slot::slot_of(pass.tx, task, mode);
             let stopped = restart::old_tasks_stopped(&tasks, &task.id, pass.tx);
             let due = if stopped {
                 start.not_before
@@ -308,13 +316,14 @@ impl Orchestrator {
                 start.at_last
             };
             if due > now.monotonic {
-                next = Some(next.map_or(due, |next| next.min(due)));
+                let slot = Due::Slot(settled::place_of(task));
+                self.timers.insert((due, service.id.clone(), slot));
                 continue;
             }
             self.starts.remove(&task.id);
             restart::want(pass, &task.id, mode.goal())?;
         }
-        Ok(next)
+        Ok(())
     }
 }
 
@@ -359,11 +368,12 @@ impl Stage for Orchestrator {
     fn plan(&mut self, pass: &mut Pass<'_>) -> Result<(), TxError> {
         while let Some((at, ..)) = self.timers.first()
             && *at <= pass.now.monotonic
-            && let Some((_, service, place)) = self.timers.pop_first()
+            && let Some((_, service, due)) = self.timers.pop_first()
         {
-            match place {
-                Some(place) => self.mark_slot(&service, place),
-                None => self.mark(&service, false),
+            match due {
+                Due::Whole => self.mark(&service, false),
+                Due::Update => drop(self.marked.entry(service).or_default()),
+                Due::Slot(place) => self.mark_slot(&service, place),
             }
         }
         // What a service's reconciliation marks again is for the next round of this pass.

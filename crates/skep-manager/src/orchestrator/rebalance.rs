@@ -11,10 +11,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use skep_objects::{STRATEGY_LABEL, Text};
 use skep_objects::swarmkit::{
     Cluster, Node, Service, Task, TaskState, UpdateStatus, update_status::UpdateState,
 };
+use skep_objects::{STRATEGY_LABEL, Text};
 use skep_store::{StoreObject, TxError, View};
 
 use self::plan::Place;

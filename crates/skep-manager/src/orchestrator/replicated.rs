@@ -29,13 +29,11 @@ pub fn reconcile(
     let replicas = usize::try_from(replicas).unwrap_or(usize::MAX);
     if live.len() > replicas {
         slot::sort_for_scale_down(&mut live);
-        for (_, tasks) in live.drain(replicas..) {
+        for (key, _) in live.drain(replicas..) {
             if pass.is_full() {
                 break;
             }
-            for task in tasks {
-                restart::want(pass, &task.id, TaskState::Remove)?;
-            }
+            give_up(pass, service, mode, &key)?;
         }
     }
     let missing = replicas - live.len();
@@ -56,6 +54,22 @@ pub fn reconcile(
         remove_dead(pass, dead)?;
     }
     Ok(live)
+}
+
+/// Ends a slot. What ended for good before must not stand for the slot when the rest is gone.
+fn give_up(
+    pass: &mut Pass<'_>,
+    service: &Service,
+    mode: Mode,
+    key: &SlotKey,
+) -> Result<(), TxError> {
+    let tasks = slot::tasks_at(pass.tx, &service.id, key);
+    for task in &tasks {
+        if slot::is_live(task) || !restart::is_due(task, &tasks, mode) {
+            restart::want(pass, &task.id, TaskState::Remove)?;
+        }
+    }
+    Ok(())
 }
 
 /// History of slots that are no more goes when the service changes.

@@ -1,22 +1,35 @@
-//! Services that are settled: as many slots as there are to be, none outdated, none on the move.
+//! Services that are looked at slot by slot.
 //!
-//! What happens to a task of such a service concerns its own slot, until the slot is short of a task
-//! that the restart supervisor will not replace. So an event costs a look at one slot, whatever the
-//! service's size; in doubt all of the service is looked at, which decides alone.
+//! Once all slots of a service were looked at, what happens to a task concerns its own slot, and the
+//! update or job that counts it, until the slot is short of a task that the restart supervisor will
+//! not replace. So an event costs a look at one slot, whatever the service's size; in doubt all of the
+//! service is looked at, which decides alone.
 
 use std::collections::BTreeSet;
 
 use skep_objects::Text;
-use skep_objects::swarmkit::{Task, TaskState};
-use skep_store::{TxError, View};
+use skep_objects::swarmkit::{Service, Task, TaskState};
+use skep_store::TxError;
 
 use super::service::Mode;
-use super::slot::{self, Tasks};
-use super::{Orchestrator, update};
+use super::slot::{self, SlotKey, Tasks};
+use super::update::{self, Seen};
+use super::{Orchestrator, global, jobs};
 use crate::pass::Pass;
 
 /// A slot whatever the service's mode is: its number, or 0 and its node.
 pub(super) type Place = (u64, Text);
+
+/// What is to be looked at when a time has come.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Due {
+    /// All of the service.
+    Whole,
+    /// Its update.
+    Update,
+    /// A slot.
+    Slot(Place),
+}
 
 /// What happened to a service since it was last reconciled.
 #[derive(Debug, Default)]
@@ -60,25 +73,22 @@ pub(super) fn place_of(task: &Task) -> Place {
     (task.slot, node)
 }
 
-fn tasks_at(view: &View, service: &str, (number, node): &Place, mode: Mode) -> Tasks {
+fn key_of((number, node): &Place, mode: Mode) -> SlotKey {
     if mode.is_global() {
-        slot::on_node(view, service, node)
+        SlotKey::Node(node.clone())
     } else {
-        slot::by_age(view.tasks_by_slot(service, *number))
+        SlotKey::Number(*number)
     }
 }
 
 impl Orchestrator {
-    /// Notes that all of the service was looked at, and whether something is still to come of that.
-    pub(super) fn settle(&mut self, id: &str, mode: Mode) {
-        let is_settled = !mode.is_job()
-            && !self.updates.contains_key(id)
-            && !self.rebalancer.watches(id)
-            && !self.marked.contains_key(id);
-        if is_settled {
-            self.settled.insert(id.to_owned());
-        } else {
+    /// Notes that all of the service was looked at: from now on its slots will do, unless something is
+    /// to be done to others than those that something happens to.
+    pub(super) fn settle(&mut self, id: &str) {
+        if self.rebalancer.watches(id) || self.marked.contains_key(id) {
             self.settled.remove(id);
+        } else {
+            self.settled.insert(id.to_owned());
         }
     }
 
@@ -95,26 +105,86 @@ impl Orchestrator {
         let Some(service) = pass.tx.service(id).cloned() else {
             return Ok(false);
         };
-        let mode = Mode::of(&service);
-        if service.pending_delete || mode.is_job() {
+        let run = self.updates.get(id);
+        if service.pending_delete || run.is_some_and(|run| !run.is_of(&service)) {
             return Ok(false);
         }
+        let (mode, is_updating) = (Mode::of(&service), run.is_some());
+        let mut slots = Vec::new();
         for place in &mark.slots {
-            let tasks = tasks_at(pass.tx, id, place, mode);
+            let key = key_of(place, mode);
+            let tasks = slot::tasks_at(pass.tx, id, &key);
             self.replace_stopped(&service, mode, tasks, pass)?;
-            let tasks = tasks_at(pass.tx, id, place, mode);
-            let current = slot::updatable(&tasks, &service, mode);
-            if (current.is_empty() && !was_given_up(&tasks))
-                || update::is_outdated(&service, &current, pass)
-            {
+            let tasks = slot::tasks_at(pass.tx, id, &key);
+            self.start_ready(&service, mode, &tasks, pass)?;
+            let Some(current) = current(&service, mode, &key, &tasks, pass) else {
+                return Ok(false);
+            };
+            if !is_updating && update::is_outdated(&service, &current, pass) {
                 return Ok(false);
             }
-            if let Some(at) = self.start_ready(mode, tasks, pass)? {
-                self.timers.insert((at, id.to_owned(), Some(place.clone())));
-            }
+            slots.push((key, current));
+        }
+        if is_updating {
+            let seen = Seen { slots, all: false };
+            self.update(&service, mode, &seen, pass)?;
+        } else if mode.is_job() {
+            return self.bring_on_job(&service, mode, &slots, pass);
         }
         Ok(true)
     }
+
+    /// Brings on a job of which these slots were looked at.
+    fn bring_on_job(
+        &mut self,
+        service: &Service,
+        mode: Mode,
+        slots: &[(SlotKey, Tasks)],
+        pass: &mut Pass<'_>,
+    ) -> Result<bool, TxError> {
+        let Mode::ReplicatedJob { .. } = mode else {
+            return Ok(true);
+        };
+        let Some(job) = self.jobs.get_mut(&service.id) else {
+            return Ok(false);
+        };
+        for (key, _) in slots {
+            let tasks = slot::tasks_at(pass.tx, &service.id, key);
+            job.note(service, mode, key, tasks);
+        }
+        job.fill(service, mode, pass)?;
+        Ok(true)
+    }
+}
+
+/// What an update may replace in a slot. None where all of the service has to be looked at: the slot
+/// is short of a task, and not for good.
+fn current(
+    service: &Service,
+    mode: Mode,
+    key: &SlotKey,
+    tasks: &Tasks,
+    pass: &Pass<'_>,
+) -> Option<Tasks> {
+    match mode {
+        Mode::ReplicatedJob { .. } => return Some(Tasks::new()),
+        Mode::GlobalJob => {
+            let is_there = tasks.iter().any(|task| jobs::is_current(task, service));
+            return is_there.then(Tasks::new);
+        }
+        Mode::Replicated { .. } | Mode::Global => {}
+    }
+    let current = slot::updatable(tasks, service, mode);
+    if current.is_empty() {
+        return was_given_up(tasks).then_some(current);
+    }
+    // What is on a node that gets no new tasks stays as it is.
+    if let SlotKey::Node(node) = key
+        && !global::takes_tasks(pass.tx.node(node).map(|node| &**node), service)
+    {
+        return Some(Tasks::new());
+    }
+    Some(current)
 }
 
 /// Whether the slot is one of those that went when the service was scaled down.

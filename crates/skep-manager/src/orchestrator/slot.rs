@@ -53,10 +53,15 @@ pub fn slots(view: &View, service: &str, mode: Mode) -> BTreeMap<SlotKey, Tasks>
 /// The other tasks in the slot of a task, and itself, in the order of their creation.
 #[must_use]
 pub fn slot_of(view: &View, task: &Task, mode: Mode) -> Tasks {
-    if mode.is_global() {
-        on_node(view, &task.service_id, &task.node_id)
-    } else {
-        by_age(view.tasks_by_slot(&task.service_id, task.slot))
+    tasks_at(view, &task.service_id, &SlotKey::of(task, mode))
+}
+
+/// The tasks of one slot of a service, in the order of their creation.
+#[must_use]
+pub fn tasks_at(view: &View, service: &str, key: &SlotKey) -> Tasks {
+    match key {
+        SlotKey::Node(node) => on_node(view, service, node),
+        SlotKey::Number(number) => by_age(view.tasks_by_slot(service, *number)),
     }
 }
 

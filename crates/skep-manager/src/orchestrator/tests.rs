@@ -3,8 +3,9 @@
 use std::time::{Duration, SystemTime};
 
 use skep_objects::swarmkit::{
-    Annotations, Cluster, ContainerSpec, ReplicatedService, RestartPolicy, ServiceSpec, TaskSpec,
-    service_spec, task_spec::Runtime,
+    Annotations, Cluster, ContainerSpec, ReplicatedJob, ReplicatedService, RestartPolicy,
+    ServiceSpec, TaskSpec, UpdateConfig, Version, service_spec, task_spec::Runtime,
+    update_config::UpdateOrder, update_status::UpdateState,
 };
 use skep_objects::timestamp::duration_message;
 use skep_store::{Store, Tx, Watch};
@@ -199,4 +200,108 @@ async fn slots_that_a_smaller_scale_took_away_are_not_looked_for() {
         assert_eq!(world.walks().await, 0);
     }
     assert_eq!(world.live(), 10);
+}
+
+impl World {
+    /// What agents do: a task that was told to stop has, one that is to run does, and one that is to
+    /// complete has. One at a time; false when there is none.
+    async fn agent(&self) -> bool {
+        let view = self.store.view();
+        let next = |task: &Task| {
+            if !slot::is_live(task) {
+                return TaskState::Shutdown;
+            }
+            task.wanted_state()
+        };
+        let mut tasks = view.tasks().filter(|task| !task.has_stopped());
+        let Some(task) = tasks.find(|task| task.observed_state() < next(task)) else {
+            return false;
+        };
+        let state = next(task);
+        self.write(|tx| {
+            let set = |task: &mut Task| task.status.get_or_insert_default().set_state(state);
+            tx.edit_task(&task.id, set)
+        })
+        .await;
+        true
+    }
+
+    fn service(&self) -> Arc<Service> {
+        Arc::clone(self.store.view().service("web").unwrap())
+    }
+}
+
+async fn update(order: UpdateOrder) {
+    let mut world = World::new().await;
+    world
+        .write(|tx| {
+            tx.edit_service("web", |service| {
+                service.spec_version = Some(Version { index: 1_000 });
+                let spec = service.spec.get_or_insert_default();
+                spec.task.get_or_insert_default().force_update = 1;
+                spec.update = Some(UpdateConfig {
+                    parallelism: 3,
+                    order: order.into(),
+                    ..Default::default()
+                });
+            })
+        })
+        .await;
+    let mut walks = world.walks().await;
+    while world.agent().await {
+        walks += world.walks().await;
+        assert!((REPLICAS - 3..=REPLICAS + 3).contains(&world.live()));
+    }
+    world.now.monotonic += Duration::from_secs(6);
+    world.pass().await;
+    walks += world.walks().await;
+    let status = world.service().update_status.clone().unwrap();
+    assert_eq!(status.state(), UpdateState::Completed);
+    let view = world.store.view();
+    let live: Vec<_> = view.tasks().filter(|task| slot::is_live(task)).collect();
+    assert_eq!(live.len() as u64, REPLICAS);
+    assert!(live.iter().all(|task| {
+        task.observed_state() == TaskState::Running && task.spec.as_ref().unwrap().force_update == 1
+    }));
+    assert!(walks <= 4, "{walks}");
+}
+
+#[tokio::test]
+async fn an_update_looks_at_the_slots_that_it_works_on_only() {
+    update(UpdateOrder::StopFirst).await;
+    update(UpdateOrder::StartFirst).await;
+}
+
+#[tokio::test]
+async fn a_job_looks_at_the_slots_that_ended_only() {
+    let store = Store::in_memory();
+    let (_, watch) = store.watch();
+    let mut world = World {
+        store,
+        watch,
+        stage: Orchestrator::default(),
+        now: Now {
+            wall: SystemTime::UNIX_EPOCH,
+            monotonic: Duration::from_secs(1),
+        },
+    };
+    let mut job = service();
+    let spec = job.spec.get_or_insert_default();
+    spec.mode = Some(service_spec::Mode::ReplicatedJob(ReplicatedJob {
+        max_concurrent: 4,
+        total_completions: REPLICAS,
+    }));
+    world.write(|tx| tx.create_service(job)).await;
+    let mut walks = world.walks().await;
+    while world.agent().await {
+        walks += world.walks().await;
+        let view = world.store.view();
+        let at_once = view.tasks().filter(|task| !task.has_stopped()).count();
+        assert!(at_once <= 4, "{at_once}");
+    }
+    let view = world.store.view();
+    let mut slots: Vec<u64> = view.tasks().map(|task| task.slot).collect();
+    slots.sort_unstable();
+    assert!(slots.into_iter().eq(0..REPLICAS));
+    assert!(walks <= 2, "{walks}");
 }

@@ -7,7 +7,7 @@ use skep_objects::swarmkit::{
     service_spec::Mode,
 };
 
-use crate::sim::{Sim, service};
+use crate::sim::{Sim, node, service};
 
 fn job(image: &str, mode: Mode) -> Service {
     let mut job = service("job", image, 0);
@@ -102,6 +102,20 @@ fn global_jobs_complete_once_on_each_active_node() {
     run_again(&sim);
     sim.advance(Duration::from_secs(30));
     assert_eq!(completed(&sim).len(), 4);
+}
+
+#[test]
+fn a_global_job_runs_on_nodes_that_come_later() {
+    let mut sim = Sim::new(1);
+    sim.write(|tx| tx.create_service(job("completes", Mode::GlobalJob(GlobalJob {}))));
+    sim.advance(Duration::from_secs(10));
+    sim.write(|tx| tx.create_node(node("n2")));
+    sim.advance(Duration::from_secs(10));
+    assert_eq!(completed(&sim).len(), 2);
+    sim.set_availability("n1", Availability::Pause);
+    sim.set_availability("n1", Availability::Active);
+    sim.advance(Duration::from_secs(10));
+    assert_eq!(completed(&sim).len(), 2, "once on each");
 }
 
 #[test]

@@ -164,6 +164,7 @@ impl World {
             let pause = self.rng.random_range(0..8_000);
             self.sim.advance(Duration::from_millis(pause));
             self.check_always();
+            self.check_nothing_overlooked();
         }
         self.calm();
         self.check_end();

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use skep_objects::swarmkit::{
-    EndpointSpec, PortConfig, ReplicatedService, TaskState, node_spec::Availability, node_status,
-    service_spec::Mode,
+    EndpointSpec, PortConfig, ReplicatedService, RestartPolicy, TaskState, UpdateConfig,
+    node_spec::Availability, node_status, restart_policy::RestartCondition, service_spec::Mode,
 };
 
 use crate::sim::{Sim, service, set_image};
@@ -206,4 +206,31 @@ fn many_tasks_without_a_node_all_say_why() {
             .iter()
             .all(|task| task.status.as_ref().unwrap().err == "no suitable node")
     );
+}
+
+#[test]
+fn slots_that_were_given_up_do_not_come_back_through_their_history() {
+    let mut sim = Sim::new(2);
+    let mut web = service("web", "completes", 4);
+    let spec = web.spec.as_mut().unwrap();
+    spec.task.get_or_insert_default().restart = Some(RestartPolicy {
+        condition: RestartCondition::None.into(),
+        ..Default::default()
+    });
+    spec.update = Some(UpdateConfig::default());
+    sim.write(|tx| tx.create_service(web));
+    sim.settle();
+    sim.update_service("web", |spec| {
+        set_image(spec, "nginx");
+        let task = spec.task.get_or_insert_default();
+        let placement = task.placement.get_or_insert_default();
+        placement.constraints = vec!["node.hostname==nowhere".into()];
+    });
+    sim.settle();
+    assert_eq!(sim.live("web").len(), 4, "{:#?}", sim.summary());
+    sim.update_service("web", |spec| set_replicas(spec, 2));
+    sim.advance(Duration::from_secs(1));
+    let mut slots: Vec<u64> = sim.live("web").iter().map(|task| task.slot).collect();
+    slots.sort_unstable();
+    assert_eq!(slots, [1, 2], "{:#?}", sim.summary());
 }

@@ -205,6 +205,15 @@ impl Sim {
         result.unwrap()
     }
 
+    /// What comes of a transaction that is not committed.
+    pub fn dry_run<T>(&self, change: impl FnOnce(&mut Tx) -> T) -> T {
+        let update = self.store.update(|tx| Err::<(), T>(change(tx)));
+        match self.runtime.block_on(update) {
+            Err(UpdateError::Refused(found)) => found,
+            Ok(()) | Err(UpdateError::Commit(_)) => panic!("it was not refused"),
+        }
+    }
+
     /// As another manager that takes over.
     pub fn change_leader(&mut self) {
         self.stages = Stages::new(8, self.usage.clone());

@@ -127,8 +127,9 @@ fn declared(file: &str, message: &str) -> Vec<(u32, String, String)> {
             choice = Some(name.trim_end_matches(" {"));
         } else if line == "}" {
             choice = None;
-        } else if let Some((field, number)) =
-            line.strip_suffix(';').and_then(|line| line.split_once(" = "))
+        } else if let Some((field, number)) = line
+            .strip_suffix(';')
+            .and_then(|line| line.split_once(" = "))
         {
             let (of_type, name) = field.rsplit_once(' ').expect("a type and a name");
             let name = choice.unwrap_or(name).to_owned();

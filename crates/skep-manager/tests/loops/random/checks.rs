@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rand::Rng;
-use skep_manager::orchestrator::rebalance;
 use skep_manager::orchestrator::service::{self as facts, Mode};
 use skep_manager::orchestrator::slot;
+use skep_manager::orchestrator::{Orchestrator, rebalance};
+use skep_manager::pass::{CAPACITY, Pass, Stage};
 use skep_objects::swarmkit::{
     Service, Task, TaskState, generic_resource::Resource as Generic, port_config::PublishMode,
 };
-use skep_store::{StoreObject, View};
+use skep_store::{Object, StoreObject, View};
 
 use super::{GPUS, NODES, SSDS, World, is_container};
 use crate::sim::image;
@@ -28,6 +29,33 @@ impl World {
         for node in view.nodes() {
             self.check_node(&node.id, &view);
         }
+    }
+
+    /// At rest, a leader that looks at all there is for the first time finds nothing that this one,
+    /// which looked at what changed, has overlooked.
+    pub fn check_nothing_overlooked(&self) {
+        let now = self.sim.now();
+        let rebalances = |service: &str, view: &View| {
+            let mut requests = view.resources_by_kind(rebalance::KIND);
+            requests.any(|request| request.name() == service)
+                || view
+                    .service(service)
+                    .is_some_and(|service| rebalance::is_automatic(service, view))
+        };
+        let found: Vec<String> = self.sim.dry_run(|tx| {
+            let mut leader = Orchestrator::default();
+            leader.load(tx, now);
+            leader.plan(&mut Pass::new(tx, now, CAPACITY)).unwrap();
+            let changes = tx.changes().iter();
+            changes
+                .filter(|change| match change.object() {
+                    Some(Object::Task(task)) => !rebalances(&task.service_id, tx),
+                    _ => false,
+                })
+                .map(|change| format!("{change:?}"))
+                .collect()
+        });
+        assert!(found.is_empty(), "{found:#?} {:#?}", self.sim.summary());
     }
 
     fn check_addresses(&self, view: &View) {

@@ -1,7 +1,7 @@
 //! Images as the API shows them: rows, details, history, disk usage; and the filters of lists.
 
 use std::collections::BTreeMap;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 use skep_engine::Filters;
@@ -10,7 +10,6 @@ use skep_objects::api::encode::{ZERO_TIME, parse_time, rfc3339_nano};
 use skep_objects::api::image::{
     GraphDriver, HistoryItem, ImageInspect, ImageSummary, Metadata, RootFs,
 };
-use skep_objects::go_duration::parse_length;
 use skep_objects::reference::Reference;
 
 use crate::http::call::Call;
@@ -81,12 +80,18 @@ fn until(filters: &Filters) -> Result<Option<i64>> {
     let Some(text) = filters.get("until").next() else {
         return Ok(None);
     };
-    let at = match parse_length(text) {
+    let at = match go_duration(text) {
         Some(ago) => SystemTime::now().checked_sub(ago),
         None => time_parameter("until", text)?,
     };
     let since = at.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
     Ok(Some(since.map_or(0, |since| bytes(since.as_secs()))))
+}
+
+/// `1h30m`, `24h`, `10s`; none for anything else.
+fn go_duration(text: &str) -> Option<Duration> {
+    let nanoseconds = skep_objects::go_duration::parse(text).ok()?;
+    u64::try_from(nanoseconds).ok().map(Duration::from_nanos)
 }
 
 /// `reference=nginx:*` against every name of an image, with tag and without.
@@ -400,5 +405,13 @@ mod tests {
         ] {
             assert_eq!(glob(pattern, text), expect, "{pattern} {text}");
         }
+    }
+
+    #[test]
+    fn durations_are_go_s() {
+        assert_eq!(go_duration("1h30m"), Some(Duration::from_secs(5400)));
+        assert_eq!(go_duration("24h"), Some(Duration::from_secs(86_400)));
+        assert_eq!(go_duration("2026-01-01"), None);
+        assert_eq!(go_duration("1795414622"), None);
     }
 }

@@ -3,7 +3,10 @@
 //! An in-memory store is filled by the leader's own loops: services of an overlay network, their
 //! tasks assigned to 1,000 nodes and reported as running. Then the control API and the conversion
 //! to JSON are timed as the HTTP API uses them, and the process's memory is read from `/proc`. The same
-//! lists over HTTP, beside dockerd: `cargo xtask bench cluster`. `SKEP_BENCH_QUICK=1` is for a look.
+//! lists over HTTP, beside dockerd: `cargo xtask bench cluster`. What one event costs the leader's
+//! loops is in `events`. `SKEP_BENCH_QUICK=1` is for a look.
+
+mod events;
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read as _, Write as _};
@@ -65,6 +68,8 @@ fn main() {
     let (store, _) = filled(&runtime, services, replicas);
     time_list(&runtime, &store, "");
     time_answers(&runtime, &store);
+    drop(store);
+    events::rows(&runtime, quick);
 }
 
 fn row(what: &str, figure: &str, goal: &str) {
