@@ -60,6 +60,36 @@ pub enum NetError {
         /// The interface.
         name: String,
     },
+    /// A parent that would have to be a VLAN interface, which its name is none of. Docker's text.
+    #[error(
+        "required interface name format is: name.vlan_tag, ex. eth0.10 for vlan 10, instead received {0}"
+    )]
+    NotAVlan(String),
+    /// A tag that is none. Docker's text.
+    #[error("vlan id must be between 1-4094, received: {0}")]
+    VlanId(String),
+    /// The loopback carries nobody's frames. Docker's text.
+    #[error("loopback interface is not a valid {driver} parent link")]
+    LoopbackParent {
+        /// The network's driver.
+        driver: &'static str,
+    },
+    /// One network has, or wants, the parent for itself. Docker's text.
+    #[error("cannot use mode passthru, macvlan network {other} is using parent interface {parent}")]
+    ParentShared {
+        /// The other network.
+        other: String,
+        /// The interface.
+        parent: String,
+    },
+    /// A part of the kernel that is not in this one.
+    #[error("{attempt}: this kernel has no {part}")]
+    NotInKernel {
+        /// What was attempted.
+        attempt: String,
+        /// The part.
+        part: &'static str,
+    },
     /// An interface of this name belongs to somebody else.
     #[error("interface {name} already exists and is not managed by this daemon")]
     ForeignInterface {
@@ -152,9 +182,14 @@ impl NetError {
                 ErrorKind::Internal
             }
             NetError::UnknownNetwork(_) | NetError::UnknownNetns(_) => ErrorKind::NotFound,
-            NetError::Invalid { .. } | NetError::NoParent { .. } => ErrorKind::InvalidArgument,
+            NetError::Invalid { .. }
+            | NetError::NoParent { .. }
+            | NetError::NotAVlan(_)
+            | NetError::VlanId(_)
+            | NetError::LoopbackParent { .. } => ErrorKind::InvalidArgument,
+            NetError::NotInKernel { .. } => ErrorKind::NotImplemented,
             NetError::ForeignInterface { .. } => ErrorKind::Conflict,
-            NetError::SameBridge { .. } => ErrorKind::NotAllowed,
+            NetError::SameBridge { .. } | NetError::ParentShared { .. } => ErrorKind::NotAllowed,
             NetError::NotABridge { .. } => ErrorKind::Internal,
             // Docker answers 500 for port conflicts at start.
             NetError::PortAllocated { .. }

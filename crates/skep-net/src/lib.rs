@@ -6,7 +6,7 @@
 //!
 //! - [`netlink`] - rtnetlink, nf_tables and conntrack over raw sockets.
 //! - [`bridge`] - local bridge networks.
-//! - [`macvlan`] - networks on the host's own wire.
+//! - [`macvlan`] - networks on the host's own wire, also ipvlan.
 //! - [`endpoint`] - veth pairs between containers and networks.
 //! - [`publish`] - published ports of local containers.
 //! - [`overlay`] - networks across hosts and their endpoint tables.
@@ -43,7 +43,7 @@ pub use dns::{DnsSpec, ResolvConf};
 pub use endpoint::{Endpoint, EndpointSpec, InterfaceStats};
 pub use error::NetError;
 pub use ingress::IngressSpec;
-pub use macvlan::{MacvlanMode, MacvlanSpec};
+pub use macvlan::{IpvlanFlag, IpvlanMode, MacvlanMode, MacvlanSpec, Wire};
 pub use net::Net;
 pub use overlay::{OverlaySpec, OverlaySubnet, SwarmSpec, Warning};
 pub use publish::{OpenPort, PortMapping, Protocol, PublishedPort};

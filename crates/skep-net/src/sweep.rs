@@ -88,7 +88,10 @@ impl State {
 
     fn sweep_links(&mut self, instance: &str) -> Result<(), NetError> {
         let failed = || NetError::netlink("sweep interfaces");
+        let wires = self.macvlans.values();
+        let parents: Vec<String> = wires.map(|wire| wire.spec.parent_name()).collect();
         let mut wanted: BTreeSet<&str> = BTreeSet::new();
+        wanted.extend(parents.iter().map(String::as_str));
         wanted.extend(self.bridges.values().map(|b| b.spec.bridge.as_str()));
         wanted.extend(
             self.endpoints

@@ -152,7 +152,7 @@ impl Networks {
     async fn remove_from_host(&self, network: &NetworkRecord) -> Result<()> {
         let id = network.id.clone();
         self.kernel(&format!("remove network {}", network.name), move |net| {
-            net.remove_macvlan(&id);
+            net.remove_macvlan(&id)?;
             net.remove_bridge(&id)
         })
         .await?;

@@ -60,6 +60,11 @@ impl Networks {
         endpoint_options(wanted)?;
         let mac = match wanted.mac_address.as_str() {
             "" => None,
+            _ if network.driver == "ipvlan" => {
+                return Err(EngineError::invalid(
+                    "ipvlan interfaces do not support custom mac address assignment",
+                ));
+            }
             text => Some(
                 text.parse()
                     .map_err(|_| EngineError::invalid(format!("invalid MAC address: {text}")))?,
@@ -112,7 +117,8 @@ impl Networks {
                 }
             }
         }
-        let gateways = if network.swarm || network.internal {
+        let has_none = network.is_isolated() || network.is_routed_wire();
+        let gateways = if network.swarm || has_none {
             Vec::new()
         } else {
             network
@@ -159,6 +165,7 @@ impl Networks {
         shape(&mut spec, &lease.network, &lease.wanted)?;
         if default_route {
             spec.default_gateways.clone_from(&lease.gateways);
+            spec.default_link = has_link_route(&lease.network);
         }
         if lease.network.driver == "null" || lease.network.driver == "host" {
             return Ok(Joined {
@@ -242,6 +249,7 @@ impl Networks {
                 .extend(settings.gateway.parse::<IpAddr>().ok());
             spec.default_gateways
                 .extend(settings.ipv6_gateway.parse::<IpAddr>().ok());
+            spec.default_link = has_link_route(&network);
         }
         if !network.swarm {
             let mut state = self.state();
@@ -299,6 +307,10 @@ impl Networks {
         }
         self.publish("disconnect", network, Some(container));
     }
+}
+
+fn has_link_route(network: &NetworkRecord) -> bool {
+    network.is_routed_wire() && !network.is_isolated()
 }
 
 /// An address that was asked for in vain, in the frame of Docker's text.
@@ -384,7 +396,7 @@ fn swarm_address(network: &NetworkRecord, text: &str) -> Option<Cidr> {
 
 /// What others on the network call this container. The default bridge knows no names.
 fn names(network: &NetworkRecord, member: &Member, wanted: &EndpointSettings) -> Vec<String> {
-    let is_named = network.swarm || matches!(network.driver.as_str(), "bridge" | "macvlan");
+    let is_named = network.swarm || (network.driver == "bridge" || network.is_wire());
     if network.is_default_bridge() || !is_named {
         return Vec::new();
     }
@@ -430,6 +442,7 @@ fn settings(lease: &Lease, endpoint: Option<&Endpoint>) -> EndpointSettings {
     }
     EndpointSettings {
         mac_address: endpoint
+            .filter(|_| lease.network.driver != "ipvlan")
             .map(|endpoint| endpoint.mac.to_string())
             .unwrap_or_default(),
         network_id: lease.network.id.clone(),

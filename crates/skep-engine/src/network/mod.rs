@@ -249,13 +249,13 @@ impl Networks {
 
     /// Puts a local network in the kernel.
     async fn ensure_in_kernel(&self, network: &NetworkRecord) -> Result<()> {
-        if network.driver == "macvlan" {
-            let (parent, mode) = options::macvlan(network)?;
+        if network.is_wire() {
+            let (parent, wire) = options::wire(network)?;
             let spec = MacvlanSpec {
                 network_id: network.id.clone(),
                 name: network.name.clone(),
                 parent,
-                mode,
+                wire,
                 mtu: network.mtu(),
             };
             let doing = format!("create network {}", network.name);

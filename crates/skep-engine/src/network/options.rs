@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
-use skep_net::{GatewayMode, MacvlanMode};
+use skep_net::{GatewayMode, IpvlanFlag, IpvlanMode, MacvlanMode, Wire};
 
 use super::NetworkRecord;
 use crate::error::{EngineError, Result};
@@ -150,19 +150,28 @@ pub(super) fn interface_prefix(record: &NetworkRecord) -> Option<&str> {
         .filter(|prefix| !prefix.is_empty())
 }
 
-/// The interface and the mode of a macvlan network.
-pub(super) fn macvlan(record: &NetworkRecord) -> Result<(String, MacvlanMode)> {
-    let parent = record.option("parent").unwrap_or_default();
-    if parent.is_empty() {
-        return Err(EngineError::invalid(
-            "a macvlan network needs an interface of the host: -o parent=eth0",
-        ));
-    }
-    let mode = record.option("macvlan_mode").unwrap_or_default();
-    let mode = MacvlanMode::parse(mode)
-        .ok_or_else(|| EngineError::invalid(format!("requested macvlan mode '{mode}' is not valid, 'bridge' mode is the macvlan driver default")))?;
+/// The interface of the host below a macvlan or ipvlan network, and what is made on it.
+pub(super) fn wire(record: &NetworkRecord) -> Result<(Option<String>, Wire)> {
+    let parent = record.option("parent").filter(|parent| !parent.is_empty());
+    let option = |name: &str| record.option(name).unwrap_or_default();
+    let unknown = |what: &str, value: &str, default: &str| {
+        let driver = &record.driver;
+        EngineError::invalid(format!(
+            "requested {driver} {what} '{value}' is not valid, '{default}' {what} is the {driver} driver default"
+        ))
+    };
+    let wire = if record.driver == "ipvlan" {
+        let (mode, flag) = (option("ipvlan_mode"), option("ipvlan_flag"));
+        Wire::Ipvlan(
+            IpvlanMode::parse(mode).ok_or_else(|| unknown("mode", mode, "l2"))?,
+            IpvlanFlag::parse(flag).ok_or_else(|| unknown("flag", flag, "bridge"))?,
+        )
+    } else {
+        let mode = option("macvlan_mode");
+        Wire::Macvlan(MacvlanMode::parse(mode).ok_or_else(|| unknown("mode", mode, "bridge"))?)
+    };
     mtu(record)?;
-    Ok((parent.to_owned(), mode))
+    Ok((parent.map(str::to_owned), wire))
 }
 
 /// A word about options that the driver does not know: Docker passes over them in silence.
@@ -183,10 +192,12 @@ pub(super) fn unknown(driver: &str, options: &BTreeMap<String, String>) -> Strin
             )
         });
         let macvlan = matches!(key, "parent" | "macvlan_mode");
+        let ipvlan = matches!(key, "parent" | "ipvlan_mode" | "ipvlan_flag");
         matches!(key, MTU | IFACE_PREFIX)
             || key.starts_with("com.docker.network.enable_ipv")
             || (driver == "bridge" && bridge)
             || (driver == "macvlan" && macvlan)
+            || (driver == "ipvlan" && ipvlan)
     };
     let names: Vec<&str> = options
         .keys()
@@ -244,6 +255,30 @@ mod tests {
         let options = BridgeOptions::parse(&record(false, &[(icc, "false")])).unwrap();
         assert!(!options.icc && options.masquerade);
         assert!(BridgeOptions::parse(&record(false, &[(icc, "maybe")])).is_err());
+    }
+
+    #[test]
+    fn modes_of_wires_are_read_or_refused() {
+        let check = |driver: &str, options: &[(&str, &str)]| {
+            let record = NetworkRecord {
+                driver: driver.to_owned(),
+                ..record(false, options)
+            };
+            wire(&record).map_err(|error| error.to_string())
+        };
+        let none = Wire::Macvlan(MacvlanMode::Bridge);
+        assert_eq!(check("macvlan", &[]), Ok((None, none)));
+        let l3 = check("ipvlan", &[("parent", "eth0.7"), ("ipvlan_mode", "l3")]);
+        let wire = Wire::Ipvlan(IpvlanMode::L3, IpvlanFlag::Bridge);
+        assert_eq!(l3, Ok((Some("eth0.7".to_owned()), wire)));
+        assert_eq!(
+            check("ipvlan", &[("ipvlan_flag", "x")]).unwrap_err(),
+            "requested ipvlan flag 'x' is not valid, 'bridge' flag is the ipvlan driver default"
+        );
+        assert_eq!(
+            check("macvlan", &[("macvlan_mode", "l2")]).unwrap_err(),
+            "requested macvlan mode 'l2' is not valid, 'bridge' mode is the macvlan driver default"
+        );
     }
 
     #[test]

@@ -32,7 +32,7 @@ impl Networks {
             request.driver
         };
         match driver.as_str() {
-            "bridge" | "macvlan" => {}
+            "bridge" | "macvlan" | "ipvlan" => {}
             "host" | "null" | "none" => {
                 return Err(EngineError::not_allowed(format!(
                     "only one instance of \"{driver}\" network is allowed"
@@ -43,11 +43,6 @@ impl Networks {
                     ErrorKind::Unavailable,
                     "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.",
                 ));
-            }
-            "ipvlan" => {
-                return Err(EngineError::NotSupported(format!(
-                    "network driver {driver}"
-                )));
             }
             _ => {
                 return Err(EngineError::not_found(format!(
@@ -202,7 +197,7 @@ impl Networks {
 fn check_options(record: &NetworkRecord) -> Result<()> {
     match record.driver.as_str() {
         "bridge" => options::BridgeOptions::parse(record).map(drop),
-        "macvlan" => options::macvlan(record).map(drop),
+        "macvlan" | "ipvlan" => options::wire(record).map(drop),
         _ => Ok(()),
     }
 }

@@ -20,7 +20,7 @@ pub(crate) struct NetworkRecord {
     pub id: String,
     pub name: String,
     pub created: String,
-    /// `bridge`, `macvlan`, `host`, `null` or `overlay`.
+    /// `bridge`, `macvlan`, `ipvlan`, `host`, `null` or `overlay`.
     pub driver: String,
     /// IPv6 only.
     pub no_ipv4: bool,
@@ -133,6 +133,22 @@ impl NetworkRecord {
 
     pub(crate) fn is_default_bridge(&self) -> bool {
         self.name == "bridge" && self.driver == "bridge"
+    }
+
+    /// Its containers sit on the wire of an interface of the host.
+    pub(crate) fn is_wire(&self) -> bool {
+        matches!(self.driver.as_str(), "macvlan" | "ipvlan")
+    }
+
+    /// The host routes to its containers: they have no neighbours, and no gateway.
+    pub(crate) fn is_routed_wire(&self) -> bool {
+        self.driver == "ipvlan" && matches!(self.option("ipvlan_mode"), Some("l3" | "l3s"))
+    }
+
+    /// Nothing beyond its containers is reached by it.
+    pub(crate) fn is_isolated(&self) -> bool {
+        let parent = self.option("parent").unwrap_or_default();
+        self.internal || (self.is_wire() && parent.is_empty())
     }
 
     /// One of the three that every host has.

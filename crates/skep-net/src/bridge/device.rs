@@ -87,21 +87,12 @@ fn create(
     mark: &str,
     route: &mut RouteSocket,
 ) -> Result<(), NetlinkError> {
-    let unmarked = unmarked_name(instance);
-    if route.link(&unmarked)?.is_some() {
-        route.delete_link(&unmarked)?;
-    }
-    route.create_link(&NewLink {
+    let new = NewLink {
         mac: spec.subnets.first().map(|s| Mac::from_ip(s.gateway.addr)),
         mtu: Some(spec.effective_mtu()),
-        ..NewLink::new(&unmarked, LinkKind::Bridge)
-    })?;
-    route
-        .rename_marked(&unmarked, &spec.bridge, mark)
-        .inspect_err(|_| {
-            // The first error is the one to tell; the next creation or sweep tries this again.
-            let _ = route.delete_link(&unmarked);
-        })
+        ..NewLink::new(&spec.bridge, LinkKind::Bridge)
+    };
+    route.create_marked(new, &unmarked_name(instance), mark)
 }
 
 /// Uses somebody else's bridge: it gets the addresses that it lacks, and keeps all else.

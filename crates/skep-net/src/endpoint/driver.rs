@@ -211,6 +211,19 @@ pub(crate) fn silence(sandbox: &mut Sandbox, attached: &Attached) -> Result<(), 
     Ok(())
 }
 
+/// The default route that an endpoint is for.
+fn way_out(attached: &Attached, v4: bool) -> Option<Route> {
+    let (spec, index) = (&attached.spec, attached.index);
+    let gateway = spec.default_gateways.iter().find(|g| g.is_ipv4() == v4);
+    let by_link = || {
+        let has_family = spec.addresses.iter().any(|a| a.is_ipv4() == v4);
+        (spec.default_link && has_family).then(|| Route::default_by(index, v4))
+    };
+    gateway
+        .map(|gateway| Route::default_via(*gateway, index))
+        .or_else(by_link)
+}
+
 /// Sets the default routes of a sandbox to those of its last endpoint that has gateways.
 pub(crate) fn set_default_routes(
     sandbox: &mut Sandbox,
@@ -218,17 +231,11 @@ pub(crate) fn set_default_routes(
 ) -> Result<(), NetError> {
     let failed = || NetError::netlink("set default route");
     for v4 in [true, false] {
-        let gateways = attached.iter().rev().flat_map(|a| {
-            a.spec
-                .default_gateways
-                .iter()
-                .filter(|g| g.is_ipv4() == v4)
-                .map(|g| (*g, a.index))
-        });
-        let Some((gateway, index)) = gateways.into_iter().next() else {
+        let mut ways = attached.iter().rev();
+        let Some(wanted) = ways.find_map(|a| way_out(a, v4)) else {
             continue;
         };
-        let wanted = Route::default_via(gateway, index);
+        let index = wanted.index;
         let routes = sandbox.route.routes().map_err(failed())?;
         let is_default =
             |r: &&Route| r.v4 == v4 && r.to.is_none() && r.table == 0 && r.metric != LAST_RESORT;

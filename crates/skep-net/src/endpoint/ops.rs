@@ -77,7 +77,7 @@ impl Net {
             .map_err(NetError::netlink("read interface counters"))?;
         let veths = links
             .into_iter()
-            .filter(|l| matches!(l.kind.as_str(), "veth" | "macvlan"));
+            .filter(|l| matches!(l.kind.as_str(), "veth" | "macvlan" | "ipvlan"));
         Ok(veths.map(|l| (l.name, l.stats)).collect())
     }
 }

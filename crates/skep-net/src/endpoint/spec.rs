@@ -28,6 +28,8 @@ pub struct EndpointSpec {
     /// Gateways to use as default routes, one a family at most. Empty: no default route by this
     /// endpoint. A later endpoint's gateway replaces an earlier one's.
     pub default_gateways: Vec<IpAddr>,
+    /// The default routes are by this interface without a gateway.
+    pub default_link: bool,
     /// 0 takes the network's.
     pub mtu: u32,
     /// Names that other containers on the network find this endpoint by (name, aliases, short id).
@@ -53,6 +55,7 @@ impl EndpointSpec {
             sysctls: Vec::new(),
             mac: None,
             default_gateways: Vec::new(),
+            default_link: false,
             mtu: 0,
             names: Vec::new(),
         }

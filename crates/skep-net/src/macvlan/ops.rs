@@ -1,69 +1,99 @@
-//! Ensuring macvlan networks, and joining containers to them.
+//! Ensuring networks on the host's wire, and joining containers to them.
 
 use std::os::fd::AsFd;
 
-use super::MacvlanSpec;
+use super::{MacvlanSpec, Wire, parent};
 use crate::endpoint::{Attached, EndpointSpec, adopted, configure, free_name, mac_of};
 use crate::error::NetError;
 use crate::net::{Net, State};
-use crate::netlink::route::{LinkKind, NewLink};
+use crate::netlink::route::NewLink;
 
-/// A macvlan network that was ensured.
+/// A macvlan or ipvlan network that was ensured.
 #[derive(Debug)]
 pub(crate) struct Macvlan {
     pub spec: MacvlanSpec,
-    /// Index of the parent.
-    parent: u32,
 }
 
 impl Net {
-    /// Takes a macvlan network up: its parent is there, and the kernel makes such interfaces.
+    /// Takes a macvlan or ipvlan network up: its parent is there, and the kernel makes such
+    /// interfaces.
     pub fn ensure_macvlan(&self, spec: &MacvlanSpec) -> Result<(), NetError> {
         let mut state = self.state();
-        let failed = NetError::netlink(format!("look for interface {}", spec.parent));
-        let parent = state.route.link(&spec.parent).map_err(failed)?;
-        let parent = parent.ok_or_else(|| NetError::NoParent {
-            name: spec.parent.clone(),
-        })?;
-        if !state.macvlans.contains_key(&spec.network_id) {
-            state.try_macvlan(spec, parent.index)?;
+        state.check_shared(spec)?;
+        let parent = parent::ensure(self.instance(), spec, &mut state.route)?;
+        if !state.macvlans.contains_key(&spec.network_id)
+            && let Err(error) = state.try_wire(spec, parent)
+        {
+            if !state.shares_parent(spec) {
+                // The first failure is the one to tell.
+                let _ = parent::remove(self.instance(), spec, &mut state.route);
+            }
+            return Err(error);
         }
-        let network = Macvlan {
-            spec: spec.clone(),
-            parent: parent.index,
-        };
+        let network = Macvlan { spec: spec.clone() };
         state.macvlans.insert(spec.network_id.clone(), network);
         Ok(())
     }
 
-    /// Forgets a macvlan network; its endpoints were detached before.
-    pub fn remove_macvlan(&self, network_id: &str) {
+    /// Forgets a macvlan or ipvlan network; its endpoints were detached before.
+    pub fn remove_macvlan(&self, network_id: &str) -> Result<(), NetError> {
         let mut state = self.state();
-        if state.macvlans.remove(network_id).is_some() {
-            state.sync_names(network_id);
+        let Some(network) = state.macvlans.remove(network_id) else {
+            return Ok(());
+        };
+        state.sync_names(network_id);
+        if state.shares_parent(&network.spec) {
+            return Ok(());
         }
+        let removed = parent::remove(self.instance(), &network.spec, &mut state.route);
+        if removed.is_err() {
+            // Whoever tries again is to find it.
+            state.macvlans.insert(network_id.to_owned(), network);
+        }
+        removed
     }
 }
 
 impl State {
+    /// The other networks on the same parent.
+    fn on_same_parent(&self, spec: &MacvlanSpec) -> impl Iterator<Item = &MacvlanSpec> {
+        let name = spec.parent_name();
+        let others = self.macvlans.values().map(|network| &network.spec);
+        let others = others.filter(|other| other.network_id != spec.network_id);
+        others.filter(move |other| other.parent_name() == name)
+    }
+
+    fn shares_parent(&self, spec: &MacvlanSpec) -> bool {
+        self.on_same_parent(spec).next().is_some()
+    }
+
+    fn check_shared(&self, spec: &MacvlanSpec) -> Result<(), NetError> {
+        let mut others = self.on_same_parent(spec);
+        match others.find(|other| spec.wire.is_alone() || other.wire.is_alone()) {
+            Some(other) => Err(NetError::ParentShared {
+                other: other.network_id.clone(),
+                parent: spec.parent_name(),
+            }),
+            None => Ok(()),
+        }
+    }
+
     /// Makes an interface and removes it: the one way to learn whether this kernel can.
-    fn try_macvlan(&mut self, spec: &MacvlanSpec, parent: u32) -> Result<(), NetError> {
+    fn try_wire(&mut self, spec: &MacvlanSpec, parent: u32) -> Result<(), NetError> {
         let digits: String = spec.network_id.chars().take(8).collect();
         let name = format!("mvtry-{digits}");
-        let kind = LinkKind::Macvlan {
-            parent,
-            mode: spec.mode.number(),
-        };
-        let failed = || {
-            NetError::netlink(format!(
-                "make a macvlan interface on {} (does this kernel have macvlan?)",
-                spec.parent
-            ))
-        };
-        self.route.delete_link(&name).map_err(failed())?;
-        let made = self.route.create_link(&NewLink::new(&name, kind));
-        made.map_err(failed())?;
-        self.route.delete_link(&name).map_err(failed())
+        let driver = spec.wire.driver();
+        let article = if driver == "ipvlan" { "an" } else { "a" };
+        let attempt = format!("make {article} {driver} interface on {}", spec.parent_name());
+        let failed = |error| parent::refused(attempt.clone(), driver, error);
+        self.route.delete_link(&name).map_err(failed)?;
+        let new = NewLink::new(&name, spec.wire.link(parent));
+        match self.route.create_link(&new) {
+            // It is in use, by a container that was there before this daemon.
+            Err(error) if spec.wire.is_alone() && !error.is_unknown_kind() => return Ok(()),
+            made => made.map_err(failed)?,
+        }
+        self.route.delete_link(&name).map_err(failed)
     }
 
     pub(crate) fn attach_to_macvlan(
@@ -73,7 +103,8 @@ impl State {
     ) -> Result<Attached, NetError> {
         let unknown = || NetError::UnknownNetwork(spec.network_id.clone());
         let network = self.macvlans.get(&spec.network_id).ok_or_else(unknown)?;
-        let (parent, mode, mtu) = (network.parent, network.spec.mode, network.spec.mtu);
+        let network = network.spec.clone();
+        let parent = parent::ensure(instance, &network, &mut self.route)?;
         let unknown = || NetError::UnknownNetns(spec.netns.clone());
         let sandbox = self.sandboxes.get_mut(&spec.netns).ok_or_else(unknown)?;
         let failed =
@@ -93,21 +124,19 @@ impl State {
                 };
                 let mac = mac_of(spec);
                 let netns = sandbox.netns.clone();
-                let kind = LinkKind::Macvlan {
-                    parent,
-                    mode: mode.number(),
-                };
-                let mtu = [spec.mtu, mtu].into_iter().find(|mtu| *mtu > 0);
+                let has_own_mac = matches!(network.wire, Wire::Macvlan(_));
+                let mtu = [spec.mtu, network.mtu].into_iter().find(|mtu| *mtu > 0);
                 let new = NewLink {
                     mtu,
-                    mac: Some(mac),
+                    mac: has_own_mac.then_some(mac),
                     netns: Some(netns.as_fd()),
-                    ..NewLink::new(&ifname, kind)
+                    ..NewLink::new(&ifname, network.wire.link(parent))
                 };
                 self.route.create_link(&new).map_err(failed())?;
                 sandbox.route.set_alias(&ifname, &mark).map_err(failed())?;
                 let link = sandbox.route.link(&ifname).map_err(failed())?;
-                (ifname, mac, link.map_or(0, |link| link.index))
+                let link = link.unwrap_or_default();
+                (ifname, link.mac.unwrap_or(mac), link.index)
             }
         };
         let attached = adopted(spec, ifname, String::new(), mac, index);

@@ -36,6 +36,11 @@ impl NetlinkError {
         matches!(self, NetlinkError::Socket(e) if e.raw_os_error() == Some(libc::ENOBUFS))
     }
 
+    /// The kernel does not know such objects.
+    pub fn is_unknown_kind(&self) -> bool {
+        self.is(libc::EOPNOTSUPP)
+    }
+
     /// The object is there already.
     pub fn exists(&self) -> bool {
         self.is(libc::EEXIST)

@@ -33,6 +33,9 @@ const INFO_SLAVE_DATA: u16 = 5;
 const INFO_SLAVE_KIND: u16 = 4;
 const VETH_PEER: u16 = 1;
 const MACVLAN_MODE: u16 = 1;
+const IPVLAN_MODE: u16 = 1;
+const IPVLAN_FLAGS: u16 = 2;
+const VLAN_ID: u16 = 1;
 // IFLA_BRPORT_*
 const PORT_HAIRPIN: u16 = 4;
 const PORT_ISOLATED: u16 = 33;
@@ -68,6 +71,26 @@ pub enum LinkKind<'a> {
         /// `MACVLAN_MODE_…`.
         mode: u32,
     },
+    /// An interface on another's wire, with the other's hardware address.
+    Ipvlan {
+        /// Index of the other.
+        parent: u32,
+        /// `IPVLAN_MODE_…`.
+        mode: u16,
+        /// `IPVLAN_F_…`.
+        flags: u16,
+    },
+    /// Another's frames with this tag.
+    Vlan {
+        /// Index of the other.
+        parent: u32,
+        /// The tag.
+        id: u16,
+    },
+    /// A wire that leads nowhere.
+    Dummy,
+    /// A device that drops what is not led elsewhere by rules: without them a wire that leads nowhere.
+    Ifb,
     /// A veth pair; the other end with its name, address, MTU and namespace.
     Veth {
         /// Name of the other end.
@@ -167,7 +190,10 @@ impl RouteSocket {
         if let Some(mac) = new.mac {
             m.put(ADDRESS, &mac.0);
         }
-        if let LinkKind::Macvlan { parent, .. } = &new.kind {
+        if let LinkKind::Macvlan { parent, .. }
+        | LinkKind::Ipvlan { parent, .. }
+        | LinkKind::Vlan { parent, .. } = &new.kind
+        {
             m.put_u32(LINK, *parent);
         }
         if let Some(master) = new.master {
@@ -192,8 +218,30 @@ impl RouteSocket {
         self.request(m)
     }
 
+    /// Makes a link so that it has its alias from the moment that it has its name; until then it is
+    /// called `unmarked`.
+    pub fn create_marked(
+        &mut self,
+        new: NewLink<'_>,
+        unmarked: &str,
+        alias: &str,
+    ) -> Result<(), NetlinkError> {
+        if self.link(unmarked)?.is_some() {
+            self.delete_link(unmarked)?;
+        }
+        let name = new.name;
+        self.create_link(&NewLink {
+            name: unmarked,
+            ..new
+        })?;
+        self.rename_marked(unmarked, name, alias).inspect_err(|_| {
+            // The first error is the one to tell; the next creation or sweep tries this again.
+            let _ = self.delete_link(unmarked);
+        })
+    }
+
     /// Gives a link its name and its alias in one step.
-    pub fn rename_marked(
+    fn rename_marked(
         &mut self,
         from: &str,
         name: &str,
@@ -297,6 +345,19 @@ fn put_kind(m: &mut Message, new: &NewLink<'_>) {
             m.put_str(INFO_KIND, "macvlan");
             m.nest(INFO_DATA, |m| m.put_u32(MACVLAN_MODE, *mode));
         }
+        LinkKind::Ipvlan { mode, flags, .. } => {
+            m.put_str(INFO_KIND, "ipvlan");
+            m.nest(INFO_DATA, |m| {
+                m.put(IPVLAN_MODE, &mode.to_ne_bytes());
+                m.put(IPVLAN_FLAGS, &flags.to_ne_bytes());
+            });
+        }
+        LinkKind::Vlan { id, .. } => {
+            m.put_str(INFO_KIND, "vlan");
+            m.nest(INFO_DATA, |m| m.put(VLAN_ID, &id.to_ne_bytes()));
+        }
+        LinkKind::Dummy => m.put_str(INFO_KIND, "dummy"),
+        LinkKind::Ifb => m.put_str(INFO_KIND, "ifb"),
         LinkKind::Vxlan(vxlan) => {
             m.put_str(INFO_KIND, "vxlan");
             m.nest(INFO_DATA, |m| put_vxlan(m, vxlan));

@@ -80,6 +80,19 @@ impl Route {
         }
     }
 
+    /// The default route by a link without a gateway.
+    pub fn default_by(index: u32, v4: bool) -> Route {
+        Route {
+            to: None,
+            gateway: None,
+            index,
+            table: 0,
+            metric: 0,
+            v4,
+            local: false,
+        }
+    }
+
     fn message(&self, kind: u16, flags: u16) -> Message {
         let prefix = self.to.map_or(0, |c| c.prefix);
         let scope = if self.gateway.is_some() || !self.v4 {

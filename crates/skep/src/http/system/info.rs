@@ -19,7 +19,7 @@ use crate::http::query::Query;
 use crate::http::version::ApiVersion;
 
 /// Network drivers.
-const NETWORK_DRIVERS: [&str; 5] = ["bridge", "host", "macvlan", "null", "overlay"];
+const NETWORK_DRIVERS: [&str; 6] = ["bridge", "host", "ipvlan", "macvlan", "null", "overlay"];
 
 /// Containers by state.
 #[derive(Debug, Clone, Copy, Default)]
