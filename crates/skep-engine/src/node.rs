@@ -23,7 +23,8 @@ pub(crate) fn describe(config: &EngineConfig) -> swarmkit::NodeDescription {
     };
     let mut plugins: Vec<_> = crate::logs::DRIVERS.map(|name| plugin("Log", name)).into();
     plugins.extend(
-        ["bridge", "host", "ipvlan", "macvlan", "null", "overlay"].map(|name| plugin("Network", name)),
+        ["bridge", "host", "ipvlan", "macvlan", "null", "overlay"]
+            .map(|name| plugin("Network", name)),
     );
     plugins.push(plugin("Volume", "local"));
     swarmkit::NodeDescription {

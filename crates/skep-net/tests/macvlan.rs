@@ -171,10 +171,7 @@ fn a_vlan_interface_is_made_and_goes_with_its_last_network() {
         let links = shell("ip -o link");
         let net = open(dir, "mv6");
         for (parent, text) in [
-            (
-                "p7.5",
-                "-o parent interface does not exist on the host: p7",
-            ),
+            ("p7.5", "-o parent interface does not exist on the host: p7"),
             ("p0.4095", "vlan id must be between 1-4094, received: 4095"),
             ("p0.x", "vlan id must be between 1-4094, received: x"),
             (

@@ -69,7 +69,8 @@ impl Core {
                     .insert(network.name.clone(), joined.settings);
             });
             if !network.is_default_bridge() {
-                self.serve_names(&record).await?;
+                // As it is now: links and forwarding are of all its networks.
+                self.serve_names(&container.record()).await?;
                 let text =
                     etc_files::resolv_conf(&record.host_config, &self.config, Resolver::Embedded);
                 etc_files::write(&container.dir.join("resolv.conf"), &text)?;
@@ -123,6 +124,9 @@ impl Core {
             container.change_state(|state| state.endpoints.remove(&network.name))?;
         }
         container.change_record(|record| record.endpoints.remove(&network.name))?;
+        if state.running && !state.netns.is_empty() && !network.is_default_bridge() {
+            self.serve_names(&container.record()).await?;
+        }
         name_itself(&container, &state)?;
         self.settle_way_out(&container, best_way_out(&state.endpoints))
             .await
@@ -157,7 +161,10 @@ impl Core {
                 net.unpublish(&owner)
             })
             .await?;
-        let mut again = RunState::default();
+        let mut again = RunState {
+            endpoints: state.endpoints.clone(),
+            ..RunState::default()
+        };
         let fixed = with_fixed_ports(&record, &state);
         self.publish_ports(&record, &fixed, &ips, &publishing, &mut again)
             .await?;

@@ -89,7 +89,11 @@ impl Core {
         let leased = self.lease_all(record, &mut plan);
         if let Err(error) = leased {
             self.give_back(&plan);
-            return Err(error);
+            return Err(EngineError::Network {
+                doing: "failed to set up container networking".to_owned(),
+                kind: error.kind(),
+                reason: error.to_string(),
+            });
         }
         Ok(plan)
     }
@@ -171,10 +175,9 @@ impl Core {
         let mut leases = plan.leases.into_iter();
         while let Some((name, lease)) = leases.next() {
             let is_way_out = way_out.as_deref() == Some(name.as_str());
-            // Ports are published of bridges only: elsewhere containers are reached as they are.
-            if lease.network.driver == "bridge"
-                && (is_way_out || (way_out.is_none() && ips.is_empty()))
-            {
+            // Ports are published of bridges only: elsewhere containers are reached as they are. Where
+            // there is no way out there is none in.
+            if lease.network.driver == "bridge" && is_way_out {
                 publishing = self.networks.publishing(&lease.network)?;
                 ips = lease.addresses.iter().map(|cidr| cidr.addr).collect();
             }
@@ -255,9 +258,15 @@ impl Core {
             Vec::new()
         } else {
             let owner = record.id.clone();
+            let has_address = |endpoint: &&EndpointSettings| {
+                let own = [&endpoint.ip_address, &endpoint.global_ipv6_address];
+                ips.iter().any(|ip| own.contains(&&ip.to_string()))
+            };
+            let endpoint = state.endpoints.values().find(has_address);
             let doing = format!(
-                "failed to set up container networking: driver failed programming external connectivity on endpoint {}",
-                record.name
+                "failed to set up container networking: driver failed programming external connectivity on endpoint {} ({})",
+                record.name,
+                endpoint.map_or("", |endpoint| &endpoint.endpoint_id),
             );
             self.networks
                 .kernel(&doing, move |net| net.publish(&owner, &mappings))
@@ -456,9 +465,13 @@ pub(super) fn validate_endpoint(network: &str, wanted: &EndpointSettings) -> Res
     )))
 }
 
-/// The ports as they were chosen, so that taking them up again gives the same.
+/// The ports as they were chosen, so that taking them up again gives the same; as they were asked
+/// for where none is published, since nothing led out.
 pub(super) fn with_fixed_ports(record: &Record, state: &RunState) -> HostConfig {
     let mut host = record.host_config.clone();
+    if state.ports.values().all(Option::is_none) {
+        return host;
+    }
     host.publish_all_ports = false;
     let published: BTreeMap<_, _> = state
         .ports

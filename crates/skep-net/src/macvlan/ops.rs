@@ -84,7 +84,10 @@ impl State {
         let name = format!("mvtry-{digits}");
         let driver = spec.wire.driver();
         let article = if driver == "ipvlan" { "an" } else { "a" };
-        let attempt = format!("make {article} {driver} interface on {}", spec.parent_name());
+        let attempt = format!(
+            "make {article} {driver} interface on {}",
+            spec.parent_name()
+        );
         let failed = |error| parent::refused(attempt.clone(), driver, error);
         self.route.delete_link(&name).map_err(failed)?;
         let new = NewLink::new(&name, spec.wire.link(parent));

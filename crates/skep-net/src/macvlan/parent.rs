@@ -98,7 +98,11 @@ impl Maker<'_> {
     }
 
     fn refused(&self, kind: &str, part: &'static str, error: NetlinkError) -> NetError {
-        refused(format!("failed to create {} {kind} link", self.name), part, error)
+        refused(
+            format!("failed to create {} {kind} link", self.name),
+            part,
+            error,
+        )
     }
 }
 

@@ -7,7 +7,9 @@ use std::time::Duration;
 use skep_engine::{CreateContainer, RemoveOptions};
 use skep_objects::ErrorKind;
 use skep_objects::api::container::{Config, HostConfig, PortBinding};
-use skep_objects::api::network::{NetworkConnect, NetworkCreate, NetworkDisconnect};
+use skep_objects::api::network::{
+    EndpointSettings, NetworkConnect, NetworkCreate, NetworkDisconnect,
+};
 
 use crate::bench::{Bench, on};
 use crate::namespace::in_own_network;
@@ -219,6 +221,57 @@ async fn a_running_container_joins_and_leaves_networks() {
         .network_settings
         .networks;
     assert_eq!(shown.keys().collect::<Vec<_>>(), ["bridge"]);
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn links_and_ports_come_with_a_network_that_is_joined_later() {
+    if !in_own_network("network::links_and_ports_come_with_a_network_that_is_joined_later") {
+        return;
+    }
+    let bench = Bench::with_bridge().await;
+    let networks = bench.engine.networks();
+    for (name, internal) in [("hive", false), ("inner", true)] {
+        let request = NetworkCreate {
+            name: name.to_owned(),
+            internal,
+            ..NetworkCreate::default()
+        };
+        networks.create(request).await.unwrap();
+    }
+    bench.start("web", SERVER, on("hive")).await;
+    let binding = PortBinding {
+        host_ip: String::new(),
+        host_port: "8225".to_owned(),
+    };
+    let host = HostConfig {
+        port_bindings: Some([("80/tcp".to_owned(), Some(vec![binding]))].into()),
+        ..on("inner")
+    };
+    let command = "until wget -qO- http://wax/page; do :; done; sleep 1000";
+    let late = bench.start("late", command, host).await;
+    let ports = async || {
+        let shown = bench.engine.inspect(&late, false).await.unwrap();
+        let ports = shown.network_settings.ports.unwrap();
+        ports["80/tcp"].as_ref().map_or(0, Vec::len)
+    };
+    // Nothing leads out of an internal network, and nothing in.
+    assert_eq!(ports().await, 0);
+    let link = EndpointSettings {
+        links: Some(vec!["web:wax".to_owned()]),
+        ..EndpointSettings::default()
+    };
+    let connect = NetworkConnect {
+        container: late.clone(),
+        endpoint_config: Some(link),
+    };
+    networks.connect("hive", connect).await.unwrap();
+    assert_ne!(ports().await, 0);
+    let begun = std::time::Instant::now();
+    while !bench.output(&late).await.ends_with("honey\n") {
+        assert!(begun.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     bench.end().await;
 }
 

@@ -241,12 +241,7 @@ impl RouteSocket {
     }
 
     /// Gives a link its name and its alias in one step.
-    fn rename_marked(
-        &mut self,
-        from: &str,
-        name: &str,
-        alias: &str,
-    ) -> Result<(), NetlinkError> {
+    fn rename_marked(&mut self, from: &str, name: &str, alias: &str) -> Result<(), NetlinkError> {
         let index = self.link(from)?.unwrap_or_default().index;
         let mut m = Message::new(NEWLINK, 0).fixed(&info(index, 0, 0));
         m.put_str(IFNAME, name);
