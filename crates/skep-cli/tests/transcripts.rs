@@ -33,5 +33,5 @@ macro_rules! transcripts {
 
 transcripts!(
     containers, create, formats, grammar, help, images, networks, registry, run, system, terminal,
-    volumes, contexts, update, nodes,
+    volumes, contexts, update, nodes, stacks,
 );

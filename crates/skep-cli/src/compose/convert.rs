@@ -12,11 +12,10 @@ use base64::Engine as _;
 use serde_json::{Map, Value, json};
 
 use super::depends::{Condition, conditions, order};
-use super::dialect::Dialect;
 use super::dotenv::Variables;
+use super::external::external_name;
 use super::load::Loaded;
 use super::normal::plain;
-use super::volumes::external_name;
 use crate::error::{CliError, io_text};
 
 /// The label that says which stack an object belongs to.
@@ -61,16 +60,6 @@ impl Parts<'_> {
         format!("{}_{name}", self.stack)
     }
 
-    /// Objects of the file that may be there without it, by what they are.
-    fn kinds(&self) -> [(&'static str, &Map<String, Value>); 4] {
-        [
-            ("volume", &self.volumes),
-            ("network", &self.networks),
-            ("secret", &self.secrets),
-            ("config", &self.configs),
-        ]
-    }
-
     /// The whole name of a network, secret or config.
     fn name_of(&self, entry: &Value, key: &str) -> String {
         external_name(entry, key)
@@ -105,11 +94,6 @@ pub(crate) fn convert(loaded: &Loaded, stack: &str) -> Result<Stack, CliError> {
         configs: section("configs"),
     };
     let services = with_jobs(services);
-    for (kind, entries) in parts.kinds() {
-        for (name, entry) in entries {
-            external_alone(kind, name, entry, loaded.dialect)?;
-        }
-    }
     let mut converted = Stack::default();
     networks(&parts, &services, &mut converted)?;
     converted.secrets = files(&parts, &parts.secrets, "secret")?;
@@ -150,30 +134,6 @@ fn with_jobs(mut services: Map<String, Value>) -> Map<String, Value> {
         }
     }
     services
-}
-
-/// What is there already cannot be said to be otherwise. Docker looks at volumes only.
-fn external_alone(kind: &str, name: &str, entry: &Value, dialect: Dialect) -> Result<(), CliError> {
-    let is_compose = dialect == Dialect::Compose;
-    if external_name(entry, name).is_none() || !is_compose && kind != "volume" {
-        return Ok(());
-    }
-    let is_allowed = |key: &str| match is_compose {
-        true => matches!(key, "external" | "name") || key.starts_with("x-"),
-        false => !matches!(key, "driver" | "driver_opts" | "labels"),
-    };
-    let says_nothing = |value: &Value| match value {
-        Value::Null | Value::Bool(false) => true,
-        Value::Object(map) => map.is_empty(),
-        _ => false,
-    };
-    let mut entries = entry.as_object().into_iter().flatten();
-    match entries.find(|(key, value)| !is_allowed(key) && !says_nothing(value)) {
-        Some((key, _)) => Err(CliError::new(format!(
-            "conflicting parameters \"external\" and \"{key}\" specified for {kind} \"{name}\""
-        ))),
-        None => Ok(()),
-    }
 }
 
 /// Networks that services use; others of the file are not made.

@@ -74,8 +74,8 @@ impl Dialect {
         }
     }
 
-    /// Refuses what Docker refuses.
-    pub(super) fn forbidden(self, file: &Value) -> Result<(), CliError> {
+    /// Refuses what Docker refuses; says why unless the file is only to be shown.
+    pub(super) fn forbidden(self, file: &Value, is_shown: bool) -> Result<(), CliError> {
         if self == Self::Compose {
             return Ok(());
         }
@@ -90,6 +90,9 @@ impl Dialect {
         }
         if found.is_empty() {
             return Ok(());
+        }
+        if is_shown {
+            return Err(CliError::new("Configuration contains forbidden properties"));
         }
         let lines: Vec<_> = found
             .iter()

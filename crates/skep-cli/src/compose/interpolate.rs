@@ -22,7 +22,7 @@ pub(super) fn interpolate(
                 unset: &|name| variables.note_unset(name),
                 is_plain: variables.is_plain,
             };
-            *text = expander.expand(text).map_err(|error| match error {
+            let expanded = expander.expand(text).map_err(|error| match error {
                 Problem::Invalid => CliError::new(format!(
                     "invalid interpolation format for {path}: \"{text}\"; you may need to escape any $ with another $"
                 )),
@@ -32,6 +32,10 @@ pub(super) fn interpolate(
                     ))
                 }
             })?;
+            if variables.is_plain && expanded != *text {
+                castable(path, &expanded)?;
+            }
+            *text = expanded;
             Ok(())
         }
         Value::Array(items) => items
@@ -46,6 +50,77 @@ pub(super) fn interpolate(
             interpolate(item, &path, variables)
         }),
         _ => Ok(()),
+    }
+}
+
+/// Places of whole numbers and of flags in Docker's format, by their ends.
+const WHOLE: [&str; 13] = [
+    "configs.[].mode",
+    "secrets.[].mode",
+    "deploy.placement.max_replicas_per_node",
+    "deploy.replicas",
+    "deploy.restart_policy.max_attempts",
+    "deploy.rollback_config.parallelism",
+    "deploy.update_config.parallelism",
+    "healthcheck.retries",
+    "ports.[].published",
+    "ports.[].target",
+    "tmpfs.size",
+    "hard",
+    "soft",
+];
+const FLAGS: [&str; 10] = [
+    "attachable",
+    "external",
+    "healthcheck.disable",
+    "internal",
+    "privileged",
+    "read_only",
+    "stdin_open",
+    "tty",
+    "volume.nocopy",
+    "volumes.[].read_only",
+];
+/// Maps in which everything is the user's.
+const USERS: [&str; 6] = [
+    "args",
+    "driver_opts",
+    "environment",
+    "labels",
+    "options",
+    "sysctls",
+];
+
+/// Whether what a variable gave is of the kind that is wanted where it stands.
+fn castable(path: &str, text: &str) -> Result<(), CliError> {
+    if path.split('.').skip(2).any(|key| USERS.contains(&key)) {
+        return Ok(());
+    }
+    let is_at = |places: &[&str]| {
+        let mut ends = places.iter().filter_map(|place| path.strip_suffix(place));
+        ends.any(|before| before.ends_with('.'))
+    };
+    let is_limit = path.rsplit('.').nth(1) == Some("ulimits");
+    let why = if is_limit || is_at(&WHOLE) {
+        let is_number = text.parse::<i64>().is_ok();
+        (!is_number).then(|| format!("strconv.Atoi: parsing {text:?}: invalid syntax"))
+    } else if is_at(&["max_failure_ratio"]) {
+        let is_number = text.parse::<f64>().is_ok();
+        (!is_number).then(|| format!("strconv.ParseFloat: parsing {text:?}: invalid syntax"))
+    } else if is_at(&FLAGS) {
+        const WORDS: [&str; 12] = [
+            "1", "t", "true", "y", "yes", "on", "0", "f", "false", "n", "no", "off",
+        ];
+        let is_flag = WORDS.contains(&text.to_ascii_lowercase().as_str());
+        (!is_flag).then(|| format!("invalid boolean: {text}"))
+    } else {
+        None
+    };
+    match why {
+        Some(why) => Err(CliError::new(format!(
+            "error while interpolating {path}: failed to cast to expected type: {why}"
+        ))),
+        None => Ok(()),
     }
 }
 
@@ -214,5 +289,43 @@ mod tests {
             error.message,
             "invalid interpolation format for services.web.image: \"$ x\"; you may need to escape any $ with another $"
         );
+    }
+
+    #[test]
+    fn what_a_variable_gives_is_of_the_kind_that_is_wanted() {
+        let told = |path: &str, text: &str| castable(path, text).err().map(|error| error.message);
+        let failed = "failed to cast to expected type:";
+        for (path, text, why) in [
+            (
+                "services.a.b.deploy.replicas",
+                "",
+                "strconv.Atoi: parsing \"\": invalid syntax",
+            ),
+            (
+                "services.a.ports.[].target",
+                "x",
+                "strconv.Atoi: parsing \"x\": invalid syntax",
+            ),
+            (
+                "services.a.ulimits.n",
+                "x",
+                "strconv.Atoi: parsing \"x\": invalid syntax",
+            ),
+            ("services.a.tty", "x", "invalid boolean: x"),
+            ("networks.n.external", "x", "invalid boolean: x"),
+        ] {
+            let expected = format!("error while interpolating {path}: {failed} {why}");
+            assert_eq!(told(path, text), Some(expected));
+        }
+        for (path, text) in [
+            ("services.a.deploy.replicas", "3"),
+            ("services.a.tty", "Yes"),
+            ("services.a.labels.tty", "x"),
+            ("services.a.environment.deploy.replicas", "x"),
+            ("services.a.volumes.[].target", "/x"),
+            ("services.a.deploy.mode", "x"),
+        ] {
+            assert_eq!(told(path, text), None);
+        }
     }
 }

@@ -8,7 +8,8 @@ use super::dialect::{self, Dialect};
 use super::dotenv::Variables;
 use super::source::{Source, read};
 use super::{
-    depends, extends, include, interpolate::interpolate, merge::merge, normal, schema, tags, unused,
+    depends, extends, external, include, interpolate::interpolate, merge::merge, normal, schema,
+    tags, unused,
 };
 use crate::error::CliError;
 
@@ -28,8 +29,8 @@ pub(crate) struct LoadOptions {
     pub profiles: Vec<String>,
     /// Files to read instead of `.env`.
     pub env_files: Vec<String>,
-    /// Whether what is not used stays, to be shown.
-    pub keeps_ignored: bool,
+    /// Whether the file is only to be shown: then what is not used stays, and what lacks is not missed.
+    pub is_shown: bool,
 }
 
 /// A stack file, merged, checked and in its long forms.
@@ -89,6 +90,7 @@ pub(crate) fn load(options: &LoadOptions) -> Result<Loaded, CliError> {
     let loader = Loader {
         dialect,
         interpolates: !options.no_interpolation,
+        is_shown: options.is_shown,
     };
     let mut file = loader.merged(sources, &dir, &variables, &mut Vec::new())?;
     let mut warnings: Vec<String> = variables
@@ -102,10 +104,16 @@ pub(crate) fn load(options: &LoadOptions) -> Result<Loaded, CliError> {
             depends::activate(services, &options.profiles)?;
             depends::check(services)?;
         }
-        have_images(services)?;
+        if !options.is_shown {
+            have_images(services)?;
+        }
         warnings.extend(unused::host_addresses(services));
     }
-    if !options.keeps_ignored {
+    warnings.extend(external::check(&file, dialect)?);
+    if !options.is_shown || dialect == Dialect::Compose {
+        normal::predefined(&mut file);
+    }
+    if !options.is_shown {
         warnings.extend(dialect.ignore(&mut file));
     }
     Ok(Loaded {
@@ -157,6 +165,7 @@ fn have_images(services: &Map<String, Value>) -> Result<(), CliError> {
 pub(super) struct Loader {
     pub(super) dialect: Dialect,
     interpolates: bool,
+    is_shown: bool,
 }
 
 impl Loader {
@@ -200,7 +209,7 @@ impl Loader {
 
     /// One file, with its variables replaced and its keys checked; in the forms it was written in.
     pub(super) fn checked(self, mut file: Value, variables: &Variables) -> Result<Value, CliError> {
-        self.dialect.forbidden(&file)?;
+        self.dialect.forbidden(&file, self.is_shown)?;
         if self.interpolates {
             for section in SECTIONS.into_iter().chain(["include"]) {
                 if let Some(content) = file.get_mut(section) {

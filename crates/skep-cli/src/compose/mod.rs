@@ -10,6 +10,7 @@ mod dialect;
 mod dotenv;
 mod durations;
 mod extends;
+mod external;
 mod include;
 mod interpolate;
 mod load;

@@ -9,6 +9,7 @@ use super::spec_forms;
 use super::volumes::short_volume;
 use crate::error::CliError;
 use crate::opts::port_spec;
+use crate::output::shortest;
 
 /// Keys whose texts, after interpolation, are whole numbers.
 const INTEGERS: [&str; 12] = [
@@ -101,7 +102,10 @@ fn whole_numbers(value: &mut Value) {
 }
 
 /// How Docker begins what it says of values that it cannot read.
-const UNDECODED: &str = "decoding failed due to the following error(s):";
+pub(super) const UNDECODED: &str = "decoding failed due to the following error(s):";
+
+/// What Docker says of a bind mount from nowhere.
+const NO_SOURCE: &str = "invalid mount config for type \"bind\": field Source must not be empty";
 
 /// Makes every short form of a file long.
 pub(super) fn lengthen(file: &mut Value, dir: &Path, dialect: Dialect) -> Result<(), CliError> {
@@ -109,9 +113,11 @@ pub(super) fn lengthen(file: &mut Value, dir: &Path, dialect: Dialect) -> Result
         for (name, service) in services {
             service_forms(service, dir, dialect)
                 .and_then(|()| spec_forms::service(service, dir, dialect))
-                .map_err(|error| match error.message.starts_with(UNDECODED) {
-                    true => error,
-                    false => CliError::new(format!("services.{name}.{}", error.message)),
+                .map_err(|error| {
+                    match error.message.starts_with(UNDECODED) || error.message == NO_SOURCE {
+                        true => error,
+                        false => CliError::new(format!("services.{name}.{}", error.message)),
+                    }
                 })?;
         }
     }
@@ -129,12 +135,11 @@ pub(super) fn lengthen(file: &mut Value, dir: &Path, dialect: Dialect) -> Result
             change(entry, "file", |file| absolute(&plain(&file), dir).into());
         }
     }
-    predefined(file);
     Ok(())
 }
 
 /// Networks of every host that a service is on are there without being made.
-fn predefined(file: &mut Value) {
+pub(super) fn predefined(file: &mut Value) {
     for name in ["host", "none", "bridge"] {
         let mut services = file["services"]
             .as_object()
@@ -254,9 +259,7 @@ fn long_volume(volume: &Value, dir: &Path, dialect: Dialect) -> Result<Value, Cl
     if long["type"] == "bind" {
         let source = long["source"].as_str().unwrap_or_default().to_owned();
         if source.is_empty() {
-            return Err(CliError::new(
-                "volumes: invalid mount config for type \"bind\": field Source must not be empty",
-            ));
+            return Err(CliError::new(NO_SOURCE));
         }
         long["source"] = absolute(&source, dir).into();
     }
@@ -312,6 +315,7 @@ pub(super) fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => String::new(),
+        Value::Number(number) if number.is_f64() => shortest(number.as_f64().unwrap_or_default()),
         other => other.to_string(),
     }
 }

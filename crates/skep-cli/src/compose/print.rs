@@ -1,6 +1,9 @@
 //! A stack file in Docker's layout: two spaces, lists set in, keys in the order of Docker's types.
 
-use serde_json::Value;
+mod held;
+mod scalar;
+
+use serde_json::{Map, Value, json};
 
 use super::dialect::Dialect;
 use super::load::Loaded;
@@ -11,7 +14,7 @@ use crate::output::go_duration;
 
 /// Keys in the order of Docker's types, by the key that they stand below. What is not in a list comes
 /// behind it, by name.
-const ORDERS: [(&str, &[&str]); 15] = [
+const ORDERS: [(&str, &[&str]); 17] = [
     (
         "",
         &[
@@ -32,6 +35,20 @@ const ORDERS: [(&str, &[&str]); 15] = [
             "endpoint_mode",
         ],
     ),
+    (
+        "build",
+        &[
+            "context",
+            "dockerfile",
+            "args",
+            "labels",
+            "cache_from",
+            "extra_hosts",
+            "network",
+            "target",
+        ],
+    ),
+    ("ipam", &["driver", "config"]),
     ("update_config", UPDATE),
     ("rollback_config", UPDATE),
     (
@@ -116,8 +133,12 @@ const UPDATE: &[&str] = &[
 /// The merged file as text.
 pub(crate) fn print(loaded: &Loaded) -> Result<String, CliError> {
     let mut file = loaded.file.clone();
+    let is_docker = loaded.dialect != Dialect::Compose;
     if !file["version"].is_null() {
         file["version"] = super::dialect::version(&file)?.into();
+    }
+    if is_docker && file["services"].is_null() {
+        file["services"] = json!({});
     }
     if let Some(services) = file.get_mut("services").and_then(Value::as_object_mut) {
         for (_, service) in services {
@@ -127,10 +148,16 @@ pub(crate) fn print(loaded: &Loaded) -> Result<String, CliError> {
     for section in ["networks", "volumes", "secrets", "configs"] {
         let entries = file.get_mut(section).and_then(Value::as_object_mut);
         for (key, entry) in entries.into_iter().flatten() {
-            if let Some(name) = super::volumes::external_name(entry, key) {
+            if let Some(name) = super::external::external_name(entry, key) {
                 entry["external"] = true.into();
                 entry["name"] = name.into();
             }
+            held::entry(entry, section, &loaded.dir, loaded.dialect);
+        }
+        if file[section].as_object().is_some_and(Map::is_empty)
+            && let Some(file) = file.as_object_mut()
+        {
+            file.shift_remove(section);
         }
     }
     let mut out = String::new();
@@ -140,9 +167,6 @@ pub(crate) fn print(loaded: &Loaded) -> Result<String, CliError> {
 
 /// Values as Docker holds them: variables resolved, sizes in bytes, durations in Go's notation.
 fn settle(service: &mut Value, loaded: &Loaded) -> Result<(), CliError> {
-    if loaded.dialect != Dialect::Compose {
-        without_empty(service);
-    }
     if let Some(ports) = service.get_mut("expose").and_then(Value::as_array_mut) {
         ports.iter_mut().for_each(|port| *port = plain(port).into());
     }
@@ -201,17 +225,8 @@ fn settle(service: &mut Value, loaded: &Loaded) -> Result<(), CliError> {
             *value = plain(value).into();
         }
     }
+    held::service(service, loaded.dialect);
     Ok(())
-}
-
-/// Docker's structures leave out what is empty.
-fn without_empty(service: &mut Value) {
-    let Value::Object(map) = service else { return };
-    map.retain(|_, value| match value {
-        Value::Array(items) => !items.is_empty(),
-        Value::String(text) => !text.is_empty(),
-        _ => true,
-    });
 }
 
 /// Which order the keys of a map have, by where it stands.
@@ -221,6 +236,7 @@ fn order(path: &[&str]) -> &'static [&'static str] {
         ["services", _, "volumes"] => "volumes.",
         ["services", _, "secrets" | "configs"] => "files",
         ["services", _, "ulimits", _] => "ulimit",
+        ["networks", _, "ipam"] => "ipam",
         ["networks", _] => "network",
         ["volumes", _] => "volume",
         ["secrets" | "configs", _] => "secret",
@@ -242,6 +258,7 @@ fn emit(out: &mut String, value: &Value, path: &[&str], depth: usize) {
             // Go's names have another order here: EnvFile, Hostname.
             let go = |key: &str| {
                 match key {
+                    "cgroupns_mode" => "cgroup",
                     "env_file" => "environment~",
                     "healthcheck" => "hostname~",
                     key => key,
@@ -250,7 +267,7 @@ fn emit(out: &mut String, value: &Value, path: &[&str], depth: usize) {
             };
             keys.sort_by_key(|key| (rank(key), go(key)));
             for key in keys {
-                out.push_str(&format!("{space}{}:", scalar_text(key)));
+                out.push_str(&format!("{space}{}:", scalar::text(key, 0)));
                 let inner: Vec<&str> = path.iter().copied().chain([key.as_str()]).collect();
                 member(out, &map[key], &inner, depth);
             }
@@ -260,13 +277,13 @@ fn emit(out: &mut String, value: &Value, path: &[&str], depth: usize) {
                 let mut text = String::new();
                 match item {
                     Value::Object(map) if !map.is_empty() => emit(&mut text, item, path, depth + 1),
-                    item => text.push_str(&format!("{space}  {}\n", scalar(item))),
+                    item => text.push_str(&format!("{space}  {}\n", scalar(item, depth + 2))),
                 }
                 // The first line has the dash.
                 out.push_str(&format!("{space}- {}", &text[space.len() + 2..]));
             }
         }
-        other => out.push_str(&format!("{space}{}\n", scalar(other))),
+        other => out.push_str(&format!("{space}{}\n", scalar(other, depth + 1))),
     }
 }
 
@@ -280,41 +297,18 @@ fn member(out: &mut String, value: &Value, path: &[&str], depth: usize) {
             out.push('\n');
             emit(out, value, path, depth + 1);
         }
-        other => out.push_str(&format!(" {}\n", scalar(other))),
+        other => out.push_str(&format!(" {}\n", scalar(other, depth + 1))),
     }
 }
 
-fn scalar(value: &Value) -> String {
+/// What is no map and no list; lines of a text stand as deep as is said.
+fn scalar(value: &Value, depth: usize) -> String {
     match value {
         Value::Null => "null".to_owned(),
-        Value::String(text) => scalar_text(text),
+        Value::String(text) => scalar::text(text, 2 * depth),
         Value::Array(_) => "[]".to_owned(),
         Value::Object(_) => "{}".to_owned(),
-        other => other.to_string(),
-    }
-}
-
-/// A text, in quotes where it would read as something else without.
-fn scalar_text(text: &str) -> String {
-    const WORDS: [&str; 13] = [
-        "", "y", "n", "yes", "no", "on", "off", "true", "false", "null", "~", "<<", "=",
-    ];
-    let first = text.chars().next().unwrap_or(' ');
-    let is_word = WORDS.contains(&text.to_ascii_lowercase().as_str());
-    // `1:2` is a number to base 60 in old YAML.
-    let is_number = text.replace(['_', ':'], "").parse::<f64>().is_ok()
-        || text.starts_with("0x")
-        || text.starts_with("0o");
-    let is_marked = "!&*-?|>@`\"'%#{}[],: ".contains(first)
-        && !(first == '-' && text.len() > 1 && !text.starts_with("- "))
-        || text.contains(": ")
-        || text.contains(" #")
-        || text.ends_with([':', ' '])
-        || text.contains(|c: char| c.is_control());
-    if is_word || is_number || is_marked {
-        Value::from(text).to_string()
-    } else {
-        text.to_owned()
+        other => plain(other),
     }
 }
 
@@ -333,7 +327,7 @@ mod tests {
         emit(&mut out, &file, &[], 0);
         assert_eq!(
             out,
-            "version: \"3.8\"\nservices:\n  a:\n    command:\n      - -c\n      - \"a: b\"\n      - \"true\"\n      - \"1\"\n    deploy:\n      mode: replicated\n      replicas: 2\n    image: x:1\n    ports:\n      - mode: ingress\n        target: 80\n    user: \"1:2\"\n"
+            "version: \"3.8\"\nservices:\n  a:\n    command:\n      - -c\n      - 'a: b'\n      - \"true\"\n      - \"1\"\n    deploy:\n      mode: replicated\n      replicas: 2\n    image: x:1\n    ports:\n      - mode: ingress\n        target: 80\n    user: \"1:2\"\n"
         );
     }
 }

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use self::lists::{items, options, texts};
+pub(super) use self::since::minor;
 use self::since::{Rules, too_new};
 use super::dialect::Dialect;
 use super::nearest::nearest;
@@ -10,6 +12,7 @@ use crate::grammar::parse_duration;
 
 mod compose;
 mod docker;
+mod lists;
 mod parts;
 mod since;
 #[cfg(test)]
@@ -86,7 +89,7 @@ pub(super) fn check(file: &Value, dialect: Dialect) -> Result<(), CliError> {
     };
     let everywhere = dialect == Dialect::Compose;
     let minor = match dialect {
-        Dialect::Docker { .. } => since::minor(file)?,
+        Dialect::Docker { .. } => minor(file)?,
         Dialect::Compose => u32::MAX,
     };
     let Value::Object(top) = file else {
@@ -118,7 +121,8 @@ pub(super) fn check(file: &Value, dialect: Dialect) -> Result<(), CliError> {
                     let at = format!("{section}.{name}");
                     let may_be_null = matches!(section.as_str(), "networks" | "volumes");
                     match entry {
-                        Value::Null if *section != "services" => {}
+                        Value::Null if everywhere && *section != "services" => {}
+                        Value::Null if may_be_null => {}
                         // So in Docker's words.
                         other if may_be_null && !everywhere && !other.is_object() => {
                             return Err(must_be(&at, "mapping or null"));
@@ -136,7 +140,7 @@ pub(super) fn check(file: &Value, dialect: Dialect) -> Result<(), CliError> {
                     }
                 }
             }
-            Value::Null => {}
+            Value::Null if everywhere => {}
             _ => return Err(CliError::new(format!("{section} must be a mapping"))),
         }
     }
@@ -187,9 +191,13 @@ fn is_known(keys: &[Key], key: &str) -> bool {
 }
 
 fn check_value(value: &Value, at: &str, shape: Shape, rules: Rules<'_>) -> Result<(), CliError> {
+    if !rules.everywhere {
+        items(value, at, shape)?;
+    }
     let fits = match shape {
         Any => true,
-        _ if value.is_null() => true,
+        // An entry of `networks` stands there by its name alone.
+        _ if value.is_null() => rules.everywhere || matches!(shape, MapOrNull(_) | TextOrNull),
         Text => value.is_string(),
         Duration => match value.as_str().map(parse_duration) {
             Some(Err(_)) => {
@@ -222,7 +230,7 @@ fn check_value(value: &Value, at: &str, shape: Shape, rules: Rules<'_>) -> Resul
             }
             text => text.is_some(),
         },
-        Options => value.is_object(),
+        Options => options(value, at, rules)?,
         Limits => return check_limits(value, at, rules),
         FlagOrMap(keys) if value.is_object() => {
             return check_map(value, at, keys, false, rules);
@@ -279,7 +287,7 @@ fn check_value(value: &Value, at: &str, shape: Shape, rules: Rules<'_>) -> Resul
         ListOrNamed(_) if value.is_array() => true,
         ListOrNamed(keys) => {
             let Value::Object(entries) = value else {
-                return Err(must_be(at, "mapping or list"));
+                return Err(must_be(at, name_of(shape, rules)));
             };
             for (name, entry) in entries.iter().filter(|(_, entry)| !entry.is_null()) {
                 check_map(entry, &format!("{at}.{name}"), keys, false, rules)?;
@@ -304,15 +312,6 @@ fn check_value(value: &Value, at: &str, shape: Shape, rules: Rules<'_>) -> Resul
         Ok(())
     } else {
         Err(must_be(at, name_of(shape, rules)))
-    }
-}
-
-/// Whether a list has nothing but texts.
-fn texts(list: &Value, at: &str) -> Result<bool, CliError> {
-    let items = list.as_array().into_iter().flatten();
-    match items.enumerate().find(|(_, item)| !item.is_string()) {
-        Some((number, _)) => Err(must_be(&format!("{at}.{number}"), "string")),
-        None => Ok(true),
     }
 }
 
@@ -351,7 +350,14 @@ fn check_limits(value: &Value, at: &str, rules: Rules<'_>) -> Result<(), CliErro
     };
     for (name, limit) in limits {
         let at = format!("{at}.{name}");
+        let missing = ["soft", "hard"]
+            .into_iter()
+            .find(|key| limit.get(key).is_none());
         match limit {
+            Value::Object(_) if missing.is_some() && !rules.everywhere => {
+                let missing = missing.unwrap_or_default();
+                return Err(CliError::new(format!("{at} {missing} is required")));
+            }
             Value::Object(_) => check_map(limit, &at, KEYS, false, rules)?,
             _ => check_value(limit, &at, Integer, rules)?,
         }
@@ -361,7 +367,7 @@ fn check_limits(value: &Value, at: &str, rules: Rules<'_>) -> Result<(), CliErro
 
 fn name_of(shape: Shape, rules: Rules<'_>) -> &'static str {
     match shape {
-        List | Texts | Entries(_) if !rules.everywhere => "list",
+        List | Texts | Entries(_) | ListOrNamed(_) if !rules.everywhere => "list",
         TextOrList | TextOrAny if !rules.everywhere => "string",
         Number | Octal if !rules.everywhere => "number or string",
         MapOrNull(_) => "mapping or null",

@@ -70,7 +70,40 @@ fn refusal(why: &str, text: &str) -> CliError {
             "yaml: unmarshal errors:\n  line {other}: mapping key {key:?} already defined at line {one}"
         ))
     };
-    CliError::new(twice().unwrap_or_else(|| format!("yaml: {why}")))
+    CliError::new(twice().unwrap_or_else(|| format!("yaml: {}", with_line(why, text))))
+}
+
+/// The line before what is wrong with it, as Docker's reader of YAML counts: that of the context is told
+/// rather than that of the mistake, none that is the first, and behind the scanner one less.
+fn with_line(why: &str, text: &str) -> String {
+    let place = |part: &str| -> Option<(usize, usize)> {
+        let (line, column) = part.split_once(" at line ")?.1.split_once(" column ")?;
+        let column = column.split(',').next()?;
+        Some((line.parse().ok()?, column.parse().ok()?))
+    };
+    let (problem, context) = why.split_once(", while ").unwrap_or((why, ""));
+    let (Some((what, _)), Some(at)) = (problem.split_once(" at line "), place(problem)) else {
+        return why.to_owned();
+    };
+    if what == "unknown anchor" {
+        return format!("unknown anchor '{}' referenced", alias_at(text, at));
+    }
+    let is_scanned =
+        context.is_empty() || context.contains("scanning") || context.contains("quoted scalar");
+    let lines = [place(context).map(|(line, _)| line), Some(at.0)];
+    let line = lines.into_iter().flatten().find(|line| *line > 1);
+    match line.map(|line| line - usize::from(!is_scanned)) {
+        None | Some(0) => what.to_owned(),
+        Some(line) => format!("line {line}: {what}"),
+    }
+}
+
+/// The name behind a `*`.
+fn alias_at(text: &str, (line, column): (usize, usize)) -> String {
+    let line = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
+    let name = line.chars().skip(column);
+    name.take_while(|c| c.is_alphanumeric() || matches!(c, '-' | '_'))
+        .collect()
 }
 
 /// YAML as JSON: keys become texts, merges (`<<`) are worked in, octal numbers are read as such.
@@ -120,4 +153,37 @@ fn to_json(value: serde_norway::Value) -> Result<Value, CliError> {
         }
         Yaml::Tagged(tagged) => to_json(tagged.value)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn mistakes_of_yaml_are_told_as_docker_does() {
+        for (text, expected) in [
+            ("v: 1\n{\n", "line 2: could not find expected ':'"),
+            ("v: 1\na: [\n", "line 2: did not find expected node content"),
+            (
+                "v: 1\na: b: c\n",
+                "line 2: mapping values are not allowed in this context",
+            ),
+            ("v: 1\na: \"x\n", "line 2: found unexpected end of stream"),
+            (
+                "v: 1\na: {b: c\n",
+                "line 1: did not find expected ',' or '}'",
+            ),
+            ("v: 1\n- a\n", "line 1: did not find expected key"),
+            (
+                "v: 1\na: \"\\q\"\n",
+                "line 2: found unknown escape character",
+            ),
+            ("v: 1\na: *x\n", "unknown anchor 'x' referenced"),
+            (
+                "v: 1\ns:\n  a:\n    i: x\n   b: 1\n",
+                "line 2: did not find expected key",
+            ),
+        ] {
+            let error = super::parse(text).unwrap_err();
+            assert_eq!(error.message, format!("yaml: {expected}"), "{text}");
+        }
+    }
 }

@@ -5,8 +5,9 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use super::dialect::Dialect;
-use super::normal::{absolute, change, pairs, plain};
+use super::normal::{UNDECODED, absolute, change, pairs, plain};
 use crate::error::CliError;
+use crate::grammar::parse_bytes;
 
 /// Settings of a service that stand below `deploy` in version 3.
 const MOVED: [(&str, &str); 6] = [
@@ -47,7 +48,24 @@ pub(super) fn service(service: &mut Value, dir: &Path, dialect: Dialect) -> Resu
         restart(service);
     }
     env_files(service, dir, dialect);
+    if dialect != Dialect::Compose {
+        sizes(service)?;
+    }
     label_files(service, dir)
+}
+
+/// Amounts of memory, which Docker reads with the file.
+fn sizes(service: &Value) -> Result<(), CliError> {
+    for (group, field) in [("limits", "Limits"), ("reservations", "Reservations")] {
+        let memory = &service["deploy"]["resources"][group]["memory"];
+        let read = memory.as_str().map_or(Ok(0), parse_bytes);
+        read.map_err(|why| {
+            CliError::new(format!(
+                "{UNDECODED}\n\nerror decoding 'Deploy.Resources.{field}.memory': {why}"
+            ))
+        })?;
+    }
+    Ok(())
 }
 
 /// Puts a value at a place below `deploy`, where nothing else may stand.

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::dialect::Dialect;
+use super::external::external_name;
 use crate::error::CliError;
 
 /// `[source:]target[:options]`
@@ -186,19 +187,4 @@ fn own_options(volume: &Value) -> Map<String, Value> {
         options.insert("Labels".to_owned(), labels);
     }
     options
-}
-
-/// The name of an object that is not the stack's own: `external: true`, or with a name of its own.
-pub(super) fn external_name(entry: &Value, key: &str) -> Option<String> {
-    match &entry["external"] {
-        Value::Bool(true) => Some(entry["name"].as_str().unwrap_or(key).to_owned()),
-        Value::Object(external) => Some(
-            external
-                .get("name")
-                .and_then(Value::as_str)
-                .unwrap_or(key)
-                .to_owned(),
-        ),
-        _ => None,
-    }
 }

@@ -101,20 +101,28 @@ pub fn environment(files: &[String], given: &[String]) -> Result<Vec<String>, Cl
 
 /// A file's lines, without comments.
 fn lines(file: &str) -> Result<Vec<String>, CliError> {
-    let text = std::fs::read_to_string(file).map_err(|error| {
+    let bytes = std::fs::read(file).map_err(|error| {
         CliError::new(format!("open {file}: {}", crate::error::io_text(&error)))
     })?;
+    let bad = |why: String| CliError::new(format!("invalid env file ({file}): {why}"));
     let mut all = Vec::new();
-    for line in text
-        .lines()
-        .map(str::trim_start)
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-    {
+    for (number, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let line = std::str::from_utf8(line).map_err(|_| {
+            let bytes: Vec<String> = line.iter().map(u8::to_string).collect();
+            let (number, bytes) = (number + 1, bytes.join(" "));
+            bad(format!("invalid utf8 bytes at line {number}: [{bytes}]"))
+        })?;
+        let line = line.trim_start_matches('\u{feff}').trim_start();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
         let (name, _) = split_pair(line);
         if name.contains(char::is_whitespace) {
-            return Err(CliError::new(format!(
-                "poorly formatted environment: variable '{name}' contains whitespaces"
-            )));
+            return Err(bad(format!("variable '{name}' contains whitespaces")));
+        }
+        if name.is_empty() {
+            return Err(bad(format!("no variable name on line '{line}'")));
         }
         // A name alone that the caller does not have is left out.
         if line.contains('=') || std::env::var_os(line).is_some() {

@@ -25,5 +25,6 @@ pub use natural::natural_cmp;
 pub use quote::quoted;
 pub use rows::{Format, Item, List, Row, print_rows};
 pub use table::{table, table_of};
+pub(crate) use template::shortest;
 pub use template::{Template, TemplateError};
 pub use times::{local_text, of_unix, unix_query};

@@ -22,6 +22,7 @@ mod values;
 use serde_json::Value;
 
 use held::{Held, Shape};
+pub(crate) use printf::shortest;
 use tree::Tree;
 pub(super) use values::LABELS;
 

@@ -123,13 +123,13 @@ fn load_options(matches: &Matches) -> Result<LoadOptions, CliError> {
         no_interpolation: matches.flag("skip-interpolation"),
         profiles,
         env_files: texts("env-file"),
-        keeps_ignored: false,
+        is_shown: false,
     })
 }
 
 async fn config(_: &Context, matches: &Matches) -> Result<(), CliError> {
     let loaded = load(&LoadOptions {
-        keeps_ignored: true,
+        is_shown: true,
         ..load_options(matches)?
     })?;
     loaded

@@ -114,7 +114,7 @@ pub(super) fn too_new(at: &str, key: &str, since: u32) -> CliError {
 }
 
 /// The minor version of a file of Docker's format.
-pub(super) fn minor(file: &Value) -> Result<u32, CliError> {
+pub(in crate::compose) fn minor(file: &Value) -> Result<u32, CliError> {
     let version = dialect::version(file)?;
     let minor = version.strip_prefix("3.").map(str::parse);
     Ok(minor.and_then(Result::ok).unwrap_or_default())

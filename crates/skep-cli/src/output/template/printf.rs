@@ -7,7 +7,7 @@ use directive::Directive;
 mod directive;
 mod numbers;
 
-pub(super) use numbers::shortest;
+pub(crate) use numbers::shortest;
 
 /// What an argument of a function prints: there is nothing but nil.
 pub(super) fn argument(held: &Held) -> String {
