@@ -5,9 +5,10 @@
 #![allow(clippy::unwrap_used)] // helpers of tests panic as tests do
 
 use std::collections::BTreeMap;
+use std::process::{Child, Stdio};
 
 use serde_json::{Value, json};
-use skep_testkit::{Cluster, Host, Registry, eventually, images};
+use skep_testkit::{Cluster, Host, Registry, eventually, get_in, images};
 
 #[test]
 fn resources_and_ports_are_given_out_once_and_images_are_pinned() {
@@ -32,7 +33,11 @@ fn resources_and_ports_are_given_out_once_and_images_are_pinned() {
     generic_resources(host, &image);
     a_host_port(host, &image);
     pinned(host, &image);
+    let talks = talk(host, &image);
     scaled_by_load(host, &image);
+    await_scale(host, "talks", 3);
+    talks.into_iter().for_each(hang_up);
+    host.docker(&["service", "rm", "talks"]).ok();
     evened_out(&cluster, &image);
 }
 
@@ -275,17 +280,53 @@ fn scaled_by_load(host: &Host, image: &str) {
     update.extend(labels.iter().flat_map(|label| ["--label-add", label]));
     update.push("busy");
     host.docker(&update).ok();
+    await_scale(host, "busy", 2);
+    host.docker(&["service", "rm", "busy"]).ok();
+}
+
+/// A service that is scaled by its connections, with three that stay open.
+fn talk(host: &Host, image: &str) -> Vec<Child> {
+    let mut create = vec!["service", "create", "-d", "--no-resolve-image"];
+    create.extend(["--name", "talks", "--publish", "8088:80"]);
+    let labels = [
+        "skep.autoscale.min=1",
+        "skep.autoscale.max=4",
+        "skep.autoscale.connections=1",
+    ];
+    create.extend(labels.iter().flat_map(|label| ["--label", label]));
+    create.extend([image, "httpd", "-f", "-p", "80"]);
+    host.docker(&create).ok();
+    eventually("the listener answers", || {
+        let address = (host.address, 8088).into();
+        let answer = get_in(&host.namespace, address, "/");
+        answer.map_err(|error| format!("{error:#}"))
+    });
+    let address = host.address.to_string();
+    let dial = |_| {
+        let mut caller = host.inside("busybox");
+        caller.args(["nc", &address, "8088"]).stdin(Stdio::piped());
+        caller.spawn().unwrap()
+    };
+    (0..3).map(dial).collect()
+}
+
+fn hang_up(mut caller: Child) {
+    caller.kill().unwrap();
+    caller.wait().unwrap();
+}
+
+fn await_scale(host: &Host, service: &str, wanted: usize) {
     eventually("the service is scaled by its load", || {
-        let service = host.api("GET", "/services/busy", None).unwrap().json();
-        let replicas = &service["Spec"]["Mode"]["Replicated"]["Replicas"];
-        let count: usize = running(host, "busy").values().sum();
-        if *replicas == 2 && count == 2 {
+        let path = format!("/services/{service}");
+        let found = host.api("GET", &path, None).unwrap().json();
+        let replicas = &found["Spec"]["Mode"]["Replicated"]["Replicas"];
+        let count: usize = running(host, service).values().sum();
+        if *replicas == wanted && count == wanted {
             Ok(())
         } else {
             Err(format!("{count} of {replicas} run"))
         }
     });
-    host.docker(&["service", "rm", "busy"]).ok();
 }
 
 /// A node that joins gets its share of a service that is asked to be evened out.

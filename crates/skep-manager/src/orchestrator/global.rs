@@ -1,6 +1,7 @@
 //! Global services: a task on each node that may have one.
 
-use skep_objects::Text;
+use std::collections::BTreeMap;
+
 use skep_objects::swarmkit::{Node, Service, TaskState, node_spec::Availability};
 use skep_store::TxError;
 
@@ -28,38 +29,60 @@ pub fn takes_tasks(node: Option<&Node>, service: &Service) -> bool {
 
 /// Adds and removes tasks. Returns the slots that an update may roll over.
 pub fn reconcile(pass: &mut Pass<'_>, service: &Service) -> Result<Vec<(SlotKey, Tasks)>, TxError> {
-    let mut slots = slot::slots(pass.tx, &service.id, Mode::Global);
-    let nodes: Vec<_> = pass.tx.nodes().cloned().collect();
     let mut updatable = Vec::new();
-    for node in nodes {
-        let key = SlotKey::Node(node.id.as_str().into());
-        let tasks = slots.remove(&key).unwrap_or_default();
-        if !keeps_tasks(Some(&node), service) {
-            shut_down(pass, &tasks)?;
-            continue;
-        }
-        if !takes_tasks(Some(&node), service) {
-            continue;
-        }
-        let current = slot::updatable(&tasks, service, Mode::Global);
+    for (key, tasks) in slots(pass, service, Mode::Global) {
+        let current = reconcile_slot(pass, service, &key, &tasks)?;
         if !current.is_empty() {
             updatable.push((key, current));
-        } else if !pass.is_full_for_tasks() {
-            let task = service::new_task(service, &key, TaskState::Running, pass.tx, pass.now);
-            pass.tx.create_task(task)?;
         }
     }
-    // What is left belongs to nodes that were removed.
-    for (key, tasks) in slots {
+    Ok(updatable)
+}
+
+/// The slots that there are, and those that there may be.
+pub fn slots(pass: &Pass<'_>, service: &Service, mode: Mode) -> BTreeMap<SlotKey, Tasks> {
+    let mut slots = slot::slots(pass.tx, &service.id, mode);
+    for node in pass.tx.nodes() {
+        let key = SlotKey::Node(node.id.as_str().into());
+        slots.entry(key).or_default();
+    }
+    slots
+}
+
+/// Adds and removes tasks of one node. Returns those that an update may roll over.
+pub fn reconcile_slot(
+    pass: &mut Pass<'_>,
+    service: &Service,
+    key: &SlotKey,
+    tasks: &Tasks,
+) -> Result<Tasks, TxError> {
+    let SlotKey::Node(id) = key else {
+        return Ok(Tasks::new());
+    };
+    let Some(node) = pass.tx.node(id).cloned() else {
         for task in tasks {
-            if key == SlotKey::Node(Text::default()) {
+            if id.is_empty() {
                 restart::stop(pass, &task.id)?;
             } else {
                 pass.tx.remove_task(&task.id)?;
             }
         }
+        return Ok(Tasks::new());
+    };
+    if !keeps_tasks(Some(&node), service) {
+        shut_down(pass, tasks)?;
+        return Ok(Tasks::new());
     }
-    Ok(updatable)
+    // What is on a node that gets no new tasks stays as it is.
+    if !takes_tasks(Some(&node), service) {
+        return Ok(Tasks::new());
+    }
+    let current = slot::updatable(tasks, service, Mode::Global);
+    if current.is_empty() && !pass.is_full_for_tasks() {
+        let task = service::new_task(service, key, TaskState::Running, pass.tx, pass.now);
+        pass.tx.create_task(task)?;
+    }
+    Ok(current)
 }
 
 /// Stops what is live of a slot.

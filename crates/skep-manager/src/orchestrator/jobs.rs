@@ -122,31 +122,36 @@ pub fn reconcile_replicated(
 /// Creates a task on each node that may have one and has had none in this iteration.
 pub fn reconcile_global(pass: &mut Pass<'_>, service: &Service) -> Result<(), TxError> {
     remove_old_iterations(pass, service)?;
-    let mut slots = slot::slots(pass.tx, &service.id, Mode::GlobalJob);
-    let nodes: Vec<_> = pass.tx.nodes().cloned().collect();
-    for node in nodes {
-        let key = SlotKey::Node(node.id.as_str().into());
-        let mut tasks = slots.remove(&key).unwrap_or_default();
-        tasks.retain(|task| is_current(task, service));
-        if !global::keeps_tasks(Some(&node), service) {
-            global::shut_down(pass, &tasks)?;
-            continue;
-        }
-        let ready = node
-            .status
-            .as_ref()
-            .is_some_and(|status| status.state() == node_status::State::Ready);
-        if tasks.is_empty()
-            && ready
-            && global::takes_tasks(Some(&node), service)
-            && !pass.is_full_for_tasks()
-        {
-            let task = service::new_task(service, &key, TaskState::Complete, pass.tx, pass.now);
-            pass.tx.create_task(task)?;
-        }
+    for (key, tasks) in global::slots(pass, service, Mode::GlobalJob) {
+        reconcile_slot(pass, service, &key, &tasks)?;
     }
-    for tasks in slots.values() {
-        global::shut_down(pass, tasks)?;
+    Ok(())
+}
+
+/// The same for one node.
+pub fn reconcile_slot(
+    pass: &mut Pass<'_>,
+    service: &Service,
+    key: &SlotKey,
+    tasks: &Tasks,
+) -> Result<(), TxError> {
+    let SlotKey::Node(id) = key else {
+        return Ok(());
+    };
+    let node = pass.tx.node(id).cloned();
+    let node = node.as_deref();
+    if !global::keeps_tasks(node, service) {
+        return global::shut_down(pass, tasks);
+    }
+    let status = node.and_then(|node| node.status.as_ref());
+    let is_ready = status.is_some_and(|status| status.state() == node_status::State::Ready);
+    if is_ready
+        && !tasks.iter().any(|task| is_current(task, service))
+        && global::takes_tasks(node, service)
+        && !pass.is_full_for_tasks()
+    {
+        let task = service::new_task(service, key, TaskState::Complete, pass.tx, pass.now);
+        pass.tx.create_task(task)?;
     }
     Ok(())
 }

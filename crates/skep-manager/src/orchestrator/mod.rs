@@ -24,6 +24,7 @@ mod update;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use skep_objects::Text;
 use skep_objects::swarmkit::{Cluster, Node, Service, Task, TaskState};
 use skep_store::{Event, Object, StoreObject, TxError, View};
 
@@ -124,17 +125,16 @@ impl Orchestrator {
         {
             return;
         }
-        let services: BTreeSet<&str> = view
-            .tasks_by_node(&node.id)
-            .map(|task| task.service_id.as_str())
-            .collect();
-        for service in services {
-            self.mark(service, false);
+        for task in view.tasks_by_node(&node.id) {
+            self.mark_slot(&task.service_id, settled::place_of(task));
         }
-        for service in view.services().filter(|service| {
-            Mode::of(service).is_global() || rebalance::is_automatic(service, view)
-        }) {
-            self.mark(&service.id, false);
+        let id = Text::from(node.id.as_str());
+        for service in view.services() {
+            if Mode::of(service).is_global() {
+                self.mark_slot(&service.id, (0, id.clone()));
+            } else if rebalance::is_automatic(service, view) {
+                self.mark(&service.id, false);
+            }
         }
     }
 

@@ -117,7 +117,7 @@ impl Orchestrator {
             self.replace_stopped(&service, mode, tasks, pass)?;
             let tasks = slot::tasks_at(pass.tx, id, &key);
             self.start_ready(&service, mode, &tasks, pass)?;
-            let Some(current) = current(&service, mode, &key, &tasks, pass) else {
+            let Some(current) = current(&service, mode, &key, &tasks, pass)? else {
                 return Ok(false);
             };
             if !is_updating && update::is_outdated(&service, &current, pass) {
@@ -157,34 +157,28 @@ impl Orchestrator {
     }
 }
 
-/// What an update may replace in a slot. None where all of the service has to be looked at: the slot
-/// is short of a task, and not for good.
+/// Adds and removes tasks of a slot, and returns what an update may replace. None where all of the
+/// service has to be looked at: the slot is short of a task, and not for good.
 fn current(
     service: &Service,
     mode: Mode,
     key: &SlotKey,
     tasks: &Tasks,
-    pass: &Pass<'_>,
-) -> Option<Tasks> {
+    pass: &mut Pass<'_>,
+) -> Result<Option<Tasks>, TxError> {
     match mode {
-        Mode::ReplicatedJob { .. } => return Some(Tasks::new()),
-        Mode::GlobalJob => {
-            let is_there = tasks.iter().any(|task| jobs::is_current(task, service));
-            return is_there.then(Tasks::new);
+        Mode::Replicated { .. } => {
+            let current = slot::updatable(tasks, service, mode);
+            let is_there = !current.is_empty() || was_given_up(tasks);
+            Ok(is_there.then_some(current))
         }
-        Mode::Replicated { .. } | Mode::Global => {}
+        Mode::Global => global::reconcile_slot(pass, service, key, tasks).map(Some),
+        Mode::ReplicatedJob { .. } => Ok(Some(Tasks::new())),
+        Mode::GlobalJob => {
+            jobs::reconcile_slot(pass, service, key, tasks)?;
+            Ok(Some(Tasks::new()))
+        }
     }
-    let current = slot::updatable(tasks, service, mode);
-    if current.is_empty() {
-        return was_given_up(tasks).then_some(current);
-    }
-    // What is on a node that gets no new tasks stays as it is.
-    if let SlotKey::Node(node) = key
-        && !global::takes_tasks(pass.tx.node(node).map(|node| &**node), service)
-    {
-        return Some(Tasks::new());
-    }
-    Some(current)
 }
 
 /// Whether the slot is one of those that went when the service was scaled down.

@@ -3,8 +3,9 @@
 use std::time::{Duration, SystemTime};
 
 use skep_objects::swarmkit::{
-    Annotations, Cluster, ContainerSpec, ReplicatedJob, ReplicatedService, RestartPolicy,
-    ServiceSpec, TaskSpec, UpdateConfig, Version, service_spec, task_spec::Runtime,
+    Annotations, Cluster, ContainerSpec, GlobalService, NodeStatus, ReplicatedJob,
+    ReplicatedService, RestartPolicy, ServiceSpec, TaskSpec, UpdateConfig, Version,
+    node_spec::Availability, node_status, service_spec, task_spec::Runtime,
     update_config::UpdateOrder, update_status::UpdateState,
 };
 use skep_objects::timestamp::duration_message;
@@ -304,4 +305,50 @@ async fn a_job_looks_at_the_slots_that_ended_only() {
     slots.sort_unstable();
     assert!(slots.into_iter().eq(0..REPLICAS));
     assert!(walks <= 2, "{walks}");
+}
+
+#[tokio::test]
+async fn a_change_of_a_node_concerns_what_is_on_it_only() {
+    let mut world = World::new().await;
+    let node = |id: &str| Node {
+        id: id.to_owned(),
+        status: Some(NodeStatus {
+            state: node_status::State::Ready.into(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let global = |id: &str| {
+        let mut service = service();
+        id.clone_into(&mut service.id);
+        let spec = service.spec.get_or_insert_default();
+        id.clone_into(&mut spec.annotations.get_or_insert_default().name);
+        spec.mode = Some(service_spec::Mode::Global(GlobalService {}));
+        service
+    };
+    world
+        .write(|tx| {
+            tx.create_service(global("agents"))?;
+            tx.create_node(node("n1"))
+        })
+        .await;
+    world.walks().await;
+    world.write(|tx| tx.create_node(node("n2"))).await;
+    assert_eq!(world.walks().await, 0);
+    let of_agents = |world: &World| {
+        let view = world.store.view();
+        let tasks = view.tasks_by_service("agents");
+        tasks.filter(|task| slot::is_live(task)).count()
+    };
+    assert_eq!(of_agents(&world), 2);
+    world
+        .write(|tx| {
+            tx.edit_node("n1", |node| {
+                let spec = node.spec.get_or_insert_default();
+                spec.set_availability(Availability::Drain);
+            })
+        })
+        .await;
+    assert_eq!(world.walks().await, 0);
+    assert_eq!((of_agents(&world), world.live()), (1, REPLICAS + 1));
 }

@@ -1,5 +1,7 @@
 //! How many of each service's tasks run.
 
+use std::collections::BTreeSet;
+
 use skep_objects::swarmkit::{
     ListServiceStatusesRequest, ListServiceStatusesResponse, Service, Task, TaskState,
     list_service_statuses_response::ServiceStatus, service_spec::Mode,
@@ -7,17 +9,22 @@ use skep_objects::swarmkit::{
 use skep_store::View;
 
 use super::Answer;
+use crate::orchestrator::service::is_down;
 
 /// The statuses of the services asked for; one that is gone has none running and none desired.
 pub fn list_statuses(
     view: &View,
     request: &ListServiceStatusesRequest,
 ) -> Answer<ListServiceStatusesResponse> {
-    let statuses = request.services.iter().map(|id| status(view, id)).collect();
+    let down = view.nodes().filter(|node| is_down(node));
+    let down: BTreeSet<&str> = down.map(|node| node.id.as_str()).collect();
+    let statuses = request.services.iter();
+    let statuses = statuses.map(|id| status(view, id, &down)).collect();
     Ok(ListServiceStatusesResponse { statuses })
 }
 
-fn status(view: &View, id: &str) -> ServiceStatus {
+/// What a node that is down last said of its tasks says nothing of now.
+fn status(view: &View, id: &str, down: &BTreeSet<&str>) -> ServiceStatus {
     let mut status = ServiceStatus {
         service_id: id.to_owned(),
         ..ServiceStatus::default()
@@ -35,7 +42,7 @@ fn status(view: &View, id: &str) -> ServiceStatus {
     let mut wanted_global = 0;
     for task in view.tasks_by_service(id) {
         let current = !job || iteration == self::iteration(task.job_iteration.as_ref());
-        if task.observed_state() == TaskState::Running {
+        if task.observed_state() == TaskState::Running && !down.contains(task.node_id.as_str()) {
             status.running_tasks += 1;
         }
         if job && current && task.observed_state() == TaskState::Complete {
@@ -58,14 +65,14 @@ fn is_job(service: &Service) -> bool {
     service.spec.as_ref().is_some_and(super::is_job)
 }
 
-/// A service on every node wants as many as its orchestrator made to run, or to complete.
+/// A service on every node wants as many as its orchestrator made to run, or to complete and have not
+/// done so: clients add those that have.
 fn counts_as_desired(task: &Task, job: bool) -> bool {
-    let wanted = if job {
-        TaskState::Complete
+    if job {
+        task.wanted_state() == TaskState::Complete && task.observed_state() != TaskState::Complete
     } else {
-        TaskState::Running
-    };
-    task.wanted_state() == wanted
+        task.wanted_state() == TaskState::Running
+    }
 }
 
 fn iteration(version: Option<&skep_objects::swarmkit::Version>) -> u64 {

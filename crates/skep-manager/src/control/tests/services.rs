@@ -1,5 +1,7 @@
 //! Services.
 
+use skep_objects::swarmkit::{Node, NodeStatus, node_status};
+
 use super::*;
 
 #[tokio::test]
@@ -134,36 +136,49 @@ async fn a_published_port_belongs_to_one_service() {
 async fn statuses_count_what_runs_and_what_should() {
     let world = World::new(vec![]);
     let service = world.service(spec("web")).await;
-    let global = ServiceSpec {
-        mode: Some(Mode::Global(GlobalService {})),
-        ..spec("all")
+    let of_mode = async |name: &str, mode: Mode| {
+        let mode = Some(mode);
+        world.service(ServiceSpec { mode, ..spec(name) }).await
     };
-    let global = world.service(global).await;
-    let task = |id: &str, service: &str, state: TaskState| Task {
-        id: id.to_owned(),
-        service_id: service.into(),
-        status: Some(TaskStatus {
-            state: state.into(),
+    let global = of_mode("all", Mode::Global(GlobalService {})).await;
+    let job = of_mode("job", Mode::GlobalJob(GlobalJob {})).await;
+    let lost = Node {
+        id: "lost".to_owned(),
+        status: Some(NodeStatus {
+            state: node_status::State::Down.into(),
             ..Default::default()
         }),
-        desired_state: TaskState::Running.into(),
         ..Default::default()
     };
-    for (id, service, state) in [
-        ("t1", &service.id, TaskState::Running),
-        ("t2", &service.id, TaskState::Pending),
-        ("t3", &global.id, TaskState::Running),
+    world.put(|tx| tx.create_node(lost)).await;
+    let (running, complete) = (TaskState::Running, TaskState::Complete);
+    for (id, service, node, state, desired) in [
+        ("t1", &service.id, "", running, running),
+        ("t2", &service.id, "", TaskState::Pending, running),
+        ("t3", &global.id, "", running, running),
+        ("t4", &global.id, "lost", running, TaskState::Shutdown),
+        ("t5", &job.id, "", running, complete),
+        ("t6", &job.id, "", complete, complete),
     ] {
-        world
-            .put(|tx| tx.create_task(task(id, service, state)))
-            .await;
+        let task = Task {
+            id: id.to_owned(),
+            service_id: service.as_str().into(),
+            node_id: node.into(),
+            status: Some(TaskStatus {
+                state: state.into(),
+                ..Default::default()
+            }),
+            desired_state: desired.into(),
+            ..Default::default()
+        };
+        world.put(|tx| tx.create_task(task)).await;
     }
-    let services = vec![service.id, global.id, "gone".to_owned()];
+    let services = vec![service.id, global.id, job.id, "gone".to_owned()];
     let request = Request::new(ListServiceStatusesRequest { services });
     let statuses = ask(world.control.list_service_statuses(request).await).statuses;
     let counts: Vec<_> = statuses
         .iter()
-        .map(|s| (s.running_tasks, s.desired_tasks))
+        .map(|s| (s.running_tasks, s.desired_tasks, s.completed_tasks))
         .collect();
-    assert_eq!(counts, [(1, 2), (1, 1), (0, 0)]);
+    assert_eq!(counts, [(1, 2, 0), (1, 1, 0), (1, 1, 1), (0, 0, 0)]);
 }
