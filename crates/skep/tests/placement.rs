@@ -294,7 +294,7 @@ fn talk(host: &Host, image: &str) -> Vec<Child> {
         "skep.autoscale.connections=1",
     ];
     create.extend(labels.iter().flat_map(|label| ["--label", label]));
-    create.extend([image, "httpd", "-f", "-p", "80"]);
+    create.extend([image, "busybox", "httpd", "-f", "-p", "80"]);
     host.docker(&create).ok();
     eventually("the listener answers", || {
         let address = (host.address, 8088).into();
