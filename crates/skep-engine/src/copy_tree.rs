@@ -21,8 +21,7 @@ fn copy_dir(source: &Path, target: &Path, links: &mut Links) -> Result<()> {
         let entry = entry.map_err(EngineError::io("read", source))?;
         copy_entry(&entry.path(), &target.join(entry.file_name()), links)?;
     }
-    let meta = std::fs::symlink_metadata(source).map_err(EngineError::io("stat", source))?;
-    set_attributes(source, target, &meta)
+    copy_attributes(source, target)
 }
 
 fn copy_entry(source: &Path, target: &Path, links: &mut Links) -> Result<()> {
@@ -56,6 +55,12 @@ fn copy_entry(source: &Path, target: &Path, links: &mut Links) -> Result<()> {
         )
         .map_err(|error| EngineError::io("make node", target)(error.into()))?;
     }
+    set_attributes(source, target, &meta)
+}
+
+/// Gives `target` the owner, mode, times and extended attributes of `source`.
+pub(crate) fn copy_attributes(source: &Path, target: &Path) -> Result<()> {
+    let meta = std::fs::symlink_metadata(source).map_err(EngineError::io("stat", source))?;
     set_attributes(source, target, &meta)
 }
 

@@ -158,6 +158,24 @@ pub(crate) fn with_root_as_root<T: Send>(
     with_root(view, scratch, confined)
 }
 
+/// Runs `work` with a directory as the thread's root.
+pub(super) fn with_dir_as_root<T: Send>(
+    dir: &Path,
+    work: impl FnOnce() -> Result<T> + Send,
+) -> Result<T> {
+    own_thread(|| {
+        let fail = |source: nix::Error| EngineError::Io {
+            doing: "enter",
+            path: dir.to_owned(),
+            source: source.into(),
+        };
+        unshare(CloneFlags::CLONE_FS).map_err(fail)?;
+        nix::unistd::chroot(dir).map_err(fail)?;
+        nix::unistd::chdir("/").map_err(fail)?;
+        work()
+    })
+}
+
 /// A thread that may change its root and namespaces, since it ends with the work.
 fn own_thread<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     std::thread::scope(|scope| {
@@ -203,7 +221,18 @@ pub(crate) fn copy_up(core: &Core, record: &Record) -> Result<()> {
     let wanted: Vec<_> = record
         .mounts
         .iter()
-        .filter(|mount| mount.copy_up && mount.point.kind == "volume" && is_empty(&mount.source))
+        .filter(|mount| mount.copy_up && mount.point.kind == "volume")
+        .map(|mount| Ok((mount, core.volumes.source(&mount.point.name)?)))
+        .collect::<Result<Vec<_>>>()?;
+    // A file system in memory, or one of another machine, is mounted by who starts the container.
+    let wanted: Vec<_> = wanted
+        .into_iter()
+        .filter_map(|(mount, (data, device))| match device {
+            None => Some((mount, Target::Volume(data))),
+            Some(device) if device.kind == "bind" => Some((mount, Target::Device(device.source))),
+            Some(_) => None,
+        })
+        .filter(|(_, target)| is_empty(target.dir()))
         .collect();
     if wanted.is_empty() {
         return Ok(());
@@ -212,7 +241,7 @@ pub(crate) fn copy_up(core: &Core, record: &Record) -> Result<()> {
     let layered = super::layered::Layered::new(lower.clone());
     let present: Vec<_> = wanted
         .into_iter()
-        .filter(|mount| {
+        .filter(|(mount, _)| {
             layered
                 .lookup(&mount.point.destination)
                 .is_some_and(|path| path.is_dir())
@@ -231,7 +260,7 @@ pub(crate) fn copy_up(core: &Core, record: &Record) -> Result<()> {
         let fail = |error: rustix::io::Errno| EngineError::io("open", root)(error.into());
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let top = rustix::fs::open(root, flags, Mode::empty()).map_err(fail)?;
-        for mount in present {
+        for (mount, target) in present {
             // The image's links lead to places of the image, never to the host's.
             let within = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
             let place = mounts::clean(&mount.point.destination);
@@ -239,10 +268,30 @@ pub(crate) fn copy_up(core: &Core, record: &Record) -> Result<()> {
                 .map_err(fail)?;
             // The dot: what is looked at is the directory, not the link to it that /proc has.
             let source = PathBuf::from(format!("/proc/self/fd/{}/.", dir.as_raw_fd()));
-            crate::copy_tree::copy_content(&source, &mount.source)?;
+            match target {
+                Target::Volume(_) => core.volumes.fill(&mount.point.name, |into| {
+                    crate::copy_tree::copy_content(&source, into)
+                })?,
+                Target::Device(device) => crate::copy_tree::copy_content(&source, &device)?,
+            }
         }
         Ok(())
     })
+}
+
+/// What is filled from an image.
+enum Target {
+    Volume(PathBuf),
+    /// A directory of the host that a volume stands for.
+    Device(PathBuf),
+}
+
+impl Target {
+    fn dir(&self) -> &Path {
+        match self {
+            Self::Volume(dir) | Self::Device(dir) => dir,
+        }
+    }
 }
 
 fn is_empty(dir: &Path) -> bool {

@@ -4,11 +4,14 @@
 //! <data root>/volumes/<name>/
 //!   volume.json   labels, options, time of creation; synced before the volume exists for anyone
 //!   _data/        its content, or where its device is mounted in each container that uses it
+//!   _filling/     what is copied out of an image; `_filled/` when that is whole (see `fill`)
+//! .removed-*/     what a removal has still to delete
 //! ```
 //!
 //! **Invariant.** A volume that a container's record names is never removed: users are counted from
 //! the records, so the count is right after a crash.
 
+mod fill;
 mod kernel_mount;
 mod measure;
 mod options;
@@ -31,6 +34,9 @@ pub(crate) use kernel_mount::{KernelMount, kernel_mount};
 pub(crate) use measure::bytes_below;
 use record::VolumeRecord;
 
+/// Begins the names of directories whose volumes are removed; no volume's name begins so.
+const DOOMED: &str = ".removed-";
+
 /// Marks a volume that nobody named; Docker's own label.
 const ANONYMOUS: &str = "com.docker.volume.anonymous";
 
@@ -50,6 +56,18 @@ struct Entry {
     record: VolumeRecord,
     /// Ids of the containers that mount it.
     users: BTreeSet<String>,
+    /// Held by who fills it from an image.
+    filling: Arc<Mutex<()>>,
+}
+
+impl Entry {
+    fn of(record: VolumeRecord) -> Self {
+        Self {
+            record,
+            users: BTreeSet::new(),
+            filling: Arc::default(),
+        }
+    }
 }
 
 impl Volumes {
@@ -59,20 +77,22 @@ impl Volumes {
     /// The directory cannot be used.
     pub(crate) fn open(root: PathBuf, events: Events) -> Result<Self> {
         std::fs::create_dir_all(&root).map_err(EngineError::io("create", &root))?;
-        let mut known = BTreeMap::new();
+        let (mut known, mut doomed) = (BTreeMap::new(), Vec::new());
         for entry in std::fs::read_dir(&root).map_err(EngineError::io("read", &root))? {
-            let dir = entry.map_err(EngineError::io("read", &root))?.path();
+            let entry = entry.map_err(EngineError::io("read", &root))?;
+            let dir = entry.path();
+            if entry.file_name().to_string_lossy().starts_with(DOOMED) {
+                doomed.push(dir);
+                continue;
+            }
             match VolumeRecord::load(&dir) {
                 Ok(record) => {
                     // A removal that was cut short: the volume is there, and empty.
                     let _ = std::fs::create_dir_all(dir.join("_data"));
-                    known.insert(
-                        record.name.clone(),
-                        Entry {
-                            record,
-                            users: BTreeSet::new(),
-                        },
-                    );
+                    if let Err(error) = fill::settle(&dir) {
+                        tracing::error!(volume.name = %record.name, %error, "what an image has for a volume is not all there");
+                    }
+                    known.insert(record.name.clone(), Entry::of(record));
                 }
                 // A crash between mkdir and record, or in the middle of writing it: the volume never
                 // existed for anyone.
@@ -92,12 +112,11 @@ impl Volumes {
                         continue;
                     };
                     tracing::error!(volume.name = %record.name, %error, "record of a volume cannot be read; the volume is there without its labels and options");
-                    let name = record.name.clone();
-                    let users = BTreeSet::new();
-                    known.insert(name, Entry { record, users });
+                    known.insert(record.name.clone(), Entry::of(record));
                 }
             }
         }
+        remove_behind(doomed);
         Ok(Self(Arc::new(Inner {
             root,
             events,
@@ -177,13 +196,9 @@ impl Volumes {
         std::fs::create_dir_all(&data).map_err(EngineError::io("create", &data))?;
         record.save(&self.dir(&name))?;
         let volume = self.view(&record);
-        known.insert(
-            name.clone(),
-            Entry {
-                record,
-                users: user.map(str::to_owned).into_iter().collect(),
-            },
-        );
+        let mut entry = Entry::of(record);
+        entry.users.extend(user.map(str::to_owned));
+        known.insert(name.clone(), entry);
         drop(known);
         self.event("create", &name, BTreeMap::new());
         Ok(volume)
@@ -261,6 +276,15 @@ impl Volumes {
     }
 
     pub(crate) fn remove_now(&self, name: &str) -> Result<()> {
+        let doomed = self.take_out(name)?;
+        let removed = std::fs::remove_dir_all(&doomed);
+        self.event("destroy", name, BTreeMap::new());
+        removed.map_err(EngineError::io("remove", doomed))
+    }
+
+    /// Ends a volume that nobody uses. What was in it has another name then: to remove it takes long,
+    /// and whoever asks for volumes meanwhile is not to wait. The next start removes what a crash left.
+    fn take_out(&self, name: &str) -> Result<PathBuf> {
         let mut known = self.known();
         let entry = known.get(name).ok_or_else(|| no_such(name))?;
         if !entry.users.is_empty() {
@@ -270,14 +294,19 @@ impl Volumes {
                 users.join(", ")
             )));
         }
-        // The record goes last: a crash before that leaves a volume that can be removed again.
-        let dir = self.dir(name);
-        remove_tree(&self.data_dir(name))?;
-        remove_tree(&dir)?;
+        let (dir, doomed) = (
+            self.dir(name),
+            self.0.root.join(format!("{DOOMED}{}", new_hex_id())),
+        );
+        match std::fs::rename(&dir, &doomed) {
+            // Somebody removed it by hand.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                std::fs::create_dir(&doomed).map_err(EngineError::io("create", &doomed))?;
+            }
+            result => result.map_err(EngineError::io("rename", &dir))?,
+        }
         known.remove(name);
-        drop(known);
-        self.event("destroy", name, BTreeMap::new());
-        Ok(())
+        Ok(doomed)
     }
 
     /// Removes unused volumes; only anonymous ones unless the filter `all` is true.
@@ -406,13 +435,18 @@ fn is_empty(dir: &Path) -> bool {
     std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none()) || !dir.exists()
 }
 
-fn remove_tree(dir: &Path) -> Result<()> {
-    match std::fs::remove_dir_all(dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(EngineError::io("remove", dir)(error))
-        }
-        _ => Ok(()),
+/// Finishes removals that a crash cut short; nobody waits for them.
+fn remove_behind(doomed: Vec<PathBuf>) {
+    if doomed.is_empty() {
+        return;
     }
+    std::thread::spawn(move || {
+        for dir in doomed {
+            if let Err(error) = std::fs::remove_dir_all(&dir) {
+                tracing::warn!(volume.dir = %dir.display(), %error, "what is left of a volume stays");
+            }
+        }
+    });
 }
 
 #[cfg(test)]

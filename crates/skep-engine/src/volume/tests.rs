@@ -124,3 +124,66 @@ async fn names_that_leave_the_directory_are_refused() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_volume_is_filled_whole_or_not_at_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let volumes = open(dir.path());
+    volumes.create(named("vol1")).await.unwrap();
+    let file = dir.path().join("vol1/_data/file");
+    let half = |into: &Path| {
+        std::fs::write(into.join("file"), "ha").unwrap();
+        Err(EngineError::invalid("a full disk"))
+    };
+    volumes.fill("vol1", half).unwrap_err();
+    assert!(!file.exists());
+    let whole = |into: &Path| {
+        std::fs::write(into.join("file"), "whole").unwrap();
+        Ok(())
+    };
+    volumes.fill("vol1", whole).unwrap();
+    assert_eq!(std::fs::read(&file).unwrap(), b"whole");
+    volumes.fill("vol1", |_| panic!("it is not empty")).unwrap();
+    let left = std::fs::read_dir(dir.path().join("vol1")).unwrap().count();
+    assert_eq!(left, 2, "the record and the content");
+}
+
+#[tokio::test]
+async fn a_filling_that_was_cut_short_is_made_good_by_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let volumes = open(dir.path());
+    for name in ["begun", "whole"] {
+        volumes.create(named(name)).await.unwrap();
+    }
+    let at = |path: &str| dir.path().join(path);
+    for (place, name) in [
+        ("begun/_filling", "a"),
+        ("whole/_filled", "b"),
+        ("whole/_data", "a"),
+    ] {
+        std::fs::create_dir_all(at(place)).unwrap();
+        std::fs::write(at(place).join(name), place).unwrap();
+    }
+    // Moved before the crash, or a container's own: it stays.
+    std::fs::write(at("whole/_filled/a"), "second").unwrap();
+    std::fs::create_dir(at(".removed-x")).unwrap();
+
+    let volumes = open(dir.path());
+    assert_eq!(
+        volumes
+            .list(&Filters::default())
+            .await
+            .unwrap()
+            .volumes
+            .unwrap()
+            .len(),
+        2
+    );
+    assert_eq!(std::fs::read_dir(at("begun/_data")).unwrap().count(), 0);
+    assert_eq!(
+        std::fs::read(at("whole/_data/b")).unwrap(),
+        b"whole/_filled"
+    );
+    assert_eq!(std::fs::read(at("whole/_data/a")).unwrap(), b"whole/_data");
+    assert!(!at("begun/_filling").exists() && !at("whole/_filled").exists());
+}
