@@ -104,17 +104,18 @@ impl ImageUsers for Users {
         let Some(core): Option<Arc<Core>> = self.0.upgrade() else {
             return Vec::new();
         };
-        let user =
-            |record: &crate::container::Record, state: &crate::container::RunState| ImageUser {
+        let users = |record: &crate::container::Record, state: &crate::container::RunState| {
+            let images = std::iter::once(&record.image_id).chain(record.mounted_images());
+            let user = |image: &String| ImageUser {
                 container: record.id.clone(),
-                image: record.image_id.clone(),
+                image: image.clone(),
                 running: state.running,
             };
-        core.containers
-            .all()
-            .iter()
-            .map(|container| container.with(user))
-            .collect()
+            images.map(user).collect::<Vec<_>>()
+        };
+        let containers = core.containers.all();
+        let of_each = containers.iter().map(|container| container.with(users));
+        of_each.flatten().collect()
     }
 }
 

@@ -3,6 +3,7 @@
 //! [`Engine`] is the facade; the API server and the agent know nothing else.
 
 mod assemble;
+mod compression;
 pub mod config;
 mod container;
 mod copy_tree;
@@ -18,6 +19,7 @@ mod logs;
 pub mod metrics;
 pub mod network;
 mod node;
+mod outcome;
 mod timestamp;
 pub mod volume;
 

@@ -27,7 +27,7 @@ pub(crate) struct Pipe {
 
 impl Pipe {
     /// Runs `write` on a thread of its own.
-    pub(super) fn fill(
+    pub(crate) fn fill(
         write: impl FnOnce(PipeWriter) -> io::Result<()> + Send + 'static,
     ) -> Result<Self> {
         let (from, to) = io::pipe().map_err(EngineError::io("open", "a pipe"))?;
@@ -63,7 +63,7 @@ struct AsyncPipe {
 }
 
 /// Runs `write`, which blocks, on a thread of its own; what it writes is read from what is returned.
-pub(super) fn fill(
+pub(crate) fn fill(
     write: impl FnOnce(PipeWriter) -> Result<()> + Send + 'static,
 ) -> Result<Reader> {
     let fail = |error: io::Error| EngineError::io("open", "a pipe")(error);
@@ -109,7 +109,7 @@ impl AsyncRead for AsyncPipe {
 }
 
 /// What a client sends, until nobody wants it any more.
-pub(super) struct Until {
+pub(crate) struct Until {
     pub from: Reader,
     pub over: Pin<Box<WaitForCancellationFutureOwned>>,
 }

@@ -291,6 +291,14 @@ async fn an_image_travels_through_a_registry() {
     assert_eq!(distribution.digest, pulled.digest);
     assert_eq!(distribution.platforms[0].1, "linux");
 
+    let third = tempfile::tempdir().unwrap();
+    let all = open(third.path());
+    let repository = name(&target.canonical_name());
+    all.pull_all(&repository, &options, &Progress::none())
+        .await
+        .unwrap();
+    assert_eq!(all.resolve(&target.familiar()).unwrap().id(), pulled.id);
+
     let missing = target.with_tag("2").unwrap();
     let error = other
         .pull(&missing, &options, &Progress::none())
@@ -471,7 +479,7 @@ async fn nothing_in_use_goes_and_nothing_stays_while_all_is_done_at_once() {
     while let Some(ended) = tasks.join_next().await {
         ended.unwrap();
     }
-    for image in images.list().unwrap() {
+    for image in images.list() {
         images.remove(image.id(), true).unwrap();
     }
     images.prune(true, |_| false).unwrap();

@@ -12,12 +12,13 @@ use std::sync::Arc;
 use skep_objects::api::container::PathStat;
 use tokio_util::io::SyncIoBridge;
 
-use super::outcome::Until;
 use super::rootfs::{RootView, with_root_as_root};
-use super::{Container, outcome, tar_entry};
+use super::{Container, tar_entry};
+use crate::compression::decompressed;
 use crate::core::Core;
 use crate::engine::{ArchivePutOptions, Reader};
 use crate::error::{EngineError, Result};
+use crate::outcome::{self, Until};
 use crate::timestamp;
 
 impl Core {
@@ -338,19 +339,6 @@ fn append_dir<W: Write>(tar: &mut tar::Builder<W>, dir: &Path, name: &[u8]) -> s
         }
     }
     Ok(())
-}
-
-/// Plain, gzip or zstd, by its first bytes.
-pub(super) fn decompressed<'a>(mut body: impl Read + 'a) -> std::io::Result<Box<dyn Read + 'a>> {
-    let mut magic = Vec::with_capacity(4);
-    body.by_ref().take(4).read_to_end(&mut magic)?;
-    let start = magic.clone();
-    let whole = std::io::Cursor::new(magic).chain(body);
-    Ok(match start[..] {
-        [0x1f, 0x8b, ..] => Box::new(flate2::read::MultiGzDecoder::new(whole)),
-        [0x28, 0xb5, 0x2f, 0xfd] => Box::new(zstd::Decoder::new(whole)?),
-        _ => Box::new(whole),
-    })
 }
 
 /// Unpacks below `target`, within the root that the thread has.

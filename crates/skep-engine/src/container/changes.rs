@@ -54,9 +54,10 @@ pub(super) fn changes(upper: &Path, lower: &Layered) -> Vec<Change> {
     found
 }
 
-/// Whether a path is there for a mount of the runtime and nothing else.
-pub(super) fn is_own(path: &str, lower: &Layered) -> bool {
-    OWN.contains(&path) && lower.lookup(path).is_none()
+/// Paths that, where they are, are there for a mount of the runtime and nothing else.
+pub(super) fn own(lower: &Layered) -> Vec<&'static str> {
+    let own = OWN.iter().filter(|path| lower.lookup(path).is_none());
+    own.copied().collect()
 }
 
 fn walk(dir: &Path, at: &str, lower: &Layered, found: &mut Vec<Change>) {

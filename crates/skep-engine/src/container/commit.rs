@@ -9,13 +9,13 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use skep_objects::api::container::Config;
 
-use super::changes::is_own;
 use super::layered::{Layered, is_opaque};
-use super::outcome::Pipe;
-use super::{Container, merge};
+use super::rootfs::with_dir_as_root;
+use super::{Container, changes, merge};
 use crate::core::Core;
 use crate::engine::CommitOptions;
 use crate::error::Result;
+use crate::outcome::Pipe;
 
 /// What an image is to be made of.
 pub(crate) struct Committed {
@@ -122,12 +122,17 @@ impl Core {
     }
 }
 
-fn write_layer(upper: &Path, lower: &Layered, to: impl Write) -> std::io::Result<()> {
-    let mut tar = tar::Builder::new(std::io::BufWriter::with_capacity(64 << 10, to));
-    tar.follow_symlinks(false);
-    tar.sparse(false);
-    append(&mut tar, upper, Path::new(""), lower)?;
-    tar.into_inner()?.flush()
+fn write_layer(upper: &Path, lower: &Layered, to: impl Write + Send) -> std::io::Result<()> {
+    let own = changes::own(lower);
+    // The container may run, and put a link where a directory was a moment ago.
+    let written = with_dir_as_root(upper, || {
+        let mut tar = tar::Builder::new(std::io::BufWriter::with_capacity(64 << 10, to));
+        tar.follow_symlinks(false);
+        tar.sparse(false);
+        let done = append(&mut tar, Path::new("/"), Path::new(""), &own);
+        Ok(done.and_then(|()| tar.into_inner()?.flush()))
+    });
+    written.map_err(std::io::Error::other)?
 }
 
 /// Overlayfs's whiteouts become the names that images have for them.
@@ -135,7 +140,7 @@ fn append<W: Write>(
     tar: &mut tar::Builder<W>,
     dir: &Path,
     at: &Path,
-    lower: &Layered,
+    own: &[&str],
 ) -> std::io::Result<()> {
     let mut entries: Vec<_> = std::fs::read_dir(dir)?.collect::<std::io::Result<_>>()?;
     entries.sort_by_key(std::fs::DirEntry::file_name);
@@ -153,7 +158,7 @@ fn append<W: Write>(
             )?;
             continue;
         }
-        if is_own(&format!("/{}", inside.display()), lower) {
+        if own.contains(&format!("/{}", inside.display()).as_str()) {
             continue;
         }
         if meta.is_dir() {
@@ -161,7 +166,7 @@ fn append<W: Write>(
             if is_opaque(&path) {
                 empty_file(tar, inside.join(".wh..wh..opq"))?;
             }
-            append(tar, &path, &inside, lower)?;
+            append(tar, &path, &inside, own)?;
         } else if !meta.file_type().is_socket() {
             tar.append_path_with_name(&path, &inside)?;
         }

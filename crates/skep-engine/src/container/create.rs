@@ -91,6 +91,7 @@ impl Core {
         let dir = self.config.data_root.join("containers").join(&record.id);
         let bundle = self.config.exec_root.join("containers").join(&record.id);
         std::fs::create_dir(&dir).map_err(EngineError::io("create", &dir))?;
+        let _images: Vec<_> = plan.iter().map(|planned| planned.image.clone()).collect();
         let made = (|| {
             for part in ["upper", "work", "rootfs"] {
                 std::fs::create_dir(dir.join(part))

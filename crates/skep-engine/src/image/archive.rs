@@ -12,10 +12,10 @@ use tar::{Archive, EntryType};
 
 use super::blobs::{MAX_DOCUMENT_BYTES, digest_of, verify};
 use super::header_guard::HeaderGuard;
-use super::layers::decompress;
 use super::manifest::choose;
 use super::store::{Images, set_tag};
 use super::{ImageConfig, ImageError, Progress};
+use crate::compression::decompressed;
 
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 const CONTAINERD_NAME: &str = "io.containerd.image.name";
@@ -186,7 +186,7 @@ impl Staged {
             files: BTreeMap::new(),
             links: BTreeMap::new(),
         };
-        let mut archive = Archive::new(HeaderGuard::new(decompress(stream).map_err(bad)?));
+        let mut archive = Archive::new(HeaderGuard::new(decompressed(stream).map_err(bad)?));
         for entry in archive.entries().map_err(bad)? {
             let mut entry = entry.map_err(bad)?;
             let Some(name) = plain_name(&entry.path().map_err(bad)?) else {

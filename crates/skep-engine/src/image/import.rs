@@ -11,6 +11,7 @@ use super::index::{LayerRecord, Record};
 use super::manifest::MANIFEST_TYPES;
 use super::store::{Image, Images, Pins, now, set_tag};
 use super::{ImageConfig, ImageError, RootFs};
+use crate::compression::Peeked;
 
 pub(super) const CONFIG_TYPE: &str = "application/vnd.oci.image.config.v1+json";
 pub(super) const LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
@@ -110,7 +111,15 @@ impl Images {
         stream: impl Read,
     ) -> Result<(LayerRecord, [Pins; 2]), ImageError> {
         let mut writer = self.0.blobs.writer()?;
-        std::io::copy(&mut { stream }, &mut writer).map_err(|source| ImageError::Stream {
+        let kept = Peeked::new(stream).and_then(|peeked| {
+            // What no registry takes as a layer is kept as plain tar.
+            let mut stream = match peeked.form.is_of_layers() {
+                true => Box::new(peeked.stream),
+                false => peeked.decompressed()?,
+            };
+            std::io::copy(&mut stream, &mut writer)
+        });
+        kept.map_err(|source| ImageError::Stream {
             what: "read layer",
             source,
         })?;

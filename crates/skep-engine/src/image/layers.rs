@@ -1,15 +1,17 @@
 //! Unpacked layers: directories that overlayfs mounts as lower directories.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+
+use skep_objects::ids::new_hex_id;
 
 use super::ImageError;
 use super::blobs::{HashingReader, verify};
 use super::unpack;
+use crate::compression::decompressed;
 
 const NAME_DIGITS: usize = 26;
-const READ_AHEAD_BYTES: usize = 128 << 10;
 
 /// The unpacked layers of one data root, by diff id.
 #[derive(Debug)]
@@ -70,7 +72,7 @@ impl Layers {
             .map_err(ImageError::io("create a directory in", &self.root))?;
         let diff = new.path().join("diff");
         fs::create_dir(&diff).map_err(ImageError::io("create", &diff))?;
-        let stream = decompress(blob).map_err(|source| ImageError::Stream {
+        let stream = decompressed(blob).map_err(|source| ImageError::Stream {
             what: "read layer",
             source,
         })?;
@@ -100,18 +102,18 @@ impl Layers {
         Ok((diff_id, size))
     }
 
-    /// Removes a layer; a crash in between leaves a directory that the next start removes.
-    pub fn remove(&self, diff_id: &str) -> Result<(), ImageError> {
+    /// Takes a layer out of the store; its files go with [`Doomed::remove`], or with the next start.
+    pub fn take_out(&self, diff_id: &str) -> Result<Option<Doomed>, ImageError> {
         let dir = self.dir(diff_id);
-        let Some(name) = dir.file_name() else {
-            return Ok(());
-        };
-        let old = self.root.join(format!("old-{}", name.to_string_lossy()));
+        // The same layer may be back, and go again, before these files are gone.
+        let old = self.root.join(format!("old-{}", new_hex_id()));
         match fs::rename(&dir, &old) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            result => result.map_err(ImageError::io("rename", dir))?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            result => {
+                result.map_err(ImageError::io("rename", dir))?;
+                Ok(Some(Doomed(old)))
+            }
         }
-        fs::remove_dir_all(&old).map_err(ImageError::io("remove", old))
     }
 
     /// The names of all layer directories.
@@ -129,21 +131,13 @@ impl Layers {
     }
 }
 
-/// Reads gzip, zstd and plain streams alike, told apart by their first bytes.
-pub(super) fn decompress<'a>(blob: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
-    let mut blob = BufReader::with_capacity(READ_AHEAD_BYTES, blob);
-    let mut head = [0; 4];
-    let mut filled = 0;
-    while filled < head.len() {
-        match blob.read(&mut head[filled..])? {
-            0 => break,
-            count => filled += count,
-        }
+/// Files of a layer that is no longer there. Removing them takes long: not to be done under a lock.
+#[derive(Debug)]
+#[must_use]
+pub(super) struct Doomed(PathBuf);
+
+impl Doomed {
+    pub fn remove(self) -> Result<(), ImageError> {
+        fs::remove_dir_all(&self.0).map_err(ImageError::io("remove", self.0))
     }
-    let whole = io::Cursor::new(head[..filled].to_vec()).chain(blob);
-    Ok(match head {
-        [0x1f, 0x8b, ..] => Box::new(flate2::read::MultiGzDecoder::new(BufReader::new(whole))),
-        [0x28, 0xb5, 0x2f, 0xfd] => Box::new(zstd::stream::read::Decoder::new(whole)?),
-        _ => Box::new(whole),
-    })
 }

@@ -87,6 +87,20 @@ impl Images {
         })
     }
 
+    /// Pulls all tags of a repository.
+    pub async fn pull_all(
+        &self,
+        repository: &Reference,
+        options: &PullOptions,
+        progress: &Progress,
+    ) -> Result<(), ImageError> {
+        for tag in self.0.registry.tags(repository, &options.auth).await? {
+            let reference = repository.with_tag(&tag)?;
+            self.pull(&reference, options, progress).await?;
+        }
+        Ok(())
+    }
+
     /// Gives the image its tag and digest; tells whether that changed anything, or nothing when the
     /// image is gone.
     fn name(

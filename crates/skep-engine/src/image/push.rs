@@ -54,6 +54,11 @@ impl Images {
             }
             result => result?,
         };
+        // It may be removed meanwhile: what is sent stays until it is sent.
+        let record = &image.record;
+        let parts = record.layers.iter();
+        let parts = parts.flat_map(|layer| [layer.diff_id.clone(), layer.blob.clone()]);
+        let _parts = self.pin(parts.chain([record.id.clone(), record.manifest.clone()]));
         let session = self.0.registry.for_push(&reference, auth).await?;
         for layer in &image.record.layers {
             progress.step(&short(&layer.diff_id), "Preparing");
@@ -92,7 +97,11 @@ impl Images {
 
     fn name_pushed(&self, reference: &Reference, image: &Image) -> Result<(), ImageError> {
         let name = reference.with_digest(&image.record.manifest)?.to_string();
-        self.index().rename(|names| {
+        let mut index = self.index();
+        if !index.records.contains_key(image.id()) {
+            return Ok(());
+        }
+        index.rename(|names| {
             names.digests.insert(name, image.id().to_owned());
         })
     }
@@ -185,11 +194,16 @@ impl Images {
         pins.push(self.pin([digest_of(&manifest)]));
         let manifest = self.0.blobs.put(&manifest)?;
         let old = image.record.clone();
-        self.index().put(Record {
+        let mut index = self.index();
+        if !index.records.contains_key(image.id()) {
+            return Err(ImageError::NotFound(image.id().to_owned()));
+        }
+        index.put(Record {
             layers,
             manifest,
             ..old.clone()
         })?;
+        drop(index);
         self.remove_blobs_of(&old)?;
         self.by_id(image.id())
     }

@@ -156,6 +156,25 @@ impl Registry {
         }))
     }
 
+    /// The tags of a repository, from the first place that tells them.
+    pub async fn tags(
+        &self,
+        reference: &Reference,
+        auth: &RegistryAuth,
+    ) -> Result<Vec<String>, ImageError> {
+        let mut last = None;
+        for session in self.sessions(reference, auth)? {
+            let asked = async { session.signed_in("pull").await?.tags().await };
+            match asked.await {
+                Ok(tags) => return Ok(tags),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| {
+            ImageError::Unreachable(format!("no registry for {}", reference.familiar()))
+        }))
+    }
+
     /// A session for pushing: mirrors have no part in it.
     pub async fn for_push(
         &self,

@@ -8,7 +8,7 @@ use skep_objects::reference::Reference;
 
 use super::ImageError;
 use super::index::Record;
-use super::layers::Layers;
+use super::layers::{Doomed, Layers};
 use super::store::{Images, find};
 
 /// A container that uses an image.
@@ -24,7 +24,7 @@ pub struct ImageUser {
 
 /// Tells which images containers use.
 pub trait ImageUsers: Send + Sync {
-    /// Every container's image.
+    /// Every container's image, and those that it mounts.
     fn image_users(&self) -> Vec<ImageUser>;
 }
 
@@ -116,7 +116,7 @@ impl Images {
         let used: BTreeSet<_> = self.users().into_iter().map(|user| user.image).collect();
         let mut removed = Vec::new();
         let mut won_bytes = 0;
-        for image in self.list()? {
+        for image in self.list() {
             let dangling = image.tags.is_empty();
             if used.contains(image.id()) || !(all || dangling) || keep(&image) {
                 continue;
@@ -202,12 +202,20 @@ impl Images {
             record
         };
         removed.push(Removed::Deleted(id.to_owned()));
-        let won_bytes = self.collect(&record, removed)?;
+        let mut doomed = Vec::new();
+        let collected = self.collect(&record, removed, &mut doomed);
+        remove_all(doomed)?;
+        let won_bytes = collected?;
         self.emit("delete", id, id);
         Ok(won_bytes)
     }
 
-    fn collect(&self, record: &Record, removed: &mut Vec<Removed>) -> Result<u64, ImageError> {
+    fn collect(
+        &self,
+        record: &Record,
+        removed: &mut Vec<Removed>,
+        doomed: &mut Vec<Doomed>,
+    ) -> Result<u64, ImageError> {
         // Held throughout: nobody may begin to use a layer between the look and the removal.
         let index = self.index();
         let pins = self.pins();
@@ -223,7 +231,7 @@ impl Images {
         let mut won_bytes = 0;
         for layer in record.layers.iter().rev() {
             if free(&layer.diff_id) && self.0.layers.has(&layer.diff_id) {
-                self.0.layers.remove(&layer.diff_id)?;
+                doomed.extend(self.0.layers.take_out(&layer.diff_id)?);
                 won_bytes += layer.size_bytes;
                 removed.push(Removed::Deleted(layer.diff_id.clone()));
             }
@@ -253,6 +261,13 @@ impl Images {
     /// Removes blobs and layers that no record and no operation under way names: what a crash, or a
     /// failed pull, left.
     pub(super) fn sweep(&self) -> Result<(), ImageError> {
+        let mut doomed = Vec::new();
+        let swept = self.take_out_unnamed(&mut doomed);
+        remove_all(doomed)?;
+        swept
+    }
+
+    fn take_out_unnamed(&self, doomed: &mut Vec<Doomed>) -> Result<(), ImageError> {
         let index = self.index();
         if !index.is_whole {
             return Ok(());
@@ -267,11 +282,15 @@ impl Images {
         for name in self.0.layers.list()? {
             let mut needed = diffs.iter().chain(pins.keys());
             if !needed.any(|diff_id| Layers::is_named(&name, diff_id)) {
-                self.0.layers.remove(&name)?;
+                doomed.extend(self.0.layers.take_out(&name)?);
             }
         }
         Ok(())
     }
+}
+
+fn remove_all(doomed: Vec<Doomed>) -> Result<(), ImageError> {
+    doomed.into_iter().try_for_each(Doomed::remove)
 }
 
 /// Whether the user gave a name rather than an id.

@@ -9,11 +9,21 @@ use tar::{Builder, EntryType, Header};
 
 use super::ImageError;
 use super::store::{Image, Images};
+use crate::engine::Reader;
+use crate::error::EngineError;
+use crate::outcome;
 
 /// 1970, so that the same images give the same archive.
 const MTIME: u64 = 0;
 
 impl Images {
+    /// As [`Images::save`], for who reads: an archive that breaks off ends in an error.
+    pub fn save_stream(&self, names: Vec<String>) -> crate::error::Result<Reader> {
+        let images = self.clone();
+        let refused = |error: ImageError| EngineError::refused(error.kind(), error.to_string());
+        outcome::fill(move |to| images.save(&names, to).map_err(refused))
+    }
+
     /// Writes images, by name or id, as one archive. Blocks on the writer. A name brings its tag.
     pub fn save(&self, names: &[String], to: impl Write) -> Result<(), ImageError> {
         let mut wanted: Vec<(Image, Vec<Reference>)> = Vec::new();
@@ -26,6 +36,14 @@ impl Images {
                 None => wanted.push((image, tags)),
             }
         }
+        let mut pins = Vec::new();
+        for (image, _) in &wanted {
+            let record = &image.record;
+            let layers = record.layers.iter().map(|layer| layer.blob.clone());
+            pins.push(self.pin(layers.chain([record.id.clone(), record.manifest.clone()])));
+            // One that went before it was pinned is not there.
+            self.by_id(image.id())?;
+        }
         let mut archive = Archive {
             tar: Builder::new(to),
             written: BTreeSet::new(),
@@ -35,7 +53,6 @@ impl Images {
         archive.directory("blobs/")?;
         archive.directory("blobs/sha256/")?;
         for (image, tags) in &wanted {
-            let _pins = self.pin(image.record.layers.iter().map(|layer| layer.blob.clone()));
             for layer in &image.record.layers {
                 archive.blob(self, &layer.blob)?;
             }
@@ -77,7 +94,7 @@ impl Images {
             {
                 let name = repository.canonical_name();
                 let mut found = false;
-                for image in self.list()? {
+                for image in self.list() {
                     let ours = image.tags.iter().filter(|tag| tag.canonical_name() == name);
                     let tags: Vec<Reference> = ours.cloned().collect();
                     if !tags.is_empty() {

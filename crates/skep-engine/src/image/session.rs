@@ -33,6 +33,9 @@ pub(super) struct Place {
     pub proxies: Proxies,
 }
 
+/// Nobody wants more images of one name; a registry that goes on is not followed.
+const MAX_TAGS: usize = 10_000;
+
 /// One registry that answered, for one operation.
 #[derive(Clone)]
 pub(super) struct Session {
@@ -149,6 +152,28 @@ impl Session {
             content.to_vec(),
             digest,
         )
+    }
+
+    /// The repository's tags, page by page.
+    pub async fn tags(&self) -> Result<Vec<String>, ImageError> {
+        const PAGE: usize = 1000;
+        let mut tags: Vec<String> = Vec::new();
+        loop {
+            let last = tags.last().map(String::as_str);
+            let page = self
+                .client
+                .list_tags(&self.address, &self.auth, Some(PAGE), last)
+                .await
+                .map_err(|error| self.explain(error))?
+                .tags;
+            // A registry that knows no pages tells all each time.
+            let new: Vec<String> = page.into_iter().filter(|tag| !tags.contains(tag)).collect();
+            let is_last = new.len() < PAGE;
+            tags.extend(new);
+            if is_last || tags.len() > MAX_TAGS {
+                return Ok(tags);
+            }
+        }
     }
 
     /// Fetches a config blob.

@@ -178,14 +178,17 @@ impl Images {
         self.0.blobs.size(digest).unwrap_or(0)
     }
 
-    /// All images.
-    pub fn list(&self) -> Result<Vec<Image>, ImageError> {
+    /// All images whose configuration can be read: one that cannot does not hide the others.
+    pub fn list(&self) -> Vec<Image> {
         let index = self.index();
-        index
-            .records
-            .keys()
-            .map(|id| image(&index, &self.0.blobs, id))
-            .collect()
+        let images = index.records.keys().filter_map(|id| {
+            image(&index, &self.0.blobs, id)
+                .inspect_err(|error| {
+                    tracing::warn!(image.id = %id, %error, "image left out: its config cannot be read");
+                })
+                .ok()
+        });
+        images.collect()
     }
 
     /// Lower directories for overlayfs, topmost first, as it wants them.

@@ -3,6 +3,7 @@
 //! Every path is resolved by the kernel below the directory (`openat2` with `RESOLVE_IN_ROOT`), so
 //! neither `..` nor symbolic links of the archive lead out. Whiteouts become overlayfs's own marks.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
@@ -31,7 +32,7 @@ pub(super) fn apply(root: &Path, stream: &mut impl Read) -> Result<u64, ImageErr
     let mut target = Target {
         root: root_fd,
         parent: None,
-        late_times: Vec::new(),
+        late_times: BTreeMap::new(),
     };
     let mut size_bytes = 0;
     let mut archive = Archive::new(HeaderGuard::new(stream));
@@ -60,8 +61,8 @@ pub(super) fn apply(root: &Path, stream: &mut impl Read) -> Result<u64, ImageErr
                 Refused::Io(source) => ImageError::io("unpack", &path)(source),
             })?;
     }
-    // Entries written into a directory change its times, so directories come last, deepest first.
-    while let Some((path, times)) = target.late_times.pop() {
+    // Entries written into a directory change its times, so directories come last.
+    while let Some((path, times)) = target.late_times.pop_last() {
         let dir = match target.open_beneath(&path) {
             Ok(dir) => dir,
             // A later entry took the directory's place.
@@ -95,7 +96,8 @@ struct Target {
     root: OwnedFd,
     /// The directory of the last entry: archives are mostly in order of directories.
     parent: Option<(PathBuf, OwnedFd)>,
-    late_times: Vec<(PathBuf, Timestamps)>,
+    /// By path: what repeats an entry costs an archive nothing, and must not cost memory.
+    late_times: BTreeMap<PathBuf, Timestamps>,
 }
 
 /// What an entry's header says, apart from its kind.
@@ -193,7 +195,7 @@ impl Target {
             let attributes = attributes(entry)?;
             rfs::fchown(&self.root, Some(attributes.uid), Some(attributes.gid))?;
             rfs::fchmod(&self.root, attributes.mode)?;
-            self.late_times.push((PathBuf::new(), attributes.times));
+            self.late_times.insert(PathBuf::new(), attributes.times);
         }
         Ok(0)
     }
@@ -213,7 +215,7 @@ impl Target {
         }
         set_attributes(dir, Path::new(name), attributes, false)?;
         self.late_times
-            .push((path.to_owned(), attributes.times.clone()));
+            .insert(path.to_owned(), attributes.times.clone());
         Ok(())
     }
 

@@ -143,7 +143,7 @@ impl Api {
 
     /// How many images there are.
     async fn count_images(&self) -> usize {
-        self.images().list().map_or(0, |images| images.len())
+        self.images().list().len()
     }
 
     /// The bytes of all layers, and each image with its share and the number of its users.

@@ -2,7 +2,7 @@
 
 use skep_engine::{ArchivePutOptions, CommitOptions, Phase, RemoveOptions};
 use skep_objects::ErrorKind;
-use skep_objects::api::container::{Config, HostConfig};
+use skep_objects::api::container::{Config, HostConfig, Mount};
 use tokio::io::AsyncReadExt;
 
 use crate::bench::{Bench, none, shell};
@@ -118,6 +118,34 @@ async fn an_image_s_links_fill_no_volume_with_what_the_host_has() {
         let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names, ["seed"], "{volume}");
     }
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_that_is_mounted_is_in_use() {
+    let bench = Bench::new().await;
+    let id = bench.create(shell("echo kept > /tmp/new"), none()).await;
+    bench.engine.start(&id).await.unwrap();
+    bench.phase(&id, Phase::Exited).await;
+    let image = bench.engine.commit(&id, CommitOptions::default()).await;
+    let image = image.unwrap();
+    let host = HostConfig {
+        mounts: Some(vec![Mount {
+            kind: "image".to_owned(),
+            source: image.clone(),
+            target: "/data".to_owned(),
+            ..Mount::default()
+        }]),
+        ..none()
+    };
+    let id = bench.create(shell("cat /data/tmp/new"), host).await;
+    let images = bench.engine.images().clone();
+    images.prune(true, |_| false).unwrap();
+    let refused = images.remove(&image, false).unwrap_err().to_string();
+    let why = format!("image is being used by stopped container {}", &id[..12]);
+    assert!(refused.ends_with(&why), "{refused}");
+    bench.engine.start(&id).await.unwrap();
+    assert_eq!(bench.whole_output(&id).await, "kept\n");
     bench.end().await;
 }
 

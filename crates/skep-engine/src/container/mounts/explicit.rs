@@ -42,7 +42,7 @@ pub(super) fn explicit_mount(mount: &Mount, core: &Core) -> Result<Planned> {
             tmpfs::explicit(mount, &target)
         }
         "image" => {
-            let image = core.images.resolve(&mount.source)?;
+            let image = core.images.resolve_for(&mount.source, "")?;
             let subpath = mount.image_options.clone().unwrap_or_default().subpath;
             let point = MountPoint {
                 kind: "image".to_owned(),
@@ -59,6 +59,7 @@ pub(super) fn explicit_mount(mount: &Mount, core: &Core) -> Result<Planned> {
             };
             Ok(Planned {
                 record,
+                image: image.hold,
                 ..Planned::default()
             })
         }

@@ -7,6 +7,7 @@ mod tmpfs;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use skep_objects::api::container::{Config, HostConfig, MountPoint};
 use skep_objects::api::volume::VolumeCreate;
@@ -15,15 +16,18 @@ use self::explicit::explicit_mount;
 use super::record::{MountRecord, Record};
 use crate::core::Core;
 use crate::error::{EngineError, Result};
+use crate::image::Hold;
 
 /// A mount that was checked but not made.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Planned {
     pub record: MountRecord,
     /// The volume to make or use; an empty name invents one.
     pub volume: Option<VolumeCreate>,
     /// Make the source directory when it is missing.
     pub make_source: bool,
+    /// Keeps the image that is mounted from being removed before a container has it.
+    pub image: Option<Arc<Hold>>,
 }
 
 /// Reads and checks all mounts of a request.
@@ -212,7 +216,7 @@ fn volume(name: &str, target: &str, rw: bool, mode: &str) -> Planned {
     Planned {
         record,
         volume: Some(volume),
-        make_source: false,
+        ..Planned::default()
     }
 }
 
@@ -249,6 +253,7 @@ fn from_container(text: &str, core: &Core) -> Result<Vec<Planned>> {
             record,
             volume,
             make_source: false,
+            image: None,
         }
     };
     // Were it "not found", clients would take it that the image is missing.

@@ -10,15 +10,12 @@ use serde_json::{Map, Value};
 use skep_engine::image::{ImageError, ImportOptions, Progress, ProgressMessage, PullOptions};
 use skep_objects::reference::Reference;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use tokio::task::JoinHandle;
 use tokio_util::io::SyncIoBridge;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{auth, platform, reference};
 use crate::http::call::{self, Call, Response};
 use crate::http::error::{ApiError, Result};
-
-/// Bytes between the archive's writer and the connection.
-const PIPE: usize = 256 * 1024;
 
 /// The last line of a stream that failed.
 #[derive(Serialize)]
@@ -51,8 +48,8 @@ fn failure(error: String) -> Bytes {
 /// An operation under way and what it says.
 struct Work {
     messages: UnboundedReceiver<ProgressMessage>,
-    /// The operation goes on when the client goes away, as Docker's does not: a pull is not lost.
-    task: JoinHandle<Result<(), ImageError>>,
+    /// It ends with the client, as Docker's does; what a pull has brought by then is kept for the next.
+    task: AbortOnDropHandle<Result<(), ImageError>>,
 }
 
 impl Work {
@@ -64,7 +61,7 @@ impl Work {
         let (sender, messages) = unbounded_channel();
         Self {
             messages,
-            task: tokio::spawn(work(Progress::to(sender))),
+            task: AbortOnDropHandle::new(tokio::spawn(work(Progress::to(sender)))),
         }
     }
 
@@ -116,14 +113,21 @@ pub async fn create(call: Call) -> Result<Response> {
     if call.query.given("fromSrc").is_some() {
         return import(call).await;
     }
-    let reference = reference(call.query.get("fromImage"), call.query.get("tag"))?;
+    let (name, tag) = (call.query.get("fromImage"), call.query.get("tag"));
+    let named = Reference::parse(name)?;
+    let is_whole = tag.is_empty() && named.tag().is_none() && named.digest().is_none();
+    let reference = reference(name, tag)?;
     let options = PullOptions {
         platform: platform(&call, "platform")?,
         auth: auth(&call),
     };
     let images = call.api.images().clone();
-    let work =
-        |progress| async move { images.pull(&reference, &options, &progress).await.map(drop) };
+    let work = |progress| async move {
+        match is_whole {
+            true => images.pull_all(&named, &options, &progress).await,
+            false => images.pull(&reference, &options, &progress).await.map(drop),
+        }
+    };
     Work::spawn(work).respond().await
 }
 
@@ -138,7 +142,7 @@ pub async fn push(call: &Call, name: &str) -> Result<Response> {
         images.resolve_for(&local, &wanted)?;
     }
     let references = if tag.is_empty() && parsed.tag().is_none() {
-        let all = images.list()?;
+        let all = images.list();
         let tags = all.iter().flat_map(|image| &image.tags);
         let ours = tags.filter(|tag| tag.canonical_name() == parsed.canonical_name());
         let ours: Vec<Reference> = ours.cloned().collect();
@@ -230,12 +234,6 @@ pub async fn save(call: &Call, names: Vec<String>) -> Result<Response> {
     for name in &names {
         images.check_saved(name, platform.as_deref())?;
     }
-    let (writer, reader) = tokio::io::duplex(PIPE);
-    tokio::task::spawn_blocking(move || {
-        // An archive that ends early is what tells the client.
-        if let Err(error) = images.save(&names, SyncIoBridge::new(writer)) {
-            tracing::warn!(%error, "an image archive was cut short");
-        }
-    });
+    let reader = images.save_stream(names)?;
     Ok(call::reader("application/x-tar", reader))
 }

@@ -1,7 +1,7 @@
 //! Images as the API shows them: rows, details, history, disk usage; and the filters of lists.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use serde_json::Value;
 use skep_engine::Filters;
@@ -10,6 +10,7 @@ use skep_objects::api::encode::{ZERO_TIME, parse_time, rfc3339_nano};
 use skep_objects::api::image::{
     GraphDriver, HistoryItem, ImageInspect, ImageSummary, Metadata, RootFs,
 };
+use skep_objects::go_duration::parse_length;
 use skep_objects::reference::Reference;
 
 use crate::http::call::Call;
@@ -63,7 +64,7 @@ pub fn list(images: &Images, filters: &Filters) -> Result<Vec<Image>> {
             && filters.labels_absent(&labels)
             && names_match(filters, image)
     };
-    let mut chosen: Vec<Image> = images.list()?.into_iter().filter(passes).collect();
+    let mut chosen: Vec<Image> = images.list().into_iter().filter(passes).collect();
     if filters.contains("reference") {
         // An image that is meant by one of its names is told under that name only.
         for image in &mut chosen {
@@ -80,18 +81,12 @@ fn until(filters: &Filters) -> Result<Option<i64>> {
     let Some(text) = filters.get("until").next() else {
         return Ok(None);
     };
-    let at = match go_duration(text) {
+    let at = match parse_length(text) {
         Some(ago) => SystemTime::now().checked_sub(ago),
         None => time_parameter("until", text)?,
     };
     let since = at.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
     Ok(Some(since.map_or(0, |since| bytes(since.as_secs()))))
-}
-
-/// `1h30m`, `24h`, `10s`; none for anything else.
-fn go_duration(text: &str) -> Option<Duration> {
-    let nanoseconds = skep_objects::go_duration::parse(text).ok()?;
-    u64::try_from(nanoseconds).ok().map(Duration::from_nanos)
 }
 
 /// `reference=nginx:*` against every name of an image, with tag and without.
@@ -409,9 +404,15 @@ mod tests {
 
     #[test]
     fn durations_are_go_s() {
-        assert_eq!(go_duration("1h30m"), Some(Duration::from_secs(5400)));
-        assert_eq!(go_duration("24h"), Some(Duration::from_secs(86_400)));
-        assert_eq!(go_duration("2026-01-01"), None);
-        assert_eq!(go_duration("1795414622"), None);
+        assert_eq!(
+            parse_length("1h30m"),
+            Some(std::time::Duration::from_secs(5400))
+        );
+        assert_eq!(
+            parse_length("24h"),
+            Some(std::time::Duration::from_secs(86_400))
+        );
+        assert_eq!(parse_length("2026-01-01"), None);
+        assert_eq!(parse_length("1795414622"), None);
     }
 }
