@@ -30,13 +30,7 @@ impl Core {
             .unwrap_or_default();
         let code = i64::from(exit.code);
         let policy = container.with(|record, _| record.host_config.restart_policy.clone());
-        let again = !self.stopping.is_cancelled()
-            && restart::restarts(
-                &policy,
-                code,
-                before.restart_count,
-                before.manually_stopped || before.removing,
-            );
+        let is_stopping = self.stopping.is_cancelled();
         let waiting = CancellationToken::new();
         container.live().run = waiting.clone();
         // Secrets do not outlive the run; the rest of the bundle goes with the next start or with the
@@ -52,8 +46,13 @@ impl Core {
         ]);
         // Before the end is seen: who restarts it waits for that.
         let kept = container.live().kept;
+        let mut again = false;
         let recorded = container.change_state_then(
             |state| {
+                // By what is so now: somebody may have asked for a stop since.
+                let by_user = state.manually_stopped || state.removing;
+                again =
+                    !is_stopping && restart::restarts(&policy, code, state.restart_count, by_user);
                 // Docker counts a container that waits for its restart as running.
                 state.running = again;
                 state.restarting = again;
@@ -100,7 +99,9 @@ impl Core {
                     () = core.stopping.cancelled() => return,
                 }
                 let _operation = container.operation.lock().await;
-                if waiting.is_cancelled() || !container.state().restarting {
+                let state = container.state();
+                // Who stops it calls the restart off, or waits here to do so.
+                if waiting.is_cancelled() || !state.restarting || state.manually_stopped {
                     return;
                 }
                 let counted = container.change_state(|state| {

@@ -203,10 +203,10 @@ impl Core {
             };
             health
                 .take(probe, plan.retries, in_start_period)
-                .then(|| health.view().status)
+                .then(|| (health.status == HealthState::Healthy, health.view().status))
         };
-        if let Some(verdict) = verdict {
-            container.publish();
+        if let Some((healthy, verdict)) = verdict {
+            container.note_state(|state| state.healthy = healthy);
             self.publish(
                 container,
                 &format!("health_status: {verdict}"),

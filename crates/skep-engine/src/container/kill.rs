@@ -155,6 +155,8 @@ impl Core {
                 self.publish(container, "stop", BTreeMap::new());
                 return Ok(());
             }
+            // It was just being started again, which forgot the wish.
+            container.note_state(|state| state.manually_stopped = true);
         }
         if container.state().paused {
             let _ = self.thaw(container).await;

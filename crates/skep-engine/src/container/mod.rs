@@ -32,7 +32,6 @@ mod mounts;
 mod name;
 mod oci;
 mod operation;
-mod outcome;
 mod pause;
 mod ports;
 mod prune;
@@ -188,7 +187,7 @@ impl Container {
     ) -> Result<T> {
         let (result, saved) = {
             let mut data = lock(&self.data);
-            let before = data.state.network();
+            let (before, wish) = (data.state.network(), data.state.wish());
             let result = change(&mut data.state);
             if data.closed {
                 (result, Ok(()))
@@ -197,7 +196,9 @@ impl Container {
                     // What the shim cannot tell, should the state on the disk be damaged.
                     data.state.save_copy(&self.bundle);
                 }
-                (result, data.state.save(&self.dir))
+                let has_policy = restart::is_set(&data.record.host_config.restart_policy);
+                let sync = has_policy && data.state.wish() != wish;
+                (result, data.state.save(&self.dir, sync))
             }
         };
         then();

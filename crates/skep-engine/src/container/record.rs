@@ -132,6 +132,12 @@ pub(crate) struct RunState {
 }
 
 impl Record {
+    /// Ids of the images that it mounts.
+    pub(crate) fn mounted_images(&self) -> impl Iterator<Item = &String> {
+        let mounts = self.mounts.iter();
+        mounts.filter_map(|mount| (mount.point.kind == "image").then_some(&mount.point.name))
+    }
+
     pub(crate) fn load(dir: &Path) -> Result<Self> {
         let record: Self = load_json(&dir.join("container.json"))?;
         if record.version > VERSION {
@@ -208,8 +214,17 @@ impl RunState {
         }
     }
 
-    pub(crate) fn save(&self, dir: &Path) -> Result<()> {
-        save_json(&dir.join("state.json"), self, false)
+    /// With `sync` it is on the disk, also under its name, when this returns.
+    pub(crate) fn save(&self, dir: &Path, sync: bool) -> Result<()> {
+        let path = dir.join("state.json");
+        let is_new = sync && !path.exists();
+        save_json(&path, self, sync)?;
+        if is_new { sync_dir(dir) } else { Ok(()) }
+    }
+
+    /// What decides, after a power loss, whether the container is started with the daemon.
+    pub(super) fn wish(&self) -> (bool, bool) {
+        (self.starts > 0, self.manually_stopped)
     }
 
     /// Docker's word for it.
@@ -258,11 +273,15 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8], sync: bool) -> Result<
     }
     written?;
     match path.parent().filter(|_| replaces) {
-        Some(dir) => std::fs::File::open(dir)
-            .and_then(|dir| dir.sync_all())
-            .map_err(EngineError::io("sync", dir)),
+        Some(dir) => sync_dir(dir),
         None => Ok(()),
     }
+}
+
+fn sync_dir(dir: &Path) -> Result<()> {
+    std::fs::File::open(dir)
+        .and_then(|dir| dir.sync_all())
+        .map_err(EngineError::io("sync", dir))
 }
 
 fn write_and_rename(path: &Path, beside: &Path, bytes: &[u8], sync: bool) -> Result<()> {

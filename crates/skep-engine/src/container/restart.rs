@@ -51,6 +51,11 @@ pub(crate) fn restarts(
     }
 }
 
+/// Whether there is a policy that ever starts a container.
+pub(crate) fn is_set(policy: &RestartPolicy) -> bool {
+    !matches!(policy.name.as_str(), "" | "no")
+}
+
 /// Whether a container that is not running when the daemon starts is to be started.
 pub(crate) fn starts_with_daemon(
     policy: &RestartPolicy,
