@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use skep_objects::swarmkit::assignment::Item;
 use skep_objects::swarmkit::{Config, Secret, VolumeAssignment};
 
 /// Shared by all tasks of a node; clones are the same set.
@@ -52,38 +53,68 @@ impl Dependencies {
         self.lock().volumes.get(volume_id).cloned()
     }
 
-    pub(crate) fn set_secret(&self, secret: Secret) {
-        self.lock()
-            .secrets
-            .insert(secret.id.clone(), Arc::new(secret));
+    /// Takes a message's changes over, each with whether it is set (true) or removed; a complete
+    /// message's in place of all that there was. At once: whoever looks meanwhile misses nothing.
+    pub(crate) fn apply(&self, is_complete: bool, changes: Vec<(Item, bool)>) {
+        let mut sets = self.lock();
+        if is_complete {
+            *sets = Sets::default();
+        }
+        changes
+            .into_iter()
+            .for_each(|(item, is_set)| sets.apply(item, is_set));
     }
 
-    pub(crate) fn set_config(&self, config: Config) {
-        self.lock()
-            .configs
-            .insert(config.id.clone(), Arc::new(config));
-    }
-
-    pub(crate) fn set_volume(&self, volume: VolumeAssignment) {
-        self.lock()
-            .volumes
-            .insert(volume.id.clone(), Arc::new(volume));
-    }
-
-    pub(crate) fn remove_secret(&self, id: &str) {
-        self.lock().secrets.remove(id);
-    }
-
-    pub(crate) fn remove_config(&self, id: &str) {
-        self.lock().configs.remove(id);
-    }
-
-    pub(crate) fn remove_volume(&self, id: &str) {
-        self.lock().volumes.remove(id);
-    }
-
-    /// Forgets all, before a complete set is applied.
+    /// Forgets all.
     pub(crate) fn clear(&self) {
         *self.lock() = Sets::default();
+    }
+}
+
+impl Sets {
+    fn apply(&mut self, item: Item, is_set: bool) {
+        match item {
+            Item::Secret(secret) => put(&mut self.secrets, secret.id.clone(), secret, is_set),
+            Item::Config(config) => put(&mut self.configs, config.id.clone(), config, is_set),
+            Item::Volume(volume) => put(&mut self.volumes, volume.id.clone(), volume, is_set),
+            Item::Task(_) => {}
+        }
+    }
+}
+
+fn put<T>(set: &mut BTreeMap<String, Arc<T>>, id: String, object: T, is_set: bool) {
+    if is_set {
+        set.insert(id, Arc::new(object));
+    } else {
+        set.remove(&id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(id: &str) -> Item {
+        Item::Secret(Secret {
+            id: id.to_owned(),
+            ..Secret::default()
+        })
+    }
+
+    #[test]
+    fn a_complete_message_takes_the_place_of_what_there_was_in_one_step() {
+        let dependencies = Dependencies::default();
+        dependencies.apply(true, vec![(secret("kept"), true), (secret("gone"), true)]);
+        let held = dependencies.lock();
+        std::thread::scope(|scope| {
+            let again = scope.spawn(|| dependencies.apply(true, vec![(secret("kept"), true)]));
+            let looks = scope.spawn(|| dependencies.secret("t", "kept").is_some());
+            drop(held);
+            assert!(looks.join().unwrap(), "it is never missing");
+            again.join().unwrap();
+        });
+        assert!(dependencies.secret("t", "gone").is_none());
+        dependencies.apply(false, vec![(secret("kept"), false)]);
+        assert!(dependencies.secret("t", "kept").is_none());
     }
 }

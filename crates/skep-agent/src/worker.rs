@@ -74,21 +74,8 @@ impl Worker {
     /// Takes one message of a manager over. The same message again changes nothing.
     pub(crate) async fn apply(&self, message: AssignmentsMessage) {
         let is_complete = message.r#type() == Type::Complete;
-        if is_complete {
-            self.dependencies.clear();
-        }
         let sorted = Changes::sort(message.changes);
-        for item in sorted.dependencies {
-            match item {
-                (Item::Secret(secret), true) => self.dependencies.set_secret(secret),
-                (Item::Secret(secret), false) => self.dependencies.remove_secret(&secret.id),
-                (Item::Config(config), true) => self.dependencies.set_config(config),
-                (Item::Config(config), false) => self.dependencies.remove_config(&config.id),
-                (Item::Volume(volume), true) => self.dependencies.set_volume(volume),
-                (Item::Volume(volume), false) => self.dependencies.remove_volume(&volume.id),
-                (Item::Task(_), _) => {}
-            }
-        }
+        self.dependencies.apply(is_complete, sorted.dependencies);
         let mut removed = Vec::new();
         {
             let mut tasks = self.tasks.lock().await;

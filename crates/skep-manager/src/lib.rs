@@ -1,6 +1,7 @@
 //! The control plane: turns specs into running tasks by writing to the store.
 
 pub mod allocator;
+pub mod aside;
 pub mod backup;
 pub mod ca;
 pub mod clock;
@@ -19,6 +20,7 @@ pub mod pass;
 pub mod probes;
 pub mod raft;
 pub mod resource;
+pub mod retry;
 pub mod scheduler;
 pub mod slot;
 pub mod transitions;

@@ -9,11 +9,13 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use skep_rpc::Backoff;
 use skep_store::{CommitError, Event, Object, Store, Tx, TxError, UpdateError, View, Watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::allocator::Allocator;
+use crate::aside::Aside;
 use crate::clock::{Clock, Monotonic, Now};
 use crate::orchestrator::autoscale::Autoscaler;
 use crate::orchestrator::{ConstraintEnforcer, NodeWatch, Orchestrator, TaskReaper};
@@ -23,8 +25,9 @@ use crate::usage::UsageBook;
 
 /// Rounds of the stages in one transaction; what is left then waits for the next one.
 const ROUNDS: usize = 8;
-/// Pause after a transaction that could not be committed.
+/// Pause after a transaction that could not be committed, and after many.
 const RETRY: Duration = Duration::from_millis(200);
+const MAX_RETRY: Duration = Duration::from_secs(2);
 /// Events taken into one transaction.
 const EVENTS: usize = 20_000;
 
@@ -90,6 +93,7 @@ impl Drop for LeaderLoops {
 /// The stages in the order in which a service's change runs through them.
 pub struct Stages {
     stages: Vec<Box<dyn Stage>>,
+    aside: Aside,
     /// Versions of the last transactions made here: their events bring nothing new.
     own: VecDeque<u64>,
 }
@@ -116,6 +120,7 @@ impl Stages {
                 Box::new(Scheduler::new(seed)),
                 Box::new(TaskReaper::default()),
             ],
+            aside: Aside::default(),
             own: VecDeque::new(),
         }
     }
@@ -136,6 +141,9 @@ impl Stages {
         now: Now,
         capacity: usize,
     ) -> Result<Option<Monotonic>, TxError> {
+        if events.iter().any(|event| self.aside.observe(event)) {
+            self.load(&View::clone(tx), now);
+        }
         for event in events {
             if is_own(&self.own, event) {
                 continue;
@@ -148,7 +156,7 @@ impl Stages {
         let mut wake = None;
         for round in 0..ROUNDS {
             let before = tx.changes().len();
-            let mut pass = Pass::new(tx, now, capacity);
+            let mut pass = Pass::new(tx, now, capacity, &self.aside);
             for at in 0..self.stages.len() {
                 self.stages[at].plan(&mut pass)?;
                 let changes = pass.tx.changes()[told..].to_vec();
@@ -165,6 +173,7 @@ impl Stages {
                 break;
             }
         }
+        self.aside.look_into(tx);
         self.remember_own(tx);
         Ok(wake)
     }
@@ -206,9 +215,36 @@ fn written_at(event: &Event) -> Option<u64> {
     }
 }
 
+/// How fast the loops go, by how the last transactions went.
+struct Pace {
+    /// Changes of a transaction.
+    capacity: usize,
+    backoff: Backoff,
+}
+
+impl Pace {
+    fn new() -> Self {
+        Self {
+            capacity: CAPACITY,
+            backoff: Backoff::doubling(RETRY, MAX_RETRY),
+        }
+    }
+
+    /// Objects of this swarm are large: fewer of them in a transaction.
+    fn slow_down(&mut self) {
+        self.capacity = (self.capacity / 2).max(1);
+    }
+
+    /// One went well. The capacity comes back by and by, or it would soon be too large again.
+    fn note_success(&mut self) {
+        self.backoff.reset();
+        self.capacity = (self.capacity + self.capacity / 8 + 1).min(CAPACITY);
+    }
+}
+
 async fn run(store: Store, config: LoopsConfig, stop: CancellationToken) {
     let mut stages = Stages::new(config.seed, config.usage.clone());
-    let mut capacity = CAPACITY;
+    let mut pace = Pace::new();
     loop {
         let (view, watch) = store.watch();
         let now = config.clock.now();
@@ -216,12 +252,12 @@ async fn run(store: Store, config: LoopsConfig, stop: CancellationToken) {
         drop(view);
         tokio::select! {
             () = stop.cancelled() => return,
-            end = follow(&store, &config.clock, &mut stages, watch, capacity) => match end {
+            end = follow(&store, &config.clock, &mut stages, watch, &mut pace) => match end {
                 End::Closed => return,
                 End::Failed(error) => {
-                    // Objects of this swarm are large: fewer of them in a transaction.
-                    if matches!(error, UpdateError::Commit(CommitError::TooLarge { .. })) {
-                        capacity = (capacity / 2).max(1);
+                    let too_large = matches!(error, UpdateError::Commit(CommitError::TooLarge { .. }));
+                    if !stages.aside.take_found() && too_large {
+                        pace.slow_down();
                     }
                     tracing::warn!(%error, "leader loops start over");
                 }
@@ -229,7 +265,7 @@ async fn run(store: Store, config: LoopsConfig, stop: CancellationToken) {
         }
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(RETRY) => {}
+            () = tokio::time::sleep(pace.backoff.next_delay()) => {}
         }
     }
 }
@@ -245,20 +281,21 @@ async fn follow(
     clock: &Clock,
     stages: &mut Stages,
     mut watch: Watch,
-    capacity: usize,
+    pace: &mut Pace,
 ) -> End {
     let mut events = Vec::new();
     loop {
         let now = clock.now();
         let batch = std::mem::take(&mut events);
         let result = store
-            .update(|tx| stages.pass(tx, &batch, now, capacity))
+            .update(|tx| stages.pass(tx, &batch, now, pace.capacity))
             .await;
         let wake = match result {
             Ok(next) => next,
             Err(UpdateError::Commit(CommitError::Stopped)) => return End::Closed,
             Err(error) => return End::Failed(error),
         };
+        pace.note_success();
         while events.is_empty() {
             tokio::select! {
                 event = watch.recv() => match event {

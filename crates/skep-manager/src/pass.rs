@@ -4,12 +4,16 @@
 //! what one stage writes the next one sees in the same pass, so that a new service becomes
 //! assigned tasks in one commit.
 
-use skep_store::{Event, Tx, TxError, View};
+use skep_store::{Event, MAX_ENTRY_BYTES, Tx, TxError, View};
 
+use crate::aside::Aside;
 use crate::clock::{Monotonic, Now};
 
 /// Changes after which a pass stops; the rest goes into the next transaction.
 pub const CAPACITY: usize = 800;
+/// What a pass may take in the log for each change of its capacity; half an entry in all, so that
+/// the last step it takes may be a large one.
+const BYTES_EACH: usize = MAX_ENTRY_BYTES / 2 / CAPACITY;
 
 /// A transaction being filled.
 #[derive(Debug)]
@@ -19,17 +23,21 @@ pub struct Pass<'a> {
     /// This moment.
     pub now: Now,
     capacity: usize,
+    capacity_bytes: usize,
+    aside: &'a Aside,
     wake: Option<Monotonic>,
     unfinished: bool,
 }
 
 impl<'a> Pass<'a> {
-    /// An empty pass that ends after about so many changes.
-    pub fn new(tx: &'a mut Tx, now: Now, capacity: usize) -> Self {
+    /// An empty pass that ends after about so many changes, or when they become large.
+    pub fn new(tx: &'a mut Tx, now: Now, capacity: usize, aside: &'a Aside) -> Self {
         Self {
             tx,
             now,
             capacity,
+            capacity_bytes: capacity.saturating_mul(BYTES_EACH),
+            aside,
             wake: None,
             unfinished: false,
         }
@@ -43,16 +51,42 @@ impl<'a> Pass<'a> {
     /// Whether a stage should leave the rest of its work for the next pass. Answering yes makes
     /// sure that there is one.
     pub fn is_full(&mut self) -> bool {
-        let full = self.tx.changes().len() >= self.capacity;
+        self.is_full_at(self.capacity, self.capacity_bytes)
+    }
+
+    /// As [`Self::is_full`], for those who create tasks: each will be changed twice more, and grow.
+    pub fn is_full_for_tasks(&mut self) -> bool {
+        self.is_full_at((self.capacity / 3).max(1), self.capacity_bytes / 2)
+    }
+
+    fn is_full_at(&mut self, changes: usize, bytes: usize) -> bool {
+        let full = self.tx.changes().len() >= changes || self.bytes() >= bytes.max(1);
         self.unfinished |= full;
         full
     }
 
-    /// As [`Self::is_full`], for those who create tasks: each will be changed twice more.
-    pub fn is_full_for_tasks(&mut self) -> bool {
-        let full = self.tx.changes().len() >= self.capacity / 3;
-        self.unfinished |= full;
-        full
+    /// How many of `wanted` changes of so many bytes there is room for, one at least. When it is
+    /// fewer there will be a next pass.
+    pub fn room(&mut self, wanted: usize, bytes_each: usize) -> usize {
+        let changes = self.capacity.saturating_sub(self.tx.changes().len());
+        let bytes = self.capacity_bytes.saturating_sub(self.bytes());
+        let room = changes.min(bytes / bytes_each.max(1)).max(1);
+        self.unfinished |= room < wanted;
+        room.min(wanted)
+    }
+
+    fn bytes(&mut self) -> usize {
+        // Who sets no limit need not measure.
+        if self.capacity_bytes == usize::MAX {
+            return 0;
+        }
+        self.tx.encoded_len()
+    }
+
+    /// Whether a service, or an object without one, is to be left alone: it is too large.
+    #[must_use]
+    pub fn is_aside(&self, owner: &str) -> bool {
+        self.aside.has(owner)
     }
 
     /// When the next pass is due without further events.

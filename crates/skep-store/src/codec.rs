@@ -18,8 +18,8 @@ use crate::share::Exemplars;
 use crate::table::Tables;
 use crate::view::View;
 
-/// The largest log entry, as SwarmKit's.
-pub(crate) const MAX_ENTRY_BYTES: usize = 1_572_864;
+/// The largest log entry, as SwarmKit's. A transaction that takes more is refused.
+pub const MAX_ENTRY_BYTES: usize = 1_572_864;
 
 /// Why bytes that raft agreed on cannot be understood.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +77,13 @@ pub(crate) fn encode_request(id: u64, events: &[Event]) -> Vec<u8> {
         encode_action(kind, object, &mut out);
     }
     out
+}
+
+/// Bytes that a change of this object takes in a log entry.
+pub(crate) fn change_len(object: &Object) -> usize {
+    /// Of the two keys, the two lengths and the kind of the change.
+    const FRAME: usize = 12;
+    FRAME + encoded_len(object)
 }
 
 /// `StoreAction{1 kind, n object}` as field 2 of the request.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use imbl::ordmap::DiffItem;
 
+use crate::codec;
 use crate::object::{Kind, Object, StoreObject, sealed::Stored};
 use crate::table::{Table, Tables};
 use crate::view::View;
@@ -36,6 +37,11 @@ impl Event {
             Event::Updated { new, .. } => Some(new),
             Event::Committed(_) => None,
         }
+    }
+
+    /// Bytes that the change takes in a log entry, about.
+    pub fn encoded_len(&self) -> usize {
+        self.object().map_or(0, codec::change_len)
     }
 
     /// Both changes of one object as one; none when they cancel out.

@@ -55,7 +55,7 @@ mod watch;
 #[cfg(feature = "testing")]
 pub use clock::ManualClock;
 pub use clock::{Clock, SystemClock};
-pub use codec::CodecError;
+pub use codec::{CodecError, MAX_ENTRY_BYTES};
 pub use event::{Commit, Event};
 pub use log::LogError;
 pub use metrics::{BUCKETS, Histogram, RaftMetrics, StoreMetrics};

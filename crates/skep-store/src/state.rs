@@ -29,8 +29,8 @@ pub(crate) struct State {
 
 /// Who may write.
 pub(crate) enum Access {
-    /// No raft below: writes commit at once.
-    Direct,
+    /// No raft below: writes commit at once, unless they are larger than this.
+    Direct(usize),
     /// This member leads: writes go to raft.
     Leader(Arc<dyn Proposer>),
     /// Nobody, and why.
@@ -115,7 +115,7 @@ impl State {
     pub(crate) fn refusal(&self) -> CommitError {
         match &self.access {
             Access::Refused(why) => why.clone(),
-            Access::Direct | Access::Leader(_) => CommitError::LeadershipLost,
+            Access::Direct(_) | Access::Leader(_) => CommitError::LeadershipLost,
         }
     }
 

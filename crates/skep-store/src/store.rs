@@ -17,6 +17,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::clock::{Clock, SystemClock};
+use crate::codec::MAX_ENTRY_BYTES;
+use crate::event::Event;
 use crate::metrics::{self, StoreMetrics};
 use crate::state::{Access, Pending, Proposer, State};
 use crate::tx::Tx;
@@ -26,6 +28,9 @@ use crate::watch::Watch;
 
 /// Changes of one log entry written by [`Store::batch`], as SwarmKit's batches.
 pub const MAX_CHANGES_PER_ENTRY: usize = 200;
+
+/// Bytes of a log entry at which [`Store::batch`] begins the next one.
+const BATCH_BYTES: usize = MAX_ENTRY_BYTES / 2;
 
 /// Proposals that may wait for their commit; further writers wait.
 const MAX_PENDING: usize = 4096;
@@ -53,7 +58,7 @@ impl Store {
 
     /// As [`Store::in_memory`], with a clock.
     pub fn in_memory_with(clock: Arc<dyn Clock>) -> Self {
-        Store::new(View::default(), Access::Direct, clock)
+        Store::new(View::default(), Access::Direct(usize::MAX), clock)
     }
 
     pub(crate) fn new(view: View, access: Access, clock: Arc<dyn Clock>) -> Self {
@@ -102,10 +107,12 @@ impl Store {
     }
 
     /// Runs many small transactions, packed into log entries of up to
-    /// [`MAX_CHANGES_PER_ENTRY`] changes, and waits until all are committed.
+    /// [`MAX_CHANGES_PER_ENTRY`] changes and so many bytes that one of half an entry's size always
+    /// fits, and waits until all are committed.
     ///
     /// Each closure succeeds or fails alone; its result is in the answer at its place. Other
-    /// writers get their turn between the entries. On an error some entries may be committed.
+    /// writers get their turn between the entries. On an error some entries may be committed: with
+    /// [`CommitError::TooLarge`] those before the one that holds a change too large for any entry.
     pub async fn batch<T, E, F>(
         &self,
         updates: impl IntoIterator<Item = F>,
@@ -122,6 +129,7 @@ impl Store {
             let mut begun = self.begin()?;
             let tx = &mut begun.tx;
             while tx.changes().len() < MAX_CHANGES_PER_ENTRY
+                && tx.encoded_len() < BATCH_BYTES
                 && let Some(update) = updates.next()
             {
                 let savepoint = tx.savepoint();
@@ -161,17 +169,17 @@ impl Store {
     /// Begins a transaction; the caller has the write lock.
     fn begin(&self) -> Result<Begun, CommitError> {
         let state = self.shared.state();
-        let proposer = match &state.access {
+        let below = match &state.access {
             Access::Refused(why) => return Err(why.clone()),
-            Access::Direct => None,
-            Access::Leader(proposer) => Some(proposer.clone()),
+            Access::Direct(limit) => Below::Nothing(*limit),
+            Access::Leader(proposer) => Below::Raft(proposer.clone()),
         };
         let version = state.next_version();
         let tx = Tx::new(state.speculative.clone(), version, self.shared.clock.now());
         Ok(Begun {
             tx,
             failures: state.failures,
-            proposer,
+            below,
         })
     }
 
@@ -180,12 +188,16 @@ impl Store {
         let Begun {
             tx,
             failures,
-            proposer,
+            below,
         } = begun;
         let (view, events, version) = tx.into_parts();
-        let encoded = match &proposer {
-            Some(proposer) if !events.is_empty() => Some(proposer.encode(&events)?),
-            _ => None,
+        let proposal = match below {
+            _ if events.is_empty() => None,
+            Below::Raft(proposer) => Some((proposer.encode(&events)?, proposer)),
+            Below::Nothing(limit) => {
+                check_size(&events, limit)?;
+                None
+            }
         };
         let mut state = self.shared.state();
         if state.failures != failures {
@@ -196,7 +208,7 @@ impl Store {
             // What it read may still be on its way: its answer must not be ahead of that.
             return Ok(Submitted(state.join_last()));
         }
-        let (Some(proposer), Some(encoded)) = (proposer, encoded) else {
+        let Some((encoded, proposer)) = proposal else {
             state.commit_direct(view, version, events);
             return Ok(Submitted(None));
         };
@@ -219,6 +231,19 @@ impl Store {
     }
 }
 
+#[cfg(feature = "testing")]
+impl Store {
+    /// Takes no transaction from now on, as a member that does not lead.
+    pub fn refuse(&self, why: CommitError) {
+        self.shared.state().refuse(why);
+    }
+
+    /// Takes transactions of up to so many bytes, in memory.
+    pub fn accept_up_to(&self, limit_bytes: usize) {
+        self.shared.state().access = Access::Direct(limit_bytes);
+    }
+}
+
 impl Shared {
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -229,7 +254,26 @@ impl Shared {
 struct Begun {
     tx: Tx,
     failures: u64,
-    proposer: Option<Arc<dyn Proposer>>,
+    below: Below,
+}
+
+/// What takes a transaction.
+enum Below {
+    /// A leader's log.
+    Raft(Arc<dyn Proposer>),
+    /// Memory, up to this size.
+    Nothing(usize),
+}
+
+fn check_size(events: &[Event], limit: usize) -> Result<(), CommitError> {
+    if limit == usize::MAX {
+        return Ok(());
+    }
+    let bytes = events.iter().map(Event::encoded_len).sum();
+    if bytes > limit {
+        return Err(CommitError::TooLarge { bytes, limit });
+    }
+    Ok(())
 }
 
 /// A transaction that is in, or in flight.

@@ -9,8 +9,9 @@ use skep_objects::swarmkit::{
     Cluster, Config, Extension, Network, Node, Resource, Secret, Service, Task, Volume,
 };
 
+use crate::codec;
 use crate::event::{self, Event};
-use crate::object::{Kind, StoreObject, stamp};
+use crate::object::{Kind, Object, StoreObject, stamp};
 use crate::view::View;
 
 /// Why a transaction may not write an object.
@@ -86,6 +87,15 @@ pub struct Tx {
     now: Timestamp,
     /// The time that was last written: of two objects the one made later is so by its time, too.
     latest: Option<Timestamp>,
+    weight: Weight,
+}
+
+/// Bytes of the first changes of a transaction.
+#[derive(Debug, Default, Clone, Copy)]
+struct Weight {
+    /// How many changes are counted.
+    changes: usize,
+    bytes: usize,
 }
 
 /// Where to return to when a part of a transaction fails.
@@ -93,6 +103,7 @@ pub struct Tx {
 pub(crate) struct Savepoint {
     view: View,
     events: usize,
+    weight: Weight,
 }
 
 macro_rules! writes {
@@ -131,6 +142,7 @@ impl Tx {
             version,
             now,
             latest: None,
+            weight: Weight::default(),
         }
     }
 
@@ -236,16 +248,40 @@ impl Tx {
         &self.events
     }
 
+    /// Bytes that the transaction takes in the log so far, about. Counts what is new since it was
+    /// last asked.
+    pub fn encoded_len(&mut self) -> usize {
+        for event in &self.events[self.weight.changes..] {
+            self.weight.bytes += event.encoded_len();
+            // Of several changes of an object the log gets one.
+            if let Event::Updated { old, .. } | Event::Removed(old) = event
+                && self.has_written(old)
+            {
+                let before = codec::change_len(old);
+                self.weight.bytes = self.weight.bytes.saturating_sub(before);
+            }
+        }
+        self.weight.changes = self.events.len();
+        self.weight.bytes
+    }
+
+    fn has_written(&self, object: &Object) -> bool {
+        let version = object.meta().and_then(|meta| meta.version);
+        version.is_some_and(|version| version.index == self.version)
+    }
+
     pub(crate) fn savepoint(&self) -> Savepoint {
         Savepoint {
             view: self.view.clone(),
             events: self.events.len(),
+            weight: self.weight,
         }
     }
 
     pub(crate) fn roll_back(&mut self, to: Savepoint) {
         self.view = to.view;
         self.events.truncate(to.events);
+        self.weight = to.weight;
     }
 
     pub(crate) fn into_parts(self) -> (View, Vec<Event>, u64) {

@@ -9,7 +9,10 @@ use skep_objects::swarmkit::{
     NodeDescription, Resource, SecretReference, Service, ServiceSpec, Task, TaskSpec, TaskState,
     task_spec,
 };
-use skep_store::{BACKLOG, Event, ManualClock, Object, Store, Tx, TxError, UpdateError};
+use skep_store::{
+    BACKLOG, CommitError, Event, MAX_ENTRY_BYTES, ManualClock, Object, Store, Tx, TxError,
+    UpdateError,
+};
 
 fn named(name: &str) -> Option<Annotations> {
     Some(Annotations {
@@ -433,4 +436,56 @@ async fn watchers_see_what_a_transaction_did_in_the_end() {
         "{events:?}"
     );
     assert_eq!(store.view().tasks().count(), 1);
+}
+
+fn node_of(id: &str, bytes: usize) -> Node {
+    let description = NodeDescription {
+        hostname: "h".repeat(bytes),
+        ..NodeDescription::default()
+    };
+    Node {
+        id: id.into(),
+        description: Some(description),
+        ..Node::default()
+    }
+}
+
+#[tokio::test]
+async fn a_batch_of_large_objects_takes_more_entries() {
+    let store = Store::in_memory();
+    store.accept_up_to(MAX_ENTRY_BYTES);
+    let create = |n: usize, bytes: usize| {
+        move |tx: &mut Tx| tx.create_node(node_of(&format!("n{n:02}"), bytes))
+    };
+    let half = MAX_ENTRY_BYTES / 2 - 1000;
+    let all = (0..20).map(|n| create(n, half));
+    store.batch(all).await.unwrap();
+    assert_eq!(store.view().count::<Node>(), 20);
+    assert_eq!(store.view().version(), 10, "two in an entry");
+    let too_large = [create(20, 1), create(21, MAX_ENTRY_BYTES)];
+    let error = store.batch(too_large).await.unwrap_err();
+    assert!(matches!(error, CommitError::TooLarge { .. }), "{error}");
+    assert_eq!(store.view().count::<Node>(), 20, "nothing of that entry");
+}
+
+#[tokio::test]
+async fn a_transaction_knows_what_it_takes_in_the_log() {
+    let store = Store::in_memory();
+    let measure = |tx: &mut Tx| {
+        tx.create_node(node_of("n", 1000))?;
+        let created = tx.encoded_len();
+        for bytes in 1001..1100 {
+            tx.edit_node("n", |node| *node = node_of("n", bytes))?;
+        }
+        let edited = tx.encoded_len();
+        tx.create_node(node_of("m", 1000))?;
+        Ok::<_, TxError>([created, edited, tx.encoded_len()])
+    };
+    let [created, edited, both] = store.update(measure).await.unwrap();
+    assert!((1000..1100).contains(&created), "{created}");
+    assert!(
+        (1099..1200).contains(&edited),
+        "{edited}: the log gets one change"
+    );
+    assert!((2099..2300).contains(&both), "{both}");
 }

@@ -131,7 +131,7 @@ fn file(found: Found, context: &TaskContext<'_>) -> Result<InMemoryFile, TaskErr
 mod tests {
     use super::*;
     use skep_objects::swarmkit::{
-        Config, ConfigReference, ConfigSpec, Secret, SecretReference, SecretSpec,
+        Config, ConfigReference, ConfigSpec, Secret, SecretReference, SecretSpec, assignment::Item,
     };
 
     fn target(name: &str) -> FileTarget {
@@ -168,7 +168,7 @@ mod tests {
             data: b"hunter2".to_vec(),
             ..Default::default()
         };
-        dependencies.set_secret(Secret {
+        let secret = Item::Secret(Secret {
             id: "s1".into(),
             spec: Some(spec),
             ..Default::default()
@@ -181,11 +181,12 @@ mod tests {
             }),
             ..Default::default()
         };
-        dependencies.set_config(Config {
+        let config = Item::Config(Config {
             id: "c1".into(),
             spec: Some(spec),
             ..Default::default()
         });
+        dependencies.apply(true, vec![(secret, true), (config, true)]);
         dependencies
     }
 

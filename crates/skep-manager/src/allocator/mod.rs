@@ -25,6 +25,7 @@ use self::networks::Networks;
 use self::pools::Pools;
 use self::ports::PortTable;
 use self::starved::Starved;
+use crate::aside;
 use crate::clock::Now;
 use crate::pass::{Pass, Stage};
 
@@ -236,13 +237,23 @@ impl Stage for Allocator {
         // In this order: each needs what the one before was given.
         while !pass.is_full() {
             if let Some(id) = self.pending.networks.pop_first() {
-                self.plan_network(&id, pass)?;
+                if !pass.is_aside(&id) {
+                    self.plan_network(&id, pass)?;
+                }
             } else if let Some(id) = self.pending.services.pop_first() {
-                self.plan_service(&id, pass)?;
+                if !pass.is_aside(&id) {
+                    self.plan_service(&id, pass)?;
+                }
             } else if let Some(id) = self.pending.tasks.pop_first() {
-                self.plan_task(&id, pass)?;
+                let task = pass.tx.task(&id);
+                let owner = task.map_or(&*id, |task| aside::owner(task));
+                if !pass.is_aside(owner) {
+                    self.plan_task(&id, pass)?;
+                }
             } else if let Some(id) = self.pending.nodes.pop_first() {
-                self.plan_node(&id, pass)?;
+                if !pass.is_aside(&id) {
+                    self.plan_node(&id, pass)?;
+                }
             } else {
                 break;
             }

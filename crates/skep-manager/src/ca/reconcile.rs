@@ -7,11 +7,12 @@ use skep_objects::swarmkit::{
     Cluster, IssuanceStatus, Node, NodeTlsInfo, RootCa, RootRotation, issuance_status::State,
 };
 use skep_rpc::identity::{IssuerInfo, RootBundle, RootDigest};
-use skep_store::{Store, Tx, TxError, View};
+use skep_store::{CommitError, Store, Tx, TxError, UpdateError, View};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::tokens::new_tokens;
+use crate::retry;
 
 /// How often nodes are told.
 const ROUND: Duration = Duration::from_secs(3);
@@ -119,7 +120,7 @@ pub fn finish(tx: &mut Tx, rotation: &RootRotation) -> Result<(), TxError> {
     Ok(())
 }
 
-/// Runs until stopped or until the store can no longer be written.
+/// Runs until stopped, or until the store is. What could not be written is for the next round.
 pub async fn run(store: Store, stop: CancellationToken) {
     let mut round = tokio::time::interval(ROUND);
     round.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -130,25 +131,26 @@ pub async fn run(store: Store, stop: CancellationToken) {
         }
         let result = match plan(&store.view()) {
             Round::Idle => continue,
-            Round::Renew(nodes) => {
-                let writes = nodes.into_iter().map(|id| move |tx: &mut Tx| tell(tx, &id));
-                store
-                    .batch(writes)
-                    .await
-                    .map(drop)
-                    .map_err(|error| error.to_string())
-            }
+            Round::Renew(nodes) => retry::write_each(&store, &nodes, |tx, id| tell(tx, id)).await,
             Round::Finish(rotation) => {
                 let result = store.update(|tx| finish(tx, &rotation)).await;
                 if result.is_ok() {
                     info!("root rotation finished");
                 }
-                result.map_err(|error| error.to_string())
+                match result {
+                    Err(UpdateError::Commit(error)) => Err(error),
+                    Err(UpdateError::Refused(error)) => {
+                        warn!(%error, "root rotation cannot be finished");
+                        Ok(())
+                    }
+                    Ok(()) => Ok(()),
+                }
             }
         };
-        if let Err(error) = result {
-            info!(%error, "root rotation pauses");
-            break;
+        match result {
+            Ok(()) => {}
+            Err(CommitError::Stopped) => break,
+            Err(error) => info!(%error, "root rotation pauses"),
         }
     }
 }

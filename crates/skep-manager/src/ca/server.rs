@@ -23,6 +23,8 @@ use tracing::info;
 use super::tokens::role_of_token;
 use crate::{slot::LateStore, unlock::unlock_key};
 
+/// The largest signing request taken. One with the largest keys there are has a tenth of that.
+const MAX_CSR_BYTES: usize = 16 << 10;
 /// Ids tried for a new node, should one be taken.
 const ID_TRIES: usize = 4;
 
@@ -96,6 +98,12 @@ pub fn issue(
     if request.csr.is_empty() {
         return Err(IssueError::Csr("InvalidArgument".to_owned()));
     }
+    let bytes = request.csr.len();
+    if bytes > MAX_CSR_BYTES {
+        return Err(IssueError::Csr(format!(
+            "certificate signing request of {bytes} bytes is larger than {MAX_CSR_BYTES} bytes"
+        )));
+    }
     let cluster = tx.the_cluster().cloned().ok_or(IssueError::Starting)?;
     let node_id = if caller.role.is_some() {
         renew(tx, &caller.node_id, request)?;
@@ -116,6 +124,10 @@ pub fn issue(
 /// The role in the new certificate is the node's in fact: so promotions take effect.
 fn renew(tx: &mut Tx, id: &str, request: &IssueNodeCertificateRequest) -> Result<(), IssueError> {
     let missing = |_| IssueError::Removed(id.to_owned());
+    if tx.node(id).is_none() {
+        return Err(IssueError::Removed(id.to_owned()));
+    }
+    check(&request.csr)?;
     tx.edit_node(id, |node| {
         node.certificate = Some(Certificate {
             role: node.role,
@@ -132,13 +144,18 @@ fn renew(tx: &mut Tx, id: &str, request: &IssueNodeCertificateRequest) -> Result
     Ok(())
 }
 
+fn check(csr: &[u8]) -> Result<(), IssueError> {
+    let checked = Csr::parse(csr).map(drop);
+    checked.map_err(|error| IssueError::Csr(error.to_string()))
+}
+
 fn admit(
     tx: &mut Tx,
     cluster: &Cluster,
     request: &IssueNodeCertificateRequest,
 ) -> Result<String, IssueError> {
     let role = role_of_token(cluster, &request.token).ok_or(IssueError::Token)?;
-    Csr::parse(&request.csr).map_err(|error| IssueError::Csr(error.to_string()))?;
+    check(&request.csr)?;
     let availability = Availability::try_from(request.availability).unwrap_or(Availability::Active);
     let free = (0..ID_TRIES)
         .map(|_| new_id())

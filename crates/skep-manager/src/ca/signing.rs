@@ -13,6 +13,7 @@ use tracing::{debug, info, warn};
 
 use super::external;
 use super::signer::{SignError, current_signer, sign};
+use crate::retry;
 
 /// How often requests that found no signer are tried again.
 const RETRY: Duration = Duration::from_secs(10);
@@ -133,7 +134,7 @@ fn outcome(
 
 impl Outcome {
     /// Writes the answer, unless the node has asked anew meanwhile or is gone.
-    pub fn write(self, tx: &mut Tx) -> Result<(), TxError> {
+    pub fn write(&self, tx: &mut Tx) -> Result<(), TxError> {
         let Some(node) = tx.node(&self.node) else {
             return Ok(());
         };
@@ -144,50 +145,58 @@ impl Outcome {
         if !same || !wants_certificate(node) {
             return Ok(());
         }
-        let id = self.node.clone();
-        tx.edit_node(&id, |node| {
+        tx.edit_node(&self.node, |node| {
             let certificate = node.certificate.get_or_insert_default();
             certificate.status = Some(IssuanceStatus {
                 state: self.state.into(),
-                err: self.error,
+                err: self.error.clone(),
             });
             if self.state == State::Issued {
-                certificate.certificate = self.chain;
+                certificate.certificate.clone_from(&self.chain);
             }
         })?;
-        debug!(node.id = id, state = ?self.state, "certificate request answered");
+        debug!(node.id = self.node, state = ?self.state, "certificate request answered");
         Ok(())
     }
 }
 
-/// Runs until stopped or until the store can no longer be written.
+/// Runs until stopped, or until the store is.
 pub async fn run(store: Store, identity: NodeIdentity, stop: CancellationToken) {
     let (view, mut watch) = store.watch();
-    let all = view.nodes().map(|node| Node::clone(node)).collect();
-    if answer(&store, &identity, &view, all).await.is_err() {
-        return;
-    }
-    let mut retry = tokio::time::interval(RETRY);
-    retry.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut next = waiting(view);
+    let mut backoff = retry::backoff();
+    let mut rounds = tokio::time::interval(RETRY);
+    rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        let (view, nodes) = tokio::select! {
-            () = stop.cancelled() => break,
+        let answered = tokio::select! {
+            () = stop.cancelled() => return,
+            answered = answer(&store, &identity, &next.0, &next.1) => answered,
+        };
+        if let Err(error) = answered {
+            info!(%error, "certificates could not be stored yet");
+            if !retry::again(&error, &mut backoff, &stop).await {
+                return;
+            }
+            next = waiting(store.view());
+            continue;
+        }
+        backoff.reset();
+        next = tokio::select! {
+            () = stop.cancelled() => return,
             next = next_requests(&mut watch) => match next {
                 Some(next) => next,
-                None => break,
+                None => return,
             },
-            _ = retry.tick() => {
-                let view = store.view();
-                let nodes = view.nodes().filter(|node| wants_certificate(node));
-                let nodes = nodes.map(|node| Node::clone(node)).collect();
-                (view, nodes)
-            }
+            _ = rounds.tick() => waiting(store.view()),
         };
-        if let Err(error) = answer(&store, &identity, &view, nodes).await {
-            info!(%error, "certificate signing stops");
-            break;
-        }
     }
+}
+
+/// All nodes that wait.
+fn waiting(view: View) -> (View, Vec<Node>) {
+    let nodes = view.nodes().filter(|node| wants_certificate(node));
+    let nodes = nodes.map(|node| Node::clone(node)).collect();
+    (view, nodes)
 }
 
 /// The nodes that began to wait with the next transaction that made some wait.
@@ -213,24 +222,14 @@ async fn answer(
     store: &Store,
     identity: &NodeIdentity,
     view: &View,
-    nodes: Vec<Node>,
+    nodes: &[Node],
 ) -> Result<(), CommitError> {
     let now = OffsetDateTime::now_utc();
     let urls = view.the_cluster().map(|cluster| external::urls(cluster));
     let outcomes = match urls.filter(|urls| !urls.is_empty()) {
-        Some(urls) => ask_external(store, view, &urls, identity, &nodes, now).await,
+        Some(urls) => ask_external(store, view, &urls, identity, nodes, now).await,
         None => plan(view, nodes.iter(), now),
     };
-    if outcomes.is_empty() {
-        return Ok(());
-    }
-    let writes = outcomes
-        .into_iter()
-        .map(|outcome| move |tx: &mut Tx| outcome.write(tx));
-    for result in store.batch(writes).await? {
-        if let Err(error) = result {
-            warn!(%error, "certificate could not be stored");
-        }
-    }
-    Ok(())
+    // One that cannot be stored concerns its node alone.
+    retry::write_each(store, &outcomes, |tx, outcome| outcome.write(tx)).await
 }

@@ -20,7 +20,7 @@ const MAX_CHANGES: usize = 100;
 struct AssignmentStream {
     dispatcher: Arc<Dispatcher>,
     session: Session,
-    changes: mpsc::UnboundedReceiver<NodeChange>,
+    changes: mpsc::Receiver<NodeChange>,
     set: AssignmentSet,
     /// The first message, until it is sent.
     first: Option<Vec<AssignmentChange>>,
@@ -64,13 +64,17 @@ impl AssignmentStream {
         while changes.is_empty() {
             let change = tokio::select! {
                 biased;
-                () = self.dispatcher.stop.cancelled() => None,
+                () = self.dispatcher.stop.cancelled() => {
+                    return Err(Status::aborted("dispatcher is stopped"));
+                }
                 () = self.session.ended.cancelled() => {
                     return Err(Status::invalid_argument("session invalid"));
                 }
                 change = self.changes.recv() => change,
             };
-            let change = change.ok_or_else(|| Status::aborted("dispatcher is stopped"))?;
+            let change = change.ok_or_else(|| {
+                Status::aborted("another stream took this one's place, or it fell behind")
+            })?;
             self.apply(change, &mut changes);
             // What came in meanwhile goes along: a busy stream sends fewer, larger messages.
             while changes.len() < MAX_CHANGES

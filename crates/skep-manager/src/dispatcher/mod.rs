@@ -5,11 +5,12 @@
 //!   so an event costs as many messages as it has addressees.
 //! - [`assignment_set`], [`assignments`]: a node's tasks with what they need.
 //! - [`session_stream`]: what a node is told about itself and the managers.
-//! - [`statuses`]: reports, written in batches.
+//! - [`statuses`]: reports, written in batches; [`limits`]: how much nodes may have stored.
 //! - [`server`]: all of it as SwarmKit's Dispatcher service.
 
 pub mod assignment_set;
 pub mod assignments;
+pub mod limits;
 pub mod liveness;
 pub mod router;
 pub mod server;

@@ -29,6 +29,10 @@ pub enum TaskChange {
     Removed(Arc<Task>),
 }
 
+/// Transactions that may wait for a node's stream to take them. A stream that falls further behind
+/// ends: its node then asks for everything anew, which costs less than what it missed.
+pub const BACKLOG: usize = 256;
+
 /// Who wants to hear about which node.
 #[derive(Debug)]
 pub struct Router {
@@ -39,7 +43,8 @@ pub struct Router {
 struct State {
     /// What has been passed on so far.
     view: View,
-    tasks: BTreeMap<String, Vec<mpsc::UnboundedSender<NodeChange>>>,
+    /// One stream a node: a new one ends the one before.
+    tasks: BTreeMap<String, mpsc::Sender<NodeChange>>,
     nodes: BTreeMap<String, watch::Sender<Option<Arc<Node>>>>,
 }
 
@@ -57,10 +62,10 @@ impl Router {
     }
 
     /// The tasks of a node: how the store is, and everything after that.
-    pub fn follow_tasks(&self, node: &str) -> (View, mpsc::UnboundedReceiver<NodeChange>) {
-        let (sender, receiver) = mpsc::unbounded_channel();
+    pub fn follow_tasks(&self, node: &str) -> (View, mpsc::Receiver<NodeChange>) {
+        let (sender, receiver) = mpsc::channel(BACKLOG);
         let mut state = self.state();
-        state.tasks.entry(node.to_owned()).or_default().push(sender);
+        state.tasks.insert(node.to_owned(), sender);
         (state.view.clone(), receiver)
     }
 
@@ -121,17 +126,14 @@ impl Router {
 
 impl State {
     fn tell_tasks(&mut self, node: &str, changes: Vec<TaskChange>, view: &View) {
-        let Some(streams) = self.tasks.get_mut(node) else {
+        let Some(stream) = self.tasks.get(node) else {
             return;
         };
-        streams.retain(|stream| {
-            let change = NodeChange {
-                tasks: changes.clone(),
-                view: view.clone(),
-            };
-            stream.send(change).is_ok()
-        });
-        if streams.is_empty() {
+        let change = NodeChange {
+            tasks: changes,
+            view: view.clone(),
+        };
+        if stream.try_send(change).is_err() {
             self.tasks.remove(node);
         }
     }

@@ -21,6 +21,7 @@ use tracing::info;
 use super::{
     Dispatcher,
     assignments::assignment_stream,
+    limits::check_description,
     session_stream::session_stream,
     sessions::{Session, SessionError},
     statuses,
@@ -60,8 +61,15 @@ impl Dispatcher {
         offered: &str,
     ) -> Result<Session, Status> {
         let node = &caller.node_id;
-        if self.store.view().node(node).is_none() {
+        let view = self.store.view();
+        let Some(stored) = view.node(node) else {
             return Err(Status::not_found("node not found"));
+        };
+        if let Some(description) = &description {
+            check_description(description)?;
+            if stored.description.as_ref() != Some(description) {
+                self.sessions().admit_description(node, Instant::now())?;
+            }
         }
         let session = self.sessions().register(node, offered, Instant::now())?;
         self.rearm.notify_one();

@@ -19,6 +19,8 @@ use super::timing::Timing;
 /// Registrations allowed to a node within [`RATE_WINDOW`].
 const RATE_LIMIT: usize = 3;
 const RATE_WINDOW: Duration = Duration::from_secs(8);
+/// Descriptions that a node may have stored within the same time.
+const DESCRIPTIONS: usize = 10;
 /// The manager itself was held up if it looks at its watch this much later than it meant to.
 const STALL: Duration = Duration::from_millis(400);
 
@@ -59,8 +61,14 @@ struct Entry {
     deadline: Instant,
     /// The one entry of the queue that counts for this node; never later than the deadline.
     queued: Option<Instant>,
-    registrations: VecDeque<Instant>,
+    registrations: Rate,
+    /// Changes of what the node says of itself.
+    descriptions: Rate,
 }
+
+/// What a node did of late, of what it may do so many times within [`RATE_WINDOW`].
+#[derive(Debug, Default)]
+struct Rate(VecDeque<Instant>);
 
 /// All nodes that this leader listens to.
 #[derive(Debug)]
@@ -115,7 +123,7 @@ impl Sessions {
         let session = match current {
             Some(session) => session,
             None => {
-                entry.admit(now)?;
+                entry.registrations.admit(RATE_LIMIT, now)?;
                 let session = Session {
                     id: new_id().into(),
                     ended: CancellationToken::new(),
@@ -130,6 +138,17 @@ impl Sessions {
         entry.deadline = deadline;
         self.arm(node);
         Ok(session)
+    }
+
+    /// Whether the node may say something new of itself now: every manager stores it. One that is
+    /// refused says its latest later.
+    pub fn admit_description(&mut self, node: &str, now: Instant) -> Result<(), SessionError> {
+        let deadline = now + self.timing.grace;
+        let entry = self
+            .nodes
+            .entry(node.into())
+            .or_insert_with(|| Entry::new(State::Up, deadline));
+        entry.descriptions.admit(DESCRIPTIONS, now)
     }
 
     /// Notes a sign of life; answers when the next is wanted.
@@ -280,23 +299,9 @@ impl Entry {
             state,
             deadline,
             queued: None,
-            registrations: VecDeque::new(),
+            registrations: Rate::default(),
+            descriptions: Rate::default(),
         }
-    }
-
-    fn admit(&mut self, now: Instant) -> Result<(), SessionError> {
-        while self
-            .registrations
-            .front()
-            .is_some_and(|at| now.duration_since(*at) > RATE_WINDOW)
-        {
-            self.registrations.pop_front();
-        }
-        if self.registrations.len() >= RATE_LIMIT {
-            return Err(SessionError::TooMany);
-        }
-        self.registrations.push_back(now);
-        Ok(())
     }
 
     fn go_down(&mut self) {
@@ -304,6 +309,23 @@ impl Entry {
         if let Some(session) = self.session.take() {
             session.ended.cancel();
         }
+    }
+}
+
+impl Rate {
+    fn admit(&mut self, limit: usize, now: Instant) -> Result<(), SessionError> {
+        let Self(times) = self;
+        while times
+            .front()
+            .is_some_and(|at| now.duration_since(*at) > RATE_WINDOW)
+        {
+            times.pop_front();
+        }
+        if times.len() >= limit {
+            return Err(SessionError::TooMany);
+        }
+        times.push_back(now);
+        Ok(())
     }
 }
 

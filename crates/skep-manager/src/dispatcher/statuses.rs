@@ -11,9 +11,10 @@ use skep_objects::swarmkit::{TaskStatus, update_task_status_request::TaskStatusU
 use skep_store::{Tx, TxError, View};
 use tokio::sync::Notify;
 use tonic::Status;
-use tracing::{info, warn};
+use tracing::info;
 
-use super::Dispatcher;
+use super::{Dispatcher, limits};
+use crate::retry;
 
 /// Reports that wait to be written; of several about one task the newest.
 #[derive(Debug, Default)]
@@ -45,6 +46,21 @@ impl StatusWriter {
         take(&mut *self.pending())
     }
 
+    /// Takes back what could not be written, unless something newer came meanwhile.
+    fn put_back(&self, updates: Vec<(String, TaskStatus)>) {
+        let mut pending = self.pending();
+        for (task, status) in updates {
+            if pending
+                .get(&task)
+                .is_none_or(|known| known.state < status.state)
+            {
+                pending.insert(task, status);
+            }
+        }
+        drop(pending);
+        self.more.notify_one();
+    }
+
     fn pending(&self) -> MutexGuard<'_, BTreeMap<String, TaskStatus>> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -69,7 +85,7 @@ pub fn check(
                 "cannot update a task not assigned this node",
             ));
         }
-        checked.push((update.task_id, status));
+        checked.push((update.task_id, limits::bounded(status)));
     }
     Ok(checked)
 }
@@ -94,21 +110,26 @@ pub fn apply(tx: &mut Tx, task: &str, mut status: TaskStatus, by: &str) -> Resul
     Ok(())
 }
 
-/// Writes what comes in, for as long as the dispatcher runs.
+/// Writes what comes in, for as long as the dispatcher runs. Agents were told that their reports are
+/// taken: one that could not be written yet is kept.
 pub async fn run(dispatcher: Arc<Dispatcher>) {
+    let mut backoff = retry::backoff();
     loop {
         dispatcher.statuses.more.notified().await;
+        let batch: Vec<(String, TaskStatus)> = dispatcher.statuses.take().into_iter().collect();
         let by = &dispatcher.node_id;
-        let batch = dispatcher.statuses.take().into_iter();
-        let writes = batch.map(|(task, status)| move |tx: &mut Tx| apply(tx, &task, status, by));
-        match dispatcher.store.batch(writes).await {
-            Ok(results) => {
-                for error in results.into_iter().filter_map(Result::err) {
-                    warn!(%error, "state of a task could not be written");
+        let write = |tx: &mut Tx, (task, status): &(String, TaskStatus)| {
+            apply(tx, task, status.clone(), by)
+        };
+        match retry::write_each(&dispatcher.store, &batch, write).await {
+            Ok(()) => backoff.reset(),
+            Err(error) => {
+                info!(%error, "states of tasks could not be written yet");
+                dispatcher.statuses.put_back(batch);
+                if !retry::again(&error, &mut backoff, &dispatcher.stop).await {
+                    return;
                 }
             }
-            // Agents report again to the next leader.
-            Err(error) => info!(%error, "states of tasks could not be written"),
         }
     }
 }

@@ -8,7 +8,7 @@ use skep_objects::swarmkit::{
     assignments_message::Type, node_status, update_task_status_request::TaskStatusUpdate,
 };
 use skep_rpc::Caller;
-use skep_store::{Tx, TxError};
+use skep_store::{CommitError, Tx, TxError};
 
 use super::{assignments::assignment_stream, session_stream::session_stream, sessions::Session, *};
 
@@ -124,6 +124,49 @@ async fn a_node_is_ready_with_its_address_once_it_has_a_session() {
     );
     let unknown = world.dispatcher.register(&caller("x"), None, "").await;
     assert_eq!(unknown.unwrap_err().message(), "node not found");
+    let description = NodeDescription {
+        hostname: "h".repeat(1 << 20),
+        ..Default::default()
+    };
+    let caller = caller("n1");
+    let large = world.dispatcher.register(&caller, Some(description), "");
+    assert_eq!(
+        large.await.unwrap_err().code(),
+        tonic::Code::InvalidArgument
+    );
+    assert_eq!(world.store.view().version(), version);
+}
+
+#[tokio::test(start_paused = true)]
+async fn lost_nodes_are_written_down_in_one_go_and_as_soon_as_that_can_be_done() {
+    let world = World::new().await;
+    let lost = [world.register("n1").await, world.register("n2").await];
+    world.store.refuse(CommitError::Transferring);
+    for session in lost {
+        session.ended.cancelled().await;
+    }
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(world.state("n1"), node_status::State::Ready);
+    let version = world.store.view().version();
+    world.store.accept_up_to(usize::MAX);
+    for node in ["n1", "n2"] {
+        world.reaches(node, node_status::State::Down).await;
+    }
+    assert_eq!(world.store.view().version(), version + 1);
+    world.dispatcher.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_node_that_came_back_is_not_written_down() {
+    let world = World::new().await;
+    let session = world.register("n1").await;
+    world.store.refuse(CommitError::Transferring);
+    session.ended.cancelled().await;
+    world.store.accept_up_to(usize::MAX);
+    world.register("n1").await;
+    tokio::time::sleep(Timing::DEFAULT.grace / 2).await;
+    assert_eq!(world.state("n1"), node_status::State::Ready);
+    world.dispatcher.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -290,4 +333,70 @@ async fn reports_are_written_and_states_never_go_back() {
             .await;
     }
     assert_eq!(world.store.view().version(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn reports_that_could_not_be_written_are_kept() {
+    let world = World::new().await;
+    let tasks = ["t1", "t2"].map(|id| task(id, "n1", TaskState::Assigned));
+    for task in tasks {
+        world.put(|tx| tx.create_task(task)).await;
+    }
+    let status = |state: TaskState, length: usize| TaskStatus {
+        state: state.into(),
+        err: "x".repeat(length).into(),
+        ..Default::default()
+    };
+    world.store.refuse(CommitError::Transferring);
+    let statuses = &world.dispatcher.statuses;
+    statuses.push(vec![("t1".to_owned(), status(TaskState::Running, 0))]);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    // One that no entry holds is lost alone.
+    statuses.push(vec![("t2".to_owned(), status(TaskState::Running, 3000))]);
+    let (_, mut watch) = world.store.watch();
+    world.store.accept_up_to(1000);
+    watch.recv_commit().await.unwrap();
+    let view = world.store.view();
+    let state = |id: &str| view.task(id).unwrap().observed_state();
+    assert_eq!(state("t1"), TaskState::Running);
+    assert_eq!(state("t2"), TaskState::Assigned);
+    world.dispatcher.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_nobody_reads_ends_and_a_new_one_tells_all() {
+    let world = World::new().await;
+    let session = world.register("n1").await;
+    let open = || {
+        Box::pin(assignment_stream(
+            world.dispatcher.clone(),
+            "n1",
+            session.clone(),
+        ))
+    };
+    let mut stream = open();
+    next(&mut stream).await;
+    let tasks = router::BACKLOG + 10;
+    for number in 0..tasks {
+        let task = task(&format!("t{number}"), "n1", TaskState::Assigned);
+        world.put(|tx| tx.create_task(task)).await;
+        tokio::task::yield_now().await;
+    }
+    let mut told = 0;
+    let end = loop {
+        match stream.next().await.unwrap() {
+            Ok(message) => told += message.changes.len(),
+            Err(end) => break end,
+        }
+    };
+    assert_eq!(end.code(), tonic::Code::Aborted);
+    assert!(told <= router::BACKLOG, "{told}");
+    let mut again = open();
+    assert_eq!(next(&mut again).await.changes.len(), tasks);
+    // There is one stream for a session.
+    let mut newer = open();
+    assert_eq!(next(&mut newer).await.changes.len(), tasks);
+    let end = again.next().await.unwrap().unwrap_err();
+    assert_eq!(end.code(), tonic::Code::Aborted);
+    world.dispatcher.stop().await;
 }

@@ -101,6 +101,11 @@ impl Hub {
         }
     }
 
+    /// The stream of a node.
+    pub fn stream_of(&self, node: &str) -> Option<StreamId> {
+        self.by_node.get(node).copied()
+    }
+
     /// A node begins to listen; an older stream of its own counts no more.
     pub fn open(&mut self, node: &str) -> StreamId {
         self.last_stream += 1;

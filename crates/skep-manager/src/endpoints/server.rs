@@ -7,10 +7,13 @@ use skep_objects::skep_v1::{EndpointsAck, EndpointsMessage};
 use skep_rpc::{caller_of, skep_v1::endpoints_server::Endpoints};
 use skep_store::{Store, View, Watch};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{
+        mpsc::{self, error::TrySendError},
+        oneshot,
+    },
     time::{Instant, sleep_until},
 };
-use tokio_stream::wrappers::UnboundedReceiverStream;
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Response, Status, Streaming};
 
@@ -19,8 +22,11 @@ use crate::{dispatcher::Dispatcher, slot::Slot, usage::UsageBook};
 
 /// How many messages of streams are taken before the next look at the store.
 const COMMANDS: usize = 256;
+/// Messages that may wait for a stream to be read. No more are under way to one that acknowledges
+/// what it has read; another ends.
+const OUTGOING: usize = 8;
 
-type Outgoing = mpsc::UnboundedSender<Result<EndpointsMessage, Status>>;
+type Outgoing = mpsc::Sender<Result<EndpointsMessage, Status>>;
 
 /// What streams tell the loop.
 #[derive(Debug)]
@@ -31,13 +37,15 @@ enum Command {
         id: oneshot::Sender<StreamId>,
     },
     Acknowledge(StreamId, EndpointsAck),
-    Close(StreamId),
 }
 
 /// The endpoint tables of a leader.
 #[derive(Debug)]
 pub struct EndpointTables {
-    commands: mpsc::UnboundedSender<Command>,
+    /// Streams wait while there are too many.
+    commands: mpsc::Sender<Command>,
+    /// Streams that ended, which must not wait; one message for each.
+    ended: mpsc::UnboundedSender<StreamId>,
     usage: UsageBook,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -47,15 +55,17 @@ impl EndpointTables {
     /// Builds the tables and follows the store. What nodes say of their tasks' load goes into the book.
     pub fn spawn(store: &Store, usage: UsageBook) -> Arc<Self> {
         let (view, watch) = store.watch();
-        let (commands, inbox) = mpsc::unbounded_channel();
+        let (commands, inbox) = mpsc::channel(COMMANDS);
+        let (ended, endings) = mpsc::unbounded_channel();
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         tasks.spawn(
             stop.clone()
-                .run_until_cancelled_owned(run(view, watch, inbox)),
+                .run_until_cancelled_owned(run(view, watch, inbox, endings)),
         );
         tasks.close();
         Arc::new(Self {
             commands,
+            ended,
             usage,
             stop,
             tasks,
@@ -69,7 +79,12 @@ impl EndpointTables {
     }
 }
 
-async fn run(view: View, mut watch: Watch, mut inbox: mpsc::UnboundedReceiver<Command>) {
+async fn run(
+    view: View,
+    mut watch: Watch,
+    mut inbox: mpsc::Receiver<Command>,
+    mut endings: mpsc::UnboundedReceiver<StreamId>,
+) {
     let mut hub = Hub::load(view, Instant::now());
     let mut outgoing: BTreeMap<StreamId, Outgoing> = BTreeMap::new();
     let mut commands = Vec::with_capacity(COMMANDS);
@@ -86,14 +101,21 @@ async fn run(view: View, mut watch: Watch, mut inbox: mpsc::UnboundedReceiver<Co
                 }
                 commands.drain(..).for_each(|command| command.apply(&mut hub, &mut outgoing));
             }
+            Some(id) = endings.recv() => {
+                hub.close(id);
+                outgoing.remove(&id);
+            }
             () = sleep_until(limit.unwrap_or_else(Instant::now)), if limit.is_some() => {
                 hub.expire(Instant::now());
             }
         }
         for (id, message) in hub.messages() {
             // A stream that is gone tells so by itself.
-            if let Some(out) = outgoing.get(&id) {
-                let _ = out.send(Ok(message));
+            if let Some(out) = outgoing.get(&id)
+                && let Err(TrySendError::Full(_)) = out.try_send(Ok(message))
+            {
+                hub.close(id);
+                outgoing.remove(&id);
             }
         }
     }
@@ -103,19 +125,19 @@ impl Command {
     fn apply(self, hub: &mut Hub, outgoing: &mut BTreeMap<StreamId, Outgoing>) {
         match self {
             Command::Open { node, out, id } => {
+                if let Some(old) = hub.stream_of(&node) {
+                    outgoing.remove(&old);
+                }
                 let opened = hub.open(&node);
                 outgoing.insert(opened, out);
                 if id.send(opened).is_err() {
-                    Command::Close(opened).apply(hub, outgoing);
+                    hub.close(opened);
+                    outgoing.remove(&opened);
                 }
             }
             Command::Acknowledge(id, ack) => {
                 hub.withdraw(id, &ack.withdrawn_tasks, Instant::now());
                 hub.acknowledge(id, ack.sequence);
-            }
-            Command::Close(id) => {
-                hub.close(id);
-                outgoing.remove(&id);
             }
         }
     }
@@ -149,7 +171,7 @@ impl Endpoints for EndpointsServer {
         let first = acks.message().await?;
         let first = first.ok_or_else(|| Status::invalid_argument("session id missing"))?;
         let session = dispatcher.session(&node, &first.session_id)?;
-        let (out, incoming) = mpsc::unbounded_channel();
+        let (out, incoming) = mpsc::channel(OUTGOING);
         let (reply, id) = oneshot::channel();
         let stopped = || Status::aborted("endpoint tables are stopped");
         let open = Command::Open {
@@ -157,7 +179,7 @@ impl Endpoints for EndpointsServer {
             out,
             id: reply,
         };
-        tables.commands.send(open).map_err(|_| stopped())?;
+        tables.commands.send(open).await.map_err(|_| stopped())?;
         let id = id.await.map_err(|_| stopped())?;
         let reader = AckReader {
             usage: tables.usage.clone(),
@@ -173,7 +195,7 @@ impl Endpoints for EndpointsServer {
                 .clone()
                 .run_until_cancelled_owned(reader.run(acks)),
         );
-        let messages = UnboundedReceiverStream::new(incoming);
+        let messages = ReceiverStream::new(incoming);
         Ok(Response::new(Box::pin(
             messages.take_until(session.ended.cancelled_owned()),
         )))
@@ -196,16 +218,16 @@ impl AckReader {
             self.usage.hear(&self.node, std::mem::take(&mut ack.usage));
             // An acknowledgement is a sign of life; the session's own stream tells its end.
             let _ = self.dispatcher.beat(&self.node, &self.session);
-            let _ = self
-                .tables
-                .commands
-                .send(Command::Acknowledge(self.id, ack));
+            let acknowledge = Command::Acknowledge(self.id, ack);
+            if self.tables.commands.send(acknowledge).await.is_err() {
+                return;
+            }
         }
     }
 }
 
 impl Drop for AckReader {
     fn drop(&mut self) {
-        let _ = self.tables.commands.send(Command::Close(self.id));
+        let _ = self.tables.ended.send(self.id);
     }
 }

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use rand::RngCore;
 use skep_objects::swarmkit::{Cluster, EncryptionKey, encryption_key::Algorithm};
-use skep_store::{Store, Tx, TxError};
+use skep_store::{Store, Tx, TxError, UpdateError};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
+
+use crate::retry;
 
 /// What the keys are for.
 pub const SUBSYSTEMS: [&str; 2] = ["networking:gossip", "networking:ipsec"];
@@ -65,18 +67,34 @@ fn rotate_in_store(tx: &mut Tx) -> Result<(), TxError> {
     Ok(())
 }
 
-/// Rotates until stopped or until the store can no longer be written.
+/// Rotates until stopped, or until the store is.
 pub async fn run(store: Store, stop: CancellationToken) {
+    let mut backoff = retry::backoff();
+    let mut is_due = false;
     loop {
-        tokio::select! {
-            () = stop.cancelled() => break,
-            () = tokio::time::sleep(ROTATION) => {}
+        if !is_due {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = tokio::time::sleep(ROTATION) => is_due = true,
+            }
         }
-        if let Err(error) = store.update(rotate_in_store).await {
-            info!(%error, "network keys are not rotated any more");
-            break;
+        match store.update(rotate_in_store).await {
+            Ok(()) => {
+                info!("network keys rotated");
+                backoff.reset();
+                is_due = false;
+            }
+            Err(UpdateError::Refused(error)) => {
+                warn!(%error, "network keys cannot be rotated");
+                is_due = false;
+            }
+            Err(UpdateError::Commit(error)) => {
+                info!(%error, "network keys could not be rotated yet");
+                if !retry::again(&error, &mut backoff, &stop).await {
+                    break;
+                }
+            }
         }
-        info!("network keys rotated");
     }
 }
 
@@ -90,6 +108,26 @@ mod tests {
             .iter()
             .filter(|key| key.subsystem == subsystem);
         own.map(|key| key.lamport_time).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rotation_that_could_not_be_written_is_tried_again() {
+        let store = Store::in_memory();
+        let cluster = Cluster {
+            id: "c".to_owned(),
+            ..Cluster::default()
+        };
+        store.update(|tx| tx.create_cluster(cluster)).await.unwrap();
+        store.refuse(skep_store::CommitError::Transferring);
+        let stop = CancellationToken::new();
+        let keys = tokio::spawn(run(store.clone(), stop.clone()));
+        tokio::time::sleep(ROTATION + Duration::from_secs(60)).await;
+        let (_, mut watch) = store.watch();
+        store.accept_up_to(usize::MAX);
+        let soon = tokio::time::timeout(Duration::from_secs(10), watch.recv());
+        assert!(soon.await.unwrap().is_some());
+        stop.cancel();
+        keys.await.unwrap();
     }
 
     #[test]

@@ -5,12 +5,14 @@ pub mod roles;
 pub mod seed;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use skep_objects::swarmkit::WeightedPeer;
 use skep_rpc::NodeIdentity;
 use skep_store::Store;
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::error;
 
 use crate::{
     ca::{reconcile, signing},
@@ -23,6 +25,9 @@ use crate::{
 };
 
 pub use roles::Quorum;
+
+/// How long a part may take to stop.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where servers find the parts of a leader.
 #[derive(Debug, Clone)]
@@ -99,18 +104,40 @@ impl Leader {
         }
     }
 
-    /// Stops all parts: first what takes new work in, then what works it off.
+    /// Stops all parts: first what takes new work in, then what works it off. A part that does not
+    /// end is left behind: the next term must not wait for it.
     pub async fn stop(self) {
         self.slots.dispatcher.set(None);
         self.slots.endpoints.set(None);
         self.slots.logs.set(None);
         self.slots.probes.set(None);
         self.stop.cancel();
-        self.dispatcher.stop().await;
-        self.endpoints.stop().await;
-        self.logs.stop().await;
         self.probes.stop();
-        self.loops.stop().await;
-        self.tasks.wait().await;
+        tokio::join!(
+            within("dispatcher", self.dispatcher.stop()),
+            within("endpoint tables", self.endpoints.stop()),
+            within("log broker", self.logs.stop()),
+        );
+        tokio::join!(
+            within("loops", self.loops.stop()),
+            within("certificates, roles and keys", self.tasks.wait()),
+        );
+    }
+}
+
+/// Waits for the end of a part, so long and no longer.
+async fn within(part: &'static str, stopping: impl Future<Output = ()>) {
+    if tokio::time::timeout(PATIENCE, stopping).await.is_err() {
+        error!(part, "a part of the leader does not stop");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_part_that_hangs_does_not_hold_up_the_end() {
+        within("test", std::future::pending()).await;
     }
 }

@@ -7,11 +7,12 @@
 use std::{sync::Arc, time::Duration};
 
 use skep_objects::swarmkit::{Node, NodeRole, NodeSpec};
-use skep_store::{Event, Object, Store, Tx, TxError, View, Watch};
+use skep_store::{CommitError, Event, Object, Store, Tx, TxError, UpdateError, View, Watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::control::{Member, Members};
+use crate::retry;
 
 /// How often pending work is tried again.
 const RETRY: Duration = Duration::from_secs(5);
@@ -81,16 +82,27 @@ pub fn set_role(tx: &mut Tx, id: &str, role: NodeRole) -> Result<(), TxError> {
     Ok(())
 }
 
-/// Works until stopped or until the store can no longer be written.
+/// Works until stopped, or until the store is.
 pub async fn run(store: Store, quorum: Arc<dyn Quorum>, stop: CancellationToken) {
     let (view, mut watch) = store.watch();
     let mut pending = true;
     let mut view = view;
+    let mut backoff = retry::backoff();
     loop {
         if pending {
             match work(&store, &view, &*quorum).await {
-                Ok(left) => pending = left,
-                Err(()) => return,
+                Ok(left) => {
+                    pending = left;
+                    backoff.reset();
+                }
+                Err(error) => {
+                    info!(%error, "roles could not be written yet");
+                    if !retry::again(&error, &mut backoff, &stop).await {
+                        return;
+                    }
+                    view = store.view();
+                    continue;
+                }
             }
         }
         tokio::select! {
@@ -106,17 +118,21 @@ pub async fn run(store: Store, quorum: Arc<dyn Quorum>, stop: CancellationToken)
 }
 
 /// Whether something is left to be tried again.
-async fn work(store: &Store, view: &View, quorum: &dyn Quorum) -> Result<bool, ()> {
+async fn work(store: &Store, view: &View, quorum: &dyn Quorum) -> Result<bool, CommitError> {
     let mut left = false;
     for step in plan(view, quorum) {
         match step {
-            Step::SetRole(id, role) => {
-                if let Err(error) = store.update(|tx| set_role(tx, &id, role)).await {
-                    info!(%error, "roles are not managed any more");
-                    return Err(());
+            Step::SetRole(id, role) => match store.update(|tx| set_role(tx, &id, role)).await {
+                Ok(()) => info!(node.id = id, ?role, "role changed"),
+                Err(
+                    error @ (UpdateError::Refused(_)
+                    | UpdateError::Commit(CommitError::TooLarge { .. })),
+                ) => {
+                    left = true;
+                    warn!(node.id = id, %error, "role could not be written");
                 }
-                info!(node.id = id, ?role, "role changed");
-            }
+                Err(UpdateError::Commit(error)) => return Err(error),
+            },
             Step::Leave(member) => {
                 left = true;
                 if let Err(error) = quorum.remove(member.raft_id).await {
@@ -256,6 +272,21 @@ mod tests {
         assert_eq!(quorum.all().len(), 2);
         assert_eq!(store.view().node("n3").unwrap().role(), Worker);
         assert_eq!(plan(&store.view(), &*quorum), []);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn roles_are_managed_again_after_a_handover_that_failed() {
+        let store = store(&[("n2", Manager, Worker)]).await;
+        store.refuse(CommitError::Transferring);
+        let stop = CancellationToken::new();
+        let roles = tokio::spawn(run(store.clone(), quorum(&[]), stop.clone()));
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let (_, mut watch) = store.watch();
+        store.accept_up_to(usize::MAX);
+        watch.recv_commit().await.unwrap();
+        assert_eq!(store.view().node("n2").unwrap().role(), Manager);
+        stop.cancel();
+        roles.await.unwrap();
     }
 
     #[tokio::test]

@@ -1,51 +1,29 @@
 //! Subscriptions, and the nodes that listen for them.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use skep_objects::{
-    ids::new_id,
-    swarmkit::{
-        LogContext, LogSelector, LogSubscriptionOptions, Node, SubscribeLogsMessage,
-        SubscriptionMessage, node_status,
-    },
+use skep_objects::swarmkit::{
+    LogContext, LogSelector, LogSubscriptionOptions, Node, SubscribeLogsMessage,
+    SubscriptionMessage, node_status,
 };
-use skep_store::{Event, Object, Store, View, Watch};
-use tokio::sync::{Notify, mpsc};
+use skep_store::{Event, Object, Store, Watch};
+use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::Status;
 
-use super::selection::{is_selected, select};
-
-/// Messages under way to a subscriber; nodes wait when it does not read.
-const BUFFER: usize = 64;
+use super::{
+    departed::Departed,
+    selection::{is_selected, select},
+    subscription::Subscription,
+};
 
 type Listener = mpsc::UnboundedSender<SubscriptionMessage>;
 
 /// What a subscriber gets.
 pub type LogReceiver = mpsc::Receiver<Result<SubscribeLogsMessage, Status>>;
-
-/// One subscriber's wish, and how far the nodes are with it.
-#[derive(Debug)]
-pub struct Subscription {
-    id: String,
-    selector: LogSelector,
-    options: LogSubscriptionOptions,
-    out: mpsc::Sender<Result<SubscribeLogsMessage, Status>>,
-    progress: Mutex<Progress>,
-    progressed: Notify,
-}
-
-#[derive(Debug, Default)]
-struct Progress {
-    /// Nodes that were asked.
-    asked: BTreeSet<String>,
-    /// Those of them that have not said that they are done.
-    waiting: BTreeSet<String>,
-    problems: Vec<String>,
-}
 
 /// The broker of a leader.
 #[derive(Debug)]
@@ -62,6 +40,7 @@ struct State {
     /// By node; the number tells a listener from the one before.
     listeners: BTreeMap<String, (u64, Listener)>,
     last_listener: u64,
+    departed: Departed,
 }
 
 impl LogBroker {
@@ -98,15 +77,8 @@ impl LogBroker {
         if nothing {
             return Err(Status::invalid_argument("log selector must be provided"));
         }
-        let (out, receiver) = mpsc::channel(BUFFER);
-        let subscription = Arc::new(Subscription {
-            id: new_id(),
-            selector,
-            options,
-            out,
-            progress: Mutex::default(),
-            progressed: Notify::new(),
-        });
+        let (subscription, receiver) = Subscription::new(selector, options);
+        let subscription = Arc::new(subscription);
         self.state()
             .subscriptions
             .insert(subscription.id.clone(), subscription.clone());
@@ -121,14 +93,15 @@ impl LogBroker {
     ) -> Result<(u64, mpsc::UnboundedReceiver<SubscriptionMessage>), Status> {
         let (sender, receiver) = mpsc::unbounded_channel();
         let mut state = self.state();
-        if self.store.view().node(node).is_none() {
+        let view = self.store.view();
+        if view.node(node).is_none() {
             return Err(Status::not_found("node not registered"));
         }
         state.last_listener += 1;
         let number = state.last_listener;
         for subscription in state.subscriptions.values() {
             if subscription.progress().asked.contains(node) {
-                let _ = sender.send(subscription.message(false));
+                let _ = sender.send(subscription.message_again(node, &view));
             }
         }
         state.listeners.insert(node.to_owned(), (number, sender));
@@ -157,16 +130,35 @@ impl LogBroker {
         found.ok_or_else(|| Status::not_found("no such subscription"))
     }
 
-    /// Whether a node may speak for this task: it is its own.
-    pub fn is_own(&self, node: &str, context: &LogContext) -> bool {
-        let is_its_task = |view: &View| {
-            let task = view.task(&context.task_id);
-            // The task may have been deleted since it wrote that.
-            task.is_none_or(|task| task.node_id == node && task.service_id == context.service_id)
-        };
+    /// Whether a line that a node published is to be handed on: it is of one of its own tasks. One of
+    /// a task that nobody remembers is not, and proves nothing; another node's is refused.
+    pub fn is_own(
+        &self,
+        node: &str,
+        subscription: &Subscription,
+        context: &LogContext,
+    ) -> Result<bool, Status> {
+        let refused = || Status::permission_denied("logs of another node cannot be published");
         let view = self.store.view();
         // A node that was removed may still be connected.
-        context.node_id == node && view.node(node).is_some() && is_its_task(&view)
+        if context.node_id != node || view.node(node).is_none() {
+            return Err(refused());
+        }
+        let is_its = |on: &str, of: &str| on == node && of == context.service_id;
+        let id = &context.task_id;
+        let known = match view.task(id) {
+            Some(task) => Some(is_its(&task.node_id, &task.service_id)),
+            None => {
+                let state = self.state();
+                let departed = state.departed.find(id);
+                departed.map(|(node, service)| is_its(node, service))
+            }
+        };
+        match known {
+            Some(true) => Ok(true),
+            Some(false) => Err(refused()),
+            None => Ok(subscription.selector.task_ids.contains(id)),
+        }
     }
 
     /// Sees a subscription through.
@@ -182,17 +174,15 @@ impl LogBroker {
         }
         tokio::select! {
             () = self.stop.cancelled() => {}
-            () = subscription.out.closed() => {}
+            () = subscription.abandoned() => {}
             () = self.follow(&subscription, watch), if follow => {}
             () = subscription.all_done(), if !follow => {}
         }
         self.close(&subscription);
-        if let Some(problem) = subscription.summary(self.stop.is_cancelled()) {
-            let _ = subscription.out.send(Err(problem)).await;
-        }
+        subscription.conclude(&self.stop).await;
     }
 
-    /// Nodes that are lost or removed are waited for no longer.
+    /// Nodes that are lost or removed are waited for no longer; tasks that are deleted are remembered.
     async fn mind_nodes(self: Arc<Self>, mut watch: Watch) {
         let events = async {
             while let Some(event) = watch.recv().await {
@@ -206,6 +196,7 @@ impl LogBroker {
                         new: Object::Node(node),
                         ..
                     } if is_down(&node) => self.give_up(&node.id),
+                    Event::Removed(Object::Task(task)) => self.state().departed.note(&task),
                     _ => {}
                 }
             }
@@ -260,6 +251,7 @@ impl LogBroker {
     }
 
     fn close(&self, subscription: &Subscription) {
+        subscription.close();
         let mut state = self.state();
         state.subscriptions.remove(&subscription.id);
         for node in &subscription.progress().asked {
@@ -281,61 +273,4 @@ fn is_down(node: &Node) -> bool {
 
 fn not_available(node: &str) -> String {
     format!("node {node} is not available")
-}
-
-impl Subscription {
-    /// Hands on what a node published; waits while the subscriber does not read.
-    pub async fn deliver(&self, message: SubscribeLogsMessage) -> Result<(), Status> {
-        let gone = |_| Status::not_found("no such subscription");
-        self.out.send(Ok(message)).await.map_err(gone)
-    }
-
-    /// A node has no more to say, for whatever reason.
-    pub fn done(&self, node: &str, problem: Option<String>) {
-        let mut progress = self.progress();
-        if progress.waiting.remove(node) {
-            progress.problems.extend(problem);
-            drop(progress);
-            self.progressed.notify_one();
-        }
-    }
-
-    fn problem(&self, text: String) {
-        self.progress().problems.push(text);
-    }
-
-    async fn all_done(&self) {
-        while !self.progress().waiting.is_empty() {
-            self.progressed.notified().await;
-        }
-    }
-
-    fn message(&self, close: bool) -> SubscriptionMessage {
-        SubscriptionMessage {
-            id: self.id.clone(),
-            selector: Some(self.selector.clone()),
-            options: Some(self.options.clone()),
-            close,
-        }
-    }
-
-    /// What the subscriber must know did not come.
-    fn summary(&self, stopped: bool) -> Option<Status> {
-        if stopped {
-            return Some(Status::aborted("log broker is stopped"));
-        }
-        let problems = &self.progress().problems;
-        if problems.is_empty() || self.options.follow {
-            return None;
-        }
-        Some(Status::unknown(format!(
-            "warning: incomplete log stream. some logs could not be retrieved for the following \
-             reasons: {}",
-            problems.join(", ")
-        )))
-    }
-
-    fn progress(&self) -> MutexGuard<'_, Progress> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }

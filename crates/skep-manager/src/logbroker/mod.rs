@@ -3,11 +3,16 @@
 //!
 //! - [`selection`]: which nodes have what is asked for.
 //! - [`broker`]: subscriptions, and the nodes that listen for them.
+//! - [`subscription`]: one of them, with what was [`delivered`] of each node's logs already.
+//! - [`departed`]: tasks that were deleted, whose nodes may still tell what they wrote.
 //! - [`server`]: SwarmKit's Logs and LogBroker services.
 
 mod broker;
+mod delivered;
+mod departed;
 mod selection;
 mod server;
+mod subscription;
 
 #[cfg(test)]
 mod tests;

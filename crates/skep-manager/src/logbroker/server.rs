@@ -8,8 +8,8 @@ use std::{
 
 use futures::{Stream, StreamExt};
 use skep_objects::swarmkit::{
-    ListenSubscriptionsRequest, LogMessage, PublishLogsMessage, PublishLogsResponse,
-    SubscribeLogsMessage, SubscribeLogsRequest, SubscriptionMessage,
+    ListenSubscriptionsRequest, PublishLogsMessage, PublishLogsResponse, SubscribeLogsMessage,
+    SubscribeLogsRequest, SubscriptionMessage,
 };
 use skep_rpc::{
     caller_of,
@@ -18,7 +18,7 @@ use skep_rpc::{
 use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::broker::{LogBroker, Subscription};
+use super::{broker::LogBroker, subscription::Subscription};
 use crate::{dispatcher::Dispatcher, slot::Slot};
 
 type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -154,22 +154,19 @@ async fn publish(
         Some(subscription) => subscription,
         None => subscription.insert(broker.find(&message.subscription_id, node)?),
     };
-    let is_own = |line: &LogMessage| {
-        line.context
-            .as_ref()
-            .is_some_and(|c| broker.is_own(node, c))
-    };
-    if !message.messages.iter().all(is_own) {
-        return Err(Status::permission_denied(
-            "logs of another node cannot be published",
-        ));
+    let mut messages = Vec::with_capacity(message.messages.len());
+    for line in message.messages {
+        let context = line.context.as_ref();
+        let is_own = context.map(|context| broker.is_own(node, subscription, context));
+        match is_own.unwrap_or(Ok(false)) {
+            Ok(true) => messages.push(line),
+            Ok(false) => {}
+            Err(refused) => return Err(refused),
+        }
     }
-    if !message.messages.is_empty() {
-        subscription
-            .deliver(SubscribeLogsMessage {
-                messages: message.messages,
-            })
-            .await?;
+    if !messages.is_empty() {
+        let message = SubscribeLogsMessage { messages };
+        subscription.deliver(node, message).await?;
     }
     Ok(message.close)
 }

@@ -107,7 +107,10 @@ async fn a_subscription_ends_when_all_its_nodes_have_said_all() {
     let (first, second) = (one.recv().await.unwrap(), two.recv().await.unwrap());
     assert_eq!(first.id, second.id);
     let subscription = broker.find(&first.id, "n1").unwrap();
-    subscription.deliver(line("n1", "hello")).await.unwrap();
+    subscription
+        .deliver("n1", line("n1", "hello"))
+        .await
+        .unwrap();
     subscription.done("n1", None);
     assert_eq!(logs.recv().await.unwrap().unwrap(), line("n1", "hello"));
     subscription.done("n2", None);
@@ -219,7 +222,10 @@ async fn a_lost_node_is_named_though_it_seems_to_be_connected() {
         }
     };
     let subscription = broker.find(&asked, "n1").unwrap();
-    subscription.deliver(line("n1", "hello")).await.unwrap();
+    subscription
+        .deliver("n1", line("n1", "hello"))
+        .await
+        .unwrap();
     subscription.done("n1", None);
     drop(subscription);
     assert_eq!(logs.recv().await.unwrap().unwrap(), line("n1", "hello"));
@@ -237,5 +243,104 @@ async fn a_removed_node_hears_no_more() {
     assert!(one.recv().await.is_none());
     let refused = broker.listen("n1").unwrap_err();
     assert_eq!(refused.code(), tonic::Code::NotFound);
+    broker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscriber_that_does_not_read_does_not_hold_up_the_end() {
+    let store = store(vec![task("t1", "n1", TaskState::Running)]).await;
+    let broker = LogBroker::new(store);
+    let (_, mut one) = broker.listen("n1").unwrap();
+    let mut logs = broker.subscribe(service(), FOLLOW).unwrap();
+    let asked = one.recv().await.unwrap().id;
+    let subscription = broker.find(&asked, "n1").unwrap();
+    let publishing =
+        tokio::spawn(
+            async move { while subscription.deliver("n1", line("n1", "x")).await.is_ok() {} },
+        );
+    tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+    assert!(!publishing.is_finished(), "nobody reads");
+    broker.stop().await;
+    publishing.await.unwrap();
+    // What had come by then can still be read.
+    assert!(logs.recv().await.unwrap().is_ok());
+}
+
+#[tokio::test]
+async fn one_who_reads_hears_of_the_end() {
+    let broker = LogBroker::new(store(vec![]).await);
+    let mut logs = broker.subscribe(service(), FOLLOW).unwrap();
+    broker.stop().await;
+    let end = logs.recv().await.unwrap().unwrap_err();
+    assert_eq!(end.message(), "log broker is stopped");
+}
+
+fn dated(seconds: i64) -> SubscribeLogsMessage {
+    let mut message = line("n1", "x");
+    let line = &mut message.messages[0];
+    line.context.get_or_insert_default().task_id = "t1".to_owned();
+    line.timestamp = Some(prost_types::Timestamp { seconds, nanos: 0 });
+    message
+}
+
+#[tokio::test]
+async fn a_node_that_listens_again_goes_on_where_it_was() {
+    let broker = LogBroker::new(store(vec![task("t1", "n1", TaskState::Running)]).await);
+    let (_, mut one) = broker.listen("n1").unwrap();
+    let mut logs = broker.subscribe(service(), FOLLOW).unwrap();
+    let asked = one.recv().await.unwrap().id;
+    let subscription = broker.find(&asked, "n1").unwrap();
+    for time in [1, 2] {
+        subscription.deliver("n1", dated(time)).await.unwrap();
+    }
+    let (_, mut again) = broker.listen("n1").unwrap();
+    let options = again.recv().await.unwrap().options.unwrap();
+    assert_eq!(options.since.map(|since| since.seconds), Some(2));
+    for time in [2, 3] {
+        subscription.deliver("n1", dated(time)).await.unwrap();
+    }
+    let mut times = Vec::new();
+    for _ in 0..3 {
+        let message = logs.recv().await.unwrap().unwrap();
+        times.extend(
+            message
+                .messages
+                .iter()
+                .map(|line| line.timestamp.unwrap().seconds),
+        );
+    }
+    assert_eq!(times, [1, 2, 3]);
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn lines_count_as_their_nodes_own_as_far_as_anybody_knows() {
+    let tasks = ["t1", "t2"].map(|id| task(id, "n1", TaskState::Running));
+    let store = store(tasks.into()).await;
+    let broker = LogBroker::new(store.clone());
+    let selector = LogSelector {
+        task_ids: vec!["asked".to_owned()],
+        ..service()
+    };
+    let _logs = broker.subscribe(selector, FOLLOW).unwrap();
+    let (_, mut one) = broker.listen("n1").unwrap();
+    let asked = one.recv().await.unwrap().id;
+    let subscription = broker.find(&asked, "n1").unwrap();
+    store.update(|tx| tx.remove_task("t2")).await.unwrap();
+    tokio::task::yield_now().await;
+    let is_own = |node: &str, task: &str, service: &str| {
+        let context = LogContext {
+            node_id: "n1".to_owned(),
+            task_id: task.to_owned(),
+            service_id: service.to_owned(),
+        };
+        broker.is_own(node, &subscription, &context).ok()
+    };
+    assert_eq!(is_own("n1", "t1", "s1"), Some(true));
+    assert_eq!(is_own("n1", "t2", "s1"), Some(true), "deleted a moment ago");
+    assert_eq!(is_own("n1", "t2", "other"), None);
+    assert_eq!(is_own("n2", "t1", "s1"), None);
+    assert_eq!(is_own("n1", "invented", "s1"), Some(false));
+    assert_eq!(is_own("n1", "asked", "s1"), Some(true));
     broker.stop().await;
 }

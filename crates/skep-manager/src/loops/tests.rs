@@ -130,3 +130,107 @@ async fn stopped_loops_do_nothing_more() {
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(store.view().tasks().count(), 0);
 }
+
+fn with_env(id: &str, replicas: u64, env_bytes: usize) -> Service {
+    let mut service = service(replicas);
+    id.clone_into(&mut service.id);
+    let spec = service.spec.get_or_insert_default();
+    id.clone_into(&mut spec.annotations.get_or_insert_default().name);
+    let task = spec.task.get_or_insert_default();
+    if let Some(Runtime::Container(container)) = &mut task.runtime {
+        container.env = vec!["x".repeat(env_bytes)];
+    }
+    service
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_tasks_take_more_transactions_and_none_fails() {
+    let store = Store::in_memory();
+    store.accept_up_to(skep_store::MAX_ENTRY_BYTES);
+    let (_, mut watch) = store.watch();
+    let loops = LeaderLoops::spawn(store.clone(), config());
+    let start = tokio::time::Instant::now();
+    store
+        .update(|tx: &mut Tx| tx.create_service(with_env("web", 200, 40_000)))
+        .await
+        .unwrap();
+    wait_for(&mut watch, 200, |task| {
+        task.observed_state() == TaskState::Pending
+    })
+    .await;
+    // All of them wait for a node.
+    store
+        .update(|tx: &mut Tx| tx.create_node(node()))
+        .await
+        .unwrap();
+    wait_for(&mut watch, 200, |task| {
+        task.observed_state() == TaskState::Assigned
+    })
+    .await;
+    assert_eq!(start.elapsed(), Duration::ZERO, "no pause after a failure");
+    loops.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_no_transaction_holds_is_left_alone_until_it_is_changed() {
+    let store = Store::in_memory();
+    let (_, mut watch) = store.watch();
+    let huge = with_env("huge", 2, skep_store::MAX_ENTRY_BYTES);
+    store
+        .update(|tx: &mut Tx| tx.create_service(huge))
+        .await
+        .unwrap();
+    store
+        .update(|tx: &mut Tx| tx.create_node(node()))
+        .await
+        .unwrap();
+    store.accept_up_to(skep_store::MAX_ENTRY_BYTES);
+    let loops = LeaderLoops::spawn(store.clone(), config());
+    let of = |service: &'static str| {
+        move |task: &Task| {
+            task.service_id == service && task.observed_state() == TaskState::Assigned
+        }
+    };
+    store
+        .update(|tx: &mut Tx| tx.create_service(service(3)))
+        .await
+        .unwrap();
+    wait_for(&mut watch, 3, of("web")).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let version = store.view().version();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(
+        store.view().version(),
+        version,
+        "nothing is tried over and over"
+    );
+    let shrink = |tx: &mut Tx| tx.edit_service("huge", |huge| *huge = with_env("huge", 2, 10));
+    store.update(shrink).await.unwrap();
+    wait_for(&mut watch, 2, of("huge")).await;
+    loops.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_loops_go_on_after_a_handover_that_failed() {
+    let store = Store::in_memory();
+    let (_, mut watch) = store.watch();
+    store
+        .update(|tx: &mut Tx| tx.create_node(node()))
+        .await
+        .unwrap();
+    store
+        .update(|tx: &mut Tx| tx.create_service(service(3)))
+        .await
+        .unwrap();
+    store.refuse(CommitError::Transferring);
+    let loops = LeaderLoops::spawn(store.clone(), config());
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    store.accept_up_to(usize::MAX);
+    let soon = wait_for(&mut watch, 3, |task| {
+        task.observed_state() == TaskState::Assigned
+    });
+    tokio::time::timeout(Duration::from_secs(5), soon)
+        .await
+        .unwrap();
+    loops.stop().await;
+}

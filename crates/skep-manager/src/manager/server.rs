@@ -86,7 +86,10 @@ pub async fn serve(listener: Listener, services: Services, stop: CancellationTok
             slots.probes,
             slots.dispatcher.clone(),
         )))
-        .add_service(ResourceGrpc::new(ResourceServer::new(store.clone())))
+        .add_service(ResourceGrpc::new(ResourceServer::new(
+            store.clone(),
+            slots.dispatcher.clone(),
+        )))
         .add_service(LogsGrpc::new(LogsServer::new(slots.logs.clone())))
         .add_service(LogBrokerGrpc::new(LogBrokerServer::new(
             slots.logs,

@@ -39,11 +39,13 @@ impl ConstraintEnforcer {
             let reserved = reserved.unwrap_or_default();
             let fits = (reserved.nano_cpus == 0 || reserved.nano_cpus <= cpus)
                 && (reserved.memory_bytes == 0 || reserved.memory_bytes <= memory);
-            let has_generic = generic.take(&task.assigned_generic_resources);
+            let assigned = &task.assigned_generic_resources;
+            let taken = generic.take(assigned);
+            let has_generic = taken.len() == assigned.len() && !generic.is_overdrawn();
             if !meets_current_constraints(node, task, pass.tx) || (known && !(fits && has_generic))
             {
                 reject(&task.id, pass)?;
-                generic.give_back(&task.assigned_generic_resources);
+                generic.give_back(&taken);
                 continue;
             }
             cpus -= reserved.nano_cpus;

@@ -61,6 +61,9 @@ pub fn reconcile_slot(
     };
     let Some(node) = pass.tx.node(id).cloned() else {
         for task in tasks {
+            if pass.is_full() {
+                break;
+            }
             if id.is_empty() {
                 restart::stop(pass, &task.id)?;
             } else {
@@ -85,9 +88,12 @@ pub fn reconcile_slot(
     Ok(current)
 }
 
-/// Stops what is live of a slot.
+/// Stops what is live of a slot; what there is no room for, in the next pass.
 pub fn shut_down(pass: &mut Pass<'_>, tasks: &Tasks) -> Result<(), TxError> {
     for task in tasks.iter().filter(|task| slot::is_live(task)) {
+        if pass.is_full() {
+            return Ok(());
+        }
         restart::stop(pass, &task.id)?;
     }
     Ok(())

@@ -119,7 +119,7 @@ pub fn reconcile_replicated(
     Ok(run)
 }
 
-/// Creates a task on each node that may have one and has had none in this iteration.
+/// Creates a task on each node that may have one and is not served in this iteration.
 pub fn reconcile_global(pass: &mut Pass<'_>, service: &Service) -> Result<(), TxError> {
     remove_old_iterations(pass, service)?;
     for (key, tasks) in global::slots(pass, service, Mode::GlobalJob) {
@@ -145,8 +145,12 @@ pub fn reconcile_slot(
     }
     let status = node.and_then(|node| node.status.as_ref());
     let is_ready = status.is_some_and(|status| status.state() == node_status::State::Ready);
+    let mut tasks = tasks.clone();
+    tasks.retain(|task| is_current(task, service));
+    // What is to stop there must have done so first.
     if is_ready
-        && !tasks.iter().any(|task| is_current(task, service))
+        && !is_served(&tasks)
+        && tasks.iter().all(|task| slot::is_over(task))
         && global::takes_tasks(node, service)
         && !pass.is_full_for_tasks()
     {
@@ -154,6 +158,17 @@ pub fn reconcile_slot(
         pass.tx.create_task(task)?;
     }
     Ok(())
+}
+
+/// Whether a node's tasks of a job's iteration do, or did, what was to be done there, or have been given
+/// up. What was stopped since the node was away did nothing.
+fn is_served(tasks: &Tasks) -> bool {
+    let does =
+        |task: &Arc<Task>| slot::is_live(task) || task.observed_state() == TaskState::Complete;
+    let given_up = |newest: &Arc<Task>| {
+        slot::ended_by_itself(newest) && !restart::is_due(newest, tasks, Mode::GlobalJob)
+    };
+    tasks.iter().any(does) || tasks.last().is_some_and(given_up)
 }
 
 fn iteration(service: &Service) -> u64 {
@@ -176,6 +191,9 @@ fn remove_old_iterations(pass: &mut Pass<'_>, service: &Service) -> Result<(), T
         .cloned()
         .collect();
     for task in old {
+        if pass.is_full() {
+            return Ok(());
+        }
         restart::want(pass, &task.id, TaskState::Remove)?;
     }
     Ok(())

@@ -378,6 +378,9 @@ impl Stage for Orchestrator {
         }
         // What a service's reconciliation marks again is for the next round of this pass.
         for (id, mark) in std::mem::take(&mut self.marked) {
+            if pass.is_aside(&id) {
+                continue;
+            }
             if pass.is_full_for_tasks() {
                 self.marked.entry(id).or_default().add(mark);
                 continue;
@@ -386,7 +389,7 @@ impl Stage for Orchestrator {
                 self.reconcile(&id, mark.changed, pass)?;
             }
             if pass.is_full_for_tasks() {
-                self.mark(&id, false);
+                self.mark(&id, mark.changed);
             }
         }
         if let Some((at, ..)) = self.timers.first() {

@@ -103,7 +103,13 @@ impl TaskReaper {
             return Ok(());
         }
         let excess = tasks.len() - keep;
-        let mut over: Vec<_> = tasks.iter().filter(|task| slot::is_over(task)).collect();
+        // The newest says what is to become of the slot: whether it is to be restarted, and when.
+        let newest = slot::by_age(tasks.iter()).pop();
+        let is_newest = |task: &Task| newest.as_ref().is_some_and(|newest| newest.id == task.id);
+        let mut over: Vec<_> = tasks
+            .iter()
+            .filter(|task| slot::is_over(task) && !is_newest(task))
+            .collect();
         over.sort_by_cached_key(|task| Reverse(applied_at(task)));
         for task in over.iter().rev().take(excess) {
             pass.tx.remove_task(&task.id)?;

@@ -75,6 +75,9 @@ fn give_up(
 /// History of slots that are no more goes when the service changes.
 fn remove_dead(pass: &mut Pass<'_>, dead: BTreeMap<SlotKey, Tasks>) -> Result<(), TxError> {
     for task in dead.into_values().flatten() {
+        if pass.is_full() {
+            return Ok(());
+        }
         if slot::is_over(&task) {
             pass.tx.remove_task(&task.id)?;
         }

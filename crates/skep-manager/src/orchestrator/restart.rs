@@ -100,8 +100,13 @@ fn restarts(task: &Task, tasks: &Tasks, window: Option<Duration>) -> usize {
             other.spec_version == task.spec_version && other.job_iteration == task.job_iteration
         })
         .collect();
-    // The oldest is the first attempt, not a restart.
-    let replacements = &same[..same.len().saturating_sub(1)];
+    // Each but the oldest came in place of the one before it. Those that made room for another since
+    // they were told to, as on a node that is drained, did not use up an attempt.
+    let pairs = same.windows(2);
+    let replacements: Vec<&Arc<Task>> = pairs
+        .filter(|pair| slot::ended_by_itself(pair[1]))
+        .map(|pair| pair[0])
+        .collect();
     let Some(window) = window else {
         return replacements.len();
     };

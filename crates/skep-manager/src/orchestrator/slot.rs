@@ -95,6 +95,16 @@ pub fn is_live(task: &Task) -> bool {
     task.wanted_state() <= TaskState::Complete
 }
 
+/// Whether the task ended without having been told to. A service's task that exits, even with
+/// success, has ended early.
+#[must_use]
+pub fn ended_by_itself(task: &Task) -> bool {
+    matches!(
+        task.observed_state(),
+        TaskState::Complete | TaskState::Failed | TaskState::Rejected
+    )
+}
+
 /// Whether nothing of the task runs any more, or ever will.
 #[must_use]
 pub fn is_over(task: &Task) -> bool {
@@ -118,6 +128,8 @@ pub fn updatable(tasks: &Tasks, service: &Service, mode: Mode) -> Tasks {
     match tasks.last() {
         Some(newest)
             if newest.wanted_state() != TaskState::Remove
+                // A global task that went with its node's availability comes back with it.
+                && (!mode.is_global() || ended_by_itself(newest))
                 && !restart::is_due(newest, tasks, mode) =>
         {
             vec![Arc::clone(newest)]

@@ -12,6 +12,7 @@ use skep_objects::timestamp::duration_message;
 use skep_store::{Store, Tx, Watch};
 
 use super::*;
+use crate::aside::Aside;
 
 const REPLICAS: u64 = 100;
 
@@ -82,7 +83,7 @@ impl World {
             for event in &events {
                 stage.observe(event, tx, now);
             }
-            stage.plan(&mut Pass::new(tx, now, 100_000))?;
+            stage.plan(&mut Pass::new(tx, now, 100_000, &Aside::default()))?;
             Ok::<_, TxError>(tx.changes().len())
         };
         let changes = self.store.update(plan).await.unwrap();

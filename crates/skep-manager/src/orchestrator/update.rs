@@ -112,12 +112,12 @@ pub fn advance(
     }
     let outdated = seen.slots.iter();
     let outdated = outdated.filter(|(_, tasks)| is_outdated(service, tasks, pass));
-    let outdated = outdated.count();
+    let outdated: Vec<&SlotKey> = outdated.map(|(key, _)| key).collect();
     let in_progress = matches!(
         state(service),
         UpdateState::Updating | UpdateState::RollbackStarted
     );
-    if outdated == 0 && !in_progress {
+    if outdated.is_empty() && !in_progress {
         return Ok((None, Vec::new(), None));
     }
     let mut service = service.clone();
@@ -127,9 +127,9 @@ pub fn advance(
     let config = Config::of(&service);
     let mut run = match run.filter(|run| run.is_of(&service)) {
         Some(run) => run,
-        None => Run::resumed(&service, mode, pass.tx),
+        None => Run::resumed(&service, mode, &outdated, &config, pass),
     };
-    run.look(seen, outdated, pass, &config);
+    run.look(&service, seen, outdated.len(), pass, &config);
     if run.tripped(&config) && fail(pass, &service, &config, &run)? {
         return Ok((None, Vec::new(), None));
     }

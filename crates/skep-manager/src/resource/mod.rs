@@ -3,6 +3,7 @@
 //! The container gets a task without a service, on its own node, so that the allocator gives it
 //! an address and the endpoint tables know it.
 
+use prost::Message;
 use skep_objects::{
     ids::new_id,
     swarmkit::{
@@ -12,10 +13,21 @@ use skep_objects::{
     },
 };
 use skep_rpc::{caller_of, swarmkit::resource_allocator_server::ResourceAllocator};
-use skep_store::{Tx, TxError, UpdateError};
+use skep_store::{Tx, TxError, UpdateError, View};
 use tonic::{Request, Response, Status};
 
-use crate::slot::LateStore;
+use crate::{
+    dispatcher::Dispatcher,
+    orchestrator::slot::is_live,
+    slot::{LateStore, Slot},
+};
+
+/// Containers that a node may have attached at a time.
+const MAX_ATTACHMENTS: usize = 1024;
+/// The largest wish: aliases, addresses and options together.
+const MAX_CONFIG_BYTES: usize = 16 << 10;
+/// Engines' ids of containers have 64 bytes.
+const MAX_ID_BYTES: usize = 256;
 
 /// Why a container gets no network.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -40,6 +52,15 @@ pub enum AttachError {
         /// The node that asks.
         node: String,
     },
+    /// The request is larger than any that makes sense.
+    #[error("network attachment of {bytes} bytes is larger than {MAX_CONFIG_BYTES} bytes")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+    },
+    /// The node has as many as it may have.
+    #[error("node {0} has {MAX_ATTACHMENTS} network attachments, the most that a node may have")]
+    TooMany(String),
     /// The store refuses.
     #[error(transparent)]
     Store(#[from] TxError),
@@ -49,7 +70,8 @@ impl From<AttachError> for Status {
     fn from(error: AttachError) -> Self {
         let text = error.to_string();
         match error {
-            AttachError::Argument => Status::invalid_argument(text),
+            AttachError::Argument | AttachError::TooLarge { .. } => Status::invalid_argument(text),
+            AttachError::TooMany(_) => Status::resource_exhausted(text),
             AttachError::Network(_) | AttachError::Attachment(_) => Status::not_found(text),
             AttachError::NotAttachable(_) | AttachError::OtherNode { .. } => {
                 Status::permission_denied(text)
@@ -59,7 +81,7 @@ impl From<AttachError> for Status {
     }
 }
 
-/// Makes the task that attaches a container; answers its id.
+/// Makes the task that attaches a container, unless it is there; answers its id.
 pub fn attach(
     tx: &mut Tx,
     node: &str,
@@ -67,6 +89,13 @@ pub fn attach(
 ) -> Result<String, AttachError> {
     let config = request.config.filter(|config| !config.target.is_empty());
     let mut config = config.ok_or(AttachError::Argument)?;
+    let bytes = config.encoded_len();
+    if bytes > MAX_CONFIG_BYTES {
+        return Err(AttachError::TooLarge { bytes });
+    }
+    if request.container_id.len() > MAX_ID_BYTES {
+        return Err(AttachError::Argument);
+    }
     let target = &config.target;
     let network = tx.network(target).or_else(|| tx.network_by_name(target));
     let network = network.ok_or_else(|| AttachError::Network(target.clone()))?;
@@ -75,6 +104,19 @@ pub fn attach(
     }
     config.target = network.id.clone();
     let container_id = request.container_id;
+    let view: &View = tx;
+    let live = || attachments(view, node).filter(|(task, _)| is_live(task) && !task.has_stopped());
+    // Asked for again, since the answer was lost.
+    let known = live().find(|(task, attachment)| {
+        let networks = task.spec.as_ref().map(|spec| spec.networks.as_slice());
+        attachment.container_id == container_id && networks == Some(std::slice::from_ref(&config))
+    });
+    if let Some((task, _)) = known.filter(|_| !container_id.is_empty()) {
+        return Ok(task.id.clone());
+    }
+    if live().count() >= MAX_ATTACHMENTS {
+        return Err(AttachError::TooMany(node.to_owned()));
+    }
     let spec = TaskSpec {
         runtime: Some(Runtime::Attachment(NetworkAttachmentSpec { container_id })),
         networks: vec![config],
@@ -98,6 +140,19 @@ pub fn attach(
     Ok(tx.create_task(task)?.id.clone())
 }
 
+/// The node's tasks that attach containers.
+fn attachments<'a>(
+    view: &'a View,
+    node: &str,
+) -> impl Iterator<Item = (&'a Task, &'a NetworkAttachmentSpec)> {
+    view.tasks_by_node(node).filter_map(|task| {
+        match task.spec.as_ref().and_then(|spec| spec.runtime.as_ref()) {
+            Some(Runtime::Attachment(attachment)) => Some((&**task, attachment)),
+            _ => None,
+        }
+    })
+}
+
 /// Removes the task that attaches a container.
 pub fn detach(tx: &mut Tx, node: &str, attachment: &str) -> Result<(), AttachError> {
     if attachment.is_empty() {
@@ -117,13 +172,15 @@ pub fn detach(tx: &mut Tx, node: &str, attachment: &str) -> Result<(), AttachErr
 #[derive(Debug, Clone)]
 pub struct ResourceServer {
     store: LateStore,
+    dispatcher: Slot<Dispatcher>,
 }
 
 impl ResourceServer {
-    /// A server over this store.
-    pub fn new(store: impl Into<LateStore>) -> Self {
+    /// A server over this store, for nodes with a session of the dispatcher in the slot.
+    pub fn new(store: impl Into<LateStore>, dispatcher: Slot<Dispatcher>) -> Self {
         Self {
             store: store.into(),
+            dispatcher,
         }
     }
 
@@ -149,6 +206,11 @@ impl ResourceAllocator for ResourceServer {
         request: Request<AttachNetworkRequest>,
     ) -> Result<Response<AttachNetworkResponse>, Status> {
         let node = caller_of(&request)?.node_id;
+        // Without a session it would never hear of the addresses.
+        self.dispatcher
+            .get()?
+            .current_session(&node)
+            .map_err(|error| Status::unavailable(error.message().to_owned()))?;
         let request = request.into_inner();
         let attachment_id = self.write(|tx| attach(tx, &node, request)).await?;
         Ok(Response::new(AttachNetworkResponse { attachment_id }))
@@ -199,9 +261,17 @@ mod tests {
             target: target.to_owned(),
             ..Default::default()
         };
+        ask_for(store, "c1", config).await
+    }
+
+    async fn ask_for(
+        store: &Store,
+        container: &str,
+        config: NetworkAttachmentConfig,
+    ) -> Result<String, String> {
         let request = AttachNetworkRequest {
             config: Some(config),
-            container_id: "c1".to_owned(),
+            container_id: container.to_owned(),
         };
         store
             .update(|tx| attach(tx, "n1", request))
@@ -219,6 +289,51 @@ mod tests {
             assert_eq!(task.node_id, "n1");
             assert_eq!(task.spec.as_ref().unwrap().networks[0].target, "open");
         }
+    }
+
+    #[tokio::test]
+    async fn the_same_wish_has_the_same_answer() {
+        let store = store().await;
+        let first = ask(&store, "open").await.unwrap();
+        assert_eq!(ask(&store, "open-name").await.unwrap(), first);
+        let addressed = NetworkAttachmentConfig {
+            target: "open".to_owned(),
+            addresses: vec!["10.0.1.7".to_owned()],
+            ..Default::default()
+        };
+        assert_ne!(ask_for(&store, "c1", addressed).await.unwrap(), first);
+        store.update(|tx| detach(tx, "n1", &first)).await.unwrap();
+        assert_ne!(ask(&store, "open").await.unwrap(), first);
+    }
+
+    #[tokio::test]
+    async fn a_node_has_so_many_attachments_of_so_many_bytes() {
+        let store = store().await;
+        let config = || NetworkAttachmentConfig {
+            target: "open".to_owned(),
+            ..Default::default()
+        };
+        let large = NetworkAttachmentConfig {
+            aliases: vec!["a".repeat(1000); 20],
+            ..config()
+        };
+        let refused = ask_for(&store, "c", large).await.unwrap_err();
+        assert!(refused.ends_with("is larger than 16384 bytes"), "{refused}");
+        let long = "c".repeat(1000);
+        assert!(ask_for(&store, &long, config()).await.is_err());
+        let fill = |tx: &mut Tx| {
+            (0..MAX_ATTACHMENTS).try_for_each(|number| {
+                let request = AttachNetworkRequest {
+                    config: Some(config()),
+                    container_id: format!("c{number}"),
+                };
+                attach(tx, "n1", request).map(drop)
+            })
+        };
+        store.update(fill).await.unwrap();
+        let refused = ask_for(&store, "one more", config()).await.unwrap_err();
+        assert!(refused.starts_with("node n1 has 1024"), "{refused}");
+        ask_for(&store, "c7", config()).await.unwrap();
     }
 
     #[tokio::test]

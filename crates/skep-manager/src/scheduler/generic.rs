@@ -80,27 +80,37 @@ impl GenericPool {
         claimed
     }
 
-    /// Removes what a stored task already has. False when the node no longer has it.
-    pub fn take(&mut self, assigned: &[GenericResource]) -> bool {
-        let mut had_all = true;
-        for resource in assigned {
-            match resource.resource.as_ref() {
-                Some(Resource::NamedResourceSpec(named)) => {
-                    let names = self.named.entry(named.kind.clone()).or_default();
-                    match names.iter().position(|name| *name == named.value) {
-                        Some(at) => drop(names.remove(at)),
-                        None => had_all = false,
-                    }
-                }
-                Some(Resource::DiscreteResourceSpec(discrete)) => {
-                    let left = self.discrete.entry(discrete.kind.clone()).or_default();
-                    *left -= discrete.value;
-                    had_all &= *left >= 0;
-                }
-                None => {}
+    /// Removes what a stored task already has, and says what of it was there: a node may have lost a
+    /// named one meanwhile, which must not come back to it with the task's end.
+    pub fn take(&mut self, assigned: &[GenericResource]) -> Vec<GenericResource> {
+        let all = assigned.iter();
+        all.filter(|resource| self.take_one(resource))
+            .cloned()
+            .collect()
+    }
+
+    fn take_one(&mut self, resource: &GenericResource) -> bool {
+        match resource.resource.as_ref() {
+            Some(Resource::NamedResourceSpec(named)) => {
+                let names = self.named.get_mut(&named.kind);
+                let place = names.and_then(|names| {
+                    let at = names.iter().position(|name| *name == named.value)?;
+                    Some(names.remove(at))
+                });
+                place.is_some()
             }
+            Some(Resource::DiscreteResourceSpec(discrete)) => {
+                *self.discrete.entry(discrete.kind.clone()).or_default() -= discrete.value;
+                true
+            }
+            None => false,
         }
-        had_all
+    }
+
+    /// Whether more of a kind is taken than there is.
+    #[must_use]
+    pub fn is_overdrawn(&self) -> bool {
+        self.discrete.values().any(|left| *left < 0)
     }
 
     /// Returns what a finished task had.
@@ -159,10 +169,21 @@ mod tests {
     }
 
     #[test]
-    fn taking_what_is_gone_is_noticed() {
+    fn what_is_gone_is_not_taken() {
         let mut pool = GenericPool::of(&[named("gpu", "a"), discrete("ssd", 1)]);
-        assert!(pool.take(&[named("gpu", "a")]));
-        assert!(!pool.take(&[named("gpu", "a")]));
-        assert!(!pool.take(&[discrete("ssd", 2)]));
+        assert_eq!(pool.take(&[named("gpu", "a")]), [named("gpu", "a")]);
+        assert_eq!(pool.take(&[named("gpu", "a"), named("fpga", "x")]), []);
+        assert_eq!(pool.take(&[discrete("ssd", 2)]), [discrete("ssd", 2)]);
+        assert!(
+            !pool.covers(&[("ssd".to_owned(), 0)]),
+            "it has less than nothing"
+        );
+    }
+
+    #[test]
+    fn a_kind_that_is_counted_now_has_no_names_left() {
+        let mut pool = GenericPool::of(&[discrete("gpu", 2)]);
+        assert_eq!(pool.take(&[named("gpu", "a")]), []);
+        assert_eq!(pool.left("gpu"), 2);
     }
 }

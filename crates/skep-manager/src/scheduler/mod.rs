@@ -16,6 +16,7 @@ pub mod strategy;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use prost::Message;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use skep_objects::Text;
@@ -30,6 +31,7 @@ use self::filter::{Refusals, Requirements};
 use self::nodes::Cluster;
 use self::place::{Group, Placed, Placement};
 use self::strategy::Strategy;
+use crate::aside;
 use crate::clock::Now;
 use crate::pass::{Pass, Stage};
 use crate::transitions::{self, Owner};
@@ -210,10 +212,21 @@ impl Scheduler {
         (placed, None)
     }
 
+    /// How many tasks of a group are placed in one go: no more than the transaction takes.
+    fn batch(&self, key: &GroupKey, pass: &mut Pass<'_>) -> usize {
+        let waiting = self.waiting.get(key);
+        let first = waiting.and_then(|tasks| pass.tx.task(&tasks.first()?.1));
+        let Some(bytes) = first.map(|task| task.encoded_len()) else {
+            return BATCH;
+        };
+        pass.room(waiting.map_or(0, BTreeSet::len).min(BATCH), bytes)
+    }
+
     fn plan_group(&mut self, key: &GroupKey, pass: &mut Pass<'_>) -> Result<(), TxError> {
         let mut waiting = Vec::new();
         let mut gone = Vec::new();
-        for (slot, id) in self.waiting.get(key).into_iter().flatten().take(BATCH) {
+        let all = self.waiting.get(key).into_iter().flatten();
+        for (slot, id) in all.take(self.batch(key, pass)) {
             // The transaction may be ahead of the events that were seen.
             match pass.tx.task(id) {
                 Some(task) if is_schedulable(task) && task.node_id.is_empty() => {
@@ -345,6 +358,9 @@ impl Stage for Scheduler {
         for task in view.tasks() {
             self.take_task(task);
         }
+        // Tasks outlive their services for a while.
+        self.cluster
+            .retain_services(|id| id.is_empty() || view.service(id).is_some());
         self.swarm_labels = swarm_labels(view);
     }
 
@@ -388,11 +404,14 @@ impl Stage for Scheduler {
                 return Ok(());
             }
             self.preassigned.remove(&id);
-            self.plan_preassigned(&id, pass)?;
+            let task = pass.tx.task(&id);
+            if !pass.is_aside(task.map_or(&*id, |task| aside::owner(task))) {
+                self.plan_preassigned(&id, pass)?;
+            }
         }
         // What a group is not done with is for the next round.
         for key in std::mem::take(&mut self.ready) {
-            if !pass.is_full() {
+            if !pass.is_aside(&key.0) && !pass.is_full() {
                 self.plan_group(&key, pass)?;
             }
             if self.waiting.contains_key(&key) && !self.blocked.contains(&key) {

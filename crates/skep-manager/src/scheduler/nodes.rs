@@ -46,6 +46,8 @@ struct ServiceLoad {
     per_node: FastMap<NodeIndex, u32>,
     /// When tasks of a spec version failed on a node.
     failures: HashMap<(u64, NodeIndex), VecDeque<Monotonic>>,
+    /// The id of a service that is removed and still has tasks somewhere.
+    gone: Option<Box<str>>,
 }
 
 /// What one task holds.
@@ -55,6 +57,8 @@ struct Claim {
     service: ServiceIndex,
     demand: Arc<Demand>,
     assigned: Vec<GenericResource>,
+    /// What of it the node had to give: only that comes back to it.
+    taken: Vec<GenericResource>,
     active: bool,
 }
 
@@ -114,20 +118,21 @@ impl NodeState {
         })
     }
 
-    fn take(&mut self, demand: &Demand, assigned: &[GenericResource]) {
+    /// Takes what a task has; answers what generic resources were there.
+    fn take(&mut self, demand: &Demand, assigned: &[GenericResource]) -> Vec<GenericResource> {
         self.nano_cpus -= demand.nano_cpus;
         self.memory_bytes -= demand.memory_bytes;
-        self.generic.take(assigned);
         for port in &demand.host_ports {
             *self.host_ports.entry(*port).or_default() += 1;
         }
+        self.generic.take(assigned)
     }
 
     /// Takes back what a task had, and hands on what there is more of: how much before, and now.
     fn release(
         &mut self,
         demand: &Demand,
-        assigned: &[GenericResource],
+        taken: &[GenericResource],
         mut gained: impl FnMut(Need, i64, i64),
     ) {
         let before = (self.nano_cpus, self.memory_bytes);
@@ -140,7 +145,7 @@ impl NodeState {
             kinds.map(|(kind, _)| pool.left(kind)).collect()
         };
         let before = left(&self.generic);
-        self.generic.give_back(assigned);
+        self.generic.give_back(taken);
         let now = left(&self.generic);
         for (((kind, _), before), now) in demand.generic.iter().zip(before).zip(now) {
             gained(Need::Generic(kind.clone()), before, now);
@@ -163,8 +168,8 @@ impl Cluster {
         self.begin_generation();
         if let Some(&at) = self.index.get(&node.id) {
             let mut state = NodeState::new(node);
-            for claim in self.claims.values().filter(|claim| claim.node == at) {
-                state.take(&claim.demand, &claim.assigned);
+            for claim in self.claims.values_mut().filter(|claim| claim.node == at) {
+                claim.taken = state.take(&claim.demand, &claim.assigned);
                 state.active_tasks += u32::from(claim.active);
             }
             self.nodes[at as usize] = Some(state);
@@ -215,6 +220,8 @@ impl Cluster {
             load.per_node.remove(&at);
             load.failures.retain(|(_, node), _| *node != at);
         }
+        let services = 0..u32::try_from(self.loads.len()).unwrap_or(u32::MAX);
+        services.for_each(|service| self.free_service(service));
         self.nodes[at as usize] = None;
         self.vacant.push(at);
     }
@@ -280,17 +287,40 @@ impl Cluster {
         at
     }
 
-    /// Forgets a service that is removed, which it is after its tasks.
+    /// Forgets a service that is removed: at once, or with the last of its tasks.
     pub fn forget_service(&mut self, id: &str) {
         let Some(&at) = self.services.get(id) else {
             return;
         };
         let load = &mut self.loads[at as usize];
         load.failures.clear();
-        if load.per_node.is_empty() {
-            self.services.remove(id);
+        load.gone = Some(id.into());
+        self.free_service(at);
+    }
+
+    /// Forgets all services but these.
+    pub fn retain_services(&mut self, is_there: impl Fn(&str) -> bool) {
+        let ids = self.services.keys().filter(|id| !is_there(id));
+        for id in ids.cloned().collect::<Vec<_>>() {
+            self.forget_service(&id);
+        }
+    }
+
+    /// A service that is gone and has no tasks left needs no place.
+    fn free_service(&mut self, at: ServiceIndex) {
+        let load = &mut self.loads[at as usize];
+        if load.per_node.is_empty()
+            && let Some(id) = load.gone.take()
+        {
+            self.services.remove(&*id);
             self.vacant_services.push(at);
         }
+    }
+
+    /// How many services there is a place for.
+    #[cfg(test)]
+    fn service_count(&self) -> usize {
+        self.services.len()
     }
 
     /// Active tasks of a service on a node.
@@ -394,7 +424,7 @@ impl Cluster {
         };
         let (node, gains) = (claim.node, &mut self.gains);
         if let Some(state) = self.nodes[node as usize].as_mut() {
-            state.release(&claim.demand, &claim.assigned, |need, before, now| {
+            state.release(&claim.demand, &claim.taken, |need, before, now| {
                 if before < now {
                     gains.push(Gain {
                         node,
@@ -444,9 +474,8 @@ impl Cluster {
         assigned: Vec<GenericResource>,
         active: bool,
     ) {
-        if let Some(state) = self.nodes[node as usize].as_mut() {
-            state.take(&demand, &assigned);
-        }
+        let state = self.nodes[node as usize].as_mut();
+        let taken = state.map_or_else(Vec::new, |state| state.take(&demand, &assigned));
         if active {
             self.count(service, node, true);
         }
@@ -457,12 +486,14 @@ impl Cluster {
                 service,
                 demand,
                 assigned,
+                taken,
                 active,
             },
         );
     }
 
     fn count(&mut self, service: ServiceIndex, node: NodeIndex, more: bool) {
+        let mut emptied = false;
         let per_node = &mut self.loads[service as usize].per_node;
         let here = per_node.entry(node).or_default();
         let state = self.nodes[node as usize].as_mut();
@@ -480,6 +511,7 @@ impl Cluster {
             *here = here.saturating_sub(1);
             if *here == 0 {
                 per_node.remove(&node);
+                emptied = per_node.is_empty();
             }
             state.into_iter().for_each(|state| {
                 state.active_tasks = state.active_tasks.saturating_sub(1);
@@ -489,5 +521,101 @@ impl Cluster {
                 self.begin_generation();
             }
         }
+        if emptied {
+            self.free_service(service);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use skep_objects::swarmkit::{
+        GenericResource, NamedGenericResource, NodeDescription, Resources, TaskStatus,
+        generic_resource::Resource,
+    };
+
+    use super::*;
+
+    fn gpu(name: &str) -> GenericResource {
+        let named = NamedGenericResource {
+            kind: "gpu".into(),
+            value: name.into(),
+        };
+        GenericResource {
+            resource: Some(Resource::NamedResourceSpec(named)),
+        }
+    }
+
+    fn node(gpus: &[&str]) -> Arc<Node> {
+        let resources = Resources {
+            generic: gpus.iter().map(|name| gpu(name)).collect(),
+            ..Default::default()
+        };
+        Arc::new(Node {
+            id: "n1".into(),
+            description: Some(NodeDescription {
+                resources: Some(resources),
+                ..Default::default()
+            }),
+            ..Default::default()
+        })
+    }
+
+    fn task(id: &str, service: &str, state: TaskState, gpus: &[&str]) -> Task {
+        Task {
+            id: id.into(),
+            service_id: service.into(),
+            node_id: "n1".into(),
+            desired_state: TaskState::Running.into(),
+            status: Some(TaskStatus {
+                state: state.into(),
+                ..Default::default()
+            }),
+            assigned_generic_resources: gpus.iter().map(|name| gpu(name)).collect(),
+            ..Default::default()
+        }
+    }
+
+    fn left(cluster: &Cluster) -> i64 {
+        cluster.node(0).unwrap().generic.left("gpu")
+    }
+
+    #[test]
+    fn what_a_node_lost_does_not_come_back_with_a_tasks_end() {
+        let mut cluster = Cluster::default();
+        cluster.set_node(node(&["a", "b"]));
+        cluster.apply_task(&task("t", "s", TaskState::Running, &["a"]));
+        assert_eq!(left(&cluster), 1);
+        cluster.set_node(node(&["b"]));
+        assert_eq!(left(&cluster), 1);
+        cluster.release("t");
+        assert_eq!(left(&cluster), 1, "there is no a");
+        // Where the node has it again, the task holds it again.
+        cluster.apply_task(&task("u", "s", TaskState::Running, &["b"]));
+        cluster.set_node(node(&[]));
+        cluster.set_node(node(&["a", "b"]));
+        assert_eq!(left(&cluster), 1);
+        cluster.release("u");
+        assert_eq!(left(&cluster), 2);
+    }
+
+    #[test]
+    fn a_removed_service_is_forgotten_with_its_last_task() {
+        let mut cluster = Cluster::default();
+        cluster.set_node(node(&[]));
+        for number in 0..100 {
+            let (id, service) = (format!("t{number}"), format!("s{number}"));
+            cluster.apply_task(&task(&id, &service, TaskState::Running, &[]));
+            cluster.forget_service(&service);
+            assert_eq!(cluster.service_count(), 1);
+            cluster.apply_task(&task(&id, &service, TaskState::Shutdown, &[]));
+            assert_eq!(cluster.service_count(), 0);
+        }
+        assert_eq!(cluster.loads.len(), 1, "its place is used again");
+        cluster.apply_task(&task("t", "s", TaskState::Running, &[]));
+        cluster.apply_task(&task("u", "old", TaskState::Running, &[]));
+        cluster.retain_services(|id| id == "s");
+        cluster.remove_node("n1");
+        assert_eq!(cluster.service_count(), 1);
     }
 }

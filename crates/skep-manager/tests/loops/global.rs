@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use skep_objects::swarmkit::{
-    GlobalService, Service, TaskState, node_spec::Availability, node_status, service_spec::Mode,
+    GlobalService, Service, TaskState, node_spec::Availability, node_status,
+    restart_policy::RestartCondition, service_spec::Mode,
 };
 
 use crate::sim::{Sim, image, node, service, set_image};
@@ -128,4 +129,42 @@ fn a_task_that_does_not_fit_its_node_says_why() {
     let status = sim.tasks("agent")[0].status.clone().unwrap();
     assert_eq!(status.state(), TaskState::Pending);
     assert_eq!(status.err, "insufficient resources on 1 node");
+}
+
+/// With so many attempts and this condition.
+fn restarting(image: &str, max_attempts: u64, condition: RestartCondition) -> Service {
+    let mut agent = global(image);
+    let task = agent.spec.as_mut().unwrap().task.get_or_insert_default();
+    let restart = task.restart.get_or_insert_default();
+    restart.max_attempts = max_attempts;
+    restart.set_condition(condition);
+    agent
+}
+
+#[test]
+fn a_node_that_was_away_often_still_has_its_task() {
+    for condition in [RestartCondition::Any, RestartCondition::None] {
+        let mut sim = Sim::new(2);
+        sim.write(|tx| tx.create_service(restarting("agent:1", 2, condition)));
+        sim.settle();
+        for _ in 0..4 {
+            sim.set_availability("n1", Availability::Drain);
+            sim.advance(Duration::from_secs(1));
+            sim.set_availability("n1", Availability::Active);
+            sim.advance(Duration::from_secs(1));
+            sim.set_node_state("n1", node_status::State::Down);
+            sim.advance(Duration::from_secs(1));
+            sim.set_node_state("n1", node_status::State::Ready);
+            sim.advance(Duration::from_secs(1));
+            assert_eq!(nodes(&sim), ["n1", "n2"], "{:#?}", sim.summary());
+        }
+    }
+}
+
+#[test]
+fn a_global_task_that_keeps_failing_is_given_up() {
+    let mut sim = Sim::new(1);
+    sim.write(|tx| tx.create_service(restarting("fails", 2, RestartCondition::Any)));
+    sim.advance(Duration::from_secs(120));
+    assert_eq!(sim.tasks("agent").len(), 3, "{:#?}", sim.summary());
 }

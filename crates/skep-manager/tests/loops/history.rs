@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use skep_objects::swarmkit::{
-    OrchestrationConfig, ReplicatedService, TaskState, node_status, service_spec::Mode,
+    OrchestrationConfig, ReplicatedService, TaskState, node_status,
+    restart_policy::RestartCondition, service_spec::Mode,
 };
 
 use crate::sim::{Sim, service};
@@ -11,18 +12,62 @@ use crate::sim::{Sim, service};
 #[test]
 fn history_follows_the_clusters_limit() {
     let mut sim = Sim::new(1);
+    keep(&sim, 2);
+    sim.write(|tx| tx.create_service(service("bad", "fails", 1)));
+    sim.advance(Duration::from_secs(42));
+    assert_eq!(sim.tasks("bad").len(), 2, "{:#?}", sim.summary());
+}
+
+/// `--task-history-limit`
+fn keep(sim: &Sim, limit: i64) {
     sim.write(|tx| {
         let id = tx.the_cluster().unwrap().id.clone();
         tx.edit_cluster(&id, |cluster| {
             let orchestration = OrchestrationConfig {
-                task_history_retention_limit: 2,
+                task_history_retention_limit: limit,
             };
             cluster.spec.get_or_insert_default().orchestration = Some(orchestration);
         })
     });
+}
+
+#[test]
+fn without_history_what_is_done_is_still_known_to_be_done() {
+    for condition in [RestartCondition::None, RestartCondition::OnFailure] {
+        let mut sim = Sim::new(2);
+        keep(&sim, 0);
+        let mut once = service("once", "completes", 2);
+        let task = once.spec.as_mut().unwrap().task.get_or_insert_default();
+        task.restart
+            .get_or_insert_default()
+            .set_condition(condition);
+        sim.write(|tx| tx.create_service(once));
+        sim.settle();
+        let ids = |sim: &Sim| {
+            let tasks = sim.tasks("once");
+            tasks.iter().map(|task| task.id.clone()).collect::<Vec<_>>()
+        };
+        let first = ids(&sim);
+        assert_eq!(first.len(), 2);
+        sim.advance(Duration::from_secs(60));
+        sim.change_leader();
+        sim.advance(Duration::from_secs(60));
+        assert_eq!(ids(&sim), first, "{:#?}", sim.summary());
+    }
+}
+
+#[test]
+fn without_history_the_delay_of_restarts_is_kept() {
+    let mut sim = Sim::new(1);
+    keep(&sim, 0);
     sim.write(|tx| tx.create_service(service("bad", "fails", 1)));
-    sim.advance(Duration::from_secs(42));
-    assert_eq!(sim.tasks("bad").len(), 2, "{:#?}", sim.summary());
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..42 {
+        sim.advance(Duration::from_secs(1));
+        seen.extend(sim.tasks("bad").iter().map(|task| task.id.clone()));
+    }
+    assert!((8..=10).contains(&seen.len()), "{} in 42 s", seen.len());
+    assert!(sim.tasks("bad").len() <= 2, "{:#?}", sim.summary());
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use skep_objects::swarmkit::{
     GlobalJob, JobStatus, ReplicatedJob, Service, TaskState, Version, node_spec::Availability,
-    service_spec::Mode,
+    node_status, restart_policy::RestartCondition, service_spec::Mode,
 };
 
 use crate::sim::{Sim, node, service};
@@ -141,4 +141,39 @@ fn failures_and_old_iterations_of_a_job_are_kept_as_long_as_other_history() {
         sim.advance(Duration::from_secs(10));
     }
     assert!(sim.tasks("job").len() <= 6, "{:#?}", sim.summary());
+}
+
+#[test]
+fn a_global_job_runs_on_a_node_that_was_away() {
+    let mut sim = Sim::new(2);
+    sim.silent.insert("n2".into());
+    sim.write(|tx| tx.create_service(job("completes", Mode::GlobalJob(GlobalJob {}))));
+    sim.advance(Duration::from_secs(5));
+    sim.set_node_state("n2", node_status::State::Down);
+    sim.advance(Duration::from_secs(5));
+    assert_eq!(completed(&sim).len(), 1);
+    sim.set_node_state("n2", node_status::State::Ready);
+    sim.advance(Duration::from_secs(30));
+    assert_eq!(completed(&sim).len(), 2, "{:#?}", sim.summary());
+    // Where it is done, and where it was given up, it is not done again.
+    for node in ["n1", "n2"] {
+        sim.set_availability(node, Availability::Drain);
+        sim.settle();
+        sim.set_availability(node, Availability::Active);
+        sim.advance(Duration::from_secs(30));
+    }
+    assert_eq!(sim.tasks("job").len(), 3, "{:#?}", sim.summary());
+}
+
+#[test]
+fn a_global_job_that_was_given_up_is_not_tried_again() {
+    let mut sim = Sim::new(2);
+    let mut missing = job("missing", Mode::GlobalJob(GlobalJob {}));
+    let task = missing.spec.as_mut().unwrap().task.get_or_insert_default();
+    task.restart
+        .get_or_insert_default()
+        .set_condition(RestartCondition::None);
+    sim.write(|tx| tx.create_service(missing));
+    sim.advance(Duration::from_secs(60));
+    assert_eq!(sim.tasks("job").len(), 2, "{:#?}", sim.summary());
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use skep_objects::swarmkit::{
     EndpointSpec, PortConfig, ServiceSpec, Task, TaskState, UpdateConfig, UpdateStatus,
+    node_status,
     port_config::PublishMode,
     update_config::{FailureAction, UpdateOrder},
     update_status::UpdateState,
@@ -435,4 +436,140 @@ fn labels_alone_replace_nothing_and_a_forced_update_replaces_all() {
     sim.advance(Duration::from_secs(20));
     assert!(ids(&sim).iter().all(|id| !before.contains(id)));
     assert_eq!(status(&sim).state(), UpdateState::Completed);
+}
+
+#[test]
+fn a_node_that_is_lost_during_an_update_does_not_stall_it() {
+    for failure in [FailureAction::Pause, FailureAction::Continue] {
+        let mut sim = swarm("nginx:1", 6, |spec| {
+            spec.update = config(|update| update.set_failure_action(failure));
+        });
+        // Its agent is gone before the manager knows.
+        sim.silent.insert("n1".into());
+        sim.update_service("web", |spec| set_image(spec, "nginx:2"));
+        sim.advance(Duration::from_secs(3));
+        let live = sim.live("web");
+        let mut new = live.iter().filter(|task| image(task) == "nginx:2");
+        assert!(new.any(|task| task.node_id == "n1"), "{:#?}", sim.summary());
+        sim.set_node_state("n1", node_status::State::Down);
+        sim.advance(Duration::from_secs(60));
+        assert_eq!(
+            status(&sim).state(),
+            UpdateState::Completed,
+            "{:#?}",
+            sim.summary()
+        );
+        assert_eq!(new_and_old(&sim, "nginx:2"), (6, 0));
+    }
+}
+
+#[test]
+fn a_slot_that_is_scaled_away_during_an_update_is_not_waited_for() {
+    let mut sim = swarm("nginx:1", 3, |_| ());
+    sim.silent.extend(["n1", "n2", "n3"].map(String::from));
+    sim.update_service("web", |spec| set_image(spec, "nginx:2"));
+    sim.advance(Duration::from_secs(1));
+    for node in ["n1", "n2", "n3"] {
+        sim.set_node_state(node, node_status::State::Down);
+    }
+    sim.write(|tx| {
+        tx.edit_service("web", |service| {
+            let spec = service.spec.get_or_insert_default();
+            let replicas = skep_objects::swarmkit::ReplicatedService { replicas: 0 };
+            spec.mode = Some(skep_objects::swarmkit::service_spec::Mode::Replicated(
+                replicas,
+            ));
+        })
+    });
+    sim.advance(Duration::from_secs(60));
+    assert_eq!(
+        status(&sim).state(),
+        UpdateState::Completed,
+        "{:#?}",
+        sim.summary()
+    );
+}
+
+/// As an agent reports it to its manager.
+fn fail(sim: &Sim, id: &str) {
+    let now = sim.now().timestamp();
+    sim.write(|tx| {
+        tx.edit_task(id, |task| {
+            let status = task.status.get_or_insert_default();
+            status.set_state(TaskState::Failed);
+            status.timestamp = Some(now);
+            status.applied_at = Some(now);
+        })
+    });
+}
+
+fn newest_with(sim: &Sim, wanted: &str) -> String {
+    let live = sim.live("web");
+    let new = live.iter().find(|task| image(task) == wanted);
+    new.unwrap().id.clone()
+}
+
+#[test]
+fn a_new_leader_does_not_count_what_ran_for_long_as_failed() {
+    let mut sim = swarm("nginx:1", 4, |spec| {
+        spec.update = config(|update| update.delay = seconds(20));
+    });
+    sim.update_service("web", |spec| set_image(spec, "nginx:2"));
+    sim.advance(Duration::from_secs(15));
+    fail(&sim, &newest_with(&sim, "nginx:2"));
+    sim.settle();
+    sim.change_leader();
+    sim.advance(Duration::from_secs(120));
+    assert_eq!(status(&sim).state(), UpdateState::Completed);
+    // One that ran for longer than it is watched may fail right after the change, too.
+    sim.update_service("web", |spec| set_image(spec, "nginx:3"));
+    sim.advance(Duration::from_secs(15));
+    sim.change_leader();
+    sim.settle();
+    fail(&sim, &newest_with(&sim, "nginx:3"));
+    sim.advance(Duration::from_secs(120));
+    assert_eq!(status(&sim).state(), UpdateState::Completed);
+}
+
+#[test]
+fn a_new_leader_knows_how_many_slots_an_update_is_about() {
+    let mut sim = swarm("nginx:1", 4, |spec| {
+        spec.update = config(|update| {
+            update.delay = seconds(10);
+            update.max_failure_ratio = 0.3;
+        });
+    });
+    sim.update_service("web", |spec| set_image(spec, "nginx:2"));
+    sim.advance(Duration::from_secs(1));
+    fail(&sim, &newest_with(&sim, "nginx:2"));
+    sim.advance(Duration::from_secs(12));
+    assert_eq!(new_and_old(&sim, "nginx:2"), (2, 2), "one of four failed");
+    sim.change_leader();
+    sim.advance(Duration::from_secs(120));
+    assert_eq!(status(&sim).state(), UpdateState::Completed);
+    // Two of four are too many, whoever leads.
+    sim.update_service("web", |spec| set_image(spec, "nginx:3"));
+    sim.advance(Duration::from_secs(1));
+    fail(&sim, &newest_with(&sim, "nginx:3"));
+    sim.change_leader();
+    sim.advance(Duration::from_secs(11));
+    let before = status(&sim).state();
+    let running: Vec<String> = sim
+        .live("web")
+        .iter()
+        .filter(|task| image(task) == "nginx:3")
+        .map(|task| task.id.clone())
+        .collect();
+    assert_eq!((before, running.len()), (UpdateState::Updating, 2));
+    let newest = sim
+        .tasks("web")
+        .into_iter()
+        .filter(|task| running.contains(&task.id));
+    let newest = newest.max_by_key(|task| {
+        let created = task.meta.as_ref().and_then(|meta| meta.created_at);
+        created.map(|at| (at.seconds, at.nanos))
+    });
+    fail(&sim, &newest.unwrap().id);
+    sim.settle();
+    assert_eq!(status(&sim).state(), UpdateState::Paused);
 }

@@ -1,12 +1,18 @@
 //! Containers outside services on attachable overlay networks.
 
+use std::time::Duration;
+
 use skep_objects::swarmkit::{
-    AttachNetworkRequest, DetachNetworkRequest, NetworkAttachment, NetworkAttachmentConfig,
+    AttachNetworkRequest, AttachNetworkResponse, DetachNetworkRequest, NetworkAttachment,
+    NetworkAttachmentConfig,
 };
+use skep_rpc::Backoff;
 use skep_rpc::bootstrap::BootstrapError;
 use skep_rpc::client;
 use skep_rpc::swarmkit::resource_allocator_client::ResourceAllocatorClient;
+use tokio::time::{Instant, sleep_until};
 use tonic::transport::Channel;
+use tonic::{Code, Status};
 
 use super::error::SwarmError;
 use super::{Standing, SwarmNode};
@@ -43,13 +49,10 @@ impl SwarmNode {
             config: Some(config),
             container_id: container_id.to_owned(),
         };
-        let answer = client
-            .attach_network(request)
-            .await
-            .map_err(BootstrapError::Rpc)?;
-        let id = answer.into_inner().attachment_id;
-        let given = seen.wait_for(|a| a.task_id == id && a.network.is_some());
         let wait = self.inner.config.connect_timeout;
+        let answer = ask(&mut client, &request, wait).await;
+        let id = answer.map_err(BootstrapError::Rpc)?.attachment_id;
+        let given = seen.wait_for(|a| a.task_id == id && a.network.is_some());
         // Taken out of the guard: giving the address back waits for the manager.
         let network = {
             let given = tokio::time::timeout(wait, given).await;
@@ -107,5 +110,28 @@ impl SwarmNode {
             (None, None) => return Err(SwarmError::ManagerNotReady),
         };
         Ok(channel.map_err(BootstrapError::from)?)
+    }
+}
+
+/// Asks until there is an answer other than that the leader does not know this node yet, as after a
+/// change of leader.
+async fn ask(
+    client: &mut ResourceAllocatorClient<Channel>,
+    request: &AttachNetworkRequest,
+    patience: Duration,
+) -> Result<AttachNetworkResponse, Status> {
+    let deadline = Instant::now() + patience;
+    let mut backoff = Backoff::doubling(Duration::from_millis(50), Duration::from_secs(1));
+    loop {
+        match client.attach_network(request.clone()).await {
+            Ok(answer) => return Ok(answer.into_inner()),
+            Err(status) => {
+                let again = Instant::now() + backoff.next_delay();
+                if status.code() != Code::Unavailable || again > deadline {
+                    return Err(status);
+                }
+                sleep_until(again).await;
+            }
+        }
     }
 }

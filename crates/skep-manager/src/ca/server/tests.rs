@@ -179,13 +179,86 @@ async fn a_broken_request_fails_for_good() {
     let id = ask(&store, &stranger(), csr.pem(), &tokens(&store).worker)
         .await
         .unwrap();
-    ask(&store, &known(&id, NodeRole::Worker), b"broken", "")
-        .await
-        .unwrap();
+    sign(&store).await;
+    let caller = known(&id, NodeRole::Worker);
+    let version = store.view().version();
+    for broken in [b"broken".to_vec(), vec![b'x'; 1 << 20]] {
+        let error = ask(&store, &caller, &broken, "").await.unwrap_err();
+        assert_eq!(Status::from(error).code(), tonic::Code::InvalidArgument);
+    }
+    assert_eq!(store.view().version(), version, "nothing of it is stored");
+    break_request(&store, &id).await;
     sign(&store).await;
     let view = store.view();
     let answer = settled(view.node(&id).unwrap()).unwrap();
     assert_eq!(answer.status.unwrap().state(), State::Failed);
+}
+
+/// A request of an earlier version of this program, which did not look at renewals.
+async fn break_request(store: &Store, id: &str) {
+    let broken = |node: &mut Node| {
+        let certificate = node.certificate.get_or_insert_default();
+        certificate.csr = b"broken".to_vec();
+        certificate.status.get_or_insert_default().state = State::Renew.into();
+    };
+    store.update(|tx| tx.edit_node(id, broken)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn signing_goes_on_after_a_handover_that_failed() {
+    let store = swarm().await;
+    let token = tokens(&store).worker;
+    let csr = NodeKey::generate().unwrap().csr().unwrap();
+    let id = ask(&store, &stranger(), csr.pem(), &token).await.unwrap();
+    store.refuse(skep_store::CommitError::Transferring);
+    let now = OffsetDateTime::now_utc();
+    let founding = crate::founding::found(None, skep_rpc::identity::NODE_LIFE, now).unwrap();
+    let identity = skep_rpc::NodeIdentity::new(founding.credentials);
+    let stop = tokio_util::sync::CancellationToken::new();
+    let signing = tokio::spawn(signing::run(store.clone(), identity, stop.clone()));
+    tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+    assert!(!signing.is_finished());
+    let (_, mut watch) = store.watch();
+    store.accept_up_to(usize::MAX);
+    while signing::wants_certificate(store.view().node(&id).unwrap()) {
+        watch.recv().await.unwrap();
+    }
+    assert_eq!(certificate(&store, &id).node_id(), id);
+    stop.cancel();
+    signing.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_certificate_that_cannot_be_stored_holds_up_no_other() {
+    let store = swarm().await;
+    let token = tokens(&store).worker;
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        let csr = NodeKey::generate().unwrap().csr().unwrap();
+        ids.push(ask(&store, &stranger(), csr.pem(), &token).await.unwrap());
+    }
+    ids.sort();
+    let grow = |node: &mut Node| {
+        let description = node.description.get_or_insert_default();
+        description.hostname = "h".repeat(skep_store::MAX_ENTRY_BYTES);
+    };
+    store
+        .update(|tx| tx.edit_node(&ids[1], grow))
+        .await
+        .unwrap();
+    store.accept_up_to(skep_store::MAX_ENTRY_BYTES);
+    let view = store.view();
+    let nodes = view.nodes().map(|node| &**node);
+    let outcomes = signing::plan(&view, nodes, OffsetDateTime::now_utc());
+    crate::retry::write_each(&store, &outcomes, |tx, outcome| outcome.write(tx))
+        .await
+        .unwrap();
+    let view = store.view();
+    let waits = |id: &String| signing::wants_certificate(view.node(id).unwrap());
+    assert_eq!(
+        ids.iter().map(waits).collect::<Vec<_>>(),
+        [false, true, false]
+    );
 }
 
 #[tokio::test]

@@ -2,9 +2,13 @@
 
 use std::net::IpAddr;
 
+use prost::Message;
 use skep_objects::swarmkit::{IpamConfig, IpamOptions, NetworkSpec};
 
 use super::{Validated, annotations::validate_service_name, refuse};
+
+/// The largest spec: every task on the network repeats it.
+const MAX_SPEC_BYTES: usize = 128 << 10;
 
 /// Whether a network could be made to this spec.
 pub fn validate_network_spec(spec: &NetworkSpec) -> Validated {
@@ -12,6 +16,12 @@ pub fn validate_network_spec(spec: &NetworkSpec) -> Validated {
         return refuse("ingress network cannot be attachable");
     }
     validate_service_name(spec.annotations.as_ref())?;
+    let bytes = spec.encoded_len();
+    if bytes > MAX_SPEC_BYTES {
+        return refuse(format!(
+            "network spec of {bytes} bytes is larger than {MAX_SPEC_BYTES} bytes"
+        ));
+    }
     if let Some(driver) = &spec.driver_config
         && driver.name.is_empty()
         && !driver.options.is_empty()

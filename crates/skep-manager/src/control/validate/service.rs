@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use prost::Message;
 use skep_objects::autoscale::Autoscale;
 use skep_objects::extras::Extras;
 use skep_objects::swarmkit::{
@@ -21,9 +22,19 @@ use super::{
 use crate::control::error::ControlError;
 use crate::scheduler::strategy::Strategy;
 
+/// The largest spec. A service keeps the one before, too, and each task repeats it with what the
+/// task's networks are: all that must fit into one entry of the log.
+const MAX_SPEC_BYTES: usize = 640 << 10;
+
 /// Whether a service could be made to this spec, as far as the spec alone tells.
 pub fn validate_service_spec(spec: &ServiceSpec) -> Validated {
     validate_service_name(spec.annotations.as_ref())?;
+    let bytes = spec.encoded_len();
+    if bytes > MAX_SPEC_BYTES {
+        return refuse(format!(
+            "service spec of {bytes} bytes is larger than {MAX_SPEC_BYTES} bytes"
+        ));
+    }
     validate_task(spec.task.as_deref())?;
     validate_extras(spec)?;
     validate_mode(spec)?;

@@ -155,3 +155,17 @@ fn a_removed_node_s_session_ends() {
     let at = start + GRACE;
     assert_eq!(sessions.expire(at, at), nobody());
 }
+
+#[test]
+fn a_node_s_own_session_does_not_let_it_describe_itself_without_end() {
+    let (mut sessions, start) = sessions();
+    sessions.register("n", "", start).unwrap();
+    for _ in 0..DESCRIPTIONS {
+        sessions.admit_description("n", start).unwrap();
+    }
+    let refused = sessions.admit_description("n", start);
+    assert_eq!(refused, Err(SessionError::TooMany));
+    assert!(sessions.admit_description("other", start).is_ok());
+    let later = start + RATE_WINDOW + MS;
+    assert!(sessions.admit_description("n", later).is_ok());
+}

@@ -9,6 +9,11 @@ use tokio::time::Instant;
 use super::{Hub, StreamId, drains::NEXT_STREAM, stream::Change};
 use crate::endpoints::table::{is_leaving, is_present, task_endpoint, task_networks};
 
+/// Answers about tasks that may wait for a stream, when nobody knows the tasks.
+const MAX_ANSWERS: usize = 1024;
+/// Ids have 25 bytes.
+const MAX_ID_BYTES: usize = 64;
+
 impl Hub {
     pub(super) fn set_task(&mut self, task: &Task, now: Instant) {
         self.list_task(task);
@@ -87,9 +92,24 @@ impl Hub {
                     }
                 }
                 // Nobody sends to it.
-                _ => self.tell_drained(id, &node),
+                Some(task) if task.node_id == node => self.tell_drained(id, &node),
+                // Another node's to say.
+                Some(_) => {}
+                // It may have been deleted a moment ago.
+                None => {
+                    if self.owes_answer(id, &node) {
+                        self.tell_drained(id, &node);
+                    }
+                }
             }
         }
+    }
+
+    /// Whether a node is answered about a task that nobody knows. Ids can be invented: what waits for
+    /// a node that does not read does not grow.
+    fn owes_answer(&self, id: &str, node: &str) -> bool {
+        let stream = self.by_node.get(node).and_then(|id| self.streams.get(id));
+        id.len() <= MAX_ID_BYTES && stream.is_some_and(|s| s.drained.len() < MAX_ANSWERS)
     }
 
     /// The task must leave rotation everywhere; the tables say so already.

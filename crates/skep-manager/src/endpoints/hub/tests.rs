@@ -533,10 +533,24 @@ async fn a_withdrawn_task_leaves_rotation_and_is_drained() {
     world.settle();
     let tasks = ["t1", "t2", "t9"].map(str::to_owned);
     world.hub.withdraw(one, &tasks, world.now);
-    // Somebody else's stays, and one that is not there takes no traffic.
-    world.said(&[(one, "a: +t1 drained t2 drained t9"), (two, "a: +t1")]);
+    // Somebody else's stays, and nothing is said of it; one that is not there takes no traffic.
+    world.said(&[(one, "a: +t1 drained t9"), (two, "a: +t1")]);
     world.hub.acknowledge(two, 2);
     world.said(&[(one, "drained t1")]);
     world.observe("t1", TaskState::Failed).await;
     assert!(world.hub.withdrawn.is_empty());
+}
+
+#[tokio::test]
+async fn invented_tasks_do_not_pile_up_for_a_node_that_withdraws_them() {
+    let mut world = World::new().await;
+    world.task("t2", "n2", &["a"], RUNNING).await;
+    let one = world.hub.open("n1");
+    world.settle();
+    world.hub.withdraw(one, &["t2".to_owned()], world.now);
+    world.said(&[]);
+    let invented: Vec<String> = (0..5000).map(|number| format!("x{number}")).collect();
+    world.hub.withdraw(one, &invented, world.now);
+    let (_, message) = world.hub.messages().remove(0);
+    assert_eq!(message.drained_tasks.len(), 1024);
 }

@@ -8,8 +8,8 @@ use skep_objects::swarmkit::{
     Service, Task, TaskState,
     update_config::{FailureAction, UpdateOrder},
 };
-use skep_objects::timestamp::unix_nanos;
-use skep_store::{TxError, View};
+use skep_objects::timestamp::{system_time, unix_nanos};
+use skep_store::TxError;
 
 use super::{Config, Identity, Seen, identity, is_outdated, is_task_outdated};
 use crate::clock::{Monotonic, Now};
@@ -44,9 +44,11 @@ pub struct Run {
 #[derive(Debug)]
 struct Attempt {
     task: String,
-    /// It reached RUNNING, or went past it.
+    /// It reached RUNNING, or went past it, or was lost for good.
     done: bool,
     running: Option<Monotonic>,
+    /// Whether it failed is known: it was over when an earlier leader's work was taken over.
+    judged: bool,
 }
 
 impl Run {
@@ -56,11 +58,17 @@ impl Run {
     }
 
     /// A run at its beginning, or where the tasks show that an earlier leader left it.
-    pub(super) fn resumed(service: &Service, mode: Mode, view: &View) -> Self {
+    pub(super) fn resumed(
+        service: &Service,
+        mode: Mode,
+        outdated: &[&SlotKey],
+        config: &Config,
+        pass: &Pass<'_>,
+    ) -> Self {
         let of = identity(service);
         let mut run = Self {
             of,
-            total: 0,
+            total: outdated.len(),
             attempts: BTreeMap::new(),
             failed: BTreeSet::new(),
             outdated: BTreeSet::new(),
@@ -73,19 +81,39 @@ impl Run {
             return run;
         };
         let created = |task: &Task| task.meta.as_ref()?.created_at.as_ref().map(unix_nanos);
-        for (key, tasks) in slot::slots(view, &service.id, mode) {
+        for (key, tasks) in slot::slots(pass.tx, &service.id, mode) {
             let first = tasks.iter().find(|task| {
                 task.spec_version == service.spec_version
                     && created(task).is_some_and(|created| created >= since)
             });
-            let Some(first) = first else { continue };
-            if ended_by_itself(first.observed_state()) {
-                run.failed.insert(first.id.clone());
+            if let Some(first) = first {
+                run.resume(&key, first, config, pass.now);
             }
-            run.attempt(&key, first.id.clone());
         }
-        run.total = run.attempts.len();
+        // What was rolled over already was outdated when it began.
+        let rolled = run.attempts.keys();
+        let all: BTreeSet<&SlotKey> = outdated.iter().copied().chain(rolled).collect();
+        run.total = all.len();
         run
+    }
+
+    /// Takes over what an earlier leader knew of a slot, as far as stored times tell.
+    fn resume(&mut self, key: &SlotKey, first: &Task, config: &Config, now: Now) {
+        if failed_early(first, config.monitor) {
+            self.failed.insert(first.id.clone());
+        }
+        self.attempt(key, first.id.clone());
+        let ran = first.observed_state() == TaskState::Running;
+        if !ran && !slot::ended_by_itself(first) {
+            return;
+        }
+        let reached = status_time(first).map(|at| now.since(at));
+        let ago = now.monotonic.saturating_sub(reached.unwrap_or_default());
+        self.finish(key, ago);
+        if let Some(attempt) = self.attempts.get_mut(key) {
+            attempt.running = ran.then_some(ago);
+            attempt.judged = !ran || reached.is_some_and(|reached| reached > config.monitor);
+        }
     }
 
     fn attempt(&mut self, key: &SlotKey, task: String) {
@@ -93,52 +121,77 @@ impl Run {
             task,
             done: false,
             running: None,
+            judged: false,
         };
         self.attempts.insert(key.clone(), attempt);
         self.at_work.insert(key.clone());
     }
 
+    /// The slot has its new task, or will have none.
+    fn finish(&mut self, key: &SlotKey, at: Monotonic) {
+        if let Some(attempt) = self.attempts.get_mut(key) {
+            attempt.done = true;
+        }
+        self.at_work.remove(key);
+        self.resting.insert((at, key.clone()));
+        self.last_done = self.last_done.max(Some(at));
+    }
+
     /// Notes what became of the tasks that this update created in these slots.
-    pub(super) fn look(&mut self, seen: &Seen, outdated: usize, pass: &Pass<'_>, config: &Config) {
+    pub(super) fn look(
+        &mut self,
+        service: &Service,
+        seen: &Seen,
+        outdated: usize,
+        pass: &Pass<'_>,
+        config: &Config,
+    ) {
         self.total = self.total.max(outdated);
         if seen.all {
             let keys: Vec<SlotKey> = self.attempts.keys().cloned().collect();
             for key in keys {
-                self.look_at(&key, pass, config);
+                self.look_at(service, &key, pass, config);
             }
         } else {
             for (key, _) in &seen.slots {
-                self.look_at(key, pass, config);
+                self.look_at(service, key, pass, config);
             }
         }
     }
 
-    fn look_at(&mut self, key: &SlotKey, pass: &Pass<'_>, config: &Config) {
+    fn look_at(&mut self, service: &Service, key: &SlotKey, pass: &Pass<'_>, config: &Config) {
         let now = pass.now.monotonic;
+        let Some(attempt) = self.attempts.get(key) else {
+            return;
+        };
+        if attempt.is_lost(pass) {
+            match successor(service, key, pass) {
+                // Its node, or its place there, was lost before it ran: the next one counts.
+                Some(next) => self.attempt(key, next),
+                None if attempt.is_beyond_reach(pass) => self.finish(key, now),
+                None => {}
+            }
+        }
         let Some(attempt) = self.attempts.get_mut(key) else {
             return;
         };
-        let task = pass.tx.task(&attempt.task);
-        let state = task.map(|task| task.observed_state());
-        if !attempt.done && state.is_none_or(|state| state >= TaskState::Running) {
-            attempt.done = true;
-            self.at_work.remove(key);
-            self.resting.insert((now, key.clone()));
-            self.last_done = Some(now);
-        }
-        let (Some(task), Some(state)) = (task, state) else {
+        let Some(task) = pass.tx.task(&attempt.task) else {
             return;
         };
+        let state = task.observed_state();
         if state == TaskState::Running {
             attempt.running.get_or_insert(now);
         }
         // Those that were told to stop did not fail.
-        let failed = ended_by_itself(state) || (state.is_terminal() && task.wants_to_run());
+        let failed = slot::ended_by_itself(task) || (state.is_terminal() && task.wants_to_run());
         let early = attempt
             .running
             .is_none_or(|since| now <= since + config.monitor);
-        if failed && early {
+        if failed && early && !attempt.judged {
             self.failed.insert(task.id.clone());
+        }
+        if !attempt.done && state >= TaskState::Running {
+            self.finish(key, now);
         }
     }
 
@@ -300,12 +353,48 @@ impl Run {
     }
 }
 
-/// A service's task that exits, even with success, has ended early.
-fn ended_by_itself(state: TaskState) -> bool {
-    matches!(
-        state,
-        TaskState::Complete | TaskState::Failed | TaskState::Rejected
-    )
+impl Attempt {
+    /// Whether the task was told to stop, or was deleted, before it had run.
+    fn is_lost(&self, pass: &Pass<'_>) -> bool {
+        let task = pass.tx.task(&self.task);
+        !self.done && task.is_none_or(|task| !slot::is_live(task) && !slot::ended_by_itself(task))
+    }
+
+    /// Whether nothing more will be heard of it, or not for long.
+    fn is_beyond_reach(&self, pass: &Pass<'_>) -> bool {
+        let Some(task) = pass.tx.task(&self.task) else {
+            return true;
+        };
+        let node = pass.tx.node(&task.node_id).map(Arc::as_ref);
+        slot::is_over(task) || node.is_none_or(service::is_down)
+    }
+}
+
+/// What the restart supervisor put in place of a slot's task.
+fn successor(service: &Service, key: &SlotKey, pass: &Pass<'_>) -> Option<String> {
+    let mut tasks = slot::tasks_at(pass.tx, &service.id, key);
+    tasks.retain(|task| slot::is_live(task) && !is_task_outdated(service, task, pass));
+    newest_of(&tasks).map(|task| task.id.clone())
+}
+
+/// When the task reached the state that it is in, by the clock of the managers.
+fn status_time(task: &Task) -> Option<&prost_types::Timestamp> {
+    let status = task.status.as_ref()?;
+    status.applied_at.as_ref().or(status.timestamp.as_ref())
+}
+
+/// Whether a task ended that soon. How long it ran is not stored: one that took longer from its
+/// creation on is given the benefit of the doubt.
+fn failed_early(task: &Task, monitor: Duration) -> bool {
+    if task.observed_state() == TaskState::Rejected {
+        return true;
+    }
+    let created = task.meta.as_ref().and_then(|meta| meta.created_at.as_ref());
+    let lasted = status_time(task).zip(created).map(|(ended, created)| {
+        let (ended, created) = (system_time(ended), system_time(created));
+        ended.duration_since(created).unwrap_or_default()
+    });
+    slot::ended_by_itself(task) && lasted.is_none_or(|lasted| lasted <= monitor)
 }
 
 fn newest_of(tasks: &Tasks) -> Option<&Arc<Task>> {

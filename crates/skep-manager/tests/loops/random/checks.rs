@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rand::Rng;
+use skep_manager::aside::Aside;
 use skep_manager::orchestrator::service::{self as facts, Mode};
 use skep_manager::orchestrator::slot;
 use skep_manager::orchestrator::{Orchestrator, rebalance};
@@ -45,7 +46,9 @@ impl World {
         let found: Vec<String> = self.sim.dry_run(|tx| {
             let mut leader = Orchestrator::default();
             leader.load(tx, now);
-            leader.plan(&mut Pass::new(tx, now, CAPACITY)).unwrap();
+            leader
+                .plan(&mut Pass::new(tx, now, CAPACITY, &Aside::default()))
+                .unwrap();
             let changes = tx.changes().iter();
             changes
                 .filter(|change| match change.object() {
