@@ -62,6 +62,37 @@ pub fn parse_length(text: &str) -> Option<Duration> {
     Some(Duration::from_nanos(nanoseconds))
 }
 
+/// Go's notation of a duration: `1m30s`, `500ms`, `1.5µs`.
+pub fn print(nanos: i64) -> String {
+    let sign = if nanos < 0 { "-" } else { "" };
+    let size = nanos.unsigned_abs();
+    // With as many digits behind the point as it needs.
+    let parts = |of: u64| {
+        let digits = of.to_string().len() - 1;
+        let rest = format!("{:0digits$}", size % of);
+        match rest.trim_end_matches('0') {
+            "" => String::new(),
+            rest => format!(".{rest}"),
+        }
+    };
+    let text = match size {
+        0 => "0s".to_owned(),
+        1..1_000 => format!("{size}ns"),
+        1_000..1_000_000 => format!("{}{}µs", size / 1_000, parts(1_000)),
+        1_000_000..1_000_000_000 => format!("{}{}ms", size / 1_000_000, parts(1_000_000)),
+        _ => {
+            let seconds = size / 1_000_000_000;
+            let rest = parts(1_000_000_000);
+            match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+                (0, 0, s) => format!("{s}{rest}s"),
+                (0, m, s) => format!("{m}m{s}{rest}s"),
+                (h, m, s) => format!("{h}h{m}m{s}{rest}s"),
+            }
+        }
+    };
+    format!("{sign}{text}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -288,6 +288,6 @@ pub fn templates() -> Vec<Vec<u8>> {
 pub fn task_templates() -> Vec<Vec<u8>> {
     texts(&[
         "{{.Service.Name}}-{{.Task.Slot}}.{{index .Service.Labels \"a\"}}",
-        "{{env \"A\"}}{{if eq .Slot 1}}x{{else}}y{{end}}{{join .Names \",\"}}{{range .Labels}}{{.}}{{end}}",
+        "{{env \"A\"}}{{if eq .Slot 1}}x{{else}}y{{end}}{{join \",\" .Service.Name .Task.ID}}{{range .Service.Labels}}{{.}}{{end}}",
     ])
 }

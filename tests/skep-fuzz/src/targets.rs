@@ -154,23 +154,30 @@ fn swarm_body(bytes: &[u8]) {
 
 /// What a service may say of its tasks' names, environment, secrets and mounts.
 fn task_template(bytes: &[u8]) {
-    use skep_objects::template::Value;
-    struct Nothing;
-    impl skep_objects::template::Context for Nothing {
-        fn field(&self, path: &[String]) -> Option<Value> {
-            match path.first()?.as_str() {
-                "Labels" => Some(Value::Map([("a".to_owned(), "b".to_owned())].into())),
-                "Slot" => Some(Value::Number(i64::MIN)),
-                "Names" => Some(Value::List(path.to_vec())),
-                _ => Some(Value::Text(path.join("."))),
-            }
-        }
-
-        fn function(&self, name: &str, args: &[Value]) -> Option<Result<Value, String>> {
-            (name == "env").then(|| args.first().cloned().ok_or_else(|| "nothing".to_owned()))
-        }
+    use skep_objects::swarmkit::{Annotations, NodeDescription, Task};
+    use skep_objects::template::task::{Payload, TaskContext};
+    let annotations = Annotations {
+        name: "web".to_owned(),
+        labels: [("a".to_owned(), "b".to_owned())].into(),
+        ..Annotations::default()
+    };
+    let task = Task {
+        slot: 1,
+        service_annotations: Some(annotations.into()),
+        ..Task::default()
+    };
+    let payload = Payload {
+        env: [("A".to_owned(), "b".to_owned())].into(),
+        ..Payload::default()
+    };
+    for payload in [None, Some(&payload)] {
+        let context = TaskContext {
+            task: &task,
+            node: &NodeDescription::default(),
+            payload,
+        };
+        let _ = context.expand(&text(bytes));
     }
-    let _ = skep_objects::template::expand(&text(bytes), &Nothing);
 }
 
 fn registry_auth(bytes: &[u8]) {

@@ -68,18 +68,12 @@ pub(super) fn container(
         node,
         payload: None,
     };
-    let expand = |what: &str, text: &str| {
-        let fail = |e| TaskError::Fatal(format!("expanding {what} failed: {e}"));
-        context.expand(text).map_err(fail)
-    };
-    let mut env = Vec::new();
-    for entry in &spec.env {
-        env.push(expand("env", entry)?);
-    }
+    let spec = &context.expand_container(spec).map_err(TaskError::Fatal)?;
+    let mut env = spec.env.clone();
     env.extend(generic_resources(&task.assigned_generic_resources));
     let host_ports = host_ports(task);
     let config = api::Config {
-        hostname: expand("hostname", &spec.hostname)?,
+        hostname: spec.hostname.clone(),
         user: spec.user.clone(),
         exposed_ports: some_map(
             host_ports
@@ -104,7 +98,7 @@ pub(super) fn container(
         ..Default::default()
     };
     let mut host_config = host_config(task, spec)?;
-    host_config.mounts = some(mounts(spec, &expand)?);
+    host_config.mounts = some(mounts(spec)?);
     host_config.port_bindings = some_map(host_ports.iter().map(binding).collect());
     let mut request = CreateContainer {
         name: task_name(task),

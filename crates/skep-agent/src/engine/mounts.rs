@@ -7,17 +7,12 @@ use skep_objects::swarmkit::{ContainerSpec, Mount};
 
 use crate::executor::TaskError;
 
-/// Expands placeholders; the first argument says where, for errors.
-pub(super) type Expand<'a> = &'a dyn Fn(&str, &str) -> Result<String, TaskError>;
-
-pub(super) fn mounts(
-    spec: &ContainerSpec,
-    expand: Expand<'_>,
-) -> Result<Vec<api::Mount>, TaskError> {
-    spec.mounts.iter().map(|m| mount(m, expand)).collect()
+/// Their placeholders are expanded already.
+pub(super) fn mounts(spec: &ContainerSpec) -> Result<Vec<api::Mount>, TaskError> {
+    spec.mounts.iter().map(mount).collect()
 }
 
-fn mount(mount: &Mount, expand: Expand<'_>) -> Result<api::Mount, TaskError> {
+fn mount(mount: &Mount) -> Result<api::Mount, TaskError> {
     let kind = match mount.r#type() {
         Type::Bind => "bind",
         Type::Volume => "volume",
@@ -38,12 +33,12 @@ fn mount(mount: &Mount, expand: Expand<'_>) -> Result<api::Mount, TaskError> {
     let volume = mount.volume_options.as_ref();
     Ok(api::Mount {
         kind: kind.to_owned(),
-        source: expand("mount source", &mount.source)?,
-        target: expand("mount target", &mount.target)?,
+        source: mount.source.clone(),
+        target: mount.target.clone(),
         read_only: mount.readonly,
         consistency: consistency.to_owned(),
         bind_options: mount.bind_options.as_ref().map(bind),
-        volume_options: volume.map(|v| volume_options(v, expand)).transpose()?,
+        volume_options: volume.map(volume_options),
         tmpfs_options: mount.tmpfs_options.as_ref().map(tmpfs),
         ..Default::default()
     })
@@ -67,31 +62,20 @@ fn bind(options: &BindOptions) -> api::BindOptions {
     }
 }
 
-fn volume_options(
-    options: &VolumeOptions,
-    expand: Expand<'_>,
-) -> Result<api::VolumeOptions, TaskError> {
-    let expand_all = |what: &str, map: &std::collections::BTreeMap<String, String>| {
-        map.iter()
-            .map(|(k, v)| Ok((k.clone(), expand(what, v)?)))
-            .collect::<Result<std::collections::BTreeMap<_, _>, TaskError>>()
-    };
-    let driver = options.driver_config.as_ref();
-    let driver_config = driver
-        .map(|d| {
-            let options = Some(expand_all("volume driver option", &d.options)?);
-            Ok::<_, TaskError>(api::MountDriver {
-                name: d.name.clone(),
-                options,
-            })
-        })
-        .transpose()?;
-    Ok(api::VolumeOptions {
+fn volume_options(options: &VolumeOptions) -> api::VolumeOptions {
+    let driver_config = options
+        .driver_config
+        .as_ref()
+        .map(|driver| api::MountDriver {
+            name: driver.name.clone(),
+            options: Some(driver.options.clone()),
+        });
+    api::VolumeOptions {
         no_copy: options.nocopy,
-        labels: Some(expand_all("volume label", &options.labels)?),
+        labels: Some(options.labels.clone()),
         subpath: options.subpath.clone(),
         driver_config,
-    })
+    }
 }
 
 fn tmpfs(options: &TmpfsOptions) -> api::TmpfsOptions {

@@ -3,9 +3,9 @@
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 
-use super::template::LABELS;
 use super::{Template, TemplateError, escaped_json, table};
 use crate::error::CliError;
+use skep_objects::template::LABELS;
 
 /// One object of a list: what templates call its fields, in the order that JSON prints them.
 pub type Row = IndexMap<&'static str, String>;

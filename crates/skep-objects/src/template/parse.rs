@@ -1,296 +1,456 @@
-//! Text to a tree.
+//! From tokens to a tree.
 
-use super::TemplateError;
+use std::collections::BTreeMap;
 
-/// A piece of a template.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Node {
-    /// As it stands.
-    Text(String),
-    /// A value to print.
-    Print(Pipeline),
-    /// `if`, with `else if` nested in the second branch.
-    If {
-        /// What decides.
-        condition: Pipeline,
-        /// If it holds.
-        then: Vec<Node>,
-        /// If not.
-        otherwise: Vec<Node>,
-    },
-}
+use super::Library;
+use super::Mistake;
+use super::lex::{Kind, Token, lex};
+use super::literal::{letter, number, unquoted};
+use super::tree::{Command, Node, Pipe, Term, Tree};
 
-/// Commands joined by `|`: each gets the value of the one before as its last argument.
-pub type Pipeline = Vec<Vec<Term>>;
+/// How deep templates and parentheses may nest.
+const MAX_DEPTH: usize = 64;
 
-/// An operand.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Term {
-    /// `.A.B`, or `.` with an empty path.
-    Field(Vec<String>),
-    /// A function's name.
-    Name(String),
-    /// In quotes.
-    Text(String),
-    /// Decimal.
-    Number(i64),
-    /// `true` or `false`.
-    Bool(bool),
-    /// In parentheses.
-    Nested(Pipeline),
-}
+type Parsed<T> = Result<T, Mistake>;
 
-fn syntax(reason: impl Into<String>) -> TemplateError {
-    TemplateError::Syntax(reason.into())
-}
-
-/// Reads a template.
-pub fn parse(text: &str) -> Result<Vec<Node>, TemplateError> {
-    let mut pieces = split(text)?.into_iter();
-    let (nodes, end) = block(&mut pieces)?;
-    match end {
-        None => Ok(nodes),
-        Some(word) => Err(syntax(format!("unexpected {{{{{word}}}}}"))),
-    }
-}
-
-enum Piece {
-    Text(String),
-    Action(String),
-}
-
-/// Text and actions in turn, with `{{-` and `-}}` and comments worked off.
-fn split(text: &str) -> Result<Vec<Piece>, TemplateError> {
-    let mut pieces = Vec::new();
-    let mut rest = text;
-    let mut is_trimmed = false;
-    loop {
-        let (before, after) = match rest.split_once("{{") {
-            Some((before, after)) => (before, Some(after)),
-            None => (rest, None),
-        };
-        let mut plain = if is_trimmed {
-            before.trim_start()
-        } else {
-            before
-        };
-        let Some(after) = after else {
-            pieces.push(Piece::Text(plain.to_owned()));
-            return Ok(pieces);
-        };
-        let mut action_start = after;
-        if let Some(stripped) = after.strip_prefix("- ") {
-            plain = plain.trim_end();
-            action_start = stripped;
-        }
-        pieces.push(Piece::Text(plain.to_owned()));
-        let end = action_end(action_start).ok_or_else(|| syntax("unclosed action"))?;
-        let mut action = &action_start[..end];
-        rest = &action_start[end + 2..];
-        is_trimmed = action.ends_with(" -");
-        if is_trimmed {
-            action = &action[..action.len() - 2];
-        }
-        if !action.trim().starts_with("/*") {
-            pieces.push(Piece::Action(action.trim().to_owned()));
-        }
-    }
-}
-
-/// Where `}}` is, quotes skipped.
-fn action_end(action: &str) -> Option<usize> {
-    let mut quote = None;
-    let mut is_escaped = false;
-    for (at, c) in action.char_indices() {
-        match (quote, c) {
-            (Some('"'), _) if is_escaped => is_escaped = false,
-            (Some('"'), '\\') => is_escaped = true,
-            (Some(q), _) if c == q => quote = None,
-            (Some(_), _) => {}
-            (None, '"' | '`') => quote = Some(c),
-            (None, '}') if action[at..].starts_with("}}") => return Some(at),
-            (None, _) => {}
-        }
-    }
-    None
-}
-
-/// Nodes up to the end or to a word that closes a block (`else …`, `end`).
-fn block(
-    pieces: &mut impl Iterator<Item = Piece>,
-) -> Result<(Vec<Node>, Option<String>), TemplateError> {
-    let mut nodes = Vec::new();
-    while let Some(piece) = pieces.next() {
-        let action = match piece {
-            Piece::Text(text) => {
-                if !text.is_empty() {
-                    nodes.push(Node::Text(text));
-                }
-                continue;
-            }
-            Piece::Action(action) => action,
-        };
-        let (word, tail) = action
-            .split_once(char::is_whitespace)
-            .unwrap_or((&action, ""));
-        match word {
-            "end" | "else" => return Ok((nodes, Some(action))),
-            "if" => nodes.push(branch(tail, pieces)?),
-            "range" | "with" | "define" | "template" | "block" | "break" | "continue" => {
-                return Err(syntax(format!("{{{{{word}}}}} is not supported")));
-            }
-            _ => nodes.push(Node::Print(pipeline(&action)?)),
-        }
-    }
-    Ok((nodes, None))
-}
-
-fn branch(
-    condition: &str,
-    pieces: &mut impl Iterator<Item = Piece>,
-) -> Result<Node, TemplateError> {
-    let condition = pipeline(condition)?;
-    let (then, end) = block(pieces)?;
-    let otherwise = match end.as_deref() {
-        Some("end") => Vec::new(),
-        Some("else") => {
-            let (otherwise, end) = block(pieces)?;
-            if end.as_deref() != Some("end") {
-                return Err(syntax("unexpected end of {{else}}"));
-            }
-            otherwise
-        }
-        Some(word) => match word.strip_prefix("else if ") {
-            Some(tail) => vec![branch(tail, pieces)?],
-            None => return Err(syntax(format!("unexpected {{{{{word}}}}}"))),
-        },
-        None => return Err(syntax("unclosed {{if}}")),
+pub(super) fn parse(source: &str, library: Library<'_>) -> Parsed<Tree> {
+    let mut parser = Parser {
+        library,
+        tokens: lex(source),
+        at: 0,
+        depth: 0,
+        ranges: 0,
+        variables: vec!["$".to_owned()],
+        named: BTreeMap::new(),
     };
-    Ok(Node::If {
-        condition,
-        then,
-        otherwise,
+    let mut nodes = Vec::new();
+    while parser.peek().kind != Kind::End {
+        if parser.begins_definition() {
+            parser.definition()?;
+            continue;
+        }
+        match parser.part()? {
+            Part::Node(node) => nodes.push(node),
+            Part::Else => return Err(parser.wrong("unexpected {{else}}")),
+            Part::End => return Err(parser.wrong("unexpected {{end}}")),
+        }
+    }
+    Ok(Tree {
+        nodes,
+        named: parser.named,
     })
 }
 
-fn pipeline(text: &str) -> Result<Pipeline, TemplateError> {
-    let mut reader = Reader { rest: text };
-    let commands = reader.pipeline()?;
-    match reader.skip_space().chars().next() {
-        None => Ok(commands),
-        Some(c) => Err(syntax(format!("unexpected {c:?} in action"))),
-    }
+struct Parser<'a> {
+    library: Library<'a>,
+    tokens: Vec<Token>,
+    at: usize,
+    depth: usize,
+    /// How many ranges are open.
+    ranges: usize,
+    /// Variables that are known here.
+    variables: Vec<String>,
+    named: BTreeMap<String, Vec<Node>>,
 }
 
-struct Reader<'a> {
-    rest: &'a str,
+enum Part {
+    Node(Node),
+    Else,
+    End,
 }
 
-impl<'a> Reader<'a> {
-    fn skip_space(&mut self) -> &'a str {
-        self.rest = self.rest.trim_start();
-        self.rest
+impl Parser<'_> {
+    fn peek(&self) -> &Token {
+        &self.tokens[self.at.min(self.tokens.len() - 1)]
     }
 
-    fn pipeline(&mut self) -> Result<Pipeline, TemplateError> {
-        let mut commands = Vec::new();
+    fn next(&mut self) -> Token {
+        let token = self.peek().clone();
+        self.at += 1;
+        token
+    }
+
+    fn skip_spaces(&mut self) {
+        while self.peek().kind == Kind::Space {
+            self.at += 1;
+        }
+    }
+
+    fn next_word(&mut self) -> Token {
+        self.skip_spaces();
+        self.next()
+    }
+
+    fn wrong(&self, text: impl Into<String>) -> Mistake {
+        Mistake::new(text, self.peek().at)
+    }
+
+    fn unexpected(&self, token: &Token, context: &str) -> Mistake {
+        let shown = match token.kind {
+            Kind::Error => return Mistake::new(token.text.as_str(), token.at),
+            Kind::End => "EOF".to_owned(),
+            Kind::Keyword | Kind::Dot | Kind::Nil => format!("<{}>", token.text),
+            _ if token.text.len() > 10 => {
+                let cut: String = token.text.chars().take(10).collect();
+                format!("{cut:?}...")
+            }
+            _ => format!("{:?}", token.text),
+        };
+        Mistake::new(format!("unexpected {shown} in {context}"), token.at)
+    }
+
+    fn expect(&mut self, kind: Kind, context: &str) -> Parsed<Token> {
+        let token = self.next_word();
+        match token.kind == kind {
+            true => Ok(token),
+            false => Err(self.unexpected(&token, context)),
+        }
+    }
+
+    fn deeper(&mut self) -> Parsed<()> {
+        self.depth += 1;
+        match self.depth > MAX_DEPTH {
+            true => Err(self.wrong("the template nests too deep")),
+            false => Ok(()),
+        }
+    }
+
+    fn part(&mut self) -> Parsed<Part> {
+        let token = self.next();
+        match token.kind {
+            Kind::Text => Ok(Part::Node(Node::Text(token.text))),
+            Kind::Open => self.action(),
+            _ => Err(self.unexpected(&token, "input")),
+        }
+    }
+
+    /// Parts up to an `end`, or an `else`, of which it tells.
+    fn parts(&mut self) -> Parsed<(Vec<Node>, bool)> {
+        self.deeper()?;
+        let mut nodes = Vec::new();
         loop {
-            let mut command = Vec::new();
-            while let Some(term) = self.term()? {
-                command.push(term);
+            if self.peek().kind == Kind::End {
+                return Err(self.wrong("unexpected EOF"));
             }
-            if command.is_empty() {
-                return Err(syntax("missing value for command"));
-            }
-            commands.push(command);
-            match self.skip_space().strip_prefix('|') {
-                Some(rest) => self.rest = rest,
-                None => return Ok(commands),
+            match self.part()? {
+                Part::Node(node) => nodes.push(node),
+                ending => {
+                    self.depth -= 1;
+                    return Ok((nodes, matches!(ending, Part::Else)));
+                }
             }
         }
     }
 
-    fn term(&mut self) -> Result<Option<Term>, TemplateError> {
-        let rest = self.skip_space();
-        let Some(first) = rest.chars().next() else {
+    fn action(&mut self) -> Parsed<Part> {
+        self.skip_spaces();
+        if self.peek().kind != Kind::Keyword {
+            let pipe = self.pipe("command", Kind::Close)?;
+            return Ok(Part::Node(Node::Print(pipe)));
+        }
+        let keyword = self.next();
+        let context = keyword.text.as_str();
+        Ok(Part::Node(match context {
+            "end" => {
+                self.expect(Kind::Close, "end")?;
+                return Ok(Part::End);
+            }
+            "else" => {
+                self.skip_spaces();
+                if !matches!(self.peek().text.as_str(), "if" | "with") {
+                    self.expect(Kind::Close, "else")?;
+                }
+                return Ok(Part::Else);
+            }
+            "break" | "continue" => {
+                let token = self.next_word();
+                if token.kind != Kind::Close {
+                    return Err(self.unexpected(&token, &format!("{{{{{context}}}}}")));
+                }
+                if self.ranges == 0 {
+                    let text = format!("{{{{{context}}}}} outside {{{{range}}}}");
+                    return Err(Mistake::new(text, token.at));
+                }
+                match context {
+                    "break" => Node::Break,
+                    _ => Node::Continue,
+                }
+            }
+            "template" => self.template(keyword.at)?,
+            // Templates are defined outside of everything.
+            "define" => return Err(self.unexpected(&keyword, "command")),
+            "block" => {
+                let name = self.name("block clause")?;
+                let pipe = self.pipe("block clause", Kind::Close)?;
+                self.body_of(&name, "block clause")?;
+                Node::Template(name, Some(pipe), keyword.at)
+            }
+            _ => self.control(context)?,
+        }))
+    }
+
+    /// Whether a `define` comes next; then it is behind us.
+    fn begins_definition(&mut self) -> bool {
+        let begin = self.at;
+        if self.peek().kind == Kind::Open {
+            self.next();
+            let token = self.next_word();
+            if token.kind == Kind::Keyword && token.text == "define" {
+                return true;
+            }
+        }
+        self.at = begin;
+        false
+    }
+
+    fn definition(&mut self) -> Parsed<()> {
+        let name = self.name("define clause")?;
+        self.expect(Kind::Close, "define clause")?;
+        self.body_of(&name, "define clause")
+    }
+
+    /// The parts of a template with a name, which knows neither variables nor ranges around it.
+    fn body_of(&mut self, name: &str, context: &str) -> Parsed<()> {
+        let variables = std::mem::replace(&mut self.variables, vec!["$".to_owned()]);
+        let ranges = std::mem::take(&mut self.ranges);
+        let (nodes, is_else) = self.parts()?;
+        if is_else {
+            return Err(self.wrong(format!("unexpected {{{{else}}}} in {context}")));
+        }
+        (self.variables, self.ranges) = (variables, ranges);
+        match self.named.get(name).filter(|known| !is_empty(known)) {
+            None => {
+                self.named.insert(name.to_owned(), nodes);
+            }
+            Some(_) if is_empty(&nodes) => {}
+            Some(_) => {
+                let text = format!("template: multiple definition of template {name:?}");
+                return Err(self.wrong(text));
+            }
+        }
+        Ok(())
+    }
+
+    fn name(&mut self, context: &str) -> Parsed<String> {
+        let token = self.expect(Kind::Quoted, context)?;
+        unquoted(&token)
+    }
+
+    fn template(&mut self, at: usize) -> Parsed<Node> {
+        let name = self.name("template clause")?;
+        self.skip_spaces();
+        let pipe = if self.peek().kind == Kind::Close {
+            self.next();
+            None
+        } else {
+            Some(self.pipe("template clause", Kind::Close)?)
+        };
+        Ok(Node::Template(name, pipe, at))
+    }
+
+    /// `if`, `with` and `range`, behind their names.
+    fn control(&mut self, context: &str) -> Parsed<Node> {
+        let known = self.variables.len();
+        let pipe = self.pipe(context, Kind::Close)?;
+        let is_range = context == "range";
+        self.ranges += usize::from(is_range);
+        let (body, is_else) = self.parts()?;
+        self.ranges -= usize::from(is_range);
+        let mut otherwise = Vec::new();
+        if is_else {
+            if !is_range && self.peek().kind == Kind::Keyword && self.peek().text == context {
+                self.next();
+                self.deeper()?;
+                otherwise.push(self.control(context)?);
+                self.depth -= 1;
+            } else {
+                let (nodes, again) = self.parts()?;
+                if again {
+                    return Err(self.wrong("expected end; found {{else}}"));
+                }
+                otherwise = nodes;
+            }
+        }
+        self.variables.truncate(known);
+        Ok(match context {
+            "if" => Node::If(pipe, body, otherwise),
+            "with" => Node::With(pipe, body, otherwise),
+            _ => Node::Range(pipe, body, otherwise),
+        })
+    }
+
+    fn pipe(&mut self, context: &str, end: Kind) -> Parsed<Pipe> {
+        self.deeper()?;
+        self.skip_spaces();
+        let mut pipe = Pipe {
+            at: self.peek().at,
+            ..Pipe::default()
+        };
+        self.declarations(&mut pipe, context)?;
+        loop {
+            self.skip_spaces();
+            let kind = self.peek().kind;
+            if kind == end {
+                self.next();
+                break;
+            }
+            if !begins_term(kind) {
+                let token = self.next();
+                return Err(self.unexpected(&token, context));
+            }
+            pipe.commands.push(self.command()?);
+        }
+        if pipe.commands.is_empty() {
+            return Err(self.wrong(format!("missing value for {context}")));
+        }
+        let is_literal = |command: &Command| {
+            matches!(
+                command.terms[0],
+                Term::Bool(_) | Term::Dot | Term::Nil | Term::Number(..) | Term::Text(..)
+            )
+        };
+        if let Some(at) = pipe.commands[1..].iter().position(is_literal) {
+            let stage = at + 2;
+            return Err(self.wrong(format!("non executable command in pipeline stage {stage}")));
+        }
+        self.depth -= 1;
+        Ok(pipe)
+    }
+
+    /// `$a :=`, `$a =` and `$a, $b :=` before a pipe.
+    fn declarations(&mut self, pipe: &mut Pipe, context: &str) -> Parsed<()> {
+        while self.peek().kind == Kind::Variable {
+            let begin = self.at;
+            let name = self.next().text;
+            self.skip_spaces();
+            let next = self.peek().clone();
+            let is_comma = next.kind == Kind::Sign && next.text == ",";
+            if !is_comma && !matches!(next.kind, Kind::Assign | Kind::Declare) {
+                self.at = begin;
+                return Ok(());
+            }
+            self.next();
+            pipe.assigns = next.kind == Kind::Assign;
+            pipe.names.push(name.clone());
+            self.variables.push(name);
+            if !is_comma {
+                return Ok(());
+            }
+            self.skip_spaces();
+            if context != "range" || pipe.names.len() > 1 {
+                return Err(self.wrong(format!("too many declarations in {context}")));
+            }
+            if self.peek().kind != Kind::Variable {
+                return Err(self.wrong("range can only initialize variables"));
+            }
+        }
+        Ok(())
+    }
+
+    fn command(&mut self) -> Parsed<Command> {
+        let mut terms = Vec::new();
+        let mut at = None;
+        loop {
+            self.skip_spaces();
+            let begin = self.peek().at;
+            if let Some(term) = self.operand()? {
+                at.get_or_insert(begin);
+                terms.push(term);
+            }
+            let token = self.peek().clone();
+            match token.kind {
+                Kind::Space => {}
+                Kind::Close | Kind::RightParen => break,
+                Kind::Pipe => {
+                    self.next();
+                    break;
+                }
+                _ => {
+                    self.next();
+                    return Err(self.unexpected(&token, "operand"));
+                }
+            }
+        }
+        let at = at.ok_or_else(|| self.wrong("empty command"))?;
+        Ok(Command { terms, at })
+    }
+
+    /// A term with the fields behind it.
+    fn operand(&mut self) -> Parsed<Option<Term>> {
+        let Some(term) = self.term()? else {
             return Ok(None);
         };
-        match first {
-            '|' | ')' => Ok(None),
-            '(' => {
-                self.rest = &rest[1..];
-                let nested = self.pipeline()?;
-                let rest = self.skip_space();
-                self.rest = rest
-                    .strip_prefix(')')
-                    .ok_or_else(|| syntax("unclosed left paren"))?;
-                Ok(Some(Term::Nested(nested)))
-            }
-            '"' => self.quoted().map(Some),
-            '`' => {
-                let (text, rest) = rest[1..]
-                    .split_once('`')
-                    .ok_or_else(|| syntax("unterminated raw string"))?;
-                self.rest = rest;
-                Ok(Some(Term::Text(text.to_owned())))
-            }
-            _ => {
-                let is_part = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '-' | '+');
-                let end = rest.find(|c| !is_part(c)).unwrap_or(rest.len());
-                if end == 0 {
-                    return Err(syntax(format!("unexpected {first:?} in action")));
-                }
-                let (word, rest) = rest.split_at(end);
-                self.rest = rest;
-                word_term(word).map(Some)
-            }
+        let at = self.peek().at;
+        let mut fields = Vec::new();
+        while self.peek().kind == Kind::Field {
+            fields.push(self.next().text[1..].to_owned());
         }
+        if fields.is_empty() {
+            return Ok(Some(term));
+        }
+        Ok(Some(match term {
+            Term::Field(mut first, _) => {
+                first.append(&mut fields);
+                Term::Field(first, at)
+            }
+            Term::Variable(name, ..) => Term::Variable(name, fields, at),
+            Term::Bool(_) | Term::Text(..) | Term::Number(..) | Term::Nil | Term::Dot => {
+                return Err(self.wrong(format!("unexpected . after term {:?}", term.to_string())));
+            }
+            other => Term::Chain(Box::new(other), fields, at),
+        }))
     }
 
-    fn quoted(&mut self) -> Result<Term, TemplateError> {
-        let mut out = String::new();
-        let mut chars = self.rest.char_indices().skip(1);
-        while let Some((at, c)) = chars.next() {
-            match c {
-                '"' => {
-                    self.rest = &self.rest[at + 1..];
-                    return Ok(Term::Text(out));
-                }
-                '\\' => match chars.next().map(|(_, c)| c) {
-                    Some('n') => out.push('\n'),
-                    Some('t') => out.push('\t'),
-                    Some('r') => out.push('\r'),
-                    Some(c @ ('"' | '\\' | '\'')) => out.push(c),
-                    _ => return Err(syntax("invalid escape in string")),
-                },
-                c => out.push(c),
-            }
+    fn term(&mut self) -> Parsed<Option<Term>> {
+        self.skip_spaces();
+        if !begins_term(self.peek().kind) {
+            return Ok(None);
         }
-        Err(syntax("unterminated quoted string"))
+        let token = self.next();
+        Ok(Some(match token.kind {
+            Kind::Name if self.library.find(&token.text).is_none() => {
+                let text = format!("function {:?} not defined", token.text);
+                return Err(Mistake::new(text, token.at));
+            }
+            Kind::Name => Term::Name(token.text, token.at),
+            Kind::Dot => Term::Dot,
+            Kind::Nil => Term::Nil,
+            Kind::Variable if !self.variables.contains(&token.text) => {
+                let text = format!("undefined variable {:?}", token.text);
+                return Err(Mistake::new(text, token.at));
+            }
+            Kind::Variable => Term::Variable(token.text, Vec::new(), token.at),
+            Kind::Field => Term::Field(vec![token.text[1..].to_owned()], token.at),
+            Kind::Bool => Term::Bool(token.text == "true"),
+            Kind::LeftParen => Term::Nested(self.pipe("parenthesized pipeline", Kind::RightParen)?),
+            Kind::Quoted => Term::Text(unquoted(&token)?, token.text, token.at),
+            Kind::Letter => Term::Number(letter(&token)?.into(), token.text, token.at),
+            _ => {
+                let number = number(&token.text).map_err(|why| Mistake::new(why, token.at))?;
+                Term::Number(number, token.text, token.at)
+            }
+        }))
     }
 }
 
-fn word_term(word: &str) -> Result<Term, TemplateError> {
-    if let Some(path) = word.strip_prefix('.') {
-        if path.is_empty() {
-            return Ok(Term::Field(Vec::new()));
-        }
-        let path: Vec<String> = path.split('.').map(str::to_owned).collect();
-        if path.iter().any(String::is_empty) {
-            return Err(syntax(format!("bad field {word:?}")));
-        }
-        return Ok(Term::Field(path));
-    }
-    match word {
-        "true" => return Ok(Term::Bool(true)),
-        "false" => return Ok(Term::Bool(false)),
-        _ => {}
-    }
-    if let Ok(number) = word.parse() {
-        return Ok(Term::Number(number));
-    }
-    if word.contains(['.', '-', '+']) {
-        return Err(syntax(format!("bad word {word:?}")));
-    }
-    Ok(Term::Name(word.to_owned()))
+fn begins_term(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Bool
+            | Kind::Letter
+            | Kind::Dot
+            | Kind::Field
+            | Kind::Name
+            | Kind::Number
+            | Kind::Nil
+            | Kind::Quoted
+            | Kind::Variable
+            | Kind::LeftParen
+    )
+}
+
+/// Whether nodes are nothing but spaces: such a template gives way to one of its name.
+fn is_empty(nodes: &[Node]) -> bool {
+    let is_space = |node: &Node| matches!(node, Node::Text(text) if text.trim().is_empty());
+    nodes.iter().all(is_space)
 }

@@ -218,7 +218,8 @@ fn a_bad_placeholder_names_its_place() {
     )
     .unwrap_err()
     .to_string();
-    assert!(error.starts_with("expanding env failed: "), "{error}");
+    let expected = "expanding env failed: expanding env \"X={{.Nope}}\": template: expansion:1:2: ";
+    assert!(error.starts_with(expected), "{error}");
 }
 
 #[test]

@@ -64,19 +64,10 @@ fn validate_placeholders(container: &ContainerSpec) -> Validated {
         node: &node,
         payload: None,
     };
-    let check = |what: &str, text: &str| match context.expand(text) {
+    match context.expand_container(container) {
         Ok(_) => Ok(()),
-        Err(error) => refuse(format!("expanding {what} failed: {error}")),
-    };
-    check("hostname", &container.hostname)?;
-    for entry in &container.env {
-        check(&format!("env {entry:?}"), entry)?;
+        Err(why) => refuse(why),
     }
-    for mount in &container.mounts {
-        check(&format!("mount source {:?}", mount.source), &mount.source)?;
-        check(&format!("mount target {:?}", mount.target), &mount.target)?;
-    }
-    Ok(())
 }
 
 fn validate_mounts(mounts: &[Mount]) -> Validated {

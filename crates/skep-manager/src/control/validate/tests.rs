@@ -271,11 +271,11 @@ fn placeholders_must_expand() {
         container.env = vec!["NODE={{.Node.Hostname}}".into(), "PLAIN={}".into()];
     });
     check_container(
-        "expanding hostname failed: template: can't evaluate field .Nothing",
+        "expanding hostname failed: template: expansion:1:2: executing \"expansion\" at <.Nothing>: can't evaluate field Nothing in type *template.Context",
         |container| container.hostname = "{{.Nothing}}".into(),
     );
     check_container(
-        "expanding env \"A={{.Task.Colour}}\" failed: template: can't evaluate field .Task.Colour",
+        "expanding env failed: expanding env \"A={{.Task.Colour}}\": template: expansion:1:7: executing \"expansion\" at <.Task.Colour>: can't evaluate field Colour in type struct { ID string; Name string; Slot string }",
         |container| container.env = vec!["A={{.Task.Colour}}".into()],
     );
 }

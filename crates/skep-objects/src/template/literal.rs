@@ -4,7 +4,7 @@ use serde_json::Number;
 
 use super::Mistake;
 use super::lex::Token;
-use crate::output::quote::quoted;
+use super::quote::quoted;
 
 /// A number; what is wrong with it otherwise.
 pub(super) fn number(text: &str) -> Result<Number, String> {

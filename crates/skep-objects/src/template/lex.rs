@@ -1,6 +1,6 @@
 //! Text and actions of a template, and the words within actions, as Go's text/template cuts them.
 
-use crate::output::quote::{is_print, quoted};
+use super::quote::{is_print, quoted};
 
 /// What a token is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

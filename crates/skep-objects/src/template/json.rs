@@ -17,12 +17,12 @@ pub fn escaped_json(value: &Value) -> String {
 }
 
 /// JSON with four spaces, as it came.
-pub(crate) fn indented_json(value: &Value) -> String {
+pub fn indented_json(value: &Value) -> String {
     written(value, PrettyFormatter::with_indent(b"    "))
 }
 
 /// JSON without what is dangerous in a page: it can only be in texts.
-pub(crate) fn escaped(json: &str) -> String {
+pub fn escaped(json: &str) -> String {
     without_separators(json)
         .replace('&', "\\u0026")
         .replace('<', "\\u003c")

@@ -315,13 +315,35 @@ const TYPES: &[(&str, &str)] = &[
     ("events.Action", "string"),
     ("events.Actor", "ID string,Attributes map[string]string"),
     (
+        "template.Context",
+        "Service struct { ID string; Name string; Labels map[string]string },Node struct { ID string; Hostname string; Platform template.Platform },Task struct { ID string; Name string; Slot string }",
+    ),
+    (
+        "struct { ID string; Name string; Labels map[string]string }",
+        "ID string,Name string,Labels map[string]string",
+    ),
+    (
+        "struct { ID string; Hostname string; Platform template.Platform }",
+        "ID string,Hostname string,Platform template.Platform",
+    ),
+    (
+        "struct { ID string; Name string; Slot string }",
+        "ID string,Name string,Slot string",
+    ),
+    ("template.Platform", "Architecture string,OS string"),
+    ("template.PayloadContext", "+Context template.Context"),
+    (
         "context.contextStorage",
         "MetadataPath string,TLSPath string",
     ),
 ];
 
-/// Templates of events get a pointer.
-const EVENT: &str = "*events.Message";
+/// Templates of events and of specs get a pointer.
+const POINTERS: [&str; 3] = [
+    "*events.Message",
+    "*template.Context",
+    "*template.PayloadContext",
+];
 
 /// A field of a structure.
 #[derive(Debug, Clone, Copy)]
@@ -379,8 +401,8 @@ pub(super) fn form(of: &'static str) -> Form {
 
 /// Whether fields of a type of this name are known.
 pub(super) fn known(name: &str) -> Option<&'static str> {
-    if name == EVENT {
-        return Some(EVENT);
+    if let Some(pointer) = POINTERS.iter().find(|pointer| **pointer == name) {
+        return Some(pointer);
     }
     let found = TYPES.iter().find(|(known, _)| *known == name);
     found.map(|(known, _)| *known)

@@ -60,7 +60,7 @@ impl Directive {
 }
 
 /// A number with as many digits as it needs.
-pub(crate) fn shortest(number: f64) -> String {
+pub fn shortest(number: f64) -> String {
     let scientific = format!("{number:e}");
     match power(&scientific) {
         -4..6 => number.to_string(),

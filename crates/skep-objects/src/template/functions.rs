@@ -2,14 +2,15 @@
 
 use serde_json::Value;
 
+use super::Library;
 use super::compare::{compare, equal, equals_any};
 use super::held::{Held, Shape};
+use super::json::{escaped_json, plain_json};
 use super::printf::{WIDEST, argument, print_all, printf};
+use super::quote::is_print;
 use super::tree::Term;
 use super::types::Form;
 use super::values::{LABELS, print};
-use crate::output::json::{escaped_json, plain_json};
-use crate::output::quote::is_print;
 
 /// What a function takes: a type for each argument; the last one again and again after `...`.
 pub(super) struct Function {
@@ -34,15 +35,8 @@ const fn open(name: &'static str, at_least: usize) -> Function {
     }
 }
 
-const FUNCTIONS: [Function; 27] = [
-    fixed("json", &["any"]),
-    fixed("lower", &["string"]),
-    fixed("upper", &["string"]),
-    fixed("title", &["string"]),
-    fixed("split", &["string", "string"]),
-    fixed("join", &["[]string", "string"]),
-    fixed("pad", &["string", "int", "int"]),
-    fixed("truncate", &["string", "int"]),
+/// Go's own.
+const GO: [Function; 19] = [
     fixed("len", &["any"]),
     fixed("ne", &["any", "any"]),
     fixed("lt", &["any", "any"]),
@@ -63,15 +57,38 @@ const FUNCTIONS: [Function; 27] = [
     open("and", 1),
     open("or", 1),
 ];
+const FORMATS: [Function; 8] = [
+    fixed("json", &["any"]),
+    fixed("lower", &["string"]),
+    fixed("upper", &["string"]),
+    fixed("title", &["string"]),
+    fixed("split", &["string", "string"]),
+    fixed("join", &["[]string", "string"]),
+    fixed("pad", &["string", "int", "int"]),
+    fixed("truncate", &["string", "int"]),
+];
+const SPECS: [Function; 1] = [Function {
+    name: "join",
+    takes: &["string"],
+    at_least: Some(0),
+}];
+const PAYLOADS: [Function; 3] = [
+    fixed("env", &["string"]),
+    fixed("secret", &["string"]),
+    fixed("config", &["string"]),
+];
 
-/// A function by its name.
-pub(super) fn find(name: &str) -> Option<&'static Function> {
-    FUNCTIONS.iter().find(|function| function.name == name)
-}
-
-/// Whether templates can call it.
-pub(super) fn is_function(name: &str) -> bool {
-    find(name).is_some()
+impl Library<'_> {
+    /// A function by its name.
+    pub(super) fn find(self, name: &str) -> Option<&'static Function> {
+        let (own, more): (&'static [Function], &'static [Function]) = match self {
+            Self::Formats => (&FORMATS, &[]),
+            Self::Specs => (&SPECS, &[]),
+            Self::Payloads(_) => (&SPECS, &PAYLOADS),
+        };
+        let mut all = GO.iter().chain(own).chain(more);
+        all.find(|function| function.name == name)
+    }
 }
 
 /// Functions that shape a value; a head is left as it is.
@@ -111,7 +128,13 @@ impl Function {
     ) -> Result<(), String> {
         let wanted = match (self.name, number) {
             ("printf", 0) => "string",
-            _ => self.takes.get(number).copied().unwrap_or("any"),
+            // The last one stands for those behind it.
+            _ => match self.at_least {
+                Some(_) => self.takes.last(),
+                None => self.takes.get(number),
+            }
+            .copied()
+            .unwrap_or("any"),
         };
         let is_literal = matches!(
             term,
@@ -145,7 +168,12 @@ impl Function {
 }
 
 /// Calls a function by name; what is wrong with the arguments otherwise.
-pub(super) fn call(name: &str, args: &[Held], terms: &[Term]) -> Result<Held, String> {
+pub(super) fn call(
+    library: Library<'_>,
+    name: &str,
+    args: &[Held],
+    terms: &[Term],
+) -> Result<Held, String> {
     let text = |at: usize| args.get(at).map(print).unwrap_or_default();
     let number = |at: usize| {
         let number = args.get(at).and_then(|held| held.value.as_i64());
@@ -171,6 +199,17 @@ pub(super) fn call(name: &str, args: &[Held], terms: &[Term]) -> Result<Held, St
             };
             Held::new(parts.into(), "[]string")
         }
+        "join" if !matches!(library, Library::Formats) => {
+            let texts: Vec<String> = args.iter().map(print).collect();
+            let Some((separator, texts)) = texts.split_first() else {
+                return Err("runtime error: slice bounds out of range [1:0]".to_owned());
+            };
+            Held::text(texts.join(separator))
+        }
+        "env" | "secret" | "config" => match library {
+            Library::Payloads(payload) => Held::text(payload.get(name, &text(0))?),
+            _ => return Err(format!("function {name:?} not defined")),
+        },
         "join" => {
             let items = args[0].items().unwrap_or_default();
             let items: Vec<String> = items.iter().map(|(_, item)| print(item)).collect();
@@ -189,7 +228,7 @@ pub(super) fn call(name: &str, args: &[Held], terms: &[Term]) -> Result<Held, St
         "slice" => slice(args)?,
         "html" => Held::text(html(&print_all(args))),
         "js" => Held::text(js(&print_all(args))),
-        "urlquery" => Held::text(crate::client::escape(&print_all(args)).replace("%20", "+")),
+        "urlquery" => Held::text(urlquery(&print_all(args))),
         "call" if args[0].shape == Shape::Nothing => return Err("call of nil".to_owned()),
         "call" => {
             let written = terms.first().map(ToString::to_string).unwrap_or_default();
@@ -343,6 +382,17 @@ fn slice(args: &[Held]) -> Result<Held, String> {
         value,
         shape: held.shape.clone(),
     })
+}
+
+/// Percent-encoded, with `+` for spaces.
+fn urlquery(text: &str) -> String {
+    let encoded = text.bytes().map(|byte| match byte {
+        b' ' => "+".to_owned(),
+        b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
+        byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    });
+    encoded.collect()
 }
 
 fn html(text: &str) -> String {

@@ -7,7 +7,7 @@ use directive::Directive;
 mod directive;
 mod numbers;
 
-pub(crate) use numbers::shortest;
+pub use numbers::shortest;
 
 /// What an argument of a function prints: there is nothing but nil.
 pub(super) fn argument(held: &Held) -> String {

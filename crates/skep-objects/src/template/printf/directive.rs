@@ -3,10 +3,10 @@
 use serde_json::Value;
 
 use super::WIDEST;
-use crate::output::quote::{is_print, quoted, quoted_ascii, quoted_letter};
-use crate::output::template::held::{Held, Shape};
-use crate::output::template::types::Form;
-use crate::output::template::values::print;
+use crate::template::held::{Held, Shape};
+use crate::template::quote::{is_print, quoted, quoted_ascii, quoted_letter};
+use crate::template::types::Form;
+use crate::template::values::print;
 
 #[derive(Default)]
 pub(super) struct Directive {

@@ -5,10 +5,10 @@ use serde_json::Value;
 use super::held::{Held, Shape};
 use super::printf::shortest;
 use super::types::Form;
-use crate::output::go_duration;
+use crate::go_duration;
 
 /// The hidden field of a row that holds its labels, for `.Label "name"`.
-pub(in crate::output) const LABELS: &str = "\0labels";
+pub const LABELS: &str = "\0labels";
 
 /// What an absent field is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,7 +111,7 @@ fn print_go(value: &Value, of: &'static str) -> String {
         (Form::Text, _) if of == "time.Time" => print_time(value.as_str().unwrap_or_default()),
         (Form::Text, value) => value.as_str().unwrap_or_default().to_owned(),
         (Form::Number, value) => match of {
-            "time.Duration" => go_duration(value.as_i64().unwrap_or(0)),
+            "time.Duration" => go_duration::print(value.as_i64().unwrap_or(0)),
             "os.FileMode" => print_mode(value.as_u64().unwrap_or(0)),
             _ => number_text(value),
         },

@@ -2,20 +2,26 @@
 
 use serde_json::Value;
 
-use super::Mistake;
-use super::functions::{self, Function, call, find};
+use super::functions::{self, Function, call};
 use super::held::{Held, Shape};
 use super::tree::{Command, Node, Pipe, Term, Tree};
 use super::types::Form;
 use super::values::{LABELS, print};
+use super::{Library, Mistake};
 
 /// How many bodies of templates and of their `if`, `with` and `range` may be open when another template
 /// is asked for. What one template nests is bounded where it is parsed.
 const MAX_DEPTH: usize = 256;
 
 /// What was rendered, and what ended that.
-pub(super) fn render(tree: &Tree, object: &Held, heads: bool) -> (String, Option<Mistake>) {
+pub(super) fn render(
+    tree: &Tree,
+    object: &Held,
+    heads: bool,
+    library: Library<'_>,
+) -> (String, Option<Mistake>) {
     let mut scope = Scope {
+        library,
         tree,
         heads,
         bodies: 0,
@@ -30,6 +36,7 @@ pub(super) fn render(tree: &Tree, object: &Held, heads: bool) -> (String, Option
 const MOST_ITEMS: i64 = 1 << 20;
 
 struct Scope<'a> {
+    library: Library<'a>,
     tree: &'a Tree,
     /// Whether the values are heads of a table, which functions leave alone.
     heads: bool,
@@ -268,7 +275,7 @@ impl Scope<'_> {
         } else {
             &command.terms[1..]
         };
-        let function = find(name);
+        let function = self.library.find(name);
         let given = terms.len() + usize::from(last.is_some());
         let counts = function.map_or(Ok(()), |function| {
             function.check_count(name, given, terms.len())
@@ -298,7 +305,7 @@ impl Scope<'_> {
             let head = args.into_iter().find(|arg| arg.value.is_string());
             return Ok(head.unwrap_or_else(|| Held::text("")));
         }
-        call(name, &args, terms).map_err(|why| {
+        call(self.library, name, &args, terms).map_err(|why| {
             let why = format!("error calling {name}: {why}");
             Mistake::new(format!("at <{command}>: {why}"), command.at)
         })
@@ -319,6 +326,7 @@ impl Scope<'_> {
     }
 
     fn term(&mut self, term: &Term, command: &Command, dot: &Held) -> Result<Held, Mistake> {
+        let is_strict = !matches!(self.library, Library::Formats);
         let fields = |start: Held, fields: &[String]| {
             fields.iter().try_fold(start, |held, name| {
                 let held = if matches!(held.shape, Shape::Raw) {
@@ -326,7 +334,13 @@ impl Scope<'_> {
                 } else {
                     loosened(held)
                 };
-                held.field(name)
+                let found = held.field(name)?;
+                let is_missing =
+                    found.shape == Shape::Nothing && matches!(held.form(), Form::Map(_));
+                match is_missing && is_strict {
+                    true => Err(format!("map has no entry for key {name:?}")),
+                    false => Ok(found),
+                }
             })
         };
         let found = match term {
