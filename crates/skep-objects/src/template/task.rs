@@ -246,7 +246,7 @@ mod tests {
             ),
             (
                 "{{.Service.Labels.z}}",
-                "1:17: executing \"expansion\" at <.Service.Labels.z>: map has no entry for key \"z\"",
+                "1:10: executing \"expansion\" at <.Service.Labels.z>: map has no entry for key \"z\"",
             ),
             ("{{foo 1}}", "1: function \"foo\" not defined"),
             ("{{json .Task}}", "1: function \"json\" not defined"),
