@@ -43,7 +43,8 @@ impl Net {
         state.sync_endpoint_names(&spec.network_id, &spec.endpoint_id);
         if overlay {
             state.sync_ingress(&spec.network_id, None)?;
-            state.sync_peers(&spec.network_id)?;
+            let addresses = spec.addresses.iter().map(|c| c.addr).collect();
+            state.sync_peers_at(&spec.network_id, &addresses)?;
             state.sync_vips(&spec.netns)?;
         }
         Ok(endpoint)
@@ -136,7 +137,8 @@ impl State {
         if overlay.is_some() {
             errors.extend(self.sync_vips(&netns).err());
             errors.extend(self.close_space_if_unused(network).err());
-            errors.extend(self.sync_peers(network).err());
+            let addresses = attached.spec.addresses.iter().map(|c| c.addr).collect();
+            errors.extend(self.sync_peers_at(network, &addresses).err());
         }
         NetError::collect(errors)
     }

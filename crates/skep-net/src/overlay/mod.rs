@@ -3,6 +3,7 @@
 mod ended;
 mod journal;
 mod ops;
+mod peers;
 mod space;
 mod spec;
 pub(crate) mod table;

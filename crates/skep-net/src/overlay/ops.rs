@@ -251,8 +251,11 @@ impl State {
     fn sync_change(&mut self, network_id: &str, changed: &Changed) -> Result<(), NetError> {
         let mut errors = Vec::new();
         self.sync_names_of(network_id, changed);
-        if changed.places {
+        if changed.nodes {
             errors.extend(self.sync_peers(network_id).err());
+        } else if !changed.places.is_empty() {
+            let moved = self.sync_peers_at(network_id, &changed.places);
+            errors.extend(moved.err());
         }
         if changed.services.is_empty() {
             return NetError::collect(errors);
@@ -410,8 +413,27 @@ impl State {
             Some(keys) => keys.get(node).map(|(_, address, _)| (*address).into()),
             None => Some(addr),
         };
-        let (neighbours, fdb) = table.peers(&swarm.node_id, &local, outer);
-        space.set_peers(&neighbours, &fdb)
+        space.set_peers(&table.peers(&swarm.node_id, &local, outer))
+    }
+
+    /// The same where only these addresses may be elsewhere, or here, or not any more: it costs what
+    /// they do, however large the network is.
+    pub(crate) fn sync_peers_at(
+        &mut self,
+        network_id: &str,
+        addresses: &BTreeSet<IpAddr>,
+    ) -> Result<(), NetError> {
+        let local = self.local_addresses(network_id);
+        let overlay = self.overlays.get_mut(network_id);
+        let overlay = overlay.filter(|overlay| !overlay.spec.encrypted);
+        let space = overlay.and_then(|overlay| overlay.space.as_mut());
+        let space = space.filter(|space| space.is_settled());
+        match (&self.swarm, space, self.tables.get(network_id)) {
+            (Some(swarm), Some(space), Some(table)) => {
+                space.move_peers(&table.places(&swarm.node_id, &local, addresses))
+            }
+            _ => self.sync_peers(network_id),
+        }
     }
 
     /// An encrypted network whose tunnel cannot be had stays on this host.

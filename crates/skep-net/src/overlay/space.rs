@@ -7,12 +7,13 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use super::peers::{PeerChange, Peers, Places};
 use super::{OverlaySpec, SwarmSpec, Warning};
 use crate::addr::Cidr;
 use crate::endpoint::Endpoint;
 use crate::error::NetError;
 use crate::netlink::NetlinkError;
-use crate::netlink::route::{FdbEntry, LinkKind, Neighbour, NewLink, RouteSocket, Vxlan};
+use crate::netlink::route::{LinkKind, Neighbour, NewLink, RouteSocket, Vxlan};
 use crate::netns::{Netns, sysctl};
 
 /// VXLAN's part of a packet over IPv4 and over IPv6.
@@ -38,7 +39,7 @@ struct Segment {
     bridge: u32,
     vxlan: Option<u32>,
     /// What the kernel has; `None` until read.
-    known: Option<(BTreeSet<Neighbour>, BTreeSet<FdbEntry>)>,
+    known: Option<Peers>,
 }
 
 /// Where the tunnels of a network start.
@@ -267,59 +268,74 @@ impl Space {
         Ok(())
     }
 
-    /// Brings neighbours and forwarding entries to these. Stale ones go first: an address that
-    /// moved must not be in two places.
-    pub fn set_peers(
-        &mut self,
-        neighbours: &BTreeSet<Neighbour>,
-        fdb: &BTreeSet<FdbEntry>,
-    ) -> Result<(), NetError> {
-        let failed = || NetError::netlink("set peers of an overlay network");
+    /// Whether all devices are there, and what they have is known.
+    pub fn is_settled(&self) -> bool {
+        let mut segments = self.segments.iter();
+        !self.incomplete && segments.all(|s| s.vxlan.is_some() && s.known.is_some())
+    }
+
+    /// Brings neighbours and forwarding entries to these.
+    pub fn set_peers(&mut self, peers: &Peers) -> Result<(), NetError> {
         let first = self.segments.first().map_or(0, |s| s.vni);
         for segment in &mut self.segments {
             let Some(index) = segment.vxlan else { continue };
-            let alone = segment.vni == first;
-            let mine = |n: &&Neighbour| segment.has(n.ip) || alone;
-            let neighbours: BTreeSet<Neighbour> = neighbours.iter().filter(mine).copied().collect();
+            let mine = |n: &&Neighbour| segment.has(n.ip) || segment.vni == first;
+            let neighbours = peers.neighbours.iter().filter(mine);
+            let neighbours: BTreeSet<Neighbour> = neighbours.copied().collect();
             let macs: BTreeSet<_> = neighbours.iter().map(|n| n.mac).collect();
-            let fdb: BTreeSet<FdbEntry> = fdb
-                .iter()
-                .filter(|e| macs.contains(&e.mac))
-                .copied()
-                .collect();
-            // Until this succeeds the kernel's state is unknown.
-            let known = segment.known.take();
-            let route = &mut self.route;
-            let (had_n, had_f) = match known {
-                Some(known) => known,
-                None => (
-                    route
-                        .neighbours(index)
-                        .map_err(failed())?
-                        .into_iter()
-                        .collect(),
-                    route.fdb(index).map_err(failed())?.into_iter().collect(),
-                ),
+            let fdb = peers.fdb.iter().filter(|e| macs.contains(&e.mac));
+            let wanted = Peers {
+                fdb: fdb.copied().collect(),
+                neighbours,
             };
-            let minus = |a: &BTreeSet<Neighbour>, b| a.difference(b).copied().collect::<Vec<_>>();
-            route
-                .delete_neighbours(index, &minus(&had_n, &neighbours))
-                .map_err(failed())?;
-            let stale: Vec<FdbEntry> = had_f
-                .difference(&fdb)
-                .filter(|e| !macs.contains(&e.mac))
-                .copied()
-                .collect();
-            route.delete_fdb(index, &stale).map_err(failed())?;
-            let new: Vec<FdbEntry> = fdb.difference(&had_f).copied().collect();
-            route.set_fdb(index, &new).map_err(failed())?;
-            route
-                .set_neighbours(index, &minus(&neighbours, &had_n))
-                .map_err(failed())?;
-            segment.known = Some((neighbours, fdb));
+            // Until this succeeds the kernel's state is unknown.
+            let known = match segment.known.take() {
+                Some(known) => known,
+                None => read_peers(&mut self.route, index)?,
+            };
+            carry_out(&known.change_to(&wanted), index, &mut self.route)?;
+            segment.known = Some(wanted);
         }
         Ok(())
     }
+
+    /// The same for these addresses alone, where the devices are settled.
+    pub fn move_peers(&mut self, places: &Places) -> Result<(), NetError> {
+        let first = self.segments.first().map_or(0, |s| s.vni);
+        for segment in &mut self.segments {
+            let mine = |ip: IpAddr| segment.has(ip) || segment.vni == first;
+            let places = places.iter().filter(|(ip, _)| mine(**ip));
+            let places: Places = places.map(|(ip, place)| (*ip, *place)).collect();
+            let (Some(index), Some(mut known)) = (segment.vxlan, segment.known.take()) else {
+                continue;
+            };
+            let change = known.change_at(&places);
+            carry_out(&change, index, &mut self.route)?;
+            known.apply(&change);
+            segment.known = Some(known);
+        }
+        Ok(())
+    }
+}
+
+fn read_peers(route: &mut RouteSocket, index: u32) -> Result<Peers, NetError> {
+    let failed = || NetError::netlink("read peers of an overlay network");
+    let neighbours = route.neighbours(index).map_err(failed())?;
+    let fdb = route.fdb(index).map_err(failed())?;
+    Ok(Peers {
+        neighbours: neighbours.into_iter().collect(),
+        fdb: fdb.into_iter().collect(),
+    })
+}
+
+fn carry_out(change: &PeerChange, index: u32, route: &mut RouteSocket) -> Result<(), NetError> {
+    let mut all = || {
+        route.delete_neighbours(index, &change.stale_neighbours)?;
+        route.delete_fdb(index, &change.stale_fdb)?;
+        route.set_fdb(index, &change.new_fdb)?;
+        route.set_neighbours(index, &change.new_neighbours)
+    };
+    all().map_err(NetError::netlink("set peers of an overlay network"))
 }
 
 impl Segment {

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use skep_objects::skep_v1::{NetworkEndpoints, NodeEndpoint, ServiceEndpoint, TaskEndpoint};
 
 use crate::addr::Mac;
+use super::peers::{Peers, Places};
 use crate::netlink::route::{FdbEntry, Neighbour};
 
 /// The endpoint table of one network.
@@ -17,6 +18,8 @@ pub(crate) struct NetworkTable {
     /// By service: its tasks.
     of_service: BTreeMap<String, BTreeSet<String>>,
     by_address: BTreeMap<IpAddr, String>,
+    /// By address: a node that has it.
+    node_at: BTreeMap<IpAddr, String>,
 }
 
 /// What a message changed in a table.
@@ -27,8 +30,10 @@ pub(crate) struct Changed {
     /// Services, tasks that may be called otherwise now.
     pub named_services: BTreeSet<String>,
     pub named_tasks: BTreeSet<String>,
-    /// Somebody is elsewhere, or there at all, or not any more.
-    pub places: bool,
+    /// Addresses whose owner is elsewhere, or there at all, or not any more.
+    pub places: BTreeSet<IpAddr>,
+    /// A node is another now: its address, or its key.
+    pub nodes: bool,
 }
 
 /// A service as it is balanced: its addresses and who takes its traffic.
@@ -81,7 +86,7 @@ impl NetworkTable {
             self.remove_task(id, &mut changed);
         }
         for id in &change.removed_nodes {
-            changed.places |= self.nodes.remove(id).is_some();
+            self.remove_node(id, &mut changed);
         }
         for service in &change.set_services {
             self.set_service(service, &mut changed);
@@ -90,8 +95,7 @@ impl NetworkTable {
             self.set_task(task, &mut changed);
         }
         for node in &change.set_nodes {
-            let old = self.nodes.insert(node.node_id.clone(), node.clone());
-            changed.places |= old.as_ref() != Some(node);
+            self.set_node(node, &mut changed);
         }
         changed
     }
@@ -110,9 +114,10 @@ impl NetworkTable {
         for id in gone_tasks.cloned().collect::<Vec<_>>() {
             self.remove_task(&id, changed);
         }
-        let before = self.nodes.len();
-        self.nodes.retain(|id, _| nodes.contains(id.as_str()));
-        changed.places |= self.nodes.len() != before;
+        let gone_nodes = self.nodes.keys().filter(|id| gone(id, &nodes));
+        for id in gone_nodes.cloned().collect::<Vec<_>>() {
+            self.remove_node(&id, changed);
+        }
     }
 
     /// Forgets everything.
@@ -121,6 +126,30 @@ impl NetworkTable {
             complete: true,
             ..NetworkEndpoints::default()
         })
+    }
+
+    fn set_node(&mut self, node: &NodeEndpoint, changed: &mut Changed) {
+        if self.nodes.get(&node.node_id) == Some(node) {
+            return;
+        }
+        self.remove_node(&node.node_id, changed);
+        for ip in parse_ips(&node.addresses) {
+            self.node_at.insert(ip, node.node_id.clone());
+        }
+        self.nodes.insert(node.node_id.clone(), node.clone());
+        changed.nodes = true;
+    }
+
+    fn remove_node(&mut self, id: &str, changed: &mut Changed) {
+        let Some(node) = self.nodes.remove(id) else {
+            return;
+        };
+        for ip in parse_ips(&node.addresses) {
+            if self.node_at.get(&ip).is_some_and(|owner| owner == id) {
+                self.node_at.remove(&ip);
+            }
+        }
+        changed.nodes = true;
     }
 
     fn set_service(&mut self, service: &ServiceEndpoint, changed: &mut Changed) {
@@ -156,8 +185,15 @@ impl NetworkTable {
             let (node, address) = (t.node_id.clone(), t.node_addr.clone());
             (node, address, t.addresses.clone())
         };
-        changed.places |= old.map(place) != Some(place(task));
-        if old.is_some_and(|old| old.service_id != task.service_id) {
+        if old.map(place) != Some(place(task)) {
+            let before = old.map(|old| old.addresses.as_slice()).unwrap_or_default();
+            changed.places.extend(parse_ips(before));
+            changed.places.extend(parse_ips(&task.addresses));
+        }
+        let is_other = |old: &TaskEndpoint| {
+            old.service_id != task.service_id || old.addresses != task.addresses
+        };
+        if old.is_some_and(is_other) {
             self.remove_task(id, changed);
         }
         changed.services.insert(task.service_id.clone());
@@ -174,7 +210,7 @@ impl NetworkTable {
         let Some(task) = self.tasks.remove(id) else {
             return;
         };
-        changed.places = true;
+        changed.places.extend(parse_ips(&task.addresses));
         changed.named_tasks.insert(id.to_owned());
         if let Some(of_service) = self.of_service.get_mut(&task.service_id) {
             of_service.remove(id);
@@ -266,7 +302,7 @@ impl NetworkTable {
         own_node: &str,
         local: &BTreeSet<IpAddr>,
         outer: impl Fn(&str, IpAddr) -> Option<IpAddr>,
-    ) -> (BTreeSet<Neighbour>, BTreeSet<FdbEntry>) {
+    ) -> Peers {
         let (mut neighbours, mut fdb) = (BTreeMap::new(), BTreeMap::new());
         for (node, addresses, node_addr) in self.remote(own_node, local) {
             let mac = mac_for(addresses.iter().copied());
@@ -276,10 +312,45 @@ impl NetworkTable {
             fdb.insert(mac, FdbEntry { mac, node: outer });
             neighbours.extend(addresses.into_iter().map(|ip| (ip, Neighbour { ip, mac })));
         }
-        (
-            neighbours.into_values().collect(),
-            fdb.into_values().collect(),
-        )
+        Peers {
+            neighbours: neighbours.into_values().collect(),
+            fdb: fdb.into_values().collect(),
+        }
+    }
+
+    /// Where these addresses are, and the others of who has one of them, on networks that are not
+    /// encrypted.
+    pub fn places(
+        &self,
+        own_node: &str,
+        local: &BTreeSet<IpAddr>,
+        addresses: &BTreeSet<IpAddr>,
+    ) -> Places {
+        let mut all = addresses.clone();
+        let owners = addresses.iter().filter_map(|ip| self.task_at(*ip));
+        all.extend(owners.flat_map(|task| parse_ips(&task.addresses)));
+        let at = |ip: IpAddr| (ip, self.place(own_node, local, ip));
+        all.into_iter().map(at).collect()
+    }
+
+    fn place(
+        &self,
+        own_node: &str,
+        local: &BTreeSet<IpAddr>,
+        ip: IpAddr,
+    ) -> Option<(Mac, IpAddr)> {
+        let node = self.node_at.get(&ip).and_then(|id| self.nodes.get(id));
+        let node = node.map(|n| (&n.node_id, &n.addresses, &n.node_addr));
+        let task = || {
+            let task = self.task_at(ip)?;
+            Some((&task.node_id, &task.addresses, &task.node_addr))
+        };
+        let (id, addresses, outer) = node.or_else(task)?;
+        let is_here = id == own_node || parse_ips(addresses).any(|a| local.contains(&a));
+        if is_here {
+            return None;
+        }
+        Some((mac_for(parse_ips(addresses))?, outer.parse().ok()?))
     }
 
     /// A service with its backends of one family.
@@ -352,7 +423,7 @@ mod tests {
             task("a", "n", "10.0.1.3", true),
             task("b", "nn", "10.0.1.4", false),
         ]);
-        let (neighbours, fdb) = table.peers("n", &BTreeSet::new(), |_, a| Some(a));
+        let Peers { neighbours, fdb } = table.peers("n", &BTreeSet::new(), |_, a| Some(a));
         let mac = Mac::from_ip(ip("10.0.1.4"));
         assert_eq!(
             neighbours,
@@ -416,13 +487,14 @@ mod tests {
         assert_eq!(t, NetworkTable::default());
     }
 
-    fn changed(services: &[&str], tasks: &[&str], places: bool) -> Changed {
+    fn changed(services: &[&str], tasks: &[&str], places: &[&str]) -> Changed {
         let set = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect();
         Changed {
             services: set(services),
             named_services: BTreeSet::new(),
             named_tasks: set(tasks),
-            places,
+            places: places.iter().map(|text| ip(text)).collect(),
+            nodes: false,
         }
     }
 
@@ -438,9 +510,9 @@ mod tests {
         let same = tell(task("a", "n", "10.0.1.3", true));
         assert_eq!(same, Changed::default());
         let rotation = tell(task("a", "n", "10.0.1.3", false));
-        assert_eq!(rotation, changed(&["web"], &["a"], false));
+        assert_eq!(rotation, changed(&["web"], &["a"], &[]));
         let place = tell(task("a", "nn", "10.0.1.3", false));
-        assert_eq!(place, changed(&["web"], &["a"], true));
+        assert_eq!(place, changed(&["web"], &["a"], &["10.0.1.3"]));
         assert_eq!(t.task_at(ip("10.0.1.3")).unwrap().task_id, "a");
         let gone = t.clear();
         assert_eq!(gone.named_services, ["web".to_owned()].into());
