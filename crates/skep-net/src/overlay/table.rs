@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use skep_objects::skep_v1::{NetworkEndpoints, NodeEndpoint, ServiceEndpoint, TaskEndpoint};
 
-use crate::addr::Mac;
 use super::peers::{Peers, Places};
+use crate::addr::Mac;
 use crate::netlink::route::{FdbEntry, Neighbour};
 
 /// The endpoint table of one network.
@@ -333,12 +333,7 @@ impl NetworkTable {
         all.into_iter().map(at).collect()
     }
 
-    fn place(
-        &self,
-        own_node: &str,
-        local: &BTreeSet<IpAddr>,
-        ip: IpAddr,
-    ) -> Option<(Mac, IpAddr)> {
+    fn place(&self, own_node: &str, local: &BTreeSet<IpAddr>, ip: IpAddr) -> Option<(Mac, IpAddr)> {
         let node = self.node_at.get(&ip).and_then(|id| self.nodes.get(id));
         let node = node.map(|n| (&n.node_id, &n.addresses, &n.node_addr));
         let task = || {
