@@ -4,7 +4,7 @@
 //! tasks assigned to 1,000 nodes and reported as running. Then the control API and the conversion
 //! to JSON are timed as the HTTP API uses them, and the process's memory is read from `/proc`. The same
 //! lists over HTTP, beside dockerd: `cargo xtask bench cluster`. What one event costs the leader's
-//! loops is in `events`. `SKEP_BENCH_QUICK=1` is for a look.
+//! loops is in `events`, which the argument of that name shows alone. `SKEP_BENCH_QUICK=1` is for a look.
 
 mod events;
 
@@ -53,10 +53,14 @@ fn main() {
         .build()
         .expect("a runtime");
     let mut arguments = std::env::args().skip(1);
-    if arguments.next().as_deref() == Some(TOLD) {
-        let path = arguments.next().expect("a file");
-        be_told(&runtime, &path).expect("objects of a file");
-        return;
+    match arguments.next().as_deref() {
+        Some(TOLD) => {
+            let path = arguments.next().expect("a file");
+            be_told(&runtime, &path).expect("objects of a file");
+            return;
+        }
+        Some("events") => return events::rows(&runtime, quick),
+        _ => {}
     }
     println!("{:<52} {:>12}  goal", "what", "");
     // In a fresh process: memory that was freed before would be used again, and not be counted.
