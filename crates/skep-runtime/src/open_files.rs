@@ -1,5 +1,5 @@
-//! How many files may be open. The daemon wants as many as it may have; its containers have what it
-//! was started with, as with dockerd, whose language does this to every program.
+//! How many files may be open. The daemon and its shims want as many as they may have; containers have
+//! what the daemon was started with, as with dockerd, whose language does this to every program.
 
 use std::sync::OnceLock;
 
@@ -31,6 +31,20 @@ pub fn raise() -> io::Result<()> {
 /// The limit from before, where it was raised.
 pub(crate) fn before() -> Option<u64> {
     BEFORE.get().copied()
+}
+
+/// Undoes [`raise`], in a fork that becomes or starts something else.
+pub(crate) fn put_back() -> io::Result<()> {
+    before().map_or(Ok(()), restore)
+}
+
+/// Does `start` with the limit from before.
+pub(crate) fn put_back_while<T>(start: impl FnOnce() -> T) -> io::Result<T> {
+    let limit = getrlimit(Resource::Nofile);
+    put_back()?;
+    let started = start();
+    setrlimit(Resource::Nofile, limit)?;
+    Ok(started)
 }
 
 /// Sets the limit that is told to a shim.

@@ -7,6 +7,8 @@ use std::fs;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::process::{Resource, Rlimit};
 use serde_json::json;
 use skep_runtime::cgroup::Cgroup;
 use skep_runtime::shim::protocol::{Attach, Event, Kind, Refusal, RefusalKind, Request, encode};
@@ -216,6 +218,120 @@ fn a_client_that_reads_nothing_holds_nobody_up_for_long() {
     wait_until("it ended", || bundle.exit_record().is_some());
     let logged: usize = bundle.logged().iter().map(|(_, text)| text.len()).sum();
     assert_eq!(logged, 20_000_000, "the log has everything all the same");
+}
+
+#[test]
+fn an_exec_and_a_client_that_is_waited_for_lose_nothing_however_late_they_read() {
+    const SIZE: usize = 4_000_000;
+    let flood = format!("head -c {SIZE} /dev/zero | tr '\\0' x");
+    let bundle = Bundle::shell(&format!(
+        "until test -f /tmp/go; do sleep 0.01; done; {flood}; exit 5"
+    ));
+    bundle.create().unwrap();
+    let (patient, impatient) = (bundle.attach_as(true), bundle.attach());
+    bundle.connect().call(&Request::Start).unwrap();
+    let script = format!("{flood}; exit 3");
+    let exec = bundle.exec("dump", &["sh", "-c", &script]).unwrap();
+    poll(exec.stream(), PollFlags::IN);
+    std::fs::write(bundle.rootfs().join("tmp/go"), "").unwrap();
+    // Nobody reads. The one that may be let go tells when patience has run out.
+    poll(impatient.stream(), PollFlags::empty());
+    for (client, code) in [(exec, 3), (patient, 5)] {
+        let outcome = bundle.wait(client);
+        assert_eq!((outcome.stdout.len(), outcome.exit.code), (SIZE, code));
+    }
+}
+
+/// Waits for events, or for the end of the connection.
+fn poll(stream: &std::os::unix::net::UnixStream, events: PollFlags) {
+    let mut fds = [PollFd::new(stream, events)];
+    let patience = Timespec::try_from(Duration::from_secs(30)).unwrap();
+    assert_eq!(rustix::event::poll(&mut fds, Some(&patience)).unwrap(), 1);
+}
+
+#[test]
+fn a_shim_without_room_for_clients_keeps_its_container_and_takes_them_later() {
+    const FILES: u64 = 64;
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    let state = started(&bundle);
+    let hard = rustix::process::getrlimit(Resource::Nofile).maximum;
+    let limit = |current| Rlimit {
+        current,
+        maximum: hard,
+    };
+    let shim = rustix::process::Pid::from_raw(state.shim_pid);
+    rustix::process::prlimit(shim, Resource::Nofile, limit(Some(FILES))).unwrap();
+    let mut clients: Vec<_> = (0..FILES + 10).map(|_| bundle.connect()).collect();
+    wait_until("no more are taken", || {
+        let said = std::fs::read_to_string(bundle.dir.join("shim.log")).unwrap_or_default();
+        said.contains("accept")
+    });
+    let mut last = clients.pop().unwrap();
+    drop(clients);
+    last.call(&Request::Hello).unwrap();
+    assert!(state.is_alive());
+}
+
+#[test]
+fn a_part_of_a_mount_is_looked_up_within_it() {
+    let bundle = Bundle::shell(
+        "ls /part; touch /part/x 2>/dev/null || echo read-only; ls /layers; grep -c ' /layers ' /proc/self/mounts",
+    );
+    let data = bundle.dir.join("data");
+    let more = bundle.dir.join("more");
+    for dir in [&data, &more] {
+        std::fs::create_dir_all(dir.join("etc")).unwrap();
+    }
+    std::fs::write(data.join("etc/own"), "").unwrap();
+    std::fs::write(more.join("etc/upper"), "").unwrap();
+    std::os::unix::fs::symlink("/etc", data.join("link")).unwrap();
+    let layers = format!("lowerdir={}:{}", more.display(), data.display());
+    let bundle = bundle
+        .add_mount(json!({
+            "destination": "/part", "type": "bind", "source": data,
+            "options": ["rbind", "rprivate", "rro", "x-skep.subpath=link"],
+        }))
+        .add_mount(json!({
+            "destination": "/layers", "type": "overlay", "source": "overlay",
+            "options": ["ro", layers, "x-skep.subpath=../link"],
+        }));
+    let outcome = bundle.run();
+    assert_eq!(
+        outcome.stdout, "own\nread-only\nown\nupper\n1\n",
+        "{outcome:?}"
+    );
+    let nowhere = Bundle::new(&["true"]).add_mount(json!({
+        "destination": "/part", "type": "bind", "source": "/etc",
+        "options": ["rbind", "x-skep.subpath=no/such"],
+    }));
+    let refused = nowhere.create().unwrap_err().to_string();
+    assert!(refused.contains("no such file or directory"), "{refused}");
+}
+
+#[test]
+fn a_terminal_covers_no_other_file_than_a_console() {
+    for kind in ["link", "fifo"] {
+        let mut bundle = Bundle::new(&["tty"]).terminal();
+        let dev = bundle.dir.join("dev");
+        std::fs::create_dir(&dev).unwrap();
+        let console = dev.join("console");
+        match kind {
+            "link" => std::os::unix::fs::symlink("/etc/passwd", &console).unwrap(),
+            _ => rustix::fs::mknodat(
+                rustix::fs::CWD,
+                &console,
+                rustix::fs::FileType::Fifo,
+                rustix::fs::Mode::from_raw_mode(0o600),
+                0,
+            )
+            .unwrap(),
+        }
+        bundle.config["mounts"][1] = json!({
+            "destination": "/dev", "type": "bind", "source": dev, "options": ["rbind", "rprivate"],
+        });
+        let refused = bundle.create().unwrap_err().to_string();
+        assert!(refused.contains("bind /dev/console"), "{kind}: {refused}");
+    }
 }
 
 #[test]

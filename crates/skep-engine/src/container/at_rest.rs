@@ -13,6 +13,7 @@ use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 use super::Container;
 use super::record::MountRecord;
 use super::rootfs::RootView;
+use super::subpath;
 use crate::core::Core;
 use crate::error::{EngineError, Result};
 
@@ -20,6 +21,8 @@ use crate::error::{EngineError, Result};
 #[derive(Debug, Clone)]
 pub(crate) struct Bound {
     source: PathBuf,
+    /// What of it, looked up within it.
+    subpath: String,
     target: String,
     is_read_only: bool,
 }
@@ -49,7 +52,7 @@ impl Core {
         let source = match mount.point.kind.as_str() {
             "bind" => mount.source.clone(),
             "volume" => match self.volumes.source(&mount.point.name)? {
-                (data, None) => super::oci::within_volume(&data, &mount.subpath)?,
+                (data, None) => data,
                 (_, Some(device)) if device.kind == "bind" => device.source,
                 (_, Some(_)) => return Ok(None),
             },
@@ -57,6 +60,7 @@ impl Core {
         };
         Ok(source.exists().then(|| Bound {
             source,
+            subpath: mount.subpath.clone(),
             target: mount.point.destination.clone(),
             is_read_only: !mount.point.rw,
         }))
@@ -73,10 +77,12 @@ pub(super) struct Detached<'a> {
 pub(super) fn detach(bound: &[Bound]) -> Result<Vec<Detached<'_>>> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH
         | OpenTreeFlags::AT_RECURSIVE;
     let mut mounts = Vec::with_capacity(bound.len());
     for bound in bound {
-        let tree = open_tree(CWD, &bound.source, flags).map_err(|error| EngineError::Io {
+        let source = subpath::open(&bound.source, &bound.subpath)?;
+        let tree = open_tree(&source, "", flags).map_err(|error| EngineError::Io {
             doing: "bind",
             path: bound.source.clone(),
             source: error.into(),

@@ -173,6 +173,7 @@ impl Core {
             stdin: request.attach_stdin && !start.detach,
             stdout: !start.detach,
             stderr: !start.detach && !request.tty,
+            lossless: true,
         };
         let size = start.console_size.or(request.console_size);
         self.execs.begin(id)?;
@@ -223,6 +224,7 @@ impl Core {
             stdin: attach.stdin,
             keys,
             stdin_once: true,
+            id: container.id.clone(),
             exec: Some(id.to_owned()),
             on_exit: Some(self.tell_of_end(id)),
         };
@@ -383,7 +385,7 @@ fn words(request: &ExecCreate) -> String {
 
 /// Starts a process through the shim.
 pub(super) async fn run(container: &Container, message: Request) -> Result<(Talk, i32), TalkError> {
-    let mut talk = Talk::open(&container.bundle)?;
+    let mut talk = Talk::open(&container.bundle).await?;
     match talk.call(&message).await? {
         Reply::Started { pid } => Ok((talk, pid)),
         other => Err(TalkError::Gone(format!("it answered {other:?}"))),
@@ -393,14 +395,14 @@ pub(super) async fn run(container: &Container, message: Request) -> Result<(Talk
 fn exit_code(error: &TalkError) -> i64 {
     match error {
         TalkError::Refused(refusal) => i64::from(refusal.kind.exit_code()),
-        TalkError::Gone(_) => 128,
+        TalkError::Gone(_) | TalkError::Silent => 128,
     }
 }
 
 /// A program that could not be run is told of in its output, as in Docker; its exit code says the rest.
 fn failed(tty: bool, error: &EngineError) -> Attached {
     let text = bytes::Bytes::from(format!("{error}\r\n"));
-    let output = futures::stream::iter([(StreamKind::Stdout, text)]);
+    let output = futures::stream::iter([Ok((StreamKind::Stdout, text))]);
     Attached {
         tty,
         input: None,
@@ -418,10 +420,10 @@ fn start_error(container: &Container, error: TalkError) -> EngineError {
             };
             EngineError::refused(kind, refusal.message)
         }
-        TalkError::Gone(reason) => EngineError::Shim {
+        error @ (TalkError::Gone(_) | TalkError::Silent) => EngineError::Shim {
             doing: "exec in",
             id: container.id.clone(),
-            reason,
+            reason: error.to_string(),
         },
     }
 }

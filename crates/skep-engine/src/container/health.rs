@@ -229,7 +229,7 @@ impl Core {
                         exec: Some(id),
                         all: false,
                     };
-                    if let Ok(mut talk) = Talk::open(&container.bundle) {
+                    if let Ok(mut talk) = Talk::open(&container.bundle).await {
                         let _ = talk.call(&kill).await;
                     }
                     (
@@ -265,6 +265,7 @@ impl Core {
             stdin: false,
             stdout: true,
             stderr: true,
+            lossless: true,
         };
         let message = self
             .exec_message(container, id, &request, attach, None)

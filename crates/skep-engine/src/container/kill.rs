@@ -53,10 +53,10 @@ impl Core {
         if signal == signal::KILL || signal == own_stop_signal {
             container.note_state(|state| state.manually_stopped = true);
         }
-        self.signal(&container, signal, false)
+        self.signal(&container, signal)
             .await
             .map_err(|error| match error {
-                TalkError::Gone(_) => refuse("is not running"),
+                TalkError::Gone(_) | TalkError::Silent => refuse("is not running"),
                 TalkError::Refused(refusal)
                     if matches!(refusal.kind, RefusalKind::NotFound | RefusalKind::Conflict) =>
                 {
@@ -72,14 +72,12 @@ impl Core {
         Ok(())
     }
 
-    /// Sends a signal and publishes it.
-    pub(super) async fn signal(
-        &self,
-        container: &Container,
-        signal: i32,
-        all: bool,
-    ) -> Result<(), TalkError> {
-        let mut talk = Talk::open(&container.bundle)?;
+    /// Sends a signal and publishes it; past a shim that says nothing.
+    pub(super) async fn signal(&self, container: &Container, signal: i32) -> Result<(), TalkError> {
+        let talk = match Talk::open(&container.bundle).await {
+            Err(TalkError::Silent) => None,
+            talk => Some(talk?),
+        };
         if signal == signal::KILL {
             container.live().kills += 1;
             if container.state().paused {
@@ -87,12 +85,19 @@ impl Core {
                 let _ = self.thaw(container).await;
             }
         }
-        talk.call(&Request::Signal {
+        let request = Request::Signal {
             signal,
             exec: None,
-            all,
-        })
-        .await?;
+            all: false,
+        };
+        let sent = match talk {
+            Some(mut talk) => talk.call(&request).await,
+            None => Err(TalkError::Silent),
+        };
+        match sent {
+            Err(TalkError::Silent) => self.signal_by_hand(container, signal).await?,
+            sent => drop(sent?),
+        }
         self.publish(
             container,
             "kill",
@@ -161,7 +166,7 @@ impl Core {
         if container.state().paused {
             let _ = self.thaw(container).await;
         }
-        let sent = self.signal(container, signal, false).await;
+        let sent = self.signal(container, signal).await;
         let patience = match u64::try_from(timeout) {
             Ok(seconds) => Duration::from_secs(seconds),
             // -1 waits for ever.
@@ -169,42 +174,38 @@ impl Core {
         };
         let ended = sent.is_ok() && self.wait_for_end(container, exits, patience).await;
         if !ended && container.state().exits == exits {
-            let _ = self.signal(container, signal::KILL, false).await;
-            if !self.wait_for_end(container, exits, KILL_PATIENCE).await {
-                self.kill_by_hand(container).await;
-                if !self.wait_for_end(container, exits, KILL_PATIENCE).await {
-                    return Err(EngineError::Shim {
-                        doing: "stop",
-                        id: container.id.clone(),
-                        reason: "it does not end".to_owned(),
-                    });
-                }
-            }
+            self.end_at_once(container, exits).await;
         }
         self.publish(container, "stop", BTreeMap::new());
         Ok(())
     }
 
-    /// For a shim that does not answer: the kernel takes the signal all the same.
-    pub(super) async fn kill_by_hand(&self, container: &Container) {
+    /// Ends what runs since `exits` ends were recorded: by its shim, by hand, or with its shim.
+    pub(super) async fn end_at_once(self: &Arc<Self>, container: &Arc<Container>, exits: u64) {
+        let _ = self.signal(container, signal::KILL).await;
+        if self.wait_for_end(container, exits, KILL_PATIENCE).await {
+            return;
+        }
+        let _ = self.signal_by_hand(container, signal::KILL).await;
+        if !self.wait_for_end(container, exits, KILL_PATIENCE).await {
+            let exit = self.recover(container).await;
+            self.ended(container, &exit).await;
+        }
+    }
+
+    /// For a shim that does not answer: the kernel takes the signal all the same, and the shim goes on
+    /// if all that ails it is that somebody has stopped it.
+    async fn signal_by_hand(&self, container: &Container, signal: i32) -> Result<(), TalkError> {
         let bundle = container.bundle.clone();
-        let _ = self
-            .blocking(move || {
-                let Ok(Some(state)) = skep_runtime::shim::ShimState::load(&bundle) else {
-                    return;
-                };
-                if let Some(pid) =
-                    rustix::process::Pid::from_raw(state.pid).filter(|_| state.is_alive())
-                {
-                    let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-                }
-                if let Some(pid) =
-                    rustix::process::Pid::from_raw(state.shim_pid).filter(|_| state.has_shim())
-                {
-                    let _ = rustix::process::kill_process(pid, rustix::process::Signal::CONT);
-                }
-            })
-            .await;
+        let send = move || {
+            let state = skep_runtime::shim::ShimState::load(&bundle).ok().flatten();
+            skep_runtime::shim::wake(&bundle);
+            state.is_some_and(|state| state.signal(signal))
+        };
+        match self.blocking(send).await {
+            Ok(true) => Ok(()),
+            Ok(false) | Err(_) => Err(TalkError::Silent),
+        }
     }
 
     /// Waits until more ends are recorded than `exits`; false when patience runs out.

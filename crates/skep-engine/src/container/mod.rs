@@ -48,6 +48,7 @@ mod signal;
 mod start;
 mod stats;
 mod status_text;
+mod subpath;
 mod tar_entry;
 mod top;
 mod update;
@@ -103,6 +104,8 @@ struct Data {
 pub(crate) struct Live {
     /// Who attached before the start; they are connected before the program runs.
     pub waiting: Vec<attach::Waiting>,
+    /// How many starts there had been when those were connected for the next.
+    pub connected: Option<u64>,
     /// Secrets and configs of a task.
     pub files: Vec<InMemoryFile>,
     pub health: Option<HealthRecord>,

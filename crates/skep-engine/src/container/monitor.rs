@@ -7,7 +7,7 @@ use skep_runtime::shim::protocol::{Event, Frame, Kind, Request};
 use skep_runtime::shim::{ExitRecord, Found};
 
 use super::Container;
-use super::shim::{FrameReader, Talk};
+use super::shim::{FrameReader, Talk, TalkError};
 use crate::core::Core;
 
 impl Core {
@@ -72,7 +72,7 @@ impl Core {
             .await;
         match found {
             Ok(Ok(Found::Ended(exit))) => Again::Ended(exit),
-            Ok(Ok(Found::Running(stream))) => match subscribe(stream).await {
+            Ok(Ok(Found::Running(stream))) => match self.subscribe(container, stream).await {
                 Some(talk) => Again::Listen(talk),
                 None => Again::Ended(self.recover(container).await),
             },
@@ -80,6 +80,30 @@ impl Core {
                 Again::Ended(self.recover(container).await)
             }
         }
+    }
+
+    /// Subscribes on a new connection; none when the shim is gone.
+    ///
+    /// One that says nothing has its container still: it is let go on, should it be stopped, and listened
+    /// to. Its answer, when it comes, is one of the frames that mean nothing to who listens.
+    pub(super) async fn subscribe(
+        &self,
+        container: &Container,
+        stream: std::os::unix::net::UnixStream,
+    ) -> Option<Talk> {
+        let mut talk = Talk::over(stream).ok()?;
+        match talk.call(&Request::Subscribe).await {
+            Ok(_) => {}
+            Err(TalkError::Silent) => {
+                tracing::warn!(container.id = %container.id, "the shim of a container does not answer");
+                let bundle = container.bundle.clone();
+                let _ = self
+                    .blocking(move || skep_runtime::shim::wake(&bundle))
+                    .await;
+            }
+            Err(TalkError::Gone(_) | TalkError::Refused(_)) => return None,
+        }
+        Some(talk)
     }
 
     /// Puts in order what a killed shim left; the container is ended in any case.
@@ -99,13 +123,6 @@ impl Core {
 enum Again {
     Ended(ExitRecord),
     Listen(Talk),
-}
-
-/// Subscribes on a new connection.
-pub(super) async fn subscribe(stream: std::os::unix::net::UnixStream) -> Option<Talk> {
-    let mut talk = Talk::over(stream).ok()?;
-    talk.call(&Request::Subscribe).await.ok()?;
-    Some(talk)
 }
 
 /// The end of a container of which nobody can tell.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Container, mounts, shared_memory, signal};
+use super::{Container, mounts, shared_memory};
 use crate::core::Core;
 use crate::engine::RemoveOptions;
 use crate::error::{EngineError, Result};
@@ -137,15 +137,7 @@ impl Core {
         if !state.running {
             return;
         }
-        let _ = self.signal(container, signal::KILL, false).await;
-        if self.wait_for_end(container, state.exits, PATIENCE).await {
-            return;
-        }
-        self.kill_by_hand(container).await;
-        if !self.wait_for_end(container, state.exits, PATIENCE).await {
-            let exit = self.recover(container).await;
-            self.ended(container, &exit).await;
-        }
+        self.end_at_once(container, state.exits).await;
     }
 }
 

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use futures::StreamExt;
 use skep_runtime::shim::{Found, ShimState};
 use tokio_util::sync::CancellationToken;
 
@@ -12,6 +13,9 @@ use super::{Container, monitor, restart, shared_memory};
 use crate::core::Core;
 use crate::engine::RemoveOptions;
 use crate::error::{EngineError, Result};
+
+/// How many containers are taken up at once.
+const AT_ONCE: usize = 16;
 
 impl Core {
     /// Reads all containers and takes up those that run. Returns when every one's state is true.
@@ -26,9 +30,12 @@ impl Core {
             self.read_container(&dir, &bundles);
         }
         self.sweep_bundles(&bundles);
-        for container in self.containers.all() {
-            self.take_up(&container).await;
-        }
+        // Side by side: one whose shim is slow to answer must not keep the others waiting.
+        futures::stream::iter(self.containers.all())
+            .for_each_concurrent(AT_ONCE, |container| async move {
+                self.take_up(&container).await;
+            })
+            .await;
         let runs = |id: &str| self.containers.get(id).is_some_and(|it| it.state().running);
         self.files.sweep(runs);
         Ok(())
@@ -158,7 +165,7 @@ impl Core {
             .await;
             return;
         }
-        let Some(talk) = monitor::subscribe(stream).await else {
+        let Some(talk) = self.subscribe(container, stream).await else {
             let exit = self.recover(container).await;
             self.ended(container, &exit).await;
             return;

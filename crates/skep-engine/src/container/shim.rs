@@ -2,11 +2,17 @@
 
 use std::collections::VecDeque;
 use std::path::Path;
+use std::time::Duration;
 
 use skep_runtime::shim::protocol::{Decoder, Frame, Kind, Refusal, Reply, Request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+
+/// How long a shim may take for what it does at once.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// As long for the start of a program, where hooks or another runtime have their part.
+const START_PATIENCE: Duration = Duration::from_secs(120);
 
 /// What goes wrong between the engine and a shim.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +20,9 @@ pub(crate) enum TalkError {
     /// The shim is gone, or nearly.
     #[error("the shim does not answer: {0}")]
     Gone(String),
+    /// It is there and says nothing: stopped, or busy with something that does not end.
+    #[error("the shim does not answer in time")]
+    Silent,
     /// It says no.
     #[error(transparent)]
     Refused(Refusal),
@@ -43,8 +52,20 @@ pub(crate) struct FrameReader {
 
 impl Talk {
     /// Connects to the shim of the bundle directory `dir`.
-    pub(crate) fn open(dir: &Path) -> Result<Self, TalkError> {
-        Self::over(skep_runtime::shim::connect(dir).map_err(TalkError::gone)?)
+    pub(crate) async fn open(dir: &Path) -> Result<Self, TalkError> {
+        match skep_runtime::shim::connect_now(dir) {
+            Err(error) if error.is_silent() => {}
+            other => return Self::over(other.map_err(TalkError::gone)?),
+        }
+        // Others wait before us.
+        let dir = dir.to_owned();
+        let connect = move || skep_runtime::shim::connect(&dir);
+        match tokio::task::spawn_blocking(connect).await {
+            Ok(Ok(stream)) => Self::over(stream),
+            Ok(Err(error)) if error.is_silent() => Err(TalkError::Silent),
+            Ok(Err(error)) => Err(TalkError::gone(error)),
+            Err(error) => Err(TalkError::gone(error)),
+        }
     }
 
     /// Takes over a connection.
@@ -65,8 +86,18 @@ impl Talk {
         })
     }
 
-    /// Sends a request and waits for its reply; what else comes is kept for [`Talk::split`].
+    /// Sends a request and waits for its reply; what else comes is kept for [`Talk::split`]. A reply
+    /// that was not waited for long enough may still come.
     pub(crate) async fn call(&mut self, request: &Request) -> Result<Reply, TalkError> {
+        let patience = match request {
+            Request::Start | Request::Exec(_) => START_PATIENCE,
+            _ => PATIENCE,
+        };
+        let answer = tokio::time::timeout(patience, self.exchange(request));
+        answer.await.unwrap_or(Err(TalkError::Silent))
+    }
+
+    async fn exchange(&mut self, request: &Request) -> Result<Reply, TalkError> {
         self.write
             .write_all(&request.to_bytes())
             .await

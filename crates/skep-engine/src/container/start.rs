@@ -282,7 +282,9 @@ impl Core {
 
 /// Connects whoever waits to attach, then lets the program run.
 async fn start_program(container: &Container) -> Result<(Talk, i32), Failed> {
-    let mut talk = Talk::open(&container.bundle).map_err(|error| refused(error, container))?;
+    let mut talk = Talk::open(&container.bundle)
+        .await
+        .map_err(|error| refused(error, container))?;
     talk.call(&Request::Subscribe)
         .await
         .map_err(|error| refused(error, container))?;
@@ -302,10 +304,10 @@ fn refused(error: TalkError, container: &Container) -> Failed {
             exit_code: i64::from(refusal.kind.exit_code()),
             error: EngineError::Start(refusal.message),
         },
-        TalkError::Gone(reason) => EngineError::Shim {
+        error @ (TalkError::Gone(_) | TalkError::Silent) => EngineError::Shim {
             doing: "start",
             id: container.id.clone(),
-            reason,
+            reason: error.to_string(),
         }
         .into(),
     }
@@ -313,7 +315,7 @@ fn refused(error: TalkError, container: &Container) -> Failed {
 
 /// Ends a shim whose container is not wanted any more.
 pub(super) async fn abandon(bundle: &Path) {
-    if let Ok(mut talk) = Talk::open(bundle) {
+    if let Ok(mut talk) = Talk::open(bundle).await {
         let kill = Request::Signal {
             signal: super::signal::KILL,
             exec: None,

@@ -54,8 +54,9 @@ pub struct Attached {
     pub tty: bool,
     /// Shutting it down closes the process's standard input when `StdinOnce`, or always for an exec.
     pub input: Option<Writer>,
-    /// Ends when the process has or the detach keys were typed.
-    pub output: BoxStream<(StreamKind, Bytes)>,
+    /// Ends when the process has or the detach keys were typed. An error is its last: the output went on,
+    /// and the rest of it is lost here.
+    pub output: BoxStream<Result<(StreamKind, Bytes)>>,
 }
 
 impl std::fmt::Debug for Logs {

@@ -1,6 +1,6 @@
 //! A log as a stream, which goes on while the container does.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -166,32 +166,20 @@ fn runs(status: &ContainerStatus) -> bool {
     )
 }
 
-/// Tells of changes in the directory of a log; several followers have one each.
+/// Tells of changes in the directory of a log, whichever file has its name; several followers have one each.
 struct FileWatch(Option<pipe::Receiver>);
 
 impl FileWatch {
     fn new(path: &Path) -> Self {
-        Self(
-            Self::open(
-                path.parent()
-                    .map(PathBuf::from)
-                    .unwrap_or_default()
-                    .as_path(),
-                path,
-            )
-            .ok(),
-        )
+        Self(path.parent().and_then(|dir| Self::open(dir).ok()))
     }
 
-    fn open(dir: &Path, path: &Path) -> std::io::Result<pipe::Receiver> {
+    fn open(dir: &Path) -> std::io::Result<pipe::Receiver> {
         let fd = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
-        inotify::add_watch(
-            &fd,
-            dir,
-            inotify::WatchFlags::CREATE | inotify::WatchFlags::MOVED_TO,
-        )?;
-        // Absent until the first line; the directory tells of it.
-        let _ = inotify::add_watch(&fd, path, inotify::WatchFlags::MODIFY);
+        let changes = inotify::WatchFlags::CREATE
+            | inotify::WatchFlags::MOVED_TO
+            | inotify::WatchFlags::MODIFY;
+        inotify::add_watch(&fd, dir, changes)?;
         // Read and polled like a pipe.
         pipe::Receiver::from_file_unchecked(std::fs::File::from(fd))
     }

@@ -7,6 +7,7 @@ mod follow;
 mod options;
 mod read;
 mod remote;
+mod rotated;
 mod tag;
 
 pub(crate) use options::{DRIVERS, spec, validate};

@@ -4,12 +4,13 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use serde::Deserialize;
 
+use super::rotated::{Rotated, after, open_all};
 use crate::engine::{LogOptions, LogRecord, StreamKind};
 use crate::error::{EngineError, Result};
 use crate::timestamp;
@@ -35,13 +36,14 @@ struct Line<'a> {
 pub(super) struct LogReader {
     path: PathBuf,
     wanted: LogOptions,
-    /// Rotated files to read before the current one, each with how many lines to skip.
-    older: VecDeque<(PathBuf, usize)>,
+    /// Files to read before the current one, oldest first.
+    older: VecDeque<Rotated>,
+    /// The file to read after those; what is at `path` then when there is none.
+    current: Option<File>,
+    /// How much of it to skip, in bytes.
+    start: u64,
     /// What is read now.
     open: Option<Source>,
-    /// How many lines of the current file to skip, as bytes.
-    start: u64,
-    begun: bool,
 }
 
 enum Source {
@@ -50,6 +52,8 @@ enum Source {
         file: BufReader<File>,
         inode: u64,
         partial: Vec<u8>,
+        /// Nothing is added to it any more.
+        is_rotated: bool,
     },
 }
 
@@ -64,32 +68,35 @@ pub(super) struct Batch {
 
 impl LogReader {
     pub(super) fn open(path: PathBuf, wanted: LogOptions) -> Result<Self> {
-        let rotated = rotated(&path);
-        let mut reader = Self {
+        let (mut current, rotated) = open_all(&path)?;
+        let (mut older, mut start) = (VecDeque::new(), 0);
+        match wanted.tail {
+            None => older.extend(rotated.into_iter().rev()),
+            Some(tail) => {
+                let mut missing = tail;
+                if let Some(file) = &mut current {
+                    (start, missing) =
+                        tail_offset(file, tail).map_err(EngineError::io("read", &path))?;
+                }
+                for mut file in rotated {
+                    if missing == 0 {
+                        break;
+                    }
+                    let lines = file.count_lines()?;
+                    file.skip = lines.saturating_sub(missing);
+                    older.push_front(file);
+                    missing = missing.saturating_sub(lines);
+                }
+            }
+        }
+        Ok(Self {
             path,
             wanted,
-            older: VecDeque::new(),
+            older,
+            current,
+            start,
             open: None,
-            start: 0,
-            begun: false,
-        };
-        let Some(tail) = reader.wanted.tail else {
-            reader.older = rotated.into_iter().map(|path| (path, 0)).collect();
-            return Ok(reader);
-        };
-        let (offset, mut missing) = tail_offset(&reader.path, tail)?;
-        reader.start = offset;
-        for path in rotated.into_iter().rev() {
-            if missing == 0 {
-                break;
-            }
-            let lines = count_lines(&path)?;
-            reader
-                .older
-                .push_front((path, lines.saturating_sub(missing)));
-            missing = missing.saturating_sub(lines);
-        }
-        Ok(reader)
+        })
     }
 
     /// The next lines.
@@ -129,14 +136,11 @@ impl LogReader {
     /// Reads one whole line; false at the end of what is written.
     fn next_line(&mut self, line: &mut Vec<u8>) -> Result<bool> {
         loop {
-            let path = self.path.clone();
+            let path = &self.path;
             match &mut self.open {
                 Some(Source::Older(source)) => {
-                    if source
-                        .read_until(b'\n', line)
-                        .map_err(EngineError::io("read", &path))?
-                        > 0
-                    {
+                    let read = source.read_until(b'\n', line);
+                    if read.map_err(EngineError::io("read", path))? > 0 {
                         return Ok(true);
                     }
                     self.open = None;
@@ -145,24 +149,26 @@ impl LogReader {
                     file,
                     inode,
                     partial,
+                    is_rotated,
                 }) => {
-                    if file
-                        .read_until(b'\n', partial)
-                        .map_err(EngineError::io("read", &path))?
-                        > 0
-                        && partial.ends_with(b"\n")
+                    let read = file.read_until(b'\n', partial);
+                    if read.map_err(EngineError::io("read", path))? > 0 && partial.ends_with(b"\n")
                     {
                         std::mem::swap(line, partial);
                         partial.clear();
                         return Ok(true);
                     }
-                    // Rotated under our hands: what was the current file has been read to its end.
-                    let rotated = std::fs::metadata(&path).is_ok_and(|meta| meta.ino() != *inode);
-                    if !rotated {
+                    if *is_rotated {
+                        let (current, newer) = after(path, file.get_ref())?;
+                        (self.current, self.older) = (current, newer.into());
+                        self.open = None;
+                        continue;
+                    }
+                    *is_rotated = std::fs::metadata(path).is_ok_and(|meta| meta.ino() != *inode);
+                    if !*is_rotated {
                         return Ok(false);
                     }
-                    self.open = None;
-                    self.start = 0;
+                    // Once more to its end: lines may have come between the two looks.
                 }
                 None => {
                     if !self.open_next()? {
@@ -174,21 +180,15 @@ impl LogReader {
     }
 
     fn open_next(&mut self) -> Result<bool> {
-        if let Some((path, skip)) = self.older.pop_front() {
-            // One may be rotated away between the look and the reading.
-            if let Ok(mut source) = open_older(&path) {
-                let mut line = Vec::new();
-                for _ in 0..skip {
-                    line.clear();
-                    source
-                        .read_until(b'\n', &mut line)
-                        .map_err(EngineError::io("read", &path))?;
-                }
-                self.open = Some(Source::Older(source));
-            }
+        if let Some(older) = self.older.pop_front() {
+            self.open = Some(Source::Older(older.lines()?));
             return Ok(true);
         }
-        let mut file = match File::open(&self.path) {
+        let mut file = match self
+            .current
+            .take()
+            .map_or_else(|| File::open(&self.path), Ok)
+        {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(EngineError::io("open", &self.path)(error)),
@@ -197,15 +197,13 @@ impl LogReader {
             .metadata()
             .map_err(EngineError::io("stat", &self.path))?
             .ino();
-        if !self.begun {
-            file.seek(SeekFrom::Start(self.start))
-                .map_err(EngineError::io("seek", &self.path))?;
-            self.begun = true;
-        }
+        file.seek(SeekFrom::Start(std::mem::take(&mut self.start)))
+            .map_err(EngineError::io("seek", &self.path))?;
         self.open = Some(Source::Current {
             file: BufReader::new(file),
             inode,
             partial: Vec::new(),
+            is_rotated: false,
         });
         Ok(true)
     }
@@ -228,84 +226,34 @@ pub(crate) fn parse(line: &[u8]) -> Option<LogRecord> {
     })
 }
 
-/// Rotated files, oldest first.
-fn rotated(path: &Path) -> Vec<PathBuf> {
-    let numbered = |n: u32, suffix: &str| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(format!(".{n}{suffix}"));
-        PathBuf::from(name)
-    };
-    let mut found = Vec::new();
-    for n in 1.. {
-        let candidates = [numbered(n, ""), numbered(n, ".gz")];
-        match candidates.into_iter().find(|path| path.exists()) {
-            Some(path) => found.push(path),
-            None => break,
-        }
-    }
-    found.reverse();
-    found
-}
-
-fn open_older(path: &Path) -> Result<Box<dyn BufRead + Send>> {
-    let file = File::open(path).map_err(EngineError::io("open", path))?;
-    if path.extension().is_some_and(|extension| extension == "gz") {
-        return Ok(Box::new(BufReader::new(flate2::read::MultiGzDecoder::new(
-            file,
-        ))));
-    }
-    Ok(Box::new(BufReader::new(file)))
-}
-
-fn count_lines(path: &Path) -> Result<usize> {
-    let mut source = open_older(path)?;
-    let mut count = 0;
-    loop {
-        let part = source.fill_buf().map_err(EngineError::io("read", path))?;
-        if part.is_empty() {
-            return Ok(count);
-        }
-        count += part.iter().filter(|byte| **byte == b'\n').count();
-        let length = part.len();
-        source.consume(length);
-    }
-}
-
 /// Where the last `tail` lines begin, and how many of them are not in this file.
-fn tail_offset(path: &Path, tail: usize) -> Result<(u64, usize)> {
-    let mut file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok((0, tail)),
-        Err(error) => return Err(EngineError::io("open", path)(error)),
-    };
-    let fail = EngineError::io("read", path);
-    let mut read = || -> std::io::Result<(u64, usize)> {
-        let mut end = file.seek(SeekFrom::End(0))?;
-        let mut lines = 0;
-        let mut buffer = Vec::new();
-        while end > 0 {
-            let begin = end.saturating_sub(STEP);
-            buffer.resize(usize::try_from(end - begin).unwrap_or(0), 0);
-            file.seek(SeekFrom::Start(begin))?;
-            file.read_exact(&mut buffer)?;
-            for (at, byte) in buffer.iter().enumerate().rev() {
-                if *byte == b'\n' {
-                    // The line feed before the wanted lines is one more than there are lines.
-                    if lines == tail {
-                        return Ok((begin + at as u64 + 1, 0));
-                    }
-                    lines += 1;
+fn tail_offset(file: &mut File, tail: usize) -> std::io::Result<(u64, usize)> {
+    let mut end = file.seek(SeekFrom::End(0))?;
+    let mut lines = 0;
+    let mut buffer = Vec::new();
+    while end > 0 {
+        let begin = end.saturating_sub(STEP);
+        buffer.resize(usize::try_from(end - begin).unwrap_or(0), 0);
+        file.seek(SeekFrom::Start(begin))?;
+        file.read_exact(&mut buffer)?;
+        for (at, byte) in buffer.iter().enumerate().rev() {
+            if *byte == b'\n' {
+                // The line feed before the wanted lines is one more than there are lines.
+                if lines == tail {
+                    return Ok((begin + at as u64 + 1, 0));
                 }
+                lines += 1;
             }
-            end = begin;
         }
-        Ok((0, tail - lines))
-    };
-    read().map_err(fail)
+        end = begin;
+    }
+    Ok((0, tail - lines))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn line(n: usize) -> String {
@@ -414,5 +362,81 @@ mod tests {
         std::fs::rename(&path, dir.path().join("log.1")).unwrap();
         write(&path, 2..5);
         assert_eq!(reader.next_batch().unwrap().records.len(), 3);
+    }
+
+    #[test]
+    fn files_are_read_that_get_other_names_meanwhile() {
+        for tail in [None, Some(9)] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("log");
+            let at = |name: &str| dir.path().join(name);
+            write(&at("log.2"), 0..3);
+            write(&at("log.1"), 3..6);
+            write(&path, 6..10);
+            let mut reader = LogReader::open(path.clone(), LogOptions { tail, ..both() }).unwrap();
+            // Two rotations; the oldest file is gone, another is compressed.
+            std::fs::remove_file(at("log.2")).unwrap();
+            compress(&at("log.1"), &at("log.3.gz"));
+            std::fs::rename(&path, at("log.2")).unwrap();
+            write(&at("log.1"), 10..12);
+            write(&path, 12..15);
+            let batch = reader.next_batch().unwrap();
+            let expect: Vec<String> = (tail.map_or(0, |tail| 10 - tail)..15)
+                .map(|n| format!("line {n}"))
+                .collect();
+            assert_eq!(texts(&batch), expect, "{tail:?}");
+        }
+    }
+
+    #[test]
+    fn who_follows_reads_every_file_that_came_between() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let at = |name: &str| dir.path().join(name);
+        write(&at("log.1"), 0..1);
+        write(&path, 1..3);
+        let mut reader = LogReader::open(path.clone(), both()).unwrap();
+        assert_eq!(reader.next_batch().unwrap().records.len(), 3);
+        // More was written before the log was rotated, three times, and compressed.
+        append(&path, 3..4);
+        compress(&path, &at("log.3.gz"));
+        std::fs::rename(at("log.1"), at("log.4")).unwrap();
+        write(&at("log.2"), 4..6);
+        write(&at("log.1"), 6..7);
+        write(&path, 7..9);
+        let batch = reader.next_batch().unwrap();
+        let expect: Vec<String> = (3..9).map(|n| format!("line {n}")).collect();
+        assert_eq!(texts(&batch), expect);
+    }
+
+    #[test]
+    fn a_number_that_is_nobodys_now_hides_no_older_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        write(&dir.path().join("log.2"), 0..3);
+        write(&path, 3..5);
+        assert_eq!(read(&path, both()).len(), 5);
+    }
+
+    fn texts(batch: &Batch) -> Vec<String> {
+        let text = |record: &LogRecord| String::from_utf8_lossy(&record.bytes).trim().to_owned();
+        batch.records.iter().map(text).collect()
+    }
+
+    fn append(path: &Path, numbers: std::ops::Range<usize>) {
+        let mut file = std::fs::OpenOptions::new().append(true).open(path).unwrap();
+        let text: String = numbers.map(line).collect();
+        std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+    }
+
+    /// Another file, as the shim makes it, and the old one gone.
+    fn compress(from: &Path, to: &Path) {
+        let mut encoder = flate2::write::GzEncoder::new(
+            File::create(to).unwrap(),
+            flate2::Compression::default(),
+        );
+        std::io::copy(&mut File::open(from).unwrap(), &mut encoder).unwrap();
+        encoder.finish().unwrap();
+        std::fs::remove_file(from).unwrap();
     }
 }

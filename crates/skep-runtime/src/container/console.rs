@@ -7,6 +7,8 @@ use rustix::fs::{Mode, OFlags};
 use rustix::pty::OpenptFlags;
 use rustix::termios::Winsize;
 
+use super::paths::is_device;
+
 /// Master and slave.
 #[derive(Debug)]
 pub(crate) struct Console {
@@ -18,6 +20,9 @@ pub(crate) struct Console {
 pub(crate) fn open(size: Option<(u16, u16)>) -> io::Result<Console> {
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
     let master = rustix::fs::open("/dev/ptmx", flags, Mode::empty())?;
+    if !is_device(&master, 5, 2)? {
+        return Err(io::Error::other("it is not the terminal multiplexer"));
+    }
     rustix::pty::unlockpt(&master)?;
     let slave = rustix::pty::ioctl_tiocgptpeer(
         &master,

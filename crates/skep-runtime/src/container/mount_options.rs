@@ -1,5 +1,7 @@
 //! The words of a mount's `options`.
 
+use std::path::PathBuf;
+
 use crate::sys::mount::{MountAttr, attributes};
 
 /// Options, sorted by what they mean to the kernel.
@@ -21,9 +23,14 @@ pub(crate) struct MountOptions {
     pub is_recursive: bool,
     /// `tmpcopyup`: a tmpfs starts with what it covers.
     pub copies_up: bool,
+    /// Only what is there of the source, looked up within it: a link cannot lead out of it.
+    pub subpath: Option<PathBuf>,
     /// What the file system itself reads.
     pub data: Vec<String>,
 }
+
+/// A word of ours, as `tmpcopyup` is one of runc's; the path follows.
+pub(crate) const SUBPATH: &str = "x-skep.subpath=";
 
 impl MountOptions {
     pub(crate) fn parse<'a>(options: impl IntoIterator<Item = &'a str>) -> Self {
@@ -43,7 +50,9 @@ impl MountOptions {
             "tmpcopyup" => self.copies_up = true,
             "remount" => self.flags |= libc::MS_REMOUNT,
             _ => {
-                if let Some(propagation) = propagation(option) {
+                if let Some(path) = option.strip_prefix(SUBPATH) {
+                    self.subpath = Some(path.into());
+                } else if let Some(propagation) = propagation(option) {
                     self.propagation.push(propagation);
                 } else if let Some((flag, attribute, is_set)) = flag(option) {
                     self.set_flag(flag, is_set);

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Mount;
-use rustix::mount::{MoveMountFlags, OpenTreeFlags};
+use rustix::mount::{MoveMountFlags, OpenTreeFlags, UnmountFlags};
 
 use super::error::{Context, CreateError};
 use super::mount_options::MountOptions;
@@ -113,6 +113,9 @@ fn file_system(
         .map(|p| super::copy_up::Tree::read(&p))
         .transpose()?;
     mount(source, &by_fd(&at), fs_type, flags, &data.join(","))?;
+    if let Some(subpath) = &options.subpath {
+        keep_part(root, target, &at, subpath)?;
+    }
     if options.propagation.is_empty() && covered.is_none() {
         return Ok(is_deferred.then(|| target.clone()));
     }
@@ -122,6 +125,20 @@ fn file_system(
     }
     propagate(&mounted, &options.propagation)?;
     Ok(is_deferred.then(|| target.clone()))
+}
+
+/// Puts a directory of the file system that was mounted at `target` in its place.
+fn keep_part(root: &Root, target: &Path, at: &OwnedFd, subpath: &Path) -> io::Result<()> {
+    let whole = Root::at(root.find(target)?);
+    let part = whole.find(subpath)?;
+    if !is_directory(&part)? {
+        return Err(io::Error::from_raw_os_error(libc::ENOTDIR));
+    }
+    let tree = clone_tree(part.as_fd(), true)?;
+    drop(part);
+    let top = whole.find(Path::new("/"))?;
+    rustix::mount::unmount(by_fd(&top), UnmountFlags::DETACH)?;
+    attach(&tree, at)
 }
 
 fn propagate(mounted: &OwnedFd, kinds: &[u64]) -> io::Result<()> {
@@ -170,7 +187,10 @@ pub(super) fn source_tree(
     bundle: &Path,
 ) -> io::Result<OwnedFd> {
     let source = entry.source().clone().unwrap_or_default();
-    let from = host_path(&bundle.join(source))?;
+    let mut from = host_path(&bundle.join(source))?;
+    if let Some(subpath) = &options.subpath {
+        from = Root::at(from).find(subpath)?;
+    }
     clone_tree(from.as_fd(), options.is_recursive)
 }
 

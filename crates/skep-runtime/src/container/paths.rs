@@ -29,6 +29,11 @@ impl Root {
         })
     }
 
+    /// The root that a handle stands for.
+    pub(crate) fn at(fd: OwnedFd) -> Self {
+        Self { fd }
+    }
+
     /// A handle (`O_PATH`) of an existing path; links are followed, inside the root.
     pub(crate) fn find(&self, path: &Path) -> Result<OwnedFd, Errno> {
         self.open_with(path, PLACE, ResolveFlags::IN_ROOT)
@@ -129,6 +134,13 @@ pub(crate) fn is_directory(fd: impl AsFd) -> io::Result<bool> {
     Ok(rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir())
 }
 
+/// Whether a handle is of the character device with these numbers.
+pub(crate) fn is_device(fd: impl AsFd, major: u32, minor: u32) -> io::Result<bool> {
+    let stat = rustix::fs::fstat(fd)?;
+    let kind = rustix::fs::FileType::from_raw_mode(stat.st_mode);
+    Ok(kind.is_char_device() && stat.st_rdev == rustix::fs::makedev(major, minor))
+}
+
 /// Opens a host path as a handle.
 pub(crate) fn host_path(path: &Path) -> io::Result<OwnedFd> {
     Ok(rustix::fs::openat(CWD, path, PLACE, Mode::empty())?)
@@ -168,6 +180,13 @@ mod tests {
         assert!(tree.0.join("made/here").is_dir());
         root.ensure(Path::new("/etc/file"), Want::File).unwrap();
         assert!(tree.0.join("etc/file").is_file());
+    }
+
+    #[test]
+    fn a_device_is_told_by_its_numbers() {
+        let is_null = |path: &str| is_device(host_path(Path::new(path)).unwrap(), 1, 3).unwrap();
+        assert!(is_null("/dev/null"));
+        assert!(!is_null("/dev/zero") && !is_null("/proc/self/status") && !is_null("/dev"));
     }
 
     #[test]

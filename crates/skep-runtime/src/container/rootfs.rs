@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, UnmountFlags};
 use super::error::{Context, CreateError, on};
 use super::mount_options::propagation;
 use super::mounts::{attach, clone_tree};
-use super::paths::{Root, Want, host_path};
+use super::paths::{Root, Want, host_path, is_device};
 use crate::shim::OverlaySpec;
 use crate::sys::mount::{attributes, mount, set_attributes};
 use crate::sys::proc;
@@ -204,8 +204,11 @@ pub(crate) fn seal() -> Result<(), CreateError> {
 
 /// Hides `paths` of the container: files behind `/dev/null`, directories behind an empty tmpfs.
 pub(crate) fn mask(paths: &[String]) -> Result<(), CreateError> {
-    let null = host_path(Path::new("/dev/null")).context(|| "open /dev/null".into())?;
-    let mut empty: Option<std::os::fd::OwnedFd> = None;
+    if paths.is_empty() {
+        return Ok(());
+    }
+    let null = null_device().context(|| "open /dev/null".into())?;
+    let mut empty: Option<OwnedFd> = None;
     for path in paths {
         let mut go = || -> io::Result<()> {
             let at = match host_path(Path::new(path)) {
@@ -233,8 +236,18 @@ pub(crate) fn mask(paths: &[String]) -> Result<(), CreateError> {
     Ok(())
 }
 
+/// The container's `/dev/null`, when it is what it is called: another file that somebody put there
+/// would show itself in the place of what is to be hidden.
+fn null_device() -> io::Result<OwnedFd> {
+    let null = host_path(Path::new("/dev/null"))?;
+    match is_device(&null, 1, 3)? {
+        true => Ok(null),
+        false => Err(io::Error::other("it is not the null device")),
+    }
+}
+
 /// One read-only tmpfs serves every hidden directory.
-fn empty_tmpfs() -> io::Result<std::os::fd::OwnedFd> {
+fn empty_tmpfs() -> io::Result<OwnedFd> {
     let fs = rustix::mount::fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     rustix::mount::fsconfig_set_string(fs.as_fd(), "nr_inodes", "2")?;
     rustix::mount::fsconfig_create(fs.as_fd())?;

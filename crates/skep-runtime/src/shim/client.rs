@@ -9,7 +9,10 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Mutex;
+use std::time::Duration;
 
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use serde::{Deserialize, Serialize};
 
 use super::ShimError;
@@ -18,6 +21,10 @@ use super::protocol::{Decoder, Frame, Refusal, Reply, Request};
 use super::spec::files;
 use super::state::{ExitRecord, ShimState};
 use crate::open_files;
+use crate::sys::clone;
+
+/// How long a shim may take to have room for a client.
+const CONNECT: Duration = Duration::from_secs(5);
 
 /// A shim that is creating its container.
 ///
@@ -123,7 +130,14 @@ pub fn find(dir: &Path) -> Result<Found, ShimError> {
     if let Some(exit) = ExitRecord::load(dir)? {
         return Ok(Found::Ended(exit));
     }
-    match connect(dir) {
+    let connected = match connect(dir) {
+        Err(error) if error.is_silent() => {
+            wake(dir);
+            connect(dir)
+        }
+        other => other,
+    };
+    match connected {
         Ok(stream) => Ok(Found::Running(stream)),
         // It may have ended between the two looks.
         Err(_) => Ok(match ExitRecord::load(dir)? {
@@ -133,8 +147,27 @@ pub fn find(dir: &Path) -> Result<Found, ShimError> {
     }
 }
 
-/// Connects to the shim's socket. Paths longer than a socket address are fine.
+/// Lets a shim go on that somebody has stopped.
+pub fn wake(dir: &Path) {
+    if let Ok(Some(state)) = ShimState::load(dir)
+        && state.has_shim()
+    {
+        let _ = clone::kill(state.shim_pid, libc::SIGCONT);
+    }
+}
+
+/// Connects to the shim's socket. Paths longer than a socket address are fine. A queue of clients that
+/// nobody serves makes it wait, not for long: the error is [`ShimError::is_silent`] then.
 pub fn connect(dir: &Path) -> Result<UnixStream, ShimError> {
+    connect_as(dir, SocketFlags::empty())
+}
+
+/// Like [`connect`], without waiting at all; the connection does not block either.
+pub fn connect_now(dir: &Path) -> Result<UnixStream, ShimError> {
+    connect_as(dir, SocketFlags::NONBLOCK)
+}
+
+fn connect_as(dir: &Path, flags: SocketFlags) -> Result<UnixStream, ShimError> {
     let fail = |source| ShimError::File {
         op: "connect",
         path: dir.join(files::SOCKET),
@@ -151,7 +184,21 @@ pub fn connect(dir: &Path) -> Result<UnixStream, ShimError> {
         std::os::fd::AsRawFd::as_raw_fd(&fd),
         files::SOCKET
     );
-    UnixStream::connect(path).map_err(fail)
+    let go = || -> rustix::io::Result<UnixStream> {
+        let flags = flags | SocketFlags::CLOEXEC;
+        let socket =
+            rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        let waits = !flags.contains(SocketFlags::NONBLOCK);
+        if waits {
+            set_socket_timeout(&socket, Timeout::Send, Some(CONNECT))?;
+        }
+        rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+        if waits {
+            set_socket_timeout(&socket, Timeout::Send, None)?;
+        }
+        Ok(socket.into())
+    };
+    go().map_err(|e| fail(e.into()))
 }
 
 /// A blocking connection, for tests, benches and `skep oci`.

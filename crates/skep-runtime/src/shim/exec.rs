@@ -111,6 +111,10 @@ impl Server {
             let _ = report::send(to.as_fd(), &Report::Failed(error.for_exec()), None);
             1
         };
+        if let Err(error) = crate::open_files::put_back() {
+            let what = format!("limit of open files: {error}");
+            return failed(&CreateError::Config(what));
+        }
         // A filter's flags, and who is asked by one that asks somebody, say the configuration.
         let filter = exec.seccomp_filter.as_deref();
         let config = filter.map(|_| load_json::<Spec>(&self.dir.join(files::CONFIG)));

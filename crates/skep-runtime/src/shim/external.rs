@@ -22,6 +22,7 @@ use super::streams::{Ends, Streams, Wanted};
 use super::{ShimSpec, ShimState};
 use crate::cgroup::Cgroup;
 use crate::container::prepare_rootfs;
+use crate::open_files;
 use crate::sys::{privilege, proc, socket};
 
 /// The parts of `config.json` that the shim itself needs.
@@ -77,8 +78,9 @@ impl Call<'_> {
 
     /// Runs to the end; what the runtime logged as its error otherwise.
     fn run(&self, command: &mut Command) -> Result<(), String> {
-        let status = command
-            .status()
+        let status = open_files::put_back_while(|| command.status())
+            .map_err(std::io::Error::from)
+            .flatten()
             .map_err(|e| format!("run {}: {e}", self.runtime.program.display()))?;
         let error = self.last_error();
         let _ = fs::remove_file(self.log());

@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 pub(crate) use crate::container::resize as container_resize;
-pub use client::{Connection, Found, Spawned, connect, find, spawn};
+pub use client::{Connection, Found, Spawned, connect, connect_now, find, spawn, wake};
 pub use recover::recover;
 pub use spec::{
     Endpoint, ExternalRuntime, FluentdSink, JournaldSink, LogFile, LogSpec, OverlaySpec, RemoteLog,
@@ -82,6 +82,16 @@ pub enum ShimError {
     /// The shim says no; the text is for the user.
     #[error(transparent)]
     Refused(protocol::Refusal),
+}
+
+impl ShimError {
+    /// The shim is there and takes no connection now.
+    pub fn is_silent(&self) -> bool {
+        match self {
+            Self::File { source, .. } => source.kind() == std::io::ErrorKind::WouldBlock,
+            _ => false,
+        }
+    }
 }
 
 /// The argv role `skep shim DIR [LIMIT OF OPEN FILES]`. Call it before any thread or runtime exists.

@@ -12,7 +12,8 @@ use super::protocol::{self, Attach, Decoder, Event, Frame, FrameError, Kind, Rep
 /// Output waiting for a client; above it the process's streams are no longer read.
 const MAX_PENDING_OUTPUT: usize = 256 * 1024;
 
-/// A client that takes nothing for so long is let go, so that the container can go on.
+/// A client that takes nothing for so long is let go, so that the container can go on; but for those
+/// that are waited for.
 const STALL: Duration = Duration::from_secs(2);
 
 /// A client, as the shim sees it.
@@ -59,10 +60,18 @@ impl Peer {
         self.out.len() - self.sent > MAX_PENDING_OUTPUT
     }
 
-    /// When its patience with us ends ours with it.
+    /// Its process waits for it as for any reader of a pipe, however long it takes: an exec has no log
+    /// to fall back on, and some clients want a container's output whole.
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.attached
+            .as_ref()
+            .is_some_and(|a| a.exec.is_some() || a.lossless)
+    }
+
+    /// When our patience with it ends.
     pub(super) fn stall_deadline(&self) -> Option<Instant> {
         self.stalled_since
-            .filter(|_| self.is_full())
+            .filter(|_| self.is_full() && !self.is_waited_for())
             .map(|since| since + STALL)
     }
 

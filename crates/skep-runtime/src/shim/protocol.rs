@@ -85,6 +85,10 @@ pub struct Attach {
     /// Send the error stream (a terminal has none).
     #[serde(default)]
     pub stderr: bool,
+    /// The container waits for this connection when it lags, as for a reader of a pipe; otherwise a
+    /// connection that takes nothing for long is closed. An exec always waits.
+    #[serde(default)]
+    pub lossless: bool,
 }
 
 /// A further process inside a running container.

@@ -31,6 +31,10 @@ pub(super) fn main(dir: &Path, open_files: Option<&str>) -> ExitCode {
     {
         eprintln!("set the limit of open files to {limit}: {e}");
     }
+    // Clients take descriptors, each of which would cost a container with few to have.
+    if let Err(e) = crate::open_files::raise() {
+        eprintln!("raise the limit of open files: {e}");
+    }
     // SAFETY: `main` calls this role before it starts any thread.
     match unsafe { clone::fork() } {
         Ok(Side::Parent(_)) => ExitCode::SUCCESS,
@@ -203,6 +207,10 @@ pub(super) fn own_pid() -> i32 {
 /// The creator's process: its memory and namespaces are gone with it.
 fn creator(dir: &Path, spec: &ShimSpec, ends: &Ends, to: &OwnedFd) -> i32 {
     let go = || -> Result<(), Refusal> {
+        crate::open_files::put_back().map_err(|e| Refusal {
+            kind: RefusalKind::Create,
+            message: format!("shim: limit of open files: {e}"),
+        })?;
         let config: Spec = load_json(&dir.join(files::CONFIG)).map_err(|e| Refusal {
             kind: RefusalKind::Create,
             message: e.to_string(),

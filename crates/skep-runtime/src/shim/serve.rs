@@ -28,6 +28,12 @@ const CHUNK: usize = 64 * 1024;
 /// How long clients may take to fetch the last output once the container has ended.
 const FAREWELL: Duration = Duration::from_secs(10);
 
+/// As much for a client that is waited for: somebody may be reading page by page.
+const LONG_FAREWELL: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long no connection is taken when one could not be.
+const REST: Duration = Duration::from_millis(200);
+
 /// Names a client.
 pub(super) type PeerId = u64;
 
@@ -50,6 +56,10 @@ pub(super) struct Server {
     pub(super) cgroup: Cgroup,
     log: Option<Log>,
     listener: OwnedFd,
+    /// Until then no connection is taken: the last could not be.
+    rests_until: Option<Instant>,
+    /// That was said.
+    has_complained: bool,
     signals: OwnedFd,
     gate: Option<OwnedFd>,
     /// Who asked for the start, until the program runs.
@@ -58,7 +68,8 @@ pub(super) struct Server {
     next_peer: PeerId,
     pub(super) processes: BTreeMap<ProcessId, Process>,
     pub(super) pending: Vec<PendingExec>,
-    exit: Option<(ExitRecord, Instant)>,
+    /// When the container ended.
+    ended_at: Option<Instant>,
     oom: Option<OomWatch>,
     oom_kills_told: u64,
 }
@@ -100,6 +111,8 @@ impl Server {
             state: made.state,
             log,
             listener,
+            rests_until: None,
+            has_complained: false,
             signals,
             gate: made.gate,
             starting: None,
@@ -107,7 +120,7 @@ impl Server {
             next_peer: 0,
             processes: BTreeMap::from([(None, init)]),
             pending: Vec::new(),
-            exit: None,
+            ended_at: None,
             oom,
             oom_kills_told: 0,
         })
@@ -120,10 +133,10 @@ impl Server {
                 eprintln!("shim: {e}");
                 return ExitCode::FAILURE;
             }
-            if let Some((_, deadline)) = &self.exit {
+            if let Some(deadline) = self.farewell() {
                 let is_logged = self.log.as_ref().is_none_or(|l| l.waits_for().is_none());
                 let is_flushed = is_logged && self.peers.values().all(|p| !p.has_output());
-                if is_flushed || Instant::now() >= *deadline {
+                if is_flushed || Instant::now() >= deadline {
                     return ExitCode::SUCCESS;
                 }
             }
@@ -131,13 +144,14 @@ impl Server {
     }
 
     fn turn(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+        self.rests_until.take_if(|until| *until <= Instant::now());
         let ready = self.wait()?;
         let mut has_signal = false;
         // Highest first: handling an exec removes it from the list.
         for source in ready.into_iter().rev() {
             match source {
                 Source::Signals => has_signal = true,
-                Source::Listener => self.accept()?,
+                Source::Listener => self.accept(),
                 Source::Gate => self.gate_spoke(),
                 Source::Peer(id) => self.peer_is_ready(id, buffer),
                 Source::Output(process, stream) => drop(self.pump(&process, stream, buffer)),
@@ -169,7 +183,7 @@ impl Server {
             fds.push(PollFd::from_borrowed_fd(fd, flags));
         };
         add(Source::Signals, self.signals.as_fd(), PollFlags::IN);
-        if self.exit.is_none() {
+        if self.ended_at.is_none() && self.rests_until.is_none() {
             add(Source::Listener, self.listener.as_fd(), PollFlags::IN);
         }
         if let Some(gate) = self
@@ -225,10 +239,21 @@ impl Server {
         let stalls = self.peers.values().filter_map(Peer::stall_deadline).min();
         let deadline = stalls
             .into_iter()
-            .chain(self.exit.as_ref().map(|(_, d)| *d))
+            .chain(self.farewell())
+            .chain(self.rests_until)
             .min()?;
         let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
         Timespec::try_from(left).ok()
+    }
+
+    /// When clients have had time enough to fetch the last output; none while the container lives.
+    fn farewell(&self) -> Option<Instant> {
+        let is_waited_for = |p: &Peer| p.is_waited_for() && p.has_output();
+        let patience = match self.peers.values().any(is_waited_for) {
+            true => LONG_FAREWELL,
+            false => FAREWELL,
+        };
+        Some(self.ended_at? + patience)
     }
 
     /// A client whose process does not read its input is not read either; nor is one that asks and does
@@ -243,7 +268,8 @@ impl Server {
             .is_some_and(|p| p.streams.is_input_full())
     }
 
-    /// A client that lags holds up its process, until it stalls; so does a log driver in blocking mode.
+    /// A client that lags holds up its process, for good or until it stalls; so does a log driver in
+    /// blocking mode.
     fn is_output_blocked(&self, process: &ProcessId) -> bool {
         if process.is_none() && self.log.as_ref().is_some_and(Log::is_full) {
             return true;
@@ -253,12 +279,24 @@ impl Server {
         })
     }
 
-    fn accept(&mut self) -> io::Result<()> {
-        if let Some(peer) = peer::accept(&self.listener)? {
-            self.peers.insert(self.next_peer, peer);
-            self.next_peer += 1;
+    /// Takes a connection. Where there is no room for one it waits its turn: the container is not to
+    /// end for want of descriptors or memory here.
+    fn accept(&mut self) {
+        match peer::accept(&self.listener) {
+            Ok(peer) => {
+                self.has_complained = false;
+                if let Some(peer) = peer {
+                    self.peers.insert(self.next_peer, peer);
+                    self.next_peer += 1;
+                }
+            }
+            Err(e) => {
+                if !std::mem::replace(&mut self.has_complained, true) {
+                    eprintln!("shim: accept: {e}; tried again");
+                }
+                self.rests_until = Some(Instant::now() + REST);
+            }
         }
-        Ok(())
     }
 
     fn peer_is_ready(&mut self, id: PeerId, buffer: &mut [u8]) {
@@ -509,15 +547,9 @@ impl Server {
             self.answer_start(asker);
         }
         self.fail_pending_execs();
-        self.tell(
-            &None,
-            &Event::Exited {
-                exec: None,
-                exit: exit.clone(),
-            },
-        );
+        self.tell(&None, &Event::Exited { exec: None, exit });
         self.processes.clear();
-        self.exit = Some((exit, Instant::now() + FAREWELL));
+        self.ended_at = Some(Instant::now());
     }
 
     pub(super) fn exec_ended(&mut self, id: &str, exit: ExitRecord, buffer: &mut [u8]) {

@@ -61,6 +61,11 @@ impl ShimState {
         crate::sys::proc::start_time(self.pid) == Some(self.pid_start)
     }
 
+    /// Sends a signal to the container's init, past its shim; false when it is gone.
+    pub fn signal(&self, signal: i32) -> bool {
+        self.is_alive() && crate::sys::clone::kill(self.pid, signal).is_ok()
+    }
+
     /// The shim still exists.
     pub fn has_shim(&self) -> bool {
         crate::sys::proc::start_time(self.shim_pid) == Some(self.shim_start)

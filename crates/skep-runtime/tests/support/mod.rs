@@ -130,12 +130,17 @@ impl Bundle {
     }
 
     pub fn attach(&self) -> Connection {
+        self.attach_as(false)
+    }
+
+    pub fn attach_as(&self, lossless: bool) -> Connection {
         let mut connection = self.connect();
         let attach = Attach {
             exec: None,
             stdin: true,
             stdout: true,
             stderr: true,
+            lossless,
         };
         assert_eq!(
             connection.call(&Request::Attach(attach)).unwrap(),
@@ -164,6 +169,7 @@ impl Bundle {
                 stdin: true,
                 stdout: true,
                 stderr: true,
+                lossless: false,
             },
             seccomp_filter: None,
         };

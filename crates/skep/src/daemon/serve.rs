@@ -8,10 +8,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::listener::{Listener, Tls};
+use crate::http::socket::ClientSocket;
 use crate::http::{Api, server};
 
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long a client far away may be silent before it is asked whether it is there; as with Go's servers.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// The pause when no more descriptors are to be had: accepting again at once would spin.
 const EXHAUSTED: Duration = Duration::from_millis(100);
 
@@ -75,18 +78,23 @@ async fn accept_one(
     match listener {
         Listener::Unix(socket, _) => {
             let (io, _) = socket.accept().await?;
-            let local = server::LocalSocket::of(&io).ok();
-            tasks.spawn(server::connection(api, io, local, stop));
+            let client = ClientSocket::local(&io).ok();
+            tasks.spawn(server::connection(api, io, client, stop));
         }
         Listener::Tcp(socket, tls) => {
             let (io, peer) = socket.accept().await?;
             // Keystrokes of an attached terminal must not wait for more of them.
             io.set_nodelay(true)?;
+            // Else a client whose host went away would be waited for, for ever.
+            rustix::net::sockopt::set_socket_keepalive(&io, true)?;
+            rustix::net::sockopt::set_tcp_keepidle(&io, KEEP_ALIVE)?;
+            rustix::net::sockopt::set_tcp_keepintvl(&io, KEEP_ALIVE)?;
+            let client = ClientSocket::remote(&io).ok();
             match tls.clone() {
-                None => drop(tasks.spawn(server::connection(api, io, None, stop))),
+                None => drop(tasks.spawn(server::connection(api, io, client, stop))),
                 Some(Tls(acceptor)) => drop(tasks.spawn(async move {
                     match tokio::time::timeout(HANDSHAKE, acceptor.accept(io)).await {
-                        Ok(Ok(io)) => server::connection(api, io, None, stop).await,
+                        Ok(Ok(io)) => server::connection(api, io, client, stop).await,
                         Ok(Err(error)) => tracing::info!(%peer, %error, "TLS handshake failed"),
                         Err(_) => tracing::info!(%peer, "TLS handshake took too long"),
                     }

@@ -55,6 +55,14 @@ impl Framing {
         )
     }
 
+    /// The last piece of an output that breaks off. Where there are no frames a person is reading.
+    pub fn broken(self, text: &str) -> Bytes {
+        match self {
+            Self::Raw => Bytes::from(format!("\r\n{text}\r\n")),
+            Self::Multiplexed => self.piece(SYSTEM_ERROR, Bytes::from(format!("{text}\n"))),
+        }
+    }
+
     fn piece(self, stream: u8, bytes: Bytes) -> Bytes {
         if self == Self::Raw {
             return bytes;

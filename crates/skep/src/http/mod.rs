@@ -15,6 +15,7 @@ mod legacy;
 pub mod membership;
 pub mod query;
 pub mod server;
+pub mod socket;
 pub mod system;
 mod targets;
 pub mod upload;

@@ -1,7 +1,6 @@
 //! Serves connections, whatever socket they came in by, until told to stop.
 
 use std::convert::Infallible;
-use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::call::{self, Response};
 use super::error::ApiError;
+use super::socket::ClientSocket;
 use super::targets::Targets;
 use super::upload::Upload;
 use super::{Api, legacy};
@@ -22,36 +22,11 @@ use super::{Api, legacy};
 /// How long an answer under way may take once the daemon ends. Streams have no end of their own.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// The client's local socket, for handlers that take a connection over.
-#[derive(Debug, Clone)]
-pub struct LocalSocket(Arc<OwnedFd>);
-
-impl LocalSocket {
-    /// Another descriptor of the same socket.
-    pub fn of(socket: &tokio::net::UnixStream) -> std::io::Result<Self> {
-        let descriptor = socket.as_fd().try_clone_to_owned()?;
-        Ok(Self(Arc::new(descriptor)))
-    }
-
-    /// Waits, not for long, until the client has read all that was written.
-    ///
-    /// Clients in Python read the head of an answer through a buffer and the stream after it around
-    /// that buffer: what comes together with the head is lost to them.
-    pub async fn is_read(&self) {
-        for _ in 0..100 {
-            if skep_runtime::unread_by_peer(self.0.as_fd()).unwrap_or(0) == 0 {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    }
-}
-
 /// Answers the requests of one connection. Ends when the client has, or soon after `stop`.
 pub async fn connection<I>(
     api: Arc<Api>,
     io: I,
-    local: Option<LocalSocket>,
+    socket: Option<ClientSocket>,
     stop: CancellationToken,
 ) where
     I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -64,8 +39,8 @@ pub async fn connection<I>(
     let half_close = io.hijacks();
     let service = service_fn(move |mut request: Request<Incoming>| {
         let api = api.clone();
-        if let Some(local) = &local {
-            request.extensions_mut().insert(local.clone());
+        if let Some(socket) = &socket {
+            request.extensions_mut().insert(socket.clone());
         }
         let (head, body) = request.into_parts();
         let body = Upload::new(body, &head.headers);

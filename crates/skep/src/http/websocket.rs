@@ -2,7 +2,8 @@
 //! without framing, input is whatever the messages of the client hold.
 
 use axum::extract::FromRequestParts;
-use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
+use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use http_body_util::BodyExt;
 use skep_engine::Attached;
@@ -11,6 +12,9 @@ use tokio::io::AsyncWriteExt;
 use super::call::{Call, Response};
 use super::containers::attach_options;
 use super::error::{ApiError, Result};
+
+/// What a client reads whose output breaks off; a reason is short.
+const BROKEN: &str = "the output of the container breaks off";
 
 /// Upgrades the connection and carries the container's streams.
 pub async fn attach(call: Call, id: &str) -> Result<Response> {
@@ -25,33 +29,43 @@ pub async fn attach(call: Call, id: &str) -> Result<Response> {
     Ok(response.map(|body| body.map_err(std::io::Error::other).boxed_unsync()))
 }
 
+/// Carries messages both ways until the output ends or the client closes. There is no half of a
+/// closing here, so a client without input is listened to as well.
 async fn pump(socket: WebSocket, attached: Attached) {
     let (mut to_client, mut from_client) = socket.split();
     let Attached {
-        input, mut output, ..
+        mut input,
+        mut output,
+        ..
     } = attached;
     let input = async {
-        let Some(mut input) = input else {
-            return std::future::pending().await;
-        };
         while let Some(Ok(message)) = from_client.next().await {
-            let sent = match message {
-                Message::Text(text) => input.write_all(text.as_bytes()).await,
-                Message::Binary(bytes) => input.write_all(&bytes).await,
-                Message::Ping(_) | Message::Pong(_) => Ok(()),
+            let bytes = match message {
+                Message::Text(text) => Bytes::from(text),
+                Message::Binary(bytes) => bytes,
+                Message::Ping(_) | Message::Pong(_) => continue,
                 Message::Close(_) => break,
             };
-            if sent.is_err() {
-                break;
+            let Some(to) = &mut input else { continue };
+            if to.write_all(&bytes).await.is_err() {
+                // The process takes no more; its output goes on.
+                input = None;
             }
         }
-        // The client is done; the process's own end tells the rest.
-        let _ = input.shutdown().await;
-        std::future::pending::<()>().await;
+        if let Some(mut input) = input {
+            let _ = input.shutdown().await;
+        }
     };
     let output = async {
-        while let Some((_, bytes)) = output.next().await {
-            if to_client.send(Message::Binary(bytes)).await.is_err() {
+        while let Some(piece) = output.next().await {
+            let message = match piece {
+                Ok((_, bytes)) => Message::Binary(bytes),
+                Err(_) => Message::Close(Some(CloseFrame {
+                    code: close_code::ERROR,
+                    reason: BROKEN.into(),
+                })),
+            };
+            if to_client.send(message).await.is_err() {
                 return;
             }
         }

@@ -1,8 +1,8 @@
 //! Its files: volumes, copies in and out, changes, commits.
 
-use skep_engine::{ArchivePutOptions, CommitOptions, Phase, RemoveOptions};
+use skep_engine::{ArchivePutOptions, CommitOptions, CreateContainer, Phase, RemoveOptions};
 use skep_objects::ErrorKind;
-use skep_objects::api::container::{Config, HostConfig, Mount};
+use skep_objects::api::container::{Config, HostConfig, ImageOptions, Mount, VolumeOptions};
 use tokio::io::AsyncReadExt;
 
 use crate::bench::{Bench, none, shell};
@@ -146,6 +146,73 @@ async fn an_image_that_is_mounted_is_in_use() {
     assert!(refused.ends_with(&why), "{refused}");
     bench.engine.start(&id).await.unwrap();
     assert_eq!(bench.whole_output(&id).await, "kept\n");
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_of_images_and_volumes_are_never_parts_of_the_host() {
+    let bench = Bench::new().await;
+    let script = "echo mine > /tmp/mine; ln -s / /app; ln -s ../../../tmp /up";
+    let id = bench.start("maker", script, none()).await;
+    bench.phase(&id, Phase::Exited).await;
+    let layers = bench
+        .engine
+        .commit(&id, CommitOptions::default())
+        .await
+        .unwrap();
+    let mount = |kind: &str, source: &str, target: &str, subpath: &str| Mount {
+        kind: kind.to_owned(),
+        source: source.to_owned(),
+        target: target.to_owned(),
+        image_options: Some(ImageOptions {
+            subpath: subpath.to_owned(),
+        }),
+        volume_options: Some(VolumeOptions {
+            subpath: subpath.to_owned(),
+            ..VolumeOptions::default()
+        }),
+        ..Mount::default()
+    };
+    let with = |mounts| HostConfig {
+        mounts: Some(mounts),
+        ..none()
+    };
+    // Of one layer, of several, and a volume with the same links.
+    let fill = "echo mine > /vol/mine; ln -s / /vol/app";
+    let filled = bench
+        .start("fill", fill, with(vec![mount("volume", "vol", "/vol", "")]))
+        .await;
+    bench.phase(&filled, Phase::Exited).await;
+    let mounts = vec![
+        mount("image", "busybox", "/one", "data/../data"),
+        mount("image", &layers, "/all", "app"),
+        mount("image", &layers, "/up", "up"),
+        mount("volume", "vol", "/vol", "app"),
+    ];
+    let show = "cat /one/seed /all/data/seed /up/mine /vol/mine; touch /all/x /up/x /one/x 2>&1 | grep -c Read-only";
+    let shown = bench.start("show", show, with(mounts)).await;
+    let output = bench.whole_output(&shown).await;
+    assert_eq!(output, "from the image\nfrom the image\nmine\nmine\n3\n");
+    let mut copied = Vec::new();
+    let (_, mut tar) = bench.engine.archive_get(&shown, "/vol/mine").await.unwrap();
+    tar.read_to_end(&mut copied).await.unwrap();
+    assert!(copied.windows(5).any(|part| part == b"mine\n"));
+    for (kind, source, subpath) in [
+        ("image", "busybox", "/etc"),
+        ("image", "busybox", "a/../.."),
+        ("volume", "vol", ".."),
+    ] {
+        let request = CreateContainer {
+            config: shell("true"),
+            host_config: with(vec![mount(kind, source, "/x", subpath)]),
+            ..CreateContainer::default()
+        };
+        let refused = bench.engine.create_container(request).await.unwrap_err();
+        let expect = format!(
+            "invalid mount config for type \"{kind}\": subpath must be a relative path within the volume"
+        );
+        assert_eq!(refused.to_string(), expect, "{subpath}");
+    }
     bench.end().await;
 }
 

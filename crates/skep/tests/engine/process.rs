@@ -60,7 +60,8 @@ async fn attaching_before_the_start_misses_nothing() {
     input.shutdown().await.unwrap();
     drop(input);
     let mut output = Vec::new();
-    while let Some((kind, bytes)) = attached.output.next().await {
+    while let Some(piece) = attached.output.next().await {
+        let (kind, bytes) = piece.unwrap();
         assert_eq!(kind, StreamKind::Stdout);
         output.extend_from_slice(&bytes);
     }
@@ -91,7 +92,7 @@ async fn an_exec_has_streams_and_an_exit_code() {
         .await
         .unwrap()
         .unwrap();
-    let output: Vec<_> = attached.output.collect().await;
+    let output: Vec<_> = attached.output.map(Result::unwrap).collect().await;
     let text = |wanted: StreamKind| -> Vec<u8> {
         output
             .iter()
@@ -161,5 +162,36 @@ async fn limits_are_set_changed_and_measured() {
         "paused"
     );
     bench.engine.unpause(&id).await.unwrap();
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_output_that_breaks_off_does_not_end_as_a_whole_one_does() {
+    let bench = Bench::new().await;
+    let id = bench.start("", "sleep 1000", none()).await;
+    let request = ExecCreate {
+        cmd: Some(vec![
+            "sh".to_owned(),
+            "-c".to_owned(),
+            "echo begun; sleep 1000".to_owned(),
+        ]),
+        attach_stdout: true,
+        ..ExecCreate::default()
+    };
+    let exec = bench.engine.exec_create(&id, request).await.unwrap();
+    let started = bench.engine.exec_start(&exec, &ExecStart::default()).await;
+    let mut output = started.unwrap().unwrap().output;
+    let first = output.next().await.unwrap().unwrap();
+    assert_eq!(&first.1[..], b"begun\n");
+    let bundle = bench.dir.path().join("exec/containers").join(&id);
+    let shim = skep_runtime::shim::ShimState::load(&bundle)
+        .unwrap()
+        .unwrap();
+    let shim = rustix::process::Pid::from_raw(shim.shim_pid).unwrap();
+    rustix::process::kill_process(shim, rustix::process::Signal::KILL).unwrap();
+    let error = output.next().await.unwrap().unwrap_err().to_string();
+    assert!(error.starts_with("read the output of container"), "{error}");
+    assert!(output.next().await.is_none());
+    bench.phase(&id, Phase::Exited).await;
     bench.end().await;
 }

@@ -12,7 +12,8 @@ use skep_testkit::{Host, eventually};
 
 use crate::{IMAGE, ask, one_host, run, state};
 
-fn shim(host: &Host, id: &str) -> Pid {
+/// The process that parents a container.
+pub fn shim(host: &Host, id: &str) -> Pid {
     let bundle = host.exec_root().join("containers").join(id);
     let needle = bundle.display().to_string();
     let entries = fs::read_dir("/proc").unwrap().flatten();

@@ -12,6 +12,7 @@ mod full_manager;
 mod open_files;
 mod random;
 mod removal;
+mod silence;
 mod storm;
 
 use serde_json::{Value, json};

@@ -6,8 +6,12 @@ use skep_objects::api::container::{Mount, MountPoint};
 
 use super::{Planned, clean, kernel_has_recursive_read_only, tmpfs, volume};
 use crate::container::record::MountRecord;
+use crate::container::subpath;
 use crate::core::Core;
 use crate::error::{EngineError, Result};
+
+/// Docker's words, of images too.
+const NOT_LOCAL: &str = "subpath must be a relative path within the volume";
 
 /// One `--mount`.
 pub(super) fn explicit_mount(mount: &Mount, core: &Core) -> Result<Planned> {
@@ -44,6 +48,9 @@ pub(super) fn explicit_mount(mount: &Mount, core: &Core) -> Result<Planned> {
         "image" => {
             let image = core.images.resolve_for(&mount.source, "")?;
             let subpath = mount.image_options.clone().unwrap_or_default().subpath;
+            if !subpath.is_empty() && !subpath::is_local(&subpath) {
+                return Err(bad(NOT_LOCAL.to_owned()));
+            }
             let point = MountPoint {
                 kind: "image".to_owned(),
                 name: image.id,
@@ -159,11 +166,16 @@ fn explicit_volume(mount: &Mount, target: &str) -> Result<Planned> {
         }
         crate::volume::validate_name(&mount.source)?;
     }
-    if options.subpath.starts_with('/') || options.subpath.split('/').any(|part| part == "..") {
-        return Err(EngineError::invalid(format!(
-            "invalid mount config for type \"volume\": subpath must be a relative path within the volume: {}",
-            options.subpath
-        )));
+    if !options.subpath.is_empty() {
+        let refuse = |why: &str| {
+            EngineError::invalid(format!("invalid mount config for type \"volume\": {why}"))
+        };
+        if mount.source.is_empty() {
+            return Err(refuse("must not set Subpath when using anonymous volumes"));
+        }
+        if !subpath::is_local(&options.subpath) {
+            return Err(refuse(NOT_LOCAL));
+        }
     }
     let mut planned = volume(&mount.source, target, !mount.read_only, "z");
     planned.record.copy_up = !options.no_copy && options.subpath.is_empty();

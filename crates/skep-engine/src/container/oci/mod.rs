@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 pub(crate) use capabilities::{CapabilitySet, for_container, for_exec};
-pub(crate) use mounts::{BindFile, Sources, within_volume};
+pub(crate) use mounts::{BindFile, Sources};
 pub(crate) use namespaces::{Joined, shared};
 pub(crate) use process::{environment, exec_process, lowest_oom_score};
 pub(crate) use resources::resources;

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::Inputs;
 use crate::container::record::{MountRecord, Record};
+use crate::container::subpath;
 use crate::error::{EngineError, Result};
 use crate::volume::{KernelMount, Volumes};
 
@@ -35,23 +36,23 @@ pub(super) fn list(inputs: &Inputs<'_>) -> Result<Vec<Value>> {
             .any(|mount| mount.point.destination == target)
     };
     list.retain(|mount| !mount["destination"].as_str().is_some_and(taken));
-    let mut own: Vec<(String, Vec<Value>)> = Vec::new();
+    let mut own: Vec<(String, Value)> = Vec::new();
     for file in &inputs.sources.files {
         if !taken(&file.target) {
             let access = if file.read_only { "ro" } else { "rw" };
             let mount = json!({"destination": file.target, "type": "bind", "source": file.source, "options": ["rbind", "rprivate", access]});
-            own.push((file.target.clone(), vec![mount]));
+            own.push((file.target.clone(), mount));
         }
     }
     for mount in &record.mounts {
         own.push((
             mount.point.destination.clone(),
-            user_mount(mount, inputs.sources.volumes)?,
+            user_mount(mount, inputs.sources.volumes, inputs.is_external)?,
         ));
     }
     // A stable sort by depth: what is mounted at /a must be there before what goes to /a/b.
     own.sort_by_key(|(target, _)| Path::new(target).components().count());
-    list.extend(own.into_iter().flat_map(|(_, mounts)| mounts));
+    list.extend(own.into_iter().map(|(_, mount)| mount));
     Ok(list)
 }
 
@@ -136,55 +137,32 @@ fn basic(inputs: &Inputs<'_>) -> Vec<Value> {
     list
 }
 
-/// The mounts behind one that a user asked for: more than one when a volume has a device.
-fn user_mount(mount: &MountRecord, volumes: &Volumes) -> Result<Vec<Value>> {
+/// The mount behind one that a user asked for.
+fn user_mount(mount: &MountRecord, volumes: &Volumes, is_external: bool) -> Result<Value> {
     let target = &mount.point.destination;
-    if mount.point.kind == "tmpfs" {
-        let mut options = mount.options.clone();
-        if !mount.point.rw && !options.iter().any(|option| option == "ro") {
-            options.push("ro".to_owned());
-        }
-        return Ok(vec![
-            json!({"destination": target, "type": "tmpfs", "source": "tmpfs", "options": options}),
-        ]);
-    }
-    if mount.point.kind == "image" {
-        let lower: Vec<String> = mount
-            .lower
-            .iter()
-            .map(|dir| dir.display().to_string())
-            .collect();
-        // A single layer needs no overlay; overlayfs refuses one lower directory without an upper.
-        if let [one] = &lower[..] {
-            let source = format!("{one}/{}", mount.subpath.trim_start_matches('/'));
-            return Ok(vec![
-                json!({"destination": target, "type": "bind", "source": source, "options": ["rbind", "rprivate", "ro"]}),
-            ]);
-        }
-        if !mount.subpath.is_empty() {
-            return Err(EngineError::NotSupported(
-                "a subpath of an image of several layers".to_owned(),
-            ));
-        }
-        let options = [format!("lowerdir={}", lower.join(":")), "ro".to_owned()];
-        return Ok(vec![
-            json!({"destination": target, "type": "overlay", "source": "overlay", "options": options}),
-        ]);
-    }
-    let mut source = mount.source.clone();
-    if mount.point.kind == "volume" {
-        let (data, device) = volumes.source(&mount.point.name)?;
-        if let Some(device) = device {
-            if !mount.subpath.is_empty() {
-                return Err(EngineError::NotSupported(format!(
-                    "a subpath of volume {}, which has a device",
-                    mount.point.name
-                )));
+    match mount.point.kind.as_str() {
+        "tmpfs" => {
+            let mut options = mount.options.clone();
+            if !mount.point.rw && !options.iter().any(|option| option == "ro") {
+                options.push("ro".to_owned());
             }
-            return Ok(vec![device_mount(target, device, mount.point.rw)]);
+            Ok(
+                json!({"destination": target, "type": "tmpfs", "source": "tmpfs", "options": options}),
+            )
         }
-        source = within_volume(&data, &mount.subpath)?;
+        "image" => image_mount(mount, is_external),
+        "volume" => match volumes.source(&mount.point.name)? {
+            (_, Some(device)) => device_mount(mount, device, is_external),
+            (data, None) => {
+                let (source, option) = part_of(&data, &mount.subpath, is_external)?;
+                Ok(bind_mount(mount, &source, option))
+            }
+        },
+        _ => Ok(bind_mount(mount, &mount.source, None)),
     }
+}
+
+fn bind_mount(mount: &MountRecord, source: &Path, part: Option<String>) -> Value {
     let bind = if mount.non_recursive { "bind" } else { "rbind" };
     let access = match (mount.point.rw, mount.recursive_read_only) {
         (true, _) => "rw",
@@ -198,43 +176,71 @@ fn user_mount(mount: &MountRecord, volumes: &Volumes) -> Result<Vec<Value>> {
     };
     let mut options = vec![bind.to_owned(), propagation.to_owned(), access.to_owned()];
     options.extend(mount.options.iter().cloned());
-    Ok(vec![
-        json!({"destination": target, "type": "bind", "source": source, "options": options}),
-    ])
+    options.extend(part);
+    json!({"destination": &mount.point.destination, "type": "bind", "source": source, "options": options})
 }
 
-fn device_mount(target: &str, device: KernelMount, rw: bool) -> Value {
+/// An image is never written to.
+fn image_mount(mount: &MountRecord, is_external: bool) -> Result<Value> {
+    let target = &mount.point.destination;
+    // A single layer needs no overlay; overlayfs refuses one lower directory without an upper.
+    if let [one] = &mount.lower[..] {
+        let (source, part) = part_of(one, &mount.subpath, is_external)?;
+        // Older runtimes do not know the recursive word; a layer has no mounts below it in any case.
+        let access = if is_external { "ro" } else { "rro" };
+        let mut options = vec!["rbind".to_owned(), "rprivate".to_owned(), access.to_owned()];
+        options.extend(part);
+        return Ok(
+            json!({"destination": target, "type": "bind", "source": source, "options": options}),
+        );
+    }
+    let lower: Vec<String> = mount
+        .lower
+        .iter()
+        .map(|dir| dir.display().to_string())
+        .collect();
+    let mut options = vec![format!("lowerdir={}", lower.join(":")), "ro".to_owned()];
+    if !mount.subpath.is_empty() {
+        if is_external {
+            return Err(EngineError::NotSupported(
+                "a subpath of an image of several layers with another runtime".to_owned(),
+            ));
+        }
+        options.push(subpath::option(&mount.subpath));
+    }
+    Ok(json!({"destination": target, "type": "overlay", "source": "overlay", "options": options}))
+}
+
+fn device_mount(mount: &MountRecord, device: KernelMount, is_external: bool) -> Result<Value> {
     let mut options = device.options;
-    if !rw {
+    if !mount.point.rw {
         options.push("ro".to_owned());
     }
-    json!({"destination": target, "type": device.kind, "source": device.source, "options": options})
+    if !mount.subpath.is_empty() {
+        if is_external {
+            return Err(EngineError::NotSupported(format!(
+                "a subpath of volume {}, which has a device, with another runtime",
+                mount.point.name
+            )));
+        }
+        options.push(subpath::option(&mount.subpath));
+    }
+    Ok(
+        json!({"destination": &mount.point.destination, "type": device.kind, "source": device.source, "options": options}),
+    )
 }
 
-/// A directory within a volume, which may not lead out of it.
-pub(crate) fn within_volume(data: &Path, subpath: &str) -> Result<PathBuf> {
-    if subpath.is_empty() {
-        return Ok(data.to_owned());
+/// The source and the option of a bind of a part of `whole`. Our own runtime looks the part up itself, so
+/// that what is checked is what is mounted; another gets a path.
+fn part_of(whole: &Path, part: &str, is_external: bool) -> Result<(PathBuf, Option<String>)> {
+    if part.is_empty() {
+        return Ok((whole.to_owned(), None));
     }
-    let path = data.join(subpath);
-    let outside = || {
-        EngineError::invalid(format!(
-            "subpath must be a relative path within the volume: {subpath}"
-        ))
-    };
-    let found = std::fs::canonicalize(&path).map_err(|_| {
-        EngineError::invalid(format!(
-            "cannot access path {}: lstat {}: no such file or directory",
-            path.display(),
-            path.display()
-        ))
-    })?;
-    let root = std::fs::canonicalize(data).map_err(EngineError::io("read", data))?;
-    if found.starts_with(root) {
-        Ok(found)
-    } else {
-        Err(outside())
-    }
+    let found = subpath::resolve(whole, part)?;
+    Ok(match is_external {
+        true => (found, None),
+        false => (whole.to_owned(), Some(subpath::option(part))),
+    })
 }
 
 /// A mount that is to be seen on the host, or see the host's, needs a root that lets it through.

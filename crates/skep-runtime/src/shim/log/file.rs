@@ -117,7 +117,18 @@ impl FileLog {
         }
     }
 
+    /// Begins a new file in any case: where something keeps the old ones from moving, or has taken the
+    /// log away, entries must not go to a file without a name for ever.
     fn rotate(&mut self) -> io::Result<()> {
+        let moved = self.move_on();
+        let path = &self.spec.path;
+        self.file = OpenOptions::new().create(true).append(true).open(path)?;
+        self.size = 0;
+        moved
+    }
+
+    /// Gives the files their next names.
+    fn move_on(&mut self) -> io::Result<()> {
         if let Some(pid) = self.compressor.take() {
             // It names its file by the number it had. Gone already is as well.
             let _ = clone::wait_for(pid);
@@ -132,16 +143,14 @@ impl FileLog {
             }
         }
         if self.spec.max_files > 1 {
-            fs::rename(path, numbered(path, 1, ""))?;
-            if self.spec.compress {
+            let moved = fs::rename(path, numbered(path, 1, ""));
+            if self.spec.compress && moved.is_ok() {
                 self.compressor = compress(path)?;
             }
+            ignore_missing(moved)
         } else {
-            fs::remove_file(path)?;
+            ignore_missing(fs::remove_file(path))
         }
-        self.file = OpenOptions::new().create(true).append(true).open(path)?;
-        self.size = 0;
-        Ok(())
     }
 }
 

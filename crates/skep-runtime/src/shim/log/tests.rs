@@ -81,6 +81,20 @@ fn long_lines_are_cut_at_16_kib() {
 }
 
 #[test]
+fn a_log_that_was_taken_away_begins_anew() {
+    for max_files in [1, 3] {
+        let place = Place::new(&format!("away-{max_files}"));
+        let mut log = place.log(Some(200), max_files);
+        log.write(Stream::Stdout, b"line 0\n");
+        fs::remove_file(place.0.join("log")).unwrap();
+        for n in 1..=7 {
+            log.write(Stream::Stdout, format!("line {n}\n").as_bytes());
+        }
+        assert_eq!(place.lines("log").last().unwrap()["log"], "line 7\n");
+    }
+}
+
+#[test]
 fn rotation_keeps_so_many_files() {
     let place = Place::new("rotate");
     let mut log = place.log(Some(200), 3);
