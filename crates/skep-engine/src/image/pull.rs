@@ -40,6 +40,14 @@ pub struct Pulled {
     pub is_new: bool,
 }
 
+fn tell_status(progress: &Progress, name: &str, is_new: bool) {
+    let what = match is_new {
+        true => "Downloaded newer image for",
+        false => "Image is up to date for",
+    };
+    progress.status(format!("Status: {what} {name}"));
+}
+
 impl Images {
     /// Pulls one image and names it. Progress goes out as Docker's does.
     pub async fn pull(
@@ -48,9 +56,20 @@ impl Images {
         options: &PullOptions,
         progress: &Progress,
     ) -> Result<Pulled, ImageError> {
-        let begun = Instant::now();
         let reference = reference.clone().or_latest();
-        let (session, top) = self.0.registry.fetch(&reference, &options.auth).await?;
+        let pulled = self.pull_one(&reference, options, progress).await?;
+        tell_status(progress, &reference.familiar(), pulled.is_new);
+        Ok(pulled)
+    }
+
+    async fn pull_one(
+        &self,
+        reference: &Reference,
+        options: &PullOptions,
+        progress: &Progress,
+    ) -> Result<Pulled, ImageError> {
+        let begun = Instant::now();
+        let (session, top) = self.0.registry.fetch(reference, &options.auth).await?;
         let label = reference.tag().or(reference.digest()).unwrap_or("latest");
         progress.about(label, format!("Pulling from {}", reference.path()));
         let top_digest = top.digest.clone();
@@ -67,17 +86,11 @@ impl Images {
                 self.fetch_image(&session, &fetched, &manifest, progress)
                     .await?;
             }
-            if let Some(is_new) = self.name(&reference, &top_digest, &id)? {
+            if let Some(is_new) = self.name(reference, &top_digest, &id)? {
                 break is_new;
             }
         };
         progress.status(format!("Digest: {top_digest}"));
-        let what = if is_new {
-            "Downloaded newer image for"
-        } else {
-            "Image is up to date for"
-        };
-        progress.status(format!("Status: {what} {}", reference.familiar()));
         self.emit("pull", &reference.familiar(), &reference.familiar_name());
         self.0.times.pull.since(begun);
         Ok(Pulled {
@@ -94,10 +107,12 @@ impl Images {
         options: &PullOptions,
         progress: &Progress,
     ) -> Result<(), ImageError> {
+        let mut is_new = false;
         for tag in self.0.registry.tags(repository, &options.auth).await? {
             let reference = repository.with_tag(&tag)?;
-            self.pull(&reference, options, progress).await?;
+            is_new |= self.pull_one(&reference, options, progress).await?.is_new;
         }
+        tell_status(progress, &repository.familiar_name(), is_new);
         Ok(())
     }
 
