@@ -31,6 +31,9 @@ pub(crate) struct Core {
     /// Monitors, health checks, delayed restarts; joined at shutdown.
     pub tasks: TaskTracker,
     pub stopping: CancellationToken,
+    /// Cancelled once every container that was there at the daemon's start is taken up, with its
+    /// addresses: before that nothing is started, which could be given one of them.
+    pub taken_up: CancellationToken,
     /// Held while the daemon lives: two on one directory would be the end of both.
     _directory: std::fs::File,
 }
@@ -65,6 +68,7 @@ impl Core {
             metrics: Metrics::default(),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
+            taken_up: CancellationToken::new(),
             _directory: directory,
         });
         core.networks.set_core(Arc::downgrade(&core));

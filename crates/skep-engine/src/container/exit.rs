@@ -93,8 +93,12 @@ impl Core {
             let mut run = run;
             loop {
                 let delay = container.live().backoff.next(run);
+                let due = async {
+                    tokio::time::sleep(delay).await;
+                    core.taken_up.cancelled().await;
+                };
                 tokio::select! {
-                    () = tokio::time::sleep(delay) => {}
+                    () = due => {}
                     () = waiting.cancelled() => return,
                     () = core.stopping.cancelled() => return,
                 }

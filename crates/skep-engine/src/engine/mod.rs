@@ -64,6 +64,7 @@ impl Engine {
         images.set_users(Arc::new(assemble::Users(Arc::downgrade(&core))));
         core.restore().await?;
         core.networks.sweep(&core).await;
+        core.taken_up.cancel();
         core.start_by_policy();
         Ok(Self { core, images })
     }
