@@ -109,7 +109,17 @@ impl World {
     async fn with(swarm: Arc<dyn Membership>) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let path = |name: &str| dir.path().join(name).display().to_string();
-        let flags = ["--data-root", &path("data"), "--exec-root", &path("run")].map(str::to_owned);
+        let (data, run) = (path("data"), path("run"));
+        // Without a bridge: these tests share the kernel's network with others.
+        let flags = [
+            "--data-root",
+            &data,
+            "--exec-root",
+            &run,
+            "--bridge",
+            "none",
+        ];
+        let flags = flags.map(str::to_owned);
         let config = Config::load(&Given::parse(&flags).expect("flags")).expect("a configuration");
         std::fs::create_dir_all(&config.engine.data_root).expect("a directory");
         let engine = Engine::open(config.engine.clone())
