@@ -53,34 +53,33 @@ pub(crate) struct Relay {
     ended: Receiver<()>,
 }
 
+/// Where a relay leads, and what it takes of the daemon for that.
+struct Target {
+    to: SocketAddr,
+    host: HostSockets,
+    room: Room,
+}
+
 /// Held by the relay's task as long as that has the socket.
 type Serving = Sender<()>;
 
 impl Relays {
     /// Serves a published port on its socket.
     pub fn start(&self, port: &PublishedPort, socket: OwnedFd) -> io::Result<Relay> {
-        let to = SocketAddr::new(port.container_ip, port.container_port);
+        let target = Target {
+            to: SocketAddr::new(port.container_ip, port.container_port),
+            host: self.host.clone(),
+            room: self.room.clone(),
+        };
         let (serving, ended) = channel();
         let _guard = self.runtime.enter();
         let task = match port.protocol {
             Protocol::Tcp => {
-                let relay = tcp::Relay::new(
-                    socket.into(),
-                    to,
-                    self.host.clone(),
-                    self.room.clone(),
-                    serving,
-                )?;
+                let relay = tcp::Relay::new(socket.into(), target, serving)?;
                 self.runtime.spawn(relay.run())
             }
             Protocol::Udp => {
-                let relay = udp::Relay::new(
-                    socket.into(),
-                    to,
-                    self.host.clone(),
-                    self.room.clone(),
-                    serving,
-                )?;
+                let relay = udp::Relay::new(socket.into(), target, serving)?;
                 self.runtime.spawn(relay.run())
             }
             Protocol::Sctp => return Err(io::ErrorKind::Unsupported.into()),

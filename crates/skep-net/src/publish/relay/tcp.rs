@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::{Room, Serving};
+use super::{Serving, Target};
 use crate::netns::HostSockets;
 
 /// How long a container may take to accept a connection.
@@ -23,9 +23,7 @@ const CONNECTIONS: usize = 4096;
 
 pub(super) struct Relay {
     listener: TcpListener,
-    to: SocketAddr,
-    host: HostSockets,
-    room: Room,
+    target: Target,
     // After the listener: it tells that the port is free.
     _serving: Serving,
 }
@@ -33,17 +31,13 @@ pub(super) struct Relay {
 impl Relay {
     pub fn new(
         socket: std::net::TcpListener,
-        to: SocketAddr,
-        host: HostSockets,
-        room: Room,
+        target: Target,
         serving: Serving,
     ) -> io::Result<Relay> {
         socket.set_nonblocking(true)?;
         Ok(Relay {
             listener: TcpListener::from_std(socket)?,
-            to,
-            host,
-            room,
+            target,
             _serving: serving,
         })
     }
@@ -57,8 +51,8 @@ impl Relay {
                         Ok((client, _)) => {
                             // Others' connections may have to end first: this one waits, and those
                             // behind it in the kernel's queue.
-                            let place = Arc::clone(&self.room).acquire_owned().await;
-                            let carried = carry(client, self.to, self.host.clone());
+                            let place = Arc::clone(&self.target.room).acquire_owned().await;
+                            let carried = carry(client, self.target.to, self.target.host.clone());
                             connections.spawn(async move {
                                 carried.await;
                                 drop(place);

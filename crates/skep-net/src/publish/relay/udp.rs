@@ -17,8 +17,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-use super::{Room, Serving};
-use crate::netns::HostSockets;
+use super::{Serving, Target};
 
 /// How long a client is known without a datagram in either direction.
 const SILENCE: Duration = Duration::from_secs(90);
@@ -32,9 +31,7 @@ type Asked = libc::in6_pktinfo;
 pub(super) struct Relay {
     socket: Arc<UdpSocket>,
     v6: bool,
-    to: SocketAddr,
-    host: HostSockets,
-    room: Room,
+    target: Target,
     // After the socket: it tells that the port is free.
     serving: Serving,
 }
@@ -48,13 +45,7 @@ struct Way {
 }
 
 impl Relay {
-    pub fn new(
-        socket: std::net::UdpSocket,
-        to: SocketAddr,
-        host: HostSockets,
-        room: Room,
-        serving: Serving,
-    ) -> io::Result<Relay> {
+    pub fn new(socket: std::net::UdpSocket, target: Target, serving: Serving) -> io::Result<Relay> {
         socket.set_nonblocking(true)?;
         let v6 = socket.local_addr()?.is_ipv6();
         if v6 {
@@ -63,9 +54,7 @@ impl Relay {
         Ok(Relay {
             socket: Arc::new(UdpSocket::from_std(socket)?),
             v6,
-            to,
-            host,
-            room,
+            target,
             serving,
         })
     }
@@ -92,7 +81,7 @@ impl Relay {
                                 way
                             }
                             Err(error) => {
-                                tracing::debug!(to = %self.to, %error, "no way to a published port");
+                                tracing::debug!(to = %self.target.to, %error, "no way to a published port");
                                 continue;
                             }
                         },
@@ -111,15 +100,15 @@ impl Relay {
     }
 
     fn connect(&self) -> io::Result<Way> {
-        let any: IpAddr = match self.to {
+        let any: IpAddr = match self.target.to {
             SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         };
-        let place = Arc::clone(&self.room).try_acquire_owned();
+        let place = Arc::clone(&self.target.room).try_acquire_owned();
         let place = place.map_err(|_| io::ErrorKind::QuotaExceeded)?;
-        let socket = self.host.run(|| {
+        let socket = self.target.host.run(|| {
             let socket = std::net::UdpSocket::bind((any, 0))?;
-            socket.connect(self.to)?;
+            socket.connect(self.target.to)?;
             socket.set_nonblocking(true)?;
             Ok(socket)
         })?;
