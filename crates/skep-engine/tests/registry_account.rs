@@ -111,6 +111,7 @@ fn answer(stream: &TcpStream, way: Way, own: &str, heard: &Heard) {
         (path, _) if may_pull && path.ends_with(&image().layer_digest) => {
             (200, String::new(), image().layer)
         }
+        ("/v2/a/long/manifests/1", _) => (200, String::new(), "x".repeat(9 << 20)),
         (path, _) if path.starts_with("/v2/a/web") => (401, String::new(), refusal.to_owned()),
         ("/v1/search?q=web&n=3", _) => (
             200,
@@ -327,6 +328,18 @@ async fn good_credentials_open_every_kind_of_registry_and_bad_ones_none() {
             "{text}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_manifest_that_does_not_end_is_refused() {
+    let (_dir, images) = images();
+    let name = format!("{}/a/long:1", registry(Way::Open)).parse().unwrap();
+    let options = PullOptions::default();
+    let pulled = images.pull(&name, &options, &Progress::none()).await;
+    assert_eq!(
+        pulled.unwrap_err().to_string(),
+        "invalid answer of the registry: it is too large"
+    );
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use skep_objects::reference::{DEFAULT_DOMAIN, Reference};
 use super::ImageError;
 use super::credentials::RegistryAuth;
 use super::insecure::is_insecure;
-use super::manifest::{Fetched, INDEX_TYPES, MANIFEST_TYPES, Parsed, fetched, parse};
+use super::manifest::{Fetched, Parsed, parse};
 use super::proxies::Proxies;
 use super::session::{Place, Session};
 
@@ -123,23 +123,17 @@ impl Registry {
         reference: &Reference,
         auth: &RegistryAuth,
     ) -> Result<(Session, Fetched), ImageError> {
-        let accepted: Vec<&str> = MANIFEST_TYPES.iter().chain(&INDEX_TYPES).copied().collect();
         let mut last = None;
         for session in self.sessions(reference, auth)? {
             let asked = async {
                 let session = session.signed_in("pull").await?;
-                let (content, digest) = session
-                    .client
-                    .pull_manifest_raw(&session.address, &session.auth, &accepted)
-                    .await
-                    .map_err(|error| session.explain(error))?;
-                Ok::<_, ImageError>((session, content, digest))
+                let fetched = session.top().await?;
+                Ok::<_, ImageError>((session, fetched))
             };
             match asked.await {
-                Ok((session, content, digest)) => {
+                Ok((session, fetched)) => {
                     self.remember(&session);
-                    return fetched(reference, content.to_vec(), &digest)
-                        .map(|fetched| (session, fetched));
+                    return Ok((session, fetched));
                 }
                 Err(error) => {
                     // What the registry itself says counts more than that another did not answer.

@@ -4,18 +4,21 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::StatusCode;
 use oci_client::client::{Certificate, CertificateEncoding, ClientConfig, ClientProtocol};
 use oci_client::errors::{OciDistributionError, OciErrorCode};
 use oci_client::{Client, Reference as Address, secrets};
+use serde::Deserialize;
 use skep_objects::reference::Reference;
+use tokio::sync::OnceCell;
 
 use super::ImageError;
 use super::blobs::{MAX_DOCUMENT_BYTES, digest_of, verify};
 use super::credentials::RegistryAuth;
-use super::manifest::{Fetched, MANIFEST_TYPES, fetched};
+use super::manifest::{Fetched, INDEX_TYPES, MANIFEST_TYPES, fetched};
 use super::proxies::Proxies;
 use super::token::{self, Challenge};
-use super::web::{USER_AGENT, Web, innermost, system_roots};
+use super::web::{Answer, USER_AGENT, Web, escaped, innermost, system_roots};
 
 const CONNECT_DEADLINE: Duration = Duration::from_secs(15);
 const READ_DEADLINE: Duration = Duration::from_secs(60);
@@ -48,6 +51,14 @@ pub(super) struct Session {
     /// The credentials that this registry may see.
     given: Arc<RegistryAuth>,
     identity: Option<Identity>,
+    /// How documents are asked for, once the registry has said what it wants for that.
+    way: Arc<OnceCell<Way>>,
+}
+
+/// For what the client of images would read whole, however long it is: manifests, and lists of tags.
+struct Way {
+    web: Web,
+    authorization: Option<String>,
 }
 
 /// What an identity token was exchanged for, and until when that will do.
@@ -84,6 +95,7 @@ impl Session {
             place,
             given: Arc::new(given),
             identity: None,
+            way: Arc::default(),
         })
     }
 
@@ -109,6 +121,7 @@ impl Session {
                 action,
                 renew_at: token.renew_at,
             }),
+            way: Arc::default(),
             ..self
         })
     }
@@ -139,34 +152,89 @@ impl Session {
         self.place.plain
     }
 
+    async fn way(&self) -> Result<&Way, ImageError> {
+        let find = || async {
+            let pull = oci_client::RegistryOperation::Pull;
+            let token = self.client.auth(&self.address, &self.auth, pull).await;
+            let token = token.map_err(|error| self.explain(error))?;
+            let bearer = token.map(|token| format!("Bearer {token}"));
+            Ok(Way {
+                web: Web::new(&self.place.proxies, self.place.unchecked)?,
+                authorization: bearer.or_else(|| self.given.basic()),
+            })
+        };
+        self.way.get_or_try_init(find).await
+    }
+
+    /// Asks for a document of the repository; one that is too long is refused.
+    async fn ask(&self, path: &str, accept: &[&str]) -> Result<Answer, ImageError> {
+        let way = self.way().await?;
+        let url = format!("{}/v2/{}/{path}", self.url(), self.reference.path());
+        let asked = way.web.document(&url, way.authorization.as_deref(), accept);
+        let answer = asked.await?;
+        let refusal = match answer.status {
+            StatusCode::OK => return Ok(answer),
+            StatusCode::UNAUTHORIZED => OciDistributionError::UnauthorizedError { url },
+            status => match serde_json::from_slice(&answer.body) {
+                Ok(envelope) if status.is_client_error() => {
+                    OciDistributionError::RegistryError { envelope, url }
+                }
+                _ => OciDistributionError::ServerError {
+                    code: status.as_u16(),
+                    url,
+                    message: String::from_utf8_lossy(&answer.body).into_owned(),
+                },
+            },
+        };
+        Err(self.explain(refusal))
+    }
+
+    /// Fetches the manifest or index that the session is about.
+    pub async fn top(&self) -> Result<Fetched, ImageError> {
+        let accept: Vec<&str> = MANIFEST_TYPES.iter().chain(&INDEX_TYPES).copied().collect();
+        let of = self.address.digest().or(self.address.tag());
+        self.fetch_manifest(&self.reference, of.unwrap_or("latest"), &accept)
+            .await
+    }
+
     /// Fetches a manifest of an index by digest.
     pub async fn manifest(&self, digest: &str) -> Result<Fetched, ImageError> {
-        let address = self.address.clone_with_digest(digest.to_owned());
-        let (content, _) = self
-            .client
-            .pull_manifest_raw(&address, &self.auth, &MANIFEST_TYPES)
+        let reference = self.reference.with_digest(digest)?;
+        self.fetch_manifest(&reference, digest, &MANIFEST_TYPES)
             .await
-            .map_err(|error| self.explain(error))?;
-        fetched(
-            &self.reference.with_digest(digest)?,
-            content.to_vec(),
-            digest,
-        )
+    }
+
+    async fn fetch_manifest(
+        &self,
+        reference: &Reference,
+        of: &str,
+        accept: &[&str],
+    ) -> Result<Fetched, ImageError> {
+        let answer = self.ask(&format!("manifests/{of}"), accept).await?;
+        let claimed = answer.headers.get("docker-content-digest");
+        let claimed = claimed.and_then(|digest| digest.to_str().ok());
+        // Without a claim it is what it is.
+        let claimed = claimed.map_or_else(|| digest_of(&answer.body), str::to_owned);
+        fetched(reference, answer.body.to_vec(), &claimed)
     }
 
     /// The repository's tags, page by page.
     pub async fn tags(&self) -> Result<Vec<String>, ImageError> {
         const PAGE: usize = 1000;
+        #[derive(Deserialize)]
+        struct Page {
+            tags: Option<Vec<String>>,
+        }
         let mut tags: Vec<String> = Vec::new();
         loop {
-            let last = tags.last().map(String::as_str);
-            let page = self
-                .client
-                .list_tags(&self.address, &self.auth, Some(PAGE), last)
-                .await
-                .map_err(|error| self.explain(error))?
-                .tags;
+            let after = tags
+                .last()
+                .map_or_else(String::new, |last| format!("&last={}", escaped(last)));
+            let answer = self.ask(&format!("tags/list?n={PAGE}{after}"), &[]).await?;
+            let page: Page = serde_json::from_slice(&answer.body)
+                .map_err(|error| ImageError::invalid("list of tags", error))?;
             // A registry that knows no pages tells all each time.
+            let page = page.tags.unwrap_or_default();
             let new: Vec<String> = page.into_iter().filter(|tag| !tags.contains(tag)).collect();
             let is_last = new.len() < PAGE;
             tags.extend(new);

@@ -84,9 +84,22 @@ impl Web {
 
     /// GETs.
     pub async fn get(&self, url: &str, authorization: Option<&str>) -> Result<Answer, ImageError> {
+        self.document(url, authorization, &[]).await
+    }
+
+    /// GETs a document in one of these forms.
+    pub async fn document(
+        &self,
+        url: &str,
+        authorization: Option<&str>,
+        accept: &[&str],
+    ) -> Result<Answer, ImageError> {
         let mut request = self.0.get(url);
         if let Some(value) = authorization {
             request = request.header(header::AUTHORIZATION, value);
+        }
+        if !accept.is_empty() {
+            request = request.header(header::ACCEPT, accept.join(", "));
         }
         send("Get", url, request).await
     }
